@@ -1,0 +1,1 @@
+"""jaxsr: posterior diffusion super-resolution in JAX."""

@@ -1,0 +1,21 @@
+"""Every test runs with strict dtypes and ranks, on four CPU devices, without a persistent compilation cache."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+os.environ["JAXSR_CACHE"] = "off"
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data beside the checkout; tests that want more than the committed fixtures skip without it."""
+    if not SHARED.is_dir():
+        pytest.skip(f"extra check: needs {SHARED.name}/ beside the checkout")
+    return SHARED
