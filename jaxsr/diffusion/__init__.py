@@ -1,0 +1,19 @@
+"""Posterior diffusion for super-resolution: pure functions of arrays, without networks or files."""
+
+from jaxsr.diffusion.sampler import SAMPLERS, Denoiser, Noise, Step, invert, normal_noise, sample, trajectory
+from jaxsr.diffusion.schedule import Schedule, StepTables, exponential_schedule, thin
+
+__all__ = [
+    "SAMPLERS",
+    "Denoiser",
+    "Noise",
+    "Schedule",
+    "Step",
+    "StepTables",
+    "exponential_schedule",
+    "invert",
+    "normal_noise",
+    "sample",
+    "thin",
+    "trajectory",
+]

@@ -1,0 +1,152 @@
+"""Samplers: each one pure `lax.scan` over precomputed rows, from t = T down to t = 1.
+
+A `Denoiser` is any callable (x_t, step) -> x0_hat with the LR image and the parameters closed over; a `Noise` is any
+callable k -> eps, where k = 0 starts the chain and k = 1..T belongs to the k-th step taken. Keys are split
+before the scan. So every sampler can be tried with a lambda, without a network.
+
+Write s = sqrt(eta). With x_t = (1 - eta) f + eta y + s w the flow that shares the marginals of (F) is, in
+v = x/s - s y and lam = 1/s - s, simply dv/dlam = f(x, s): Euler in it is `deterministic` (SinSR's noise-free step),
+Heun's rule in it is `heun`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from jaxsr.diffusion.process import Latent, reverse_mean
+from jaxsr.diffusion.schedule import Schedule, StepTables
+
+Denoiser = Callable[[Latent, Int[Array, ""]], Latent]
+Noise = Callable[[Int[Array, ""]], Latent]
+
+
+class Step(NamedTuple):
+    """One step of a trajectory: where it started, the prediction, the mean of the step and where it ended."""
+
+    x_t: Latent
+    x0_hat: Latent
+    mean: Latent
+    sample: Latent
+
+
+Stepper = Callable[[Denoiser, Latent, Latent, StepTables], tuple[Latent, Latent]]
+
+
+def normal_noise(key: Key[Array, ""], steps: int, shape: tuple[int, ...]) -> Noise:
+    """Standard normal noise for a chain of `steps` steps; its keys are split here, before the scan."""
+    keys = jax.random.split(key, steps + 1)
+    return lambda k: jax.random.normal(keys[k], shape)
+
+
+def start(schedule: Schedule, z_lr: Latent, eps: Latent) -> Latent:
+    """x_T ~ N(y_0, kappa^2 eta_T I)."""
+    return z_lr + (schedule.kappa * schedule.eta[-1] ** 0.5) * eps
+
+
+def ancestral_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables) -> tuple[Latent, Latent]:
+    """Mean of (R) with x_0 replaced by the prediction: the ResShift sampler."""
+    del z_lr
+    x0_hat = denoise(x_t, row.step)
+    return x0_hat, reverse_mean(x_t, x0_hat, row)
+
+
+def flow_step(x_t: Latent, f: Latent, z_lr: Latent, eta: Array, eta_to: Array) -> Latent:
+    """The flow from eta to eta_to for a constant prediction f: f + eta'(y - f) + sqrt(eta'/eta)(x - f - eta (y - f))."""
+    return f + eta_to * (z_lr - f) + jnp.sqrt(eta_to / eta) * (x_t - f - eta * (z_lr - f))
+
+
+def deterministic_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables) -> tuple[Latent, Latent]:
+    """The noise-free step that SinSR (CVPR 2024) uses, first order."""
+    x0_hat = denoise(x_t, row.step)
+    return x0_hat, flow_step(x_t, x0_hat, z_lr, row.eta, row.eta_prev)
+
+
+def heun_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables) -> tuple[Latent, Latent]:
+    """Heun's rule in the variable of the flow, second order: two network calls (the last step, to eta = 0, takes one)."""
+    x0_hat = denoise(x_t, row.step)
+    euler = flow_step(x_t, x0_hat, z_lr, row.eta, row.eta_prev)
+
+    def correct() -> Latent:
+        average = (x0_hat + denoise(euler, row.step - 1)) / 2
+        return flow_step(x_t, average, z_lr, row.eta, row.eta_prev)
+
+    return x0_hat, jax.lax.cond(row.step > 0, correct, lambda: euler)
+
+
+SAMPLERS: dict[str, Stepper] = {
+    "ancestral": ancestral_step,
+    "deterministic": deterministic_step,
+    "heun": heun_step,
+}
+
+
+def sample(
+    denoise: Denoiser,
+    schedule: Schedule,
+    z_lr: Latent,
+    noise: Noise,
+    *,
+    sampler: str = "ancestral",
+) -> Latent:
+    """The sample x_0 of the posterior p(x_0 | y_0) after all steps of `schedule`.
+
+    Args:
+        denoise: (x_t, step) -> x0_hat, with step the row of `schedule` (0-based), a traced int32 scalar.
+        schedule: its rows are scanned from the last to the first.
+        z_lr: latent of the LR image, shape (b, h, w, c).
+        noise: k -> standard normal array of z_lr's shape; k = 0 starts the chain. `deterministic` and `heun` ask
+            for k = 0 only.
+        sampler: `ancestral`, `deterministic` or `heun`.
+    Raises:
+        ValueError: for an unknown sampler.
+    """
+    return _scan(denoise, schedule, z_lr, noise, sampler, lambda step: None)[0]
+
+
+def trajectory(
+    denoise: Denoiser,
+    schedule: Schedule,
+    z_lr: Latent,
+    noise: Noise,
+    *,
+    sampler: str = "ancestral",
+) -> Step:
+    """As `sample`, returning every step: each field has a leading axis of T, in the order taken (t = T first)."""
+    return _scan(denoise, schedule, z_lr, noise, sampler, lambda step: step)[1]
+
+
+def _scan(denoise, schedule: Schedule, z_lr: Latent, noise: Noise, sampler: str, keep: Callable):
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler: no {sampler!r}; choose one of {', '.join(SAMPLERS)}.")
+    stepper, stochastic = SAMPLERS[sampler], sampler == "ancestral"
+
+    def body(x_t: Latent, scanned: tuple[StepTables, Array]):
+        row, k = scanned
+        x0_hat, mean = stepper(denoise, x_t, z_lr, row)
+        x_next = mean + row.std * noise(k) if stochastic else mean
+        return x_next, keep(Step(x_t, x0_hat, mean, x_next))
+
+    rows = jax.tree.map(lambda column: column[::-1], schedule.tables())
+    k = jnp.arange(schedule.steps, dtype=jnp.int32)
+    return jax.lax.scan(body, start(schedule, z_lr, noise(jnp.int32(0))), (rows, k + 1))
+
+
+def invert(denoise: Denoiser, schedule: Schedule, x0: Latent, z_lr: Latent) -> Latent:
+    """The inverse of `deterministic`: every state x_1..x_T, leading axis T, that leads back to `x0` as steps get finer.
+
+    Each step t-1 -> t takes the prediction at x_{t-1} (explicit Euler against the flow). At t = 0 the prediction is
+    x_0 itself, and x_1 is the mean of (F).
+    """
+
+    def body(x_prev: Latent, row: StepTables) -> tuple[Latent, Latent]:
+        f = denoise(x_prev, row.step - 1)
+        x_t = flow_step(x_prev, f, z_lr, row.eta_prev, row.eta)
+        return x_t, x_t
+
+    rows = schedule.tables()
+    first = x0 + rows.eta[0] * (z_lr - x0)
+    _, rest = jax.lax.scan(body, first, jax.tree.map(lambda column: column[1:], rows))
+    return jnp.concatenate([first[None], rest])

@@ -1,0 +1,100 @@
+"""Gaussian noise keyed by absolute position on the latent lattice, so that tiles and crops share it bit for bit.
+
+The lattice is cut into BLOCK x BLOCK blocks. A block's key depends on the image's key and on the block's own place,
+never on the tile that asks, the batch it runs in or the size of the image:
+
+    image_key(seed, content hash, sample) -> caller folds in the step -> fold_in(block y) -> fold_in(block x) -> counter
+
+Only `jax.random.fold_in` is used, which is the Threefry cipher in counter mode (Salmon et al., SC 2011, "Parallel
+random numbers: as easy as 1, 2, 3"). `jax.random.normal` would give other numbers under the other setting of
+`jax_threefry_partitionable`; these are the same under both.
+"""
+
+import hashlib
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key, Shaped, UInt32
+
+BLOCK = 16
+
+
+def content_hash(pixels: Shaped[np.ndarray, "..."]) -> str:
+    """SHA-256 of an image's content, as 64 hexadecimal digits.
+
+    It covers the element type, the shape and the values in C order; byte order and memory layout do not matter.
+    """
+    values = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    digest = hashlib.sha256(f"{pixels.dtype.name} {pixels.shape} ".encode())
+    digest.update(values.data)
+    return digest.hexdigest()
+
+
+def image_key(seed: int, content: str, sample: int) -> Key[Array, ""]:
+    """Threefry key of one sample of one image: a function of seed, content and sample index, not of file order.
+
+    `content` is what `content_hash` returns: all 256 bits are folded in, as eight 32-bit words. The implementation is
+    named because vmap over keys is exact for Threefry only. Raises ValueError unless 0 <= seed, sample < 2**32.
+    """
+    for name, value in (("seed", seed), ("sample", sample)):
+        if not 0 <= value < 2**32:
+            raise ValueError(f"{name} must be at least 0 and less than 2**32, but is {value}.")
+    key = jax.random.key(seed, impl="threefry2x32")
+    for word in (*_words(content), sample):
+        key = jax.random.fold_in(key, np.uint32(word))
+    return key
+
+
+def _words(content: str) -> list[int]:
+    try:
+        data = bytes.fromhex(content)
+    except ValueError:
+        data = b""
+    if len(data) != 32:
+        raise ValueError(f"content must be a SHA-256 of 64 hexadecimal digits, but is {content!r}; use content_hash().")
+    return [int.from_bytes(data[i : i + 4], "big") for i in range(0, 32, 4)]
+
+
+@partial(jax.jit, static_argnames="shape")
+def field(
+    key: Key[Array, ""], origin_yx: Int[Array, "2"] | Int[np.ndarray, "2"], shape: tuple[int, int, int]
+) -> Float[Array, "h w c"]:
+    """Window of the standard Gaussian field of `key` on the latent lattice: float32, independent values.
+
+    `origin_yx` is the window's first row and column on the lattice; it may be traced and mapped over (vmap for a batch
+    of tiles). Windows that overlap agree bit for bit at any origin. `shape` = (h, w, c) is static. Another step of the
+    sampler takes another key: fold the step into the key first. As with `jax.random.normal` in float32, a value has 23
+    random bits and at most 5.3 standard deviations. Raises ValueError unless h and w are positive multiples of BLOCK.
+    """
+    height, width, channels = shape
+    if min(height, width) < BLOCK or height % BLOCK or width % BLOCK:
+        raise ValueError(
+            f"height and width of a noise field must be positive multiples of {BLOCK}, but are {shape[:2]}."
+        )
+    origin = jnp.asarray(origin_yx, jnp.int32)
+    first, offset = origin // BLOCK, origin % BLOCK
+    # One block more than fits each way: an origin inside a block reaches into it (the tiles of "mean" blending do).
+    rows, columns = height // BLOCK + 1, width // BLOCK + 1
+    row_keys = _fold_each(key, first[0] + jnp.arange(rows))
+    keys = jax.vmap(_fold_each, (0, None))(row_keys, first[1] + jnp.arange(columns))
+    blocks = jax.vmap(jax.vmap(partial(_block, channels=channels)))(keys)
+    lattice = blocks.transpose(0, 2, 1, 3, 4).reshape(rows * BLOCK, columns * BLOCK, channels)
+    return jax.lax.dynamic_slice(lattice, (offset[0], offset[1], jnp.int32(0)), shape)
+
+
+def _fold_each(key: Key[Array, ""], data: Int[Array, "n"]) -> Key[Array, "n"]:
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, data)
+
+
+def _block(key: Key[Array, ""], channels: int) -> Float[Array, "block block c"]:
+    counter = jnp.arange(BLOCK * BLOCK * channels // 2)
+    bits = jax.random.key_data(_fold_each(key, counter))
+    return _normal(bits.reshape(BLOCK, BLOCK, channels))
+
+
+def _normal(bits: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Inverse normal distribution function at the odd multiples of 2**-23 in (-1, 1): exact in float32, symmetric."""
+    odd = 2 * (bits >> 9).astype(jnp.int32) + (1 - 2**23)
+    return np.float32(np.sqrt(2)) * jax.lax.erf_inv(odd.astype(jnp.float32) * np.float32(2**-23))

@@ -1,0 +1,113 @@
+"""Bicubic resizing: PyTorch's upsampling of the model input, and MATLAB's downsampling of the benchmarks."""
+
+from functools import lru_cache
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float64, Int64, Shaped, UInt8
+
+Border = Literal["mirror", "clamp"]
+Convention = Literal["double", "uint8"]
+
+
+def upsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b sh sw c"]:
+    """Enlarge NHWC images by an integer factor as PyTorch's bicubic interpolation does.
+
+    Kernel a = -0.75, half-pixel centres, clamped borders, no antialiasing: the upsampling a diffusion model sees
+    before its encoder. Any value range; overshoots are not clipped.
+    """
+    if scale < 1:
+        raise ValueError(f"scale is {scale}: use an integer of at least 1")
+    b, h, w, c = x.shape
+    method, precision = jax.image.ResizeMethod.CUBIC_PYTORCH, jax.lax.Precision.HIGHEST
+    return jax.image.resize(x, (b, h * scale, w * scale, c), method, antialias=False, precision=precision)
+
+
+def downsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b h/s w/s c"]:
+    """Shrink NHWC images by an integer factor as MATLAB's `imresize` does, differentiably.
+
+    Kernel a = -0.5 stretched by the scale (antialiasing), half-pixel centres, mirrored borders: the downsampling
+    of the super-resolution benchmarks, in floating point without rounding. Any value range.
+    Raises ValueError if the height or the width is not a multiple of the scale.
+    """
+    _, h, w, _ = x.shape
+    _check_multiple(h, w, scale)
+    rows, columns = (jnp.asarray(bicubic_matrix(n, n // scale), dtype=x.dtype) for n in (h, w))
+    return jnp.einsum("ph,bhwc,qw->bpqc", rows, x, columns, precision=jax.lax.Precision.HIGHEST)
+
+
+def downsample_bicubic_uint8(
+    hr: UInt8[np.ndarray, "h w c"], scale: int, convention: Convention = "double"
+) -> UInt8[np.ndarray, "p q c"]:
+    """Shrink an 8-bit image on the host as MATLAB's `imresize` does: the LR images of the benchmarks.
+
+    The image is first cropped at the bottom and the right to a multiple of the scale. Benchmarks differ in how they
+    called `imresize`, and so in the last grey levels. `double`: on a floating-point image, mirrored borders, rounded
+    once (as `downsample_bicubic`). `uint8`: on the 8-bit image in the older releases, clamped borders and rounding
+    between the passes over rows and columns too: the widespread x4 sets of Set5 and Set14. Halves round up.
+    """
+    h, w = (n - n % scale for n in hr.shape[:2])
+    _check_multiple(h, w, scale)
+    border = "clamp" if convention == "uint8" else "mirror"
+    half = _resize_rows(hr[:h, :w], h // scale, border)
+    half = _round_uint8(half) if convention == "uint8" else half
+    return _round_uint8(_resize_rows(half.swapaxes(0, 1), w // scale, border)).swapaxes(0, 1)
+
+
+def bicubic_matrix(n_in: int, n_out: int, border: Border = "mirror") -> Float64[np.ndarray, "n_out n_in"]:
+    """Matrix that resizes one axis by antialiased bicubic interpolation (kernel a = -0.5); its rows sum to 1."""
+    indices, weights = bicubic_taps(n_in, n_out, border)
+    matrix = np.zeros((n_out, n_in))
+    np.add.at(matrix, (np.arange(n_out)[:, None], indices), weights)
+    return matrix
+
+
+@lru_cache(maxsize=64)
+def bicubic_taps(
+    n_in: int, n_out: int, border: Border = "mirror"
+) -> tuple[Int64[np.ndarray, "n_out k"], Float64[np.ndarray, "n_out k"]]:
+    """Source pixels and weights of every output pixel of one axis: the non-zero band of `bicubic_matrix`.
+
+    Downsampling stretches the kernel by n_in / n_out. A tap outside the image reads the mirrored pixel (the edge pixel
+    counts twice; an axis shorter than the kernel is mirrored again), or the edge pixel for the border `clamp`.
+    """
+    stretch = max(n_in / n_out, 1.0)
+    centres = (np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5
+    taps = np.floor(centres - 2 * stretch).astype(np.int64)[:, None] + np.arange(int(np.ceil(4 * stretch)) + 2)
+    weights = _cubic((centres[:, None] - taps) / stretch)
+    used = np.any(weights != 0, axis=0)
+    taps, weights = taps[:, used], weights[:, used]
+    mirrored = np.mod(taps, 2 * n_in)
+    mirrored = np.minimum(mirrored, 2 * n_in - 1 - mirrored)
+    indices = np.clip(taps, 0, n_in - 1) if border == "clamp" else mirrored
+    return indices, weights / weights.sum(axis=1, keepdims=True)
+
+
+def _cubic(t: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
+    """Keys' cubic convolution kernel with a = -0.5."""
+    t = np.abs(t)
+    inner = (1.5 * t - 2.5) * t**2 + 1.0
+    outer = ((-0.5 * t + 2.5) * t - 4.0) * t + 2.0
+    return np.where(t <= 1, inner, np.where(t <= 2, outer, 0.0))
+
+
+def _resize_rows(x: Shaped[np.ndarray, "h w c"], n_out: int, border: Border) -> Float64[np.ndarray, "p w c"]:
+    """Resize the first axis tap by tap: a product with the banded `bicubic_matrix`."""
+    indices, weights = bicubic_taps(x.shape[0], n_out, border)
+    out = np.zeros((n_out, *x.shape[1:]))
+    for index, weight in zip(indices.T, weights.T, strict=True):
+        out += weight[:, None, None] * x[index]
+    return out
+
+
+def _round_uint8(x: Float64[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w c"]:
+    return np.clip(np.floor(x + 0.5), 0, 255).astype(np.uint8)
+
+
+def _check_multiple(h: int, w: int, scale: int) -> None:
+    if scale < 1 or h == 0 or w == 0 or h % scale or w % scale:
+        raise ValueError(
+            f"an image of {h} x {w} pixels cannot be shrunk by {scale}: crop it to a multiple of the scale"
+        )

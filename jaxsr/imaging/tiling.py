@@ -1,0 +1,204 @@
+"""Tiles of one fixed shape that cover an image of any size, and their blending into one image, band by band.
+
+Neither end is ever held padded or whole: `cut` pads one tile at a time, at the right and the bottom, and `blend_tiles`
+hands out rows as soon as no later tile can reach them. Two ways to blend:
+
+- "feather": origins are multiples of the stride, and neighbours fade into each other by a sin^2 ramp.
+- "mean": tiles moved back to fit and plain averages, as in the released ResShift tool. It leaves a hard step at every
+  edge of a tile, and is here to reproduce published numbers.
+
+One axis, two tiles, feathered; the dead margins have no weight because the network sees no context there:
+
+    tile 0  -----------------------------------~~~~~~~~~~~~~~~~.........
+    tile 1                            .........~~~~~~~~~~~~~~~~-----------------------------------
+                                       margin        ramp       margin
+                                         1/4          1/2         1/4    of the overlap
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+BLENDS = ("feather", "mean")
+
+# Weights are multiples of 2**-12: products of two of them, and their sums, are exact in float32.
+WEIGHT_STEPS = 2**12
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Where the tiles of one image lie, in pixels of the (low-resolution) input; made by `plan_tiles`.
+
+    Tiles are square and numbered in row-major order; `tops` and `lefts` are the origins of their rows and columns.
+    """
+
+    height: int
+    width: int
+    tile: int
+    overlap: int
+    blend: str
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+
+    def origin(self, index: int) -> tuple[int, int]:
+        """(top, left) of tile number `index`; ValueError when there is none."""
+        if not 0 <= index < len(self):
+            raise ValueError(f"The plan has tiles 0 to {len(self) - 1}, but tile {index} was named.")
+        row, column = divmod(index, len(self.lefts))
+        return self.tops[row], self.lefts[column]
+
+    def __len__(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+
+def plan_tiles(height: int, width: int, tile: int, overlap: int, align: int = 1, blend: str = "feather") -> TilePlan:
+    """Covers height x width pixels with square tiles that overlap their neighbours by `overlap` pixels or more.
+
+    With "feather" every origin is a multiple of tile - overlap, hence of `align`: windows of attention and blocks of
+    noise fall on the same places of the image in every tile. The last tiles may reach over the right and bottom edges,
+    and each of them holds pixels of the image that no other tile has. With "mean" the last tiles are moved back to end
+    with the image, so their origins are not aligned.
+
+    Raises ValueError for an empty image, unless 0 <= overlap < tile, unless both are multiples of `align`, and for an
+    unknown `blend`.
+    """
+    if min(height, width) < 1:
+        raise ValueError(f"The image must have at least one pixel, but is {height} x {width}.")
+    if not 0 <= overlap < tile:
+        raise ValueError(f"overlap must be at least 0 and less than the tile ({tile}), but is {overlap}.")
+    if align < 1 or tile % align or overlap % align:
+        raise ValueError(
+            f"tile ({tile}) and overlap ({overlap}) must be multiples of align, a positive number ({align})."
+        )
+    if blend not in BLENDS:
+        raise ValueError(f"blend must be one of {', '.join(BLENDS)}, but is {blend!r}.")
+    starts = _moved_back_starts if blend == "mean" else _regular_starts
+    tops, lefts = (starts(size, tile, tile - overlap) for size in (height, width))
+    return TilePlan(height, width, tile, overlap, blend, tops, lefts)
+
+
+def _regular_starts(size: int, tile: int, stride: int) -> tuple[int, ...]:
+    return tuple(range(0, max(size - (tile - stride), 1), stride))
+
+
+def _moved_back_starts(size: int, tile: int, stride: int) -> tuple[int, ...]:
+    last = max(size - tile, 0)
+    return tuple(sorted({min(start, last) for start in range(0, size, stride)}))
+
+
+def cut(image: Shaped[np.ndarray, "h w c"], plan: TilePlan, index: int) -> Shaped[np.ndarray, "tile tile c"]:
+    """Tile number `index` of the image, as a copy of the same dtype.
+
+    Beyond the right and bottom edges the image is continued by reflection about its last pixel, as often as needed; a
+    side of one pixel is repeated. Memory: one tile. Raises ValueError when image or index do not belong to the plan.
+    """
+    if image.shape[:2] != (plan.height, plan.width):
+        raise ValueError(f"The plan is for {plan.height} x {plan.width} pixels, but the image has {image.shape[:2]}.")
+    top, left = plan.origin(index)
+    rows = _reflected(np.arange(top, top + plan.tile), plan.height)
+    columns = _reflected(np.arange(left, left + plan.tile), plan.width)
+    return image[rows[:, None], columns]
+
+
+def _reflected(positions: np.ndarray, size: int) -> np.ndarray:
+    """Positions 0, 1, 2, ... of a line folded back and forth onto 0 .. size - 1, without repeating the ends."""
+    last = size - 1
+    return last - np.abs(positions % (2 * last) - last) if last else np.zeros_like(positions)
+
+
+def axis_weights(plan: TilePlan, scale: int) -> tuple[Float[np.ndarray, "rows n"], Float[np.ndarray, "columns n"]]:
+    """Weights of each row of tiles over its n = scale * tile output rows, and the same for columns; float32.
+
+    A tile's weight at a pixel is the product of the two. Over the tiles that cover a pixel they sum to 1: exactly with
+    "feather", to float32 rounding with "mean".
+    """
+    return _weights(plan, plan.tops, scale), _weights(plan, plan.lefts, scale)
+
+
+def _weights(plan: TilePlan, origins: tuple[int, ...], scale: int) -> Float[np.ndarray, "k n"]:
+    starts, size = np.array(origins)[:, None] * scale, plan.tile * scale
+    pixels = starts + np.arange(size)
+    if plan.blend == "mean":
+        begun, ended = (np.searchsorted(edges.ravel(), pixels, "right") for edges in (starts, starts + size))
+        return (1 / (begun - ended)).astype(np.float32)
+    # Tile k has S_k - S_(k+1), where the ramp S_k rises from 0 to 1 over the overlap of tiles k - 1 and k. The sum
+    # telescopes to 1 whatever the overlap, also where more than two tiles meet.
+    overlap = plan.overlap * scale
+    rising = _ramp(pixels + 0.5 - starts, overlap)
+    falling = _ramp(pixels + 0.5 - starts - (size - overlap), overlap)
+    rising[0], falling[-1] = 1, 0
+    return (rising - falling).astype(np.float32)
+
+
+def _ramp(distance: np.ndarray, overlap: int) -> np.ndarray:
+    """sin^2 ramp over the middle half of 0 .. overlap, rounded to multiples of 1 / WEIGHT_STEPS.
+
+    The outer quarters stay flat: a tile has no weight in a margin of overlap / 4 at an edge that has a neighbour.
+    """
+    phase = np.clip(0.5 + (distance - overlap / 2) / max(overlap / 2, 1), 0, 1)
+    return np.round(np.sin(np.pi / 2 * phase) ** 2 * WEIGHT_STEPS) / WEIGHT_STEPS
+
+
+def blend_tiles(
+    plan: TilePlan, scale: int, outputs: Iterable[tuple[int, Float[np.ndarray, "n n c"]]]
+) -> Iterator[tuple[int, Float[np.ndarray, "m w c"]]]:
+    """Blends output tiles, given as (number, tile), into scale*height x scale*width, as bands (first row, rows).
+
+    Bands are float32, come from top to bottom, and join without gap or overlap. Tiles may come in any order, and every
+    order gives the same bits: they are always added in the order of their numbers, and a tile that comes early waits.
+    Memory, when they come in order: two rows of tiles and a bit, one of which is the band handed out; one row of tiles
+    more when they come in any order within their row.
+
+    Raises ValueError for a tile that is not of the plan, has another shape, comes twice or never.
+    """
+    weights_y, weights_x = axis_weights(plan, scale)
+    tiles = _in_order(plan, scale, outputs)
+    first = next(tiles)
+    tiles = chain([first], tiles)
+    carry = np.zeros((0, plan.width * scale, first.shape[2]), np.float32)
+    for top, end, weight in zip(plan.tops, (*plan.tops[1:], plan.height), weights_y, strict=True):
+        band = np.zeros((plan.tile * scale, *carry.shape[1:]), np.float32)
+        _add_row(band, plan, scale, tiles, weights_x)
+        band *= weight[:, None, None]
+        band[: len(carry)] += carry
+        # A copy, because a view would keep the whole band in memory.
+        carry = band[(end - top) * scale :].copy()
+        yield top * scale, band[: (end - top) * scale]
+    next(tiles, None)  # Reads on to the end, where one tile too many is refused.
+
+
+def _in_order(
+    plan: TilePlan, scale: int, outputs: Iterable[tuple[int, Float[np.ndarray, "n n c"]]]
+) -> Iterator[Float[np.ndarray, "n n c"]]:
+    """Tiles 0, 1, 2, ... of outputs in any order."""
+    side, done, waiting = plan.tile * scale, 0, {}
+    for index, tile in outputs:
+        plan.origin(index)
+        if tile.shape[:2] != (side, side):
+            raise ValueError(f"Output tiles must be {side} x {side} pixels, but tile {index} has {tile.shape[:2]}.")
+        if index in waiting or index < done:
+            raise ValueError(f"Tile {index} was given twice.")
+        waiting[index] = tile
+        while done in waiting:
+            yield waiting.pop(done)
+            done += 1
+    if done < len(plan):
+        missing = len(plan) - done - len(waiting)
+        raise ValueError(f"{missing} of {len(plan)} tiles are missing, the first is tile {done}.")
+
+
+def _add_row(
+    band: Float[np.ndarray, "n w c"],
+    plan: TilePlan,
+    scale: int,
+    tiles: Iterator[Float[np.ndarray, "n n c"]],
+    weights: Float[np.ndarray, "columns n"],
+) -> None:
+    """Takes one row of tiles and adds them to `band`, weighted along x, without the padding at the right."""
+    width = band.shape[1]
+    for left, weight in zip(plan.lefts, weights, strict=True):
+        start, stop = left * scale, min((left + plan.tile) * scale, width)
+        band[:, start:stop] += (next(tiles) * weight[:, None])[:, : stop - start]

@@ -1,0 +1,23 @@
+"""A codec without parameters: pixel-unshuffle. The latent is the image itself, folded into channels."""
+
+from jaxtyping import Array, Float
+
+
+def pixel_unshuffle(image: Float[Array, "b H W c"], factor: int) -> Float[Array, "b h w z"]:
+    """Fold factor x factor blocks of pixels into channels: (b, f h, f w, c) -> (b, h, w, f f c), rows first.
+
+    Raises:
+        ValueError: if height or width is not a multiple of `factor`.
+    """
+    b, height, width, c = image.shape
+    if height % factor or width % factor:
+        raise ValueError(f"pixel_unshuffle: height and width must be multiples of {factor}, got {(height, width)}.")
+    blocks = image.reshape(b, height // factor, factor, width // factor, factor, c)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(b, height // factor, width // factor, factor**2 * c)
+
+
+def pixel_shuffle(latent: Float[Array, "b h w z"], factor: int) -> Float[Array, "b H W c"]:
+    """The inverse of `pixel_unshuffle`."""
+    b, h, w, z = latent.shape
+    blocks = latent.reshape(b, h, w, factor, factor, z // factor**2)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, z // factor**2)

@@ -1,0 +1,162 @@
+"""Shifted-window attention (Swin, ICCV 2021) over feature maps, as the released Swin-UNet has it.
+
+Differences from the original Swin: norms are image norms on NHWC maps, the MLP is two 1x1 convolutions with the exact
+GELU, and there is no residual around the whole layer.
+"""
+
+from functools import cache
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from jaxsr.models.layers import NORMS, Image, conv1x1
+
+Windows = Float[Array, "b n tokens c"]
+
+
+@cache
+def relative_position_index(window: int) -> Int[np.ndarray, "tokens tokens"]:
+    """Row of the (2 window - 1)^2 bias table for every pair of positions in a window."""
+    y, x = np.divmod(np.arange(window**2), window)
+    dy, dx = y[:, None] - y[None], x[:, None] - x[None]
+    return (dy + window - 1) * (2 * window - 1) + dx + window - 1
+
+
+@cache
+def attention_mask(
+    height: int, width: int, window: int, shift: int, kind: Literal["released", "regions"]
+) -> Float[np.ndarray, "n tokens tokens"]:
+    """-100 between positions of a shifted window that come from different sides of the image, else 0.
+
+    `regions` is Swin's mask: nine regions, so that nothing attends across the border that the roll joined.
+    `released` is what the released ResShift networks carry: only the last row of windows is masked, and there by
+    columns instead of rows (their region map is transposed inside a window). Networks trained with it need it.
+    """
+    rows, columns = (np.digitize(np.arange(size), [size - window, size - shift]) for size in (height, width))
+    ny, nx = height // window, width // window
+    if kind == "released":
+        split = rows.reshape(ny, 1, 1, window)
+    else:
+        split = 3 * rows.reshape(ny, 1, window, 1) + columns.reshape(1, nx, 1, window)
+    tokens = np.broadcast_to(split, (ny, nx, window, window)).reshape(-1, window**2)
+    return np.where(tokens[:, :, None] == tokens[:, None, :], 0, -100).astype(np.float32)
+
+
+def to_windows(x: Image, window: int) -> Windows:
+    """Cut a map into non-overlapping windows, row-major: (b, h, w, c) -> (b, windows, window^2, c)."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // window, window, w // window, window, c).swapaxes(2, 3)
+    return x.reshape(b, -1, window**2, c)
+
+
+def from_windows(tokens: Windows, height: int, width: int, window: int) -> Image:
+    """The inverse of `to_windows`."""
+    b, _, _, c = tokens.shape
+    x = tokens.reshape(b, height // window, width // window, window, window, c).swapaxes(2, 3)
+    return x.reshape(b, height, width, c)
+
+
+class WindowAttention(nnx.Module):
+    """Multi-head attention inside windows, with a learned bias per relative position."""
+
+    def __init__(self, channels: int, heads: int, window: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.qkv = nnx.Linear(channels, 3 * channels, rngs=rngs, dtype=dtype)
+        self.proj = nnx.Linear(channels, channels, rngs=rngs, dtype=dtype)
+        init = nnx.initializers.truncated_normal(0.02)
+        self.relative_position_bias_table = nnx.Param(init(rngs.params(), ((2 * window - 1) ** 2, heads)))
+        self.heads, self.window = heads, window
+
+    def __call__(self, tokens: Windows, mask: Float[np.ndarray, "n t t"] | None) -> Windows:
+        b, n, t, c = tokens.shape
+        qkv = self.qkv(tokens).reshape(b, n, t, 3, self.heads, c // self.heads)
+        q, k, v = (qkv[:, :, :, i] for i in range(3))
+        bias = self.relative_position_bias_table[relative_position_index(self.window)]
+        logits = jnp.einsum("bnqhc,bnkhc->bnhqk", q, k).astype(jnp.float32) * (c // self.heads) ** -0.5
+        logits += bias.transpose(2, 0, 1)[None, None]
+        if mask is not None:
+            logits += mask[None, :, None]
+        weights = jax.nn.softmax(logits).astype(v.dtype)
+        return self.proj(jnp.einsum("bnhqk,bnkhc->bnqhc", weights, v).reshape(b, n, t, c))
+
+
+class Mlp(nnx.Module):
+    """1x1 convolution, exact (erf) GELU, 1x1 convolution."""
+
+    def __init__(self, channels: int, hidden: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.fc1 = conv1x1(channels, hidden, rngs=rngs, dtype=dtype)
+        self.fc2 = conv1x1(hidden, channels, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image) -> Image:
+        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
+
+
+class SwinBlock(nnx.Module):
+    """x + attention(norm1(x)), then x + mlp(norm2(x)); windows rolled by -shift where `shift` is not 0."""
+
+    def __init__(self, channels, heads, window, shift, mlp_ratio, *, norm, window_mask, rngs, dtype):
+        self.norm1 = NORMS[norm](channels, epsilon=1e-5, rngs=rngs)
+        self.attn = WindowAttention(channels, heads, window, rngs=rngs, dtype=dtype)
+        self.norm2 = NORMS[norm](channels, epsilon=1e-5, rngs=rngs)
+        self.mlp = Mlp(channels, int(channels * mlp_ratio), rngs=rngs, dtype=dtype)
+        self.window, self.shift, self.window_mask = window, shift, window_mask
+
+    def __call__(self, x: Image) -> Image:
+        x = x + self.attend(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+    def attend(self, x: Image) -> Image:
+        _, h, w, _ = x.shape
+        mask = attention_mask(h, w, self.window, self.shift, self.window_mask) if self.shift else None
+        rolled = jnp.roll(x, (-self.shift, -self.shift), (1, 2)) if self.shift else x
+        out = from_windows(self.attn(to_windows(rolled, self.window), mask), h, w, self.window)
+        return jnp.roll(out, (self.shift, self.shift), (1, 2)) if self.shift else out
+
+
+class Projection(nnx.Module):
+    """The 1x1 convolution into or out of a Swin layer's width."""
+
+    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.proj = conv1x1(inputs, outputs, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image) -> Image:
+        return self.proj(x)
+
+
+class SwinLayer(nnx.Module):
+    """`depth` Swin blocks at width `embed_dim`; odd blocks shift by half a window unless the layer's nominal size
+    is no larger than the window."""
+
+    def __init__(
+        self,
+        channels: int,
+        embed_dim: int,
+        heads: int,
+        window: int,
+        depth: int,
+        mlp_ratio: float,
+        *,
+        nominal_size: int,
+        norm: str,
+        window_mask: Literal["released", "regions"],
+        rngs: nnx.Rngs,
+        dtype: DTypeLike,
+    ):
+        kw = {"norm": norm, "window_mask": window_mask, "rngs": rngs, "dtype": dtype}
+        shift = window // 2 if nominal_size > window else 0
+        self.patch_embed = Projection(channels, embed_dim, rngs=rngs, dtype=dtype)
+        self.blocks = nnx.List(
+            SwinBlock(embed_dim, heads, window, shift * (i % 2), mlp_ratio, **kw)
+            for i in range(depth)
+        )
+        self.patch_unembed = Projection(embed_dim, channels, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image) -> Image:
+        x = self.patch_embed(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.patch_unembed(x)

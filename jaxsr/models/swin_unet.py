@@ -1,0 +1,252 @@
+"""The Swin-UNet of ResShift: predicts x_0 from the normalised x_t, the LR image and the integer time."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from jaxsr.models.layers import NORMS, Image, conv1x1, conv3x3, nearest_x2, slots, timestep_embedding
+from jaxsr.models.swin_layer import SwinLayer
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwinUNetConfig:
+    """Hyperparameters, under the names of the released configurations.
+
+    Attributes:
+        image_size: nominal size of the latent; decides where attention goes and where windows shift.
+        in_channels: channels of x_t.
+        out_channels: channels of the prediction.
+        model_channels: width of the first level; `channel_mult` multiplies it level by level.
+        num_res_blocks: residual blocks per level on the way down (one more on the way up).
+        attention_resolutions: nominal sizes whose first block is followed by a Swin layer.
+        swin_embed_dim: width of the Swin layers; with heads of `num_head_channels`.
+        swin_depth: blocks in a Swin layer.
+        mlp_ratio: hidden width of the Swin MLP over `swin_embed_dim`.
+        lq_size: nominal size of the LR image (and mask); where it is larger than `image_size`, a feature extractor
+            halves it down.
+        lq_channels: channels of the LR image.
+        cond_mask: whether a mask is appended to the LR image.
+        norm: `group` as released; `channel` normalises each position by itself (see `ChannelNorm`).
+        window_mask: the mask of shifted windows, see `attention_mask`.
+    """
+
+    image_size: int
+    in_channels: int
+    out_channels: int
+    model_channels: int
+    channel_mult: tuple[int, ...]
+    num_res_blocks: tuple[int, ...]
+    attention_resolutions: tuple[int, ...]
+    num_head_channels: int
+    swin_embed_dim: int
+    swin_depth: int
+    window_size: int
+    mlp_ratio: float
+    lq_size: int
+    lq_channels: int = 3
+    cond_mask: bool = False
+    norm: Literal["group", "channel"] = "group"
+    window_mask: Literal["released", "regions"] = "released"
+
+    def __post_init__(self) -> None:
+        if len(self.channel_mult) != len(self.num_res_blocks):
+            raise ValueError("SwinUNetConfig: channel_mult and num_res_blocks need one entry per level each.")
+        if self.swin_embed_dim % self.num_head_channels:
+            raise ValueError("SwinUNetConfig: swin_embed_dim must be a multiple of num_head_channels.")
+
+    @property
+    def halvings(self) -> int:
+        """How often the feature extractor halves the LR image."""
+        return (self.lq_size // self.image_size).bit_length() - 1
+
+    @property
+    def align(self) -> int:
+        """Height and width of x_t must be multiples of this, so that windows fit at every level with attention."""
+        levels = range(len(self.channel_mult))
+        needs = [2**i * self.window_size for i in levels if self.image_size >> i in self.attention_resolutions]
+        return max([2 ** levels[-1] * self.window_size, *needs])  # the middle always has a Swin layer
+
+
+class ResBlock(nnx.Module):
+    """Residual block whose second norm is scaled and shifted by the time embedding."""
+
+    def __init__(self, inputs: int, outputs: int, emb: int, *, norm: str, rngs: nnx.Rngs, dtype: DTypeLike):
+        make_norm = NORMS[norm]
+        self.in_layers = slots(
+            {
+                0: make_norm(inputs, epsilon=1e-5, rngs=rngs),
+                2: conv3x3(inputs, outputs, rngs=rngs, dtype=dtype),
+            }
+        )
+        self.emb_layers = slots({1: nnx.Linear(emb, 2 * outputs, rngs=rngs, dtype=dtype)})
+        self.out_layers = slots(
+            {
+                0: make_norm(outputs, epsilon=1e-5, rngs=rngs),
+                3: conv3x3(outputs, outputs, rngs=rngs, dtype=dtype, zero=True),
+            }
+        )
+        if inputs != outputs:
+            self.skip_connection = conv1x1(inputs, outputs, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image, emb: Float[Array, "b e"]) -> Image:
+        h = self.in_layers["2"](jax.nn.silu(self.in_layers["0"](x)))
+        scale, shift = jnp.split(self.emb_layers["1"](jax.nn.silu(emb))[:, None, None], 2, axis=-1)
+        h = self.out_layers["0"](h) * (1 + scale) + shift
+        h = self.out_layers["3"](jax.nn.silu(h))
+        skip = self.skip_connection(x) if hasattr(self, "skip_connection") else x
+        return skip + h
+
+
+class Downsample(nnx.Module):
+    """3x3 convolution of stride 2."""
+
+    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.op = conv3x3(inputs, outputs, stride=2, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image) -> Image:
+        return self.op(x)
+
+
+class Upsample(nnx.Module):
+    """Nearest-neighbour x2, then a 3x3 convolution."""
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.conv = conv3x3(channels, channels, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image) -> Image:
+        return self.conv(nearest_x2(x))
+
+
+def run(layers: nnx.List, x: Image, emb: Float[Array, "b e"]) -> Image:
+    """Apply a list of layers, of which the residual blocks take the time embedding."""
+    for layer in layers:
+        x = layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
+    return x
+
+
+class SwinUNet(nnx.Module):
+    """The network. `dtype` is the compute dtype (float32 or bfloat16); parameters and output are float32."""
+
+    def __init__(self, config: SwinUNetConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
+        self.config, self.dtype = config, dtype
+        width, emb, levels = config.model_channels, 4 * config.model_channels, len(config.channel_mult)
+        kw = {"rngs": rngs, "dtype": dtype}
+
+        def block(inputs: int, outputs: int) -> ResBlock:
+            return ResBlock(inputs, outputs, emb, norm=config.norm, **kw)
+
+        def swin(channels: int, size: int) -> SwinLayer:
+            c = config
+            heads = c.swin_embed_dim // c.num_head_channels
+            sizes = (c.swin_embed_dim, heads, c.window_size, c.swin_depth, c.mlp_ratio)
+            return SwinLayer(channels, *sizes, nominal_size=size, norm=c.norm, window_mask=c.window_mask, **kw)
+
+        def attends(size: int, i: int) -> bool:
+            return i == 0 and size in config.attention_resolutions
+
+        self.time_embed = slots({0: nnx.Linear(width, emb, **kw), 2: nnx.Linear(emb, emb, **kw)})
+        lq_channels = config.lq_channels + config.cond_mask
+        if config.halvings:
+            self.feature_extractor, lq_channels = feature_extractor(lq_channels, config.halvings, **kw)
+
+        channels = config.channel_mult[0] * width
+        blocks, skips = [nnx.List([conv3x3(config.in_channels + lq_channels, channels, **kw)])], [channels]
+        for level, (mult, count) in enumerate(zip(config.channel_mult, config.num_res_blocks, strict=True)):
+            size = config.image_size >> level
+            for i in range(count):
+                layers = [block(channels, mult * width)]
+                channels = mult * width
+                blocks.append(nnx.List([*layers, swin(channels, size)] if attends(size, i) else layers))
+                skips.append(channels)
+            if level < levels - 1:
+                blocks.append(nnx.List([Downsample(channels, channels, **kw)]))
+                skips.append(channels)
+        self.input_blocks = nnx.List(blocks)
+
+        size = config.image_size >> (levels - 1)
+        self.middle_block = nnx.List([block(channels, channels), swin(channels, size), block(channels, channels)])
+
+        blocks = []
+        for level in reversed(range(levels)):
+            size, outputs = config.image_size >> level, config.channel_mult[level] * width
+            for i in range(config.num_res_blocks[level] + 1):
+                layers: list[nnx.Module] = [block(channels + skips.pop(), outputs)]
+                channels = outputs
+                if attends(size, i):
+                    layers.append(swin(channels, size))
+                if level and i == config.num_res_blocks[level]:
+                    layers.append(Upsample(channels, **kw))
+                blocks.append(nnx.List(layers))
+        self.output_blocks = nnx.List(blocks)
+        self.out = slots(
+            {
+                0: NORMS[config.norm](channels, epsilon=1e-5, rngs=rngs),
+                2: conv3x3(channels, config.out_channels, zero=True, **kw),
+            }
+        )
+
+    def __call__(
+        self,
+        x: Image,
+        timesteps: Int[Array, " b"],
+        lq: Float[Array, "b hl wl cl"],
+        mask: Float[Array, "b hl wl 1"] | None = None,
+    ) -> Float[Array, "b h w out"]:
+        """Predict x_0.
+
+        Args:
+            x: the normalised x_t; height and width multiples of `config.align`.
+            timesteps: integer time, 0-based, after the timestep map.
+            lq: LR image in [-1, 1], at latent size or larger by 2^halvings.
+            mask: -1 / 1 at lq's size, 1 where content is missing; only for networks with `cond_mask`.
+        Raises:
+            ValueError: if sizes do not fit, or the mask is missing or not wanted.
+        """
+        self.check(x, lq, mask)
+        x, lq = x.astype(self.dtype), lq.astype(self.dtype)
+        if mask is not None:
+            lq = jnp.concatenate([lq, mask.astype(self.dtype)], -1)
+        emb = timestep_embedding(timesteps, self.config.model_channels).astype(self.dtype)
+        emb = self.time_embed["2"](jax.nn.silu(self.time_embed["0"](emb)))
+        h = jnp.concatenate([x, self.features(lq)], -1)
+        skips = []
+        for layers in self.input_blocks:
+            h = run(layers, h, emb)
+            skips.append(h)
+        h = run(self.middle_block, h, emb)
+        for layers in self.output_blocks:
+            h = run(layers, jnp.concatenate([h, skips.pop()], -1), emb)
+        return self.out["2"](jax.nn.silu(self.out["0"](h))).astype(jnp.float32)
+
+    def features(self, lq: Image) -> Image:
+        """The LR image (and mask) brought to latent size."""
+        for i in range(self.config.halvings):
+            lq = jax.nn.silu(self.feature_extractor[str(3 * i)](lq))
+            lq = self.feature_extractor[str(3 * i + 2)](lq)
+        return lq
+
+    def check(self, x: Array, lq: Array, mask: Array | None) -> None:
+        """Raise a clear error where the sizes cannot work."""
+        align, factor = self.config.align, 2**self.config.halvings
+        if x.shape[1] % align or x.shape[2] % align:
+            raise ValueError(f"SwinUNet: height and width must be multiples of {align}, got {x.shape[1:3]}; pad first.")
+        if (lq.shape[1], lq.shape[2]) != (factor * x.shape[1], factor * x.shape[2]):
+            raise ValueError(f"SwinUNet: lq must be {factor} times the size of x, got {lq.shape} for {x.shape}.")
+        if (mask is not None) != self.config.cond_mask:
+            raise ValueError(f"SwinUNet: this network {'needs a' if self.config.cond_mask else 'takes no'} mask.")
+
+
+def feature_extractor(channels: int, halvings: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> tuple[nnx.Dict, int]:
+    """For each halving a 3x3 convolution (the first to 16 channels), SiLU, and one of stride 2 that doubles the width."""
+    layers: dict[int, nnx.Module] = {}
+    width = 16
+    for i in range(halvings):
+        layers[3 * i] = conv3x3(channels, width, rngs=rngs, dtype=dtype)
+        layers[3 * i + 2] = Downsample(width, 2 * width, rngs=rngs, dtype=dtype)
+        channels = width = 2 * width
+    return slots(layers), channels

@@ -1,0 +1,221 @@
+"""How a high-resolution photograph becomes a low-resolution (LR) training input, on the host in NumPy and Pillow.
+
+A degradation is a function `degrade(hr, scale, rng)` of a uint8 [h, w, 3] image whose sides are multiples of the scale.
+It returns the uint8 [h/scale, w/scale, 3] LR image, all its randomness drawn from `rng`.
+`real_esrgan` is the second-order degradation of X. Wang et al., "Real-ESRGAN", arXiv:2107.10833, sections 3 and 4.1.
+"""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64, UInt8
+from PIL import Image
+from scipy.special import j1
+
+from jaxsr.imaging.resize import downsample_bicubic_uint8
+
+Degradation = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+Range = tuple[float, float]
+Pixels = Float[np.ndarray, "h w 3"]
+Kernel = Float64[np.ndarray, "k k"]
+
+KERNEL_SIZES = range(7, 22, 2)
+FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+@dataclass(frozen=True)
+class RoundConfig:
+    """One round of blur, resize, noise and JPEG; ranges are drawn from uniformly. Defaults: the paper's first round.
+
+    What the paper leaves open (marked *) is set as in the training options that its authors published.
+    """
+
+    blur_probability: float = 1.0
+    """Probability that the round blurs at all."""
+    sinc_probability: float = 0.1
+    """Probability that the blur kernel is a sinc filter (ringing, overshoot)."""
+    shape_probabilities: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Otherwise, probabilities of a Gaussian, a generalized Gaussian and a plateau-shaped kernel."""
+    isotropic_probability: float = 0.69
+    """* Probability that such a kernel is isotropic; if not, two widths and an angle are drawn."""
+    sigma: Range = (0.2, 3.0)
+    """Standard deviation of the blur, in pixels."""
+    beta_generalized: Range = (0.5, 4.0)
+    """Shape parameter of generalized Gaussian kernels; 1 is the Gaussian."""
+    beta_plateau: Range = (1.0, 2.0)
+    """Shape parameter of plateau-shaped kernels."""
+    resize_probabilities: tuple[float, float, float] = (0.2, 0.7, 0.1)
+    """* Probabilities of enlarging, shrinking and keeping the size."""
+    resize_range: Range = (0.15, 1.5)
+    """* Smallest and largest resize factor: of the HR size in the first round, of the LR size in the second."""
+    gaussian_probability: float = 0.5
+    """Probability of Gaussian noise; otherwise the noise is Poisson."""
+    noise_sigma: Range = (1.0, 30.0)
+    """Standard deviation of the Gaussian noise, in grey levels of 255."""
+    poisson_scale: Range = (0.05, 3.0)
+    """Strength of the Poisson noise; 1 is the shot noise of one photon per grey level."""
+    gray_probability: float = 0.4
+    """Probability that the noise is the same in the three channels."""
+    jpeg_quality: tuple[int, int] = (30, 95)
+    """Lowest and highest JPEG quality factor, both included."""
+
+
+@dataclass(frozen=True)
+class RealEsrganConfig:
+    """Parameters of the second-order degradation of arXiv:2107.10833, section 4.1."""
+
+    first: RoundConfig = RoundConfig()
+    """First round, at the size of the HR image."""
+    second: RoundConfig = RoundConfig(
+        blur_probability=0.8,
+        sigma=(0.2, 1.5),
+        resize_probabilities=(0.3, 0.4, 0.3),
+        resize_range=(0.3, 1.2),
+        noise_sigma=(1.0, 25.0),
+        poisson_scale=(0.05, 2.5),
+    )
+    """Second round, at about the size of the LR image; milder."""
+    final_sinc_probability: float = 0.8
+    """Probability of the last sinc filter, which comes before or after the last JPEG with equal chance."""
+
+
+def bicubic(hr: UInt8[np.ndarray, "h w 3"], scale: int, rng: np.random.Generator) -> UInt8[np.ndarray, "p q 3"]:
+    """MATLAB's antialiased bicubic downsampling; deterministic, draws nothing from `rng`."""
+    del rng
+    return downsample_bicubic_uint8(hr, scale)
+
+
+def real_esrgan(
+    hr: UInt8[np.ndarray, "h w 3"], scale: int, rng: np.random.Generator, config: RealEsrganConfig | None = None
+) -> UInt8[np.ndarray, "p q 3"]:
+    """Real-ESRGAN degradation: two rounds of blur, resize, noise and JPEG, and a last sinc filter.
+
+    The last resize to the LR size goes with the sinc filter, before or after the second JPEG (section 3.3). Raises ValueError if a side of `hr` is not a multiple of the scale.
+    """
+    config = config or RealEsrganConfig()
+    h, w, _ = hr.shape
+    if h % scale or w % scale:
+        raise ValueError(f"an image of {h} x {w} pixels has no LR image of scale {scale}: crop it to a multiple of it")
+    size = h // scale, w // scale
+    x = blur_resize_noise(hr / 255.0, (h, w), rng, config.first)
+    x = jpeg(x, draw_quality(rng, config.first))
+    x = blur_resize_noise(x, size, rng, config.second)
+    quality = draw_quality(rng, config.second)
+    if rng.random() < 0.5:
+        x = jpeg(final_sinc(x, size, rng, config.final_sinc_probability), quality)
+    else:
+        x = final_sinc(jpeg(x, quality), size, rng, config.final_sinc_probability)
+    return to_uint8(x)
+
+
+DEGRADATIONS: Mapping[str, Degradation] = {"bicubic": bicubic, "real_esrgan": real_esrgan}
+"""The degradations by name."""
+
+
+def blur_resize_noise(x: Pixels, size: tuple[int, int], rng: np.random.Generator, config: RoundConfig) -> Pixels:
+    """First three operations of a round on [0, 1] pixels; resize factors are relative to `size` (h, w)."""
+    if rng.random() < config.blur_probability:
+        x = blur(x, draw_kernel(rng, config))
+    factor = draw_factor(rng, config)
+    h, w = (max(1, round(n * factor)) for n in size)
+    x = resize(x, (h, w), FILTERS[rng.integers(3)])
+    return add_noise(x, rng, config)
+
+
+def final_sinc(x: Pixels, size: tuple[int, int], rng: np.random.Generator, probability: float) -> Pixels:
+    """Resize to the LR size, then the last sinc filter with the given probability."""
+    x = resize(x, size, FILTERS[rng.integers(3)])
+    return np.clip(blur(x, draw_sinc(rng)), 0, 1) if rng.random() < probability else x
+
+
+def draw_kernel(rng: np.random.Generator, config: RoundConfig) -> Kernel:
+    """Random blur kernel of a round, of sum 1."""
+    if rng.random() < config.sinc_probability:
+        return draw_sinc(rng)
+    size, shape = int(rng.choice(KERNEL_SIZES)), int(rng.choice(3, p=config.shape_probabilities))
+    sigmas = rng.uniform(*config.sigma, size=2)
+    if rng.random() < config.isotropic_probability:
+        sigmas = sigmas[[0, 0]]
+    q = mahalanobis(size, sigmas[0], sigmas[1], rng.uniform(-np.pi, np.pi))
+    if shape == 2:
+        return normalised(1 / (1 + q ** rng.uniform(*config.beta_plateau)))
+    beta = rng.uniform(*config.beta_generalized) if shape == 1 else 1.0
+    return normalised(np.exp(-0.5 * q**beta))
+
+
+def mahalanobis(size: int, sigma_1: float, sigma_2: float, theta: float) -> Kernel:
+    """Quadratic form C^T Sigma^-1 C on a grid centred at zero, with Sigma = R(theta) diag(sigma^2) R(theta)^T."""
+    i, j = np.mgrid[:size, :size] - size // 2
+    u, v = np.cos(theta) * j + np.sin(theta) * i, np.cos(theta) * i - np.sin(theta) * j
+    return (u / sigma_1) ** 2 + (v / sigma_2) ** 2
+
+
+def draw_sinc(rng: np.random.Generator) -> Kernel:
+    """Random sinc filter; the paper gives no range of cutoffs, ours is pi/3 to pi."""
+    return sinc_kernel(int(rng.choice(KERNEL_SIZES)), rng.uniform(np.pi / 3, np.pi))
+
+
+def sinc_kernel(size: int, cutoff: float) -> Kernel:
+    """Circular low-pass filter of a cutoff frequency in radians per pixel, of sum 1 (section 3.3)."""
+    i, j = np.mgrid[:size, :size] - size // 2
+    r = np.hypot(i, j)
+    # J1(z) / z tends to 1/2 at the centre.
+    return normalised(np.where(r == 0, cutoff / 2, j1(cutoff * r) / np.maximum(r, 1)))
+
+
+def normalised(kernel: Kernel) -> Kernel:
+    return kernel / kernel.sum()
+
+
+def blur(x: Pixels, kernel: Kernel) -> Pixels:
+    """Filter with an odd-sized kernel, borders reflected; by FFT, whose wrapped border is cut off."""
+    r = kernel.shape[0] // 2
+    padded = np.pad(x, ((r, r), (r, r), (0, 0)), mode="reflect")
+    shape = padded.shape[:2]
+    spectrum = np.fft.rfft2(padded, axes=(0, 1)) * np.fft.rfft2(kernel, shape)[..., None]
+    return np.fft.irfft2(spectrum, shape, axes=(0, 1))[2 * r :, 2 * r :]
+
+
+def draw_factor(rng: np.random.Generator, config: RoundConfig) -> float:
+    """Random resize factor: above 1, below 1, or 1."""
+    low, high = config.resize_range
+    up, down = rng.uniform(1, high), rng.uniform(low, 1)
+    return (up, down, 1.0)[rng.choice(3, p=config.resize_probabilities)]
+
+
+def resize(x: Pixels, size: tuple[int, int], resample: Image.Resampling) -> Pixels:
+    """Resize to (h, w) with Pillow's area, bilinear or bicubic filter, in floating point."""
+    if x.shape[:2] == size:
+        return x
+    channels = (Image.fromarray(x[..., c].astype(np.float32)) for c in range(3))
+    return np.stack([np.asarray(c.resize(size[::-1], resample), np.float64) for c in channels], axis=-1)
+
+
+def add_noise(x: Pixels, rng: np.random.Generator, config: RoundConfig) -> Pixels:
+    """Add Gaussian or Poisson noise, coloured or grey; the result is clipped to [0, 1]."""
+    x = np.clip(x, 0, 1)
+    gray = rng.random() < config.gray_probability
+    source = x @ LUMA[:, None] if gray else x
+    if rng.random() < config.gaussian_probability:
+        noise = rng.normal(0, rng.uniform(*config.noise_sigma) / 255, source.shape)
+    else:
+        noise = rng.uniform(*config.poisson_scale) * (rng.poisson(source * 255) / 255 - source)
+    return np.clip(x + noise, 0, 1)
+
+
+def draw_quality(rng: np.random.Generator, config: RoundConfig) -> int:
+    return int(rng.integers(*config.jpeg_quality, endpoint=True))
+
+
+def jpeg(x: Pixels, quality: int) -> Pixels:
+    """Compress to JPEG in memory and read it back."""
+    with io.BytesIO() as buffer:
+        Image.fromarray(to_uint8(x)).save(buffer, "JPEG", quality=quality)
+        return np.asarray(Image.open(buffer)) / 255.0
+
+
+def to_uint8(x: Pixels) -> UInt8[np.ndarray, "h w 3"]:
+    return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)
