@@ -24,7 +24,7 @@ _ATTEMPTS = 4
 _BACKOFF = 0.5  # seconds before the first retry; doubles with each
 _TIMEOUT = 30.0  # seconds without a byte
 _BLOCK = 1 << 18
-_PASSING_STATUS = frozenset({408, 416, 425, 429, 500, 502, 503, 504})  # worth another try at the same address
+_PASSING_STATUS = frozenset({408, 416, 425, 429, 500, 502, 503, 504})  # worth another try (416: from zero)
 
 Report = Callable[[int, int | None], None]  # (bytes so far, bytes in all if known)
 
@@ -143,7 +143,7 @@ def _write_body(response: http.client.HTTPResponse, part: Path, start: int, tota
     with open(part, "ab") as file:
         report(received, total)
         while received != total:
-            block = _read(response, _BLOCK if total is None else min(_BLOCK, total - received))
+            block = _read(response)
             if not block:
                 break
             file.write(block)
@@ -163,7 +163,7 @@ def _request(url: str, part: Path, offset: int, validator: str | None) -> http.c
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:  # it holds the connection
-            if error.code == 416:
+            if error.code == 416:  # more bytes here than the file has
                 os.truncate(part, 0)
             raise _AttemptError(f"HTTP {error.code} {error.reason}", retry=error.code in _PASSING_STATUS) from error
     except (OSError, http.client.HTTPException) as error:
@@ -172,9 +172,9 @@ def _request(url: str, part: Path, offset: int, validator: str | None) -> http.c
         raise _AttemptError(str(error), retry=False) from error
 
 
-def _read(response: http.client.HTTPResponse, length: int) -> bytes:
+def _read(response: http.client.HTTPResponse) -> bytes:
     try:
-        return response.read1(length)
+        return response.read1(_BLOCK)
     except (OSError, http.client.HTTPException) as error:
         raise _AttemptError(_reason(error), retry=True) from error
 

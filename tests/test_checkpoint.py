@@ -110,6 +110,15 @@ def test_a_failed_save_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [old]
 
 
+def test_a_reader_keeps_the_old_checkpoint_while_a_new_one_is_saved(tmp_path):
+    path = save(tmp_path, _params(), METADATA)
+    old = path.read_bytes()
+    with open(path, "rb") as reader:
+        save(tmp_path, {"a": np.zeros(3, np.float32)}, {})
+        assert reader.read() == old
+    assert path.read_bytes() != old
+
+
 @pytest.mark.parametrize(
     "metadata", [{"a": float("nan")}, {"a": np.float32(1)}, {"a": object()}], ids=["nan", "numpy", "object"]
 )

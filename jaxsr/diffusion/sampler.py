@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
 from jaxsr.diffusion.process import Latent, reverse_mean
 from jaxsr.diffusion.schedule import Schedule, StepTables
@@ -54,7 +54,7 @@ def ancestral_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables
 
 
 def flow_step(x_t: Latent, f: Latent, z_lr: Latent, eta: Array, eta_to: Array) -> Latent:
-    """The flow from eta to eta_to for a constant prediction f: f + eta'(y - f) + sqrt(eta'/eta)(x - f - eta (y - f))."""
+    """The flow to eta' for a constant prediction f: f + eta'(y - f) + sqrt(eta'/eta)(x - f - eta (y - f))."""
     return f + eta_to * (z_lr - f) + jnp.sqrt(eta_to / eta) * (x_t - f - eta * (z_lr - f))
 
 
@@ -65,7 +65,7 @@ def deterministic_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTa
 
 
 def heun_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables) -> tuple[Latent, Latent]:
-    """Heun's rule in the variable of the flow, second order: two network calls (the last step, to eta = 0, takes one)."""
+    """Heun's rule in the variable of the flow, second order: two network calls, one in the last step (to eta = 0)."""
     x0_hat = denoise(x_t, row.step)
     euler = flow_step(x_t, x0_hat, z_lr, row.eta, row.eta_prev)
 

@@ -25,7 +25,7 @@ def upsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b 
     return jax.image.resize(x, (b, h * scale, w * scale, c), method, antialias=False, precision=precision)
 
 
-def downsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b h/s w/s c"]:
+def downsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b p q c"]:
     """Shrink NHWC images by an integer factor as MATLAB's `imresize` does, differentiably.
 
     Kernel a = -0.5 stretched by the scale (antialiasing), half-pixel centres, mirrored borders: the downsampling

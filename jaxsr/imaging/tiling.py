@@ -164,8 +164,7 @@ def blend_tiles(
         _add_row(band, plan, scale, tiles, weights_x)
         band *= weight[:, None, None]
         band[: len(carry)] += carry
-        # A copy, because a view would keep the whole band in memory.
-        carry = band[(end - top) * scale :].copy()
+        carry = band[(end - top) * scale :]
         yield top * scale, band[: (end - top) * scale]
     next(tiles, None)  # Reads on to the end, where one tile too many is refused.
 

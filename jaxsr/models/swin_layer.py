@@ -150,8 +150,7 @@ class SwinLayer(nnx.Module):
         shift = window // 2 if nominal_size > window else 0
         self.patch_embed = Projection(channels, embed_dim, rngs=rngs, dtype=dtype)
         self.blocks = nnx.List(
-            SwinBlock(embed_dim, heads, window, shift * (i % 2), mlp_ratio, **kw)
-            for i in range(depth)
+            SwinBlock(embed_dim, heads, window, shift * (i % 2), mlp_ratio, **kw) for i in range(depth)
         )
         self.patch_unembed = Projection(embed_dim, channels, rngs=rngs, dtype=dtype)
 

@@ -242,7 +242,7 @@ class SwinUNet(nnx.Module):
 
 
 def feature_extractor(channels: int, halvings: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> tuple[nnx.Dict, int]:
-    """For each halving a 3x3 convolution (the first to 16 channels), SiLU, and one of stride 2 that doubles the width."""
+    """For each halving a 3x3 convolution (the first to 16 channels), SiLU, one of stride 2 that doubles the width."""
     layers: dict[int, nnx.Module] = {}
     width = 16
     for i in range(halvings):

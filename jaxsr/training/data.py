@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.training.degradation import Degradation, bicubic
 
-RGB = UInt8[np.ndarray, "h w 3"]
+RGB = UInt8[np.ndarray, "_ _ 3"]
 T = TypeVar("T")
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -184,7 +184,8 @@ class TfdsImages(Sequence[np.ndarray]):
         return len(self.source)
 
     def __getitem__(self, i: int) -> RGB:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return np.asarray(self.source[i][self.feature])
+        # A range turns an index past the end into the IndexError that ends an iteration.
+        return np.asarray(self.source[range(len(self))[i]][self.feature])
 
 
 def prefetch(batches: Iterable[T], size: int = 2) -> Iterator[T]:

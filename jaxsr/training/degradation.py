@@ -18,7 +18,7 @@ from jaxsr.imaging.resize import downsample_bicubic_uint8
 
 Degradation = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 Range = tuple[float, float]
-Pixels = Float[np.ndarray, "h w 3"]
+Pixels = Float[np.ndarray, "_ _ 3"]
 Kernel = Float64[np.ndarray, "k k"]
 
 KERNEL_SIZES = range(7, 22, 2)
@@ -93,7 +93,8 @@ def real_esrgan(
 ) -> UInt8[np.ndarray, "p q 3"]:
     """Real-ESRGAN degradation: two rounds of blur, resize, noise and JPEG, and a last sinc filter.
 
-    The last resize to the LR size goes with the sinc filter, before or after the second JPEG (section 3.3). Raises ValueError if a side of `hr` is not a multiple of the scale.
+    The last resize, to the LR size, goes with the sinc filter, before or after the second JPEG (section 3.3).
+    Raises ValueError if a side of `hr` is not a multiple of the scale.
     """
     config = config or RealEsrganConfig()
     h, w, _ = hr.shape
@@ -190,8 +191,9 @@ def resize(x: Pixels, size: tuple[int, int], resample: Image.Resampling) -> Pixe
     """Resize to (h, w) with Pillow's area, bilinear or bicubic filter, in floating point."""
     if x.shape[:2] == size:
         return x
+    h, w = size
     channels = (Image.fromarray(x[..., c].astype(np.float32)) for c in range(3))
-    return np.stack([np.asarray(c.resize(size[::-1], resample), np.float64) for c in channels], axis=-1)
+    return np.stack([np.asarray(c.resize((w, h), resample), np.float64) for c in channels], axis=-1)
 
 
 def add_noise(x: Pixels, rng: np.random.Generator, config: RoundConfig) -> Pixels:

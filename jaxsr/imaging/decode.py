@@ -1,0 +1,103 @@
+"""Bytes of an image file to upright pixels: which decoder reads what, colour modes, EXIF orientation, size limit."""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+
+import numpy as np
+from jaxtyping import UInt8, UInt16
+from PIL import Image
+
+from jaxsr.imaging.deep import decode_png, decode_tiff16, tiff16_tags
+from jaxsr.imaging.metadata import ICC_PROFILE, ORIENTATION, clean_exif, to_srgb
+
+# One gigapixel: 12 GB as float RGB. Pillow's own limit, 0.09, is less than a 12-megapixel photograph enlarged by 4.
+MAX_PIXELS = 10**9
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+_PILLOW_LOCK = threading.Lock()
+
+Pixels = UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
+_Turned = UInt8[np.ndarray, "H W c"] | UInt16[np.ndarray, "H W c"]
+
+
+class ImageFileError(ValueError):
+    """An image file that cannot be read or written: one sentence that names the file and says what to do."""
+
+
+def decode(data: bytes, source: str) -> tuple[Pixels, bytes | None, bytes | None]:
+    """Decode the first frame of an image file: upright pixels at full depth, ICC profile, EXIF that fits the pixels.
+
+    1 to 4 channels: grey, grey+alpha, RGB, RGBA, alpha unassociated. Raises ImageFileError for too many pixels and for
+    pixel types without a fixed white, and whatever the decoders raise for damaged data.
+    """
+    with _quiet_unlimited_pillow():
+        if (tags := tiff16_tags(data)) is not None:
+            _check_size(tags[256], tags[257], source)
+            pixels = _turn(decode_tiff16(data, tags), tags.get(ORIENTATION, 1))
+            return pixels, tags.get(ICC_PROFILE), clean_exif(data)
+        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+            _check_size(*image.size, source)
+            pixels, icc = _pillow_pixels(image, data, source)
+            if image.format == "TIFF":  # which Pillow turns itself
+                return pixels, icc, clean_exif(data)
+            return _turn(pixels, _orientation(image)), icc, clean_exif(_exif_block(image))
+
+
+@contextmanager
+def _quiet_unlimited_pillow() -> Iterator[None]:
+    """Lift Pillow's process-wide pixel limit and its warnings about odd metadata for one read, then put both back."""
+    with _PILLOW_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_size(width: int, height: int, source: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageFileError(f"{source}: {width}x{height} is over the limit of {MAX_PIXELS} pixels; cut it into parts")
+
+
+def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels, bytes | None]:
+    """The pixels of an open image in 1 to 4 channels, and the ICC profile they are in."""
+    image.load()
+    icc = image.info.get("icc_profile")
+    # Pillow cuts 16 bits to 8, and misses the transparent level of grey of less than 8.
+    small_grey = image.mode in ("1", "L") and data[24] < 8 and "transparency" in image.info
+    if image.format == "PNG" and (data[24] == 16 or small_grey):
+        return decode_png(data), icc
+    if image.mode == "CMYK":
+        return np.asarray(to_srgb(image, icc)), None
+    if image.mode.startswith(("I", "F", "LAB", "HSV")):
+        raise ImageFileError(f"{source}: pixels of type {image.mode} have no fixed white; save it as 8 or 16-bit RGB")
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    pixels = np.asarray(image.convert(mode + "A" if image.has_transparency_data else mode))
+    return pixels if pixels.ndim == 3 else pixels[..., None], icc
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # broken metadata never stops a photograph
+        return 1
+
+
+def _exif_block(image: Image.Image) -> bytes | None:
+    text = image.info.get("Raw profile type exif")  # how PNG carried EXIF before its eXIf chunk
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:])) if text else image.info.get("exif")
+    except ValueError:
+        return None
+
+
+def _turn(pixels: Pixels, orientation: int) -> _Turned:
+    """Undo an EXIF orientation (Exif 2.32, tag 274): 5 to 8 exchange rows and columns; flips follow."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels

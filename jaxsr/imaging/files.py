@@ -1,0 +1,172 @@
+"""Photographs in and out of files: every pixel mode to float RGB and back, with depth, alpha, ICC and EXIF kept."""
+
+import os
+import uuid
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, UnidentifiedImageError
+
+from jaxsr.imaging.decode import ImageFileError, Pixels, decode
+from jaxsr.imaging.deep import encode_png16, encode_tiff
+from jaxsr.imaging.metadata import fits_icc, to_srgb
+
+JPEG, WEBP, PNG, TIFF = (".jpg", ".jpeg"), (".webp",), (".png",), (".tif", ".tiff")
+WRITTEN = (*PNG, *JPEG, *WEBP, *TIFF)
+READ = (*WRITTEN, ".bmp", ".gif")
+_MAX_SIDE = {**dict.fromkeys(JPEG, 65500), **dict.fromkeys(WEBP, 16383)}
+_MAX_JPEG_EXIF = 65533
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One photograph, upright, with all that a file format beside its pixels can carry.
+
+    rgb: float32 in [0,1], encoded as in the file (its ICC profile, else sRGB); three equal channels when `grey`.
+    alpha: opacity in [0,1], not multiplied into rgb, or None. depth: bits per channel of the file, 8 or 16.
+    grey: written as one channel. icc: profile. exif: block from `Exif\\0\\0` on, Orientation 1.
+    source: name for errors.
+    """
+
+    rgb: Float[np.ndarray, "h w 3"]
+    alpha: Float[np.ndarray, "h w"] | None
+    depth: int
+    grey: bool
+    icc: bytes | None
+    exif: bytes | None
+    source: str
+
+
+def list_images(root: str | os.PathLike[str], recursive: bool) -> list[Path]:
+    """The image files in a folder (with recursive=True, also below it), sorted, hidden files and folders left out.
+
+    Files are known by extension, in any case. Raises ImageFileError when root is not a folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ImageFileError(f"{root}: not a folder; give the folder that holds the images")
+    found = (path for path in root.glob("**/*" if recursive else "*") if path.suffix.lower() in READ and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+
+
+def read_photo(path: str | os.PathLike[str]) -> Photo:
+    """Read a PNG, JPEG, WebP, TIFF, BMP or GIF (first frame or page) at its full depth, turned upright.
+
+    16-bit grey and RGB are exact. CMYK becomes sRGB through its own profile, at 8 bits. Raises ImageFileError for what
+    is missing, damaged, cut short, no image, over MAX_PIXELS, or of pixels without a known white (32-bit, float).
+    """
+    source = os.fspath(path)
+    data = _read_bytes(source)
+    try:
+        return _to_photo(*decode(data, source), source)
+    except ImageFileError:
+        raise
+    except UnidentifiedImageError as error:
+        known = "PNG, JPEG, WebP, TIFF, BMP or GIF"
+        raise ImageFileError(f"{source}: no readable {known} image; convert it to one, or copy it again") from error
+    except MemoryError as error:
+        raise ImageFileError(f"{source}: too large for this machine's memory; cut it into parts") from error
+    except Exception as error:  # decoders raise almost anything on damaged bytes
+        raise ImageFileError(f"{source}: damaged or cut short ({error}); copy or download it again") from error
+
+
+def _read_bytes(source: str) -> bytes:
+    try:
+        data = Path(source).read_bytes()
+    except FileNotFoundError as error:
+        raise ImageFileError(f"{source}: no such file; check the name") from error
+    except IsADirectoryError as error:
+        raise ImageFileError(f"{source}: a folder, not an image; name a file in it") from error
+    except OSError as error:
+        raise ImageFileError(f"{source}: cannot be read ({error.strerror}); check its permissions") from error
+    if not data:
+        raise ImageFileError(f"{source}: an empty file; copy or download it again")
+    return data
+
+
+def _to_photo(pixels: Pixels, icc: bytes | None, exif: bytes | None, source: str) -> Photo:
+    colours = 3 if pixels.shape[-1] > 2 else 1
+    values = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    rgb = np.ascontiguousarray(np.broadcast_to(values[..., :colours], (*values.shape[:2], 3)))
+    alpha = np.ascontiguousarray(values[..., -1]) if pixels.shape[-1] > colours else None
+    return Photo(rgb, alpha, 8 * pixels.itemsize, colours == 1, icc, exif, source)
+
+
+def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> None:
+    """Write a photograph in the format that the extension names, whole or not at all; missing folders are made.
+
+    16-bit photographs stay so in PNG and TIFF and are rounded to 8 bits elsewhere. Grey is written as one channel (the
+    mean of the three) where the format can. JPEG has no alpha: it shows the photograph on white. A profile that does
+    not fit the channels is left out. quality: 1 to 100, of JPEG and WebP (lossy) only. Raises ValueError for quality,
+    ImageFileError for the rest.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in WRITTEN:
+        raise ImageFileError(f"{path}: unknown extension {path.suffix!r}; use one of {' '.join(WRITTEN)}")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; give a number from 1 to 100")
+    if not np.isfinite(photo.rgb).all():
+        raise ImageFileError(f"{path}: not written, the image has pixels that are not numbers; run it in float32")
+    limit = _MAX_SIDE.get(suffix)
+    if limit and max(photo.rgb.shape[:2]) > limit:
+        raise ImageFileError(f"{path}: {suffix} holds at most {limit} pixels a side; write .png or .tif")
+    try:
+        data = _encode(suffix, photo, quality)
+    except (OSError, ValueError) as error:
+        raise ImageFileError(f"{path}: cannot be encoded ({error}); write .png instead") from error
+    _write_atomically(path, data)
+
+
+def _encode(suffix: str, photo: Photo, quality: int) -> bytes:
+    deep = photo.depth == 16 and suffix in (*PNG, *TIFF)
+    pixels = _quantise(photo, np.uint16 if deep else np.uint8, keep_alpha=suffix not in JPEG)
+    icc = photo.icc if fits_icc(photo.icc, grey=photo.grey) else None
+    if suffix in TIFF:
+        return encode_tiff(pixels, icc, photo.exif)
+    if deep:
+        return encode_png16(pixels, icc, photo.exif)
+    if suffix in WEBP and photo.grey:  # WebP has RGB only, in which a grey profile has no meaning
+        pixels, icc = _grey_to_srgb(pixels, icc), None
+    exif = photo.exif
+    if suffix in JPEG and len(exif or b"") > _MAX_JPEG_EXIF:
+        warnings.warn(f"{photo.source}: its EXIF is too long for JPEG and is left out", stacklevel=3)
+        exif = None
+    options = {"icc_profile": icc, "exif": exif, "quality": quality, "subsampling": 0}
+    stream = BytesIO()
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image.save(stream, "JPEG" if suffix in JPEG else suffix[1:], **{k: v for k, v in options.items() if v is not None})
+    return stream.getvalue()
+
+
+def _quantise(photo: Photo, dtype: type[np.uint8] | type[np.uint16], *, keep_alpha: bool) -> Pixels:
+    colour = photo.rgb.mean(axis=-1, keepdims=True) if photo.grey else photo.rgb
+    if photo.alpha is not None:
+        alpha = photo.alpha[..., None]
+        colour = np.concatenate([colour, alpha], axis=-1) if keep_alpha else colour * alpha + (1 - alpha)
+    return np.rint(np.clip(colour, 0, 1) * np.iinfo(dtype).max).astype(dtype)
+
+
+def _grey_to_srgb(pixels: UInt8[np.ndarray, "h w c"], icc: bytes | None) -> UInt8[np.ndarray, "h w d"]:
+    colour = np.asarray(to_srgb(Image.fromarray(pixels[..., 0]), icc))
+    return np.concatenate([colour, pixels[..., 1:]], axis=-1)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ImageFileError(f"{path}: cannot be written ({error.strerror}); check the folder and its space") from error

@@ -1,0 +1,147 @@
+"""Presets: network, codec and schedule of every known model, as plain data."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from jaxsr.diffusion.schedule import InputScaling, Schedule, exponential_schedule
+from jaxsr.models.swin_unet import SwinUNetConfig
+from jaxsr.models.vq_autoencoder import VQConfig
+
+
+@dataclass(frozen=True)
+class PixelCodecConfig:
+    """The parameter-free codec: pixel-unshuffle by `factor`."""
+
+    factor: int
+
+    @property
+    def latent_channels(self) -> int:
+        return 3 * self.factor**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Arguments of `exponential_schedule`."""
+
+    steps: int
+    min_noise_level: float
+    kappa: float = 2.0
+    power: float = 0.3
+    sqrt_eta_end: float = 0.99
+    input_scaling: InputScaling = "latent"
+
+    def build(self) -> Schedule:
+        return exponential_schedule(**asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """All that is fixed about a model besides its weights.
+
+    Attributes:
+        name: the preset's name, with underscores.
+        scale: enlargement from the LR image to the result (1 for inpainting and face restoration).
+        network: the Swin-UNet.
+        codec: VQ autoencoder or pixel-unshuffle.
+        schedule: the schedule that the network was trained on.
+        steps: sampling steps by default.
+        sampler: sampler by default.
+        prediction: `x0`: the network's output is x_0; `residual`: it is x_0 - z_lr.
+    """
+
+    name: str
+    scale: int
+    network: SwinUNetConfig
+    codec: VQConfig | PixelCodecConfig
+    schedule: ScheduleConfig
+    steps: int
+    sampler: str = "ancestral"
+    prediction: Literal["x0", "residual"] = "x0"
+
+    @property
+    def latent_factor(self) -> int:
+        """Pixels of the result per latent position, along each side."""
+        return self.codec.factor
+
+    @property
+    def clip_x0(self) -> bool:
+        """Predictions of x_0 are clipped to [-1, 1] where the latent is pixels."""
+        return isinstance(self.codec, PixelCodecConfig)
+
+    @property
+    def align(self) -> int:
+        """The LR image's height and width must be multiples of this."""
+        return self.network.align * self.latent_factor // self.scale
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a checkpoint's metadata; `preset_from_dict` reads it back."""
+        return asdict(self)
+
+
+def preset_from_dict(data: dict[str, Any]) -> Preset:
+    """The preset that a checkpoint carries.
+
+    Raises:
+        ValueError: if fields are missing or unknown.
+    """
+    try:
+        codec = data["codec"]
+        return Preset(
+            **data
+            | {
+                "network": SwinUNetConfig(**_tuples(data["network"])),
+                "codec": PixelCodecConfig(**codec) if "factor" in codec else VQConfig(**_tuples(codec)),
+                "schedule": ScheduleConfig(**data["schedule"]),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the checkpoint's preset cannot be read ({error}); was it made by a newer jaxsr?") from error
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+def _released_network(channels: int = 3, *, lq_size: int = 64, cond_mask: bool = False) -> SwinUNetConfig:
+    return SwinUNetConfig(
+        image_size=64,
+        in_channels=channels,
+        out_channels=channels,
+        model_channels=160,
+        channel_mult=(1, 2, 2, 4),
+        num_res_blocks=(2, 2, 2, 2),
+        attention_resolutions=(64, 32, 16, 8),
+        num_head_channels=32,
+        swin_embed_dim=192,
+        swin_depth=2,
+        window_size=8,
+        mlp_ratio=4,
+        lq_size=lq_size,
+        cond_mask=cond_mask,
+    )
+
+
+_VQ_F4 = VQConfig(embed_dim=3, n_embed=8192, z_channels=3, ch=128, ch_mult=(1, 2, 4), num_res_blocks=(2, 2, 2))
+_VQ_F8 = VQConfig(embed_dim=8, n_embed=4096, z_channels=8, ch=64, ch_mult=(1, 2, 4, 8), num_res_blocks=(1, 2, 3, 4))
+_S4 = ScheduleConfig(steps=4, min_noise_level=0.2)
+_S15 = ScheduleConfig(steps=15, min_noise_level=0.04)
+
+
+def _released(name: str, scale: int, schedule: ScheduleConfig, **kw: Any) -> Preset:
+    kw = {"network": _released_network(), "codec": _VQ_F4, "steps": schedule.steps} | kw
+    return Preset(name=name, scale=scale, schedule=schedule, **kw)
+
+
+_INPAINTING = _released_network(lq_size=256, cond_mask=True)
+_ALL = (
+    _released("realsr_s4_v3", 4, _S4),
+    _released("realsr_s15_v1", 4, _S15),
+    _released("realsr_s15_v2", 4, _S15),
+    _released("bicsr_s4", 4, _S4),
+    _released("inpainting_imagenet_s4", 1, _S4, network=_INPAINTING),
+    _released("inpainting_face_s4", 1, _S4, network=_INPAINTING),
+    _released("faceir_s4", 1, _S4, network=_released_network(8, lq_size=512), codec=_VQ_F8),
+    # A one-step student with the layout and schedule of s15_v1.
+    _released("sinsr_v1", 4, _S15, steps=1, sampler="deterministic"),
+)
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}

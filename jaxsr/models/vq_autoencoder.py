@@ -1,0 +1,200 @@
+"""The VQ autoencoder of latent diffusion (CVPR 2022), as the released ResShift models use it.
+
+`encode` returns the latent before quantisation, which is what diffusion works on; `decode` snaps it to the nearest code
+first.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from jaxsr.models.layers import GroupNorm, Image, conv1x1, conv3x3, nearest_x2
+
+
+@dataclass(frozen=True, kw_only=True)
+class VQConfig:
+    """Hyperparameters, under the names of the released configurations; one entry per level in the tuples."""
+
+    embed_dim: int
+    n_embed: int
+    z_channels: int
+    ch: int
+    ch_mult: tuple[int, ...]
+    num_res_blocks: tuple[int, ...]
+    in_channels: int = 3
+    out_ch: int = 3
+
+    def __post_init__(self) -> None:
+        if len(self.ch_mult) != len(self.num_res_blocks):
+            raise ValueError("VQConfig: ch_mult and num_res_blocks need one entry per level each.")
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent position, along each side."""
+        return 2 ** (len(self.ch_mult) - 1)
+
+    @property
+    def latent_channels(self) -> int:
+        return self.embed_dim
+
+
+class ResnetBlock(nnx.Module):
+    """GroupNorm -> SiLU -> conv3x3, twice, plus the input (through a 1x1 convolution where widths differ)."""
+
+    def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.norm1 = GroupNorm(inputs, epsilon=1e-6, rngs=rngs)
+        self.conv1 = conv3x3(inputs, outputs, rngs=rngs, dtype=dtype)
+        self.norm2 = GroupNorm(outputs, epsilon=1e-6, rngs=rngs)
+        self.conv2 = conv3x3(outputs, outputs, rngs=rngs, dtype=dtype)
+        if inputs != outputs:
+            self.nin_shortcut = conv1x1(inputs, outputs, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image) -> Image:
+        h = self.conv1(jax.nn.silu(self.norm1(x)))
+        h = self.conv2(jax.nn.silu(self.norm2(h)))
+        return h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+
+
+class AttnBlock(nnx.Module):
+    """Single-head self-attention over all positions, with a residual."""
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.norm = GroupNorm(channels, epsilon=1e-6, rngs=rngs)
+        self.q, self.k, self.v, self.proj_out = (conv1x1(channels, channels, rngs=rngs, dtype=dtype) for _ in range(4))
+
+    def __call__(self, x: Image) -> Image:
+        b, h, w, c = x.shape
+        tokens = self.norm(x).reshape(b, h * w, 1, c)
+        attended = jax.nn.dot_product_attention(self.q(tokens), self.k(tokens), self.v(tokens))
+        return x + self.proj_out(attended.reshape(b, h, w, c))
+
+
+class Middle(nnx.Module):
+    """Block, attention, block."""
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.block_1 = ResnetBlock(channels, channels, rngs=rngs, dtype=dtype)
+        self.attn_1 = AttnBlock(channels, rngs=rngs, dtype=dtype)
+        self.block_2 = ResnetBlock(channels, channels, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image) -> Image:
+        return self.block_2(self.attn_1(self.block_1(x)))
+
+
+class Downsample(nnx.Module):
+    """Zero-pad right and bottom by one, then a 3x3 convolution of stride 2 without padding."""
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        padding = ((0, 1), (0, 1))
+        self.conv = nnx.Conv(channels, channels, (3, 3), strides=2, padding=padding, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image) -> Image:
+        return self.conv(x)
+
+
+class Upsample(nnx.Module):
+    """Nearest-neighbour x2, then a 3x3 convolution."""
+
+    def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        self.conv = conv3x3(channels, channels, rngs=rngs, dtype=dtype)
+
+    def __call__(self, x: Image) -> Image:
+        return self.conv(nearest_x2(x))
+
+
+class Level(nnx.Module):
+    """Residual blocks of one resolution, then a change of resolution except at the last level."""
+
+    def __init__(self, inputs: int, outputs: int, blocks: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        widths = [inputs] + [outputs] * blocks
+        self.block = nnx.List(ResnetBlock(widths[i], outputs, rngs=rngs, dtype=dtype) for i in range(blocks))
+
+    def __call__(self, x: Image) -> Image:
+        for block in self.block:
+            x = block(x)
+        for change in ("downsample", "upsample"):
+            x = getattr(self, change)(x) if hasattr(self, change) else x
+        return x
+
+
+class Encoder(nnx.Module):
+    """Image in [-1, 1] -> z."""
+
+    def __init__(self, config: VQConfig, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        kw = {"rngs": rngs, "dtype": dtype}
+        self.conv_in = conv3x3(config.in_channels, config.ch, **kw)
+        widths = [config.ch] + [config.ch * mult for mult in config.ch_mult]
+        self.down = nnx.List(Level(*widths[i : i + 2], n, **kw) for i, n in enumerate(config.num_res_blocks))
+        for i, level in enumerate(self.down[:-1]):
+            level.downsample = Downsample(widths[i + 1], **kw)
+        self.mid = Middle(widths[-1], **kw)
+        self.norm_out = GroupNorm(widths[-1], epsilon=1e-6, rngs=rngs)
+        self.conv_out = conv3x3(widths[-1], config.z_channels, **kw)
+
+    def __call__(self, x: Image) -> Image:
+        h = self.conv_in(x)
+        for level in self.down:
+            h = level(h)
+        return self.conv_out(jax.nn.silu(self.norm_out(self.mid(h))))
+
+
+class Decoder(nnx.Module):
+    """z -> image; levels are numbered as in the encoder and run from the last to the first."""
+
+    def __init__(self, config: VQConfig, *, rngs: nnx.Rngs, dtype: DTypeLike):
+        kw = {"rngs": rngs, "dtype": dtype}
+        widths = [config.ch * mult for mult in (*config.ch_mult, config.ch_mult[-1])]
+        self.conv_in = conv3x3(config.z_channels, widths[-1], **kw)
+        self.mid = Middle(widths[-1], **kw)
+        self.up = nnx.List(Level(widths[i + 1], widths[i], n + 1, **kw) for i, n in enumerate(config.num_res_blocks))
+        for i, level in enumerate(self.up[1:], start=1):
+            level.upsample = Upsample(widths[i], **kw)
+        self.norm_out = GroupNorm(widths[0], epsilon=1e-6, rngs=rngs)
+        self.conv_out = conv3x3(widths[0], config.out_ch, **kw)
+
+    def __call__(self, z: Image) -> Image:
+        h = self.mid(self.conv_in(z))
+        for level in reversed(list(self.up)):
+            h = level(h)
+        return self.conv_out(jax.nn.silu(self.norm_out(h)))
+
+
+class Quantizer(nnx.Module):
+    """Nearest code in squared distance."""
+
+    def __init__(self, codes: int, channels: int, *, rngs: nnx.Rngs):
+        self.embedding = nnx.Embed(codes, channels, rngs=rngs)
+
+    def indices(self, z: Image) -> Int[Array, "b h w"]:
+        """Index of the nearest code at each position."""
+        table, z = self.embedding.embedding.get_value(), z.astype(jnp.float32)
+        distance = jnp.square(table).sum(-1)[None, None, None] - 2 * jnp.matmul(z, table.T, precision="highest")
+        return jnp.argmin(distance, axis=-1)
+
+    def __call__(self, z: Image) -> Image:
+        return self.embedding(self.indices(z))
+
+
+class VQAutoencoder(nnx.Module):
+    """Encoder, codes and decoder. `dtype` is the compute dtype; codes are looked up in float32."""
+
+    def __init__(self, config: VQConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
+        self.dtype = dtype
+        self.encoder = Encoder(config, rngs=rngs, dtype=dtype)
+        self.decoder = Decoder(config, rngs=rngs, dtype=dtype)
+        self.quantize = Quantizer(config.n_embed, config.embed_dim, rngs=rngs)
+        self.quant_conv = conv1x1(config.z_channels, config.embed_dim, rngs=rngs, dtype=dtype)
+        self.post_quant_conv = conv1x1(config.embed_dim, config.z_channels, rngs=rngs, dtype=dtype)
+
+    def encode(self, image: Float[Array, "b H W 3"]) -> Float[Array, "b h w z"]:
+        """The latent, before quantisation, of images in [-1, 1]; sides must be multiples of the factor."""
+        return self.quant_conv(self.encoder(image.astype(self.dtype))).astype(jnp.float32)
+
+    def decode(self, latent: Float[Array, "b h w z"], *, quantize: bool = True) -> Float[Array, "b H W 3"]:
+        """The image (about [-1, 1], not clipped) of a latent, snapped to the nearest codes unless told otherwise."""
+        codes = self.quantize(latent) if quantize else latent
+        return self.decoder(self.post_quant_conv(codes.astype(self.dtype))).astype(jnp.float32)

@@ -1,0 +1,37 @@
+"""Process-wide settings of JAX for the commands: compilation cache, compiler options, quiet logs."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import jax
+
+from jaxsr.registry import cache_dir
+
+# XLA's own convolutions on CPUs: 1.1 to 1.2 times faster here than the library that jax 0.10 hands them to.
+CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
+
+
+def enable_compilation_cache() -> Path | None:
+    """Keep compiled programs between runs, in `JAXSR_CACHE_DIR` (see `cache_dir`); `JAXSR_CACHE=off` does not.
+
+    Returns the folder, or None where the cache is off or was already set by the user through JAX's own settings.
+    """
+    if os.environ.get("JAXSR_CACHE") == "off" or jax.config.jax_compilation_cache_dir:
+        return None
+    folder = cache_dir() / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    return folder
+
+
+@cache
+def compiler_options() -> dict[str, str] | None:
+    """Options for `jax.jit(..., compiler_options=)` on the default backend; None where there is nothing to set."""
+    if jax.default_backend() != "cpu":
+        return None
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=CPU_OPTIONS)(0)
+    except Exception:
+        return None  # a jaxlib that does not know the option: any other error would come again without it
+    return CPU_OPTIONS

@@ -1,0 +1,96 @@
+"""One update of ResShift training: draw t and noise, predict x_0, squared error, AdamW, EMA."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from jaxsr.diffusion.process import forward_sample
+from jaxsr.model import Model
+from jaxsr.training.config import TrainConfig
+
+Batch = dict[str, UInt8[Array, "b size size 3"]]
+Weights = dict[str, Array]
+
+
+class TrainState(NamedTuple):
+    """Everything that an update changes; saved whole, so that a resumed run goes on exactly."""
+
+    step: Int[Array, ""]
+    params: Weights
+    ema: Weights
+    opt_state: optax.OptState
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    """AdamW with linear warm-up and a cosine to zero; weight decay on kernels alone."""
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, config.warmup, config.steps)
+
+    def decayed(params: Weights) -> dict[str, bool]:
+        return {name: name.endswith("kernel") for name in params}
+
+    adamw = optax.adamw(rate, b2=0.99, weight_decay=config.weight_decay, mask=decayed)
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+
+
+def init_state(model: Model, optimizer: optax.GradientTransformation, key: Key[Array, ""]) -> TrainState:
+    """A fresh state: step 0, EMA equal to the parameters."""
+    params = model.init(key)
+    return TrainState(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+
+
+def to_signed(pixels: UInt8[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
+    """uint8 pixels as float32 in [-1, 1]."""
+    return pixels.astype(jnp.float32) / 127.5 - 1
+
+
+def loss_fn(model: Model, weighted: bool, params: Weights, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
+    """Mean over the batch of w_t ||x_0 - f(x_t, y_0, t)||^2 per element, with t uniform (ResShift, Eq. 10)."""
+    schedule = model.preset.schedule.build()
+    z_hr = model.encode(params, to_signed(batch["hr"]))
+    lr = to_signed(batch["lr"])
+    z_lr = model.encode_lr(params, lr)
+    key_t, key_eps = jax.random.split(key)
+    t = jax.random.randint(key_t, (len(lr),), 0, schedule.steps)
+    eps = jax.random.normal(key_eps, z_hr.shape)
+    eta = jnp.asarray(schedule.eta, jnp.float32)[t]
+    x_t = forward_sample(z_hr, z_lr, eps, eta[:, None, None, None], schedule.kappa)
+    scale = jnp.asarray(schedule.input_scale, jnp.float32)[t]
+    error = jnp.square(model.predict(params, x_t, scale, t, z_lr, lr) - z_hr).mean((1, 2, 3))
+    weight = jnp.asarray(schedule.loss_weight, jnp.float32)[t] if weighted else jnp.ones_like(error)
+    return (weight * error).mean()
+
+
+def make_update(model: Model, config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainState, dict]]:
+    """The jittable update (state, batch) -> (state, {loss, grad_norm}); randomness is a function of (seed, step)."""
+    optimizer = make_optimizer(config)
+
+    def gradient(params: Weights, batch: Batch, key: Key[Array, ""]):
+        return jax.value_and_grad(lambda p: loss_fn(model, config.loss == "weighted", p, batch, key))(params)
+
+    def accumulated(params: Weights, batch: Batch, key: Key[Array, ""]):
+        n = config.accumulate
+        parts = jax.tree.map(lambda a: a.reshape(n, -1, *a.shape[1:]), batch)
+        zero = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
+
+        def body(total, part):
+            return jax.tree.map(jnp.add, total, gradient(params, *part)), None
+
+        total, _ = jax.lax.scan(body, zero, (parts, jax.random.split(key, n)))
+        return jax.tree.map(lambda a: a / n, total)
+
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        loss, grads = (accumulated if config.accumulate > 1 else gradient)(state.params, batch, key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        step = state.step + 1
+        # A short memory at first, so that the average does not carry the initial weights.
+        decay = jnp.minimum(config.ema_decay, step.astype(jnp.float32) / (step.astype(jnp.float32) + 9))
+        ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)
+        return TrainState(step, params, ema, opt_state), {"loss": loss, "grad_norm": optax.global_norm(grads)}
+
+    return update
