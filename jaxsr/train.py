@@ -9,9 +9,7 @@ from pathlib import Path
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m jaxsr.train", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="Python file that defines `config`")
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="folder of the run; a stopped run goes on"
-    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run; a stopped run goes on")
     parser.add_argument("--data", help="folder of photographs or tfds:NAME/SPLIT, in place of the config's")
     parser.add_argument("--steps", type=int, help="updates, in place of the config's")
     parser.add_argument("--seed", type=int, help="seed, in place of the config's")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxsr.diffusion.process import Latent, reverse_mean
 from jaxsr.diffusion.schedule import Schedule, StepTables
@@ -134,7 +134,7 @@ def _scan(denoise, schedule: Schedule, z_lr: Latent, noise: Noise, sampler: str,
     return jax.lax.scan(body, start(schedule, z_lr, noise(jnp.int32(0))), (rows, k + 1))
 
 
-def invert(denoise: Denoiser, schedule: Schedule, x0: Latent, z_lr: Latent) -> Latent:
+def invert(denoise: Denoiser, schedule: Schedule, x0: Latent, z_lr: Latent) -> Float[Array, "t *b h w c"]:
     """The inverse of `deterministic`: every state x_1..x_T, leading axis T, that leads back to `x0` as steps get finer.
 
     Each step t-1 -> t takes the prediction at x_{t-1} (explicit Euler against the flow). At t = 0 the prediction is

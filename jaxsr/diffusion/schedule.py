@@ -51,10 +51,6 @@ class Schedule:
         eta = np.concatenate([[0.0], self.eta, [1.0]])
         if len(self.eta) < 1 or not np.all(np.diff(eta) > 0):
             raise ValueError("Schedule: eta must rise strictly inside (0, 1).")
-        if self.kappa <= 0:
-            raise ValueError(f"Schedule: kappa must be positive, got {self.kappa}.")
-        if len(self.timestep_map) != len(self.eta):
-            raise ValueError("Schedule: timestep_map and eta differ in length.")
 
     @property
     def steps(self) -> int:
@@ -133,8 +129,10 @@ def exponential_schedule(
         sqrt_eta_end: sqrt(eta_T).
         input_scaling: see `Schedule`.
     Raises:
-        ValueError: for fewer than 2 steps, or a first level that is not below the last.
+        ValueError: for fewer than 2 steps, a kappa that is not positive, or a first level that is not below the last.
     """
+    if kappa <= 0:
+        raise ValueError(f"exponential_schedule: kappa must be positive, got {kappa}.")
     if steps < 2:
         raise ValueError(f"exponential_schedule: needs at least 2 steps, got {steps}; thin a longer one with `thin`.")
     first = min(min_noise_level / kappa, min_noise_level)

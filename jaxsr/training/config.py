@@ -53,9 +53,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         unit = self.preset.align * self.preset.scale
         if self.hr_size % unit:
-            raise ValueError(
-                f"hr_size: must be a multiple of {unit} for this preset, got {self.hr_size}."
-            )
+            raise ValueError(f"hr_size: must be a multiple of {unit} for this preset, got {self.hr_size}.")
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate: {self.accumulate} does not divide batch_size {self.batch_size}.")
         if not 0 <= self.warmup < self.steps:

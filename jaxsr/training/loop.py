@@ -85,9 +85,7 @@ def _loop(config, model, update, state, batches, checkpoints, log, output, repor
         if step % every == 0 or step == config.steps:
             row = {"step": step, "loss": float(window.compute()), "grad_norm": float(values["grad_norm"])}
             if not np.isfinite(row["loss"]):
-                raise FloatingPointError(
-                    f"the loss is {row['loss']} at step {step}; lower learning_rate."
-                )
+                raise FloatingPointError(f"the loss is {row['loss']} at step {step}; lower learning_rate.")
             now, n = time.perf_counter(), (step - first - 1) % every + 1
             row["images_per_s"] = round(n * config.batch_size / (now - since), 2)
             window, since = metrics.Average.empty(), now
