@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -24,6 +25,13 @@ Params = Mapping[str, Array]
 Image = Float[Array, "b h w 3"]
 
 
+class _OneKey(nnx.Rngs):
+    """The same key for every parameter, for shapes only: to count keys under a trace takes seconds in deep networks."""
+
+    def params(self) -> Key[Array, ""]:
+        return jax.random.key(0)
+
+
 @dataclass(frozen=True)
 class Model:
     """The pure functions of one preset at one compute dtype; holds no weights."""
@@ -34,11 +42,11 @@ class Model:
     @cached_property
     def _abstract(self) -> dict[str, nnx.Module]:
         """The networks with shapes in place of arrays: nothing is allocated."""
-        preset, parts = self.preset, {}
-        parts["network"] = nnx.eval_shape(lambda: SwinUNet(preset.network, rngs=nnx.Rngs(0), dtype=self.dtype))
+        preset, parts, rngs = self.preset, {}, _OneKey()
+        parts["network"] = nnx.eval_shape(lambda: SwinUNet(preset.network, rngs=rngs, dtype=self.dtype))
         if isinstance(preset.codec, VQConfig):
             config = preset.codec
-            parts["codec"] = nnx.eval_shape(lambda: VQAutoencoder(config, rngs=nnx.Rngs(0), dtype=self.dtype))
+            parts["codec"] = nnx.eval_shape(lambda: VQAutoencoder(config, rngs=rngs, dtype=self.dtype))
         return parts
 
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -3,10 +3,12 @@
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     parser = argparse.ArgumentParser(prog="python -m jaxsr.train", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="Python file that defines `config`")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run; a stopped run goes on")
@@ -18,8 +20,23 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 when the model is written, 1 after one sentence on an error, 130 after Ctrl-C."""
     args = make_parser().parse_args(argv)
+    try:
+        folder = _train(args)
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    print(f"model: {folder}")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> Path:
     import jax
+    from rich.console import Console
 
     from jaxsr.runtime import enable_compilation_cache
     from jaxsr.training.config import load_config
@@ -29,14 +46,11 @@ def main(argv: list[str] | None = None) -> int:
         jax.distributed.initialize()
     enable_compilation_cache()
     given = {key: value for key in ("data", "steps", "seed") if (value := getattr(args, key)) is not None}
-    try:
-        config = replace(load_config(args.config), **given)
-        folder = train(config, args.output, lambda line: print(line, flush=True))
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"model: {folder}")
-    return 0
+    config = replace(load_config(args.config), **given)
+    console = Console()
+    report = partial(console.out, highlight=False)
+    with console.status("starting") as status:  # shows nothing where the output is no terminal
+        return train(config, args.output, report, status.update if console.is_terminal else report)
 
 
 if __name__ == "__main__":

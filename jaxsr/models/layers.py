@@ -13,7 +13,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-Image = Float[Array, "b h w c"]
+Image = Float[Array, "b _h _w _c"]  # layers change sizes and widths, so only the batch is bound
 
 
 def slots(layers: Mapping[int, nnx.Module]) -> nnx.Dict:

@@ -33,6 +33,8 @@ class SwinUNetConfig:
         cond_mask: whether a mask is appended to the LR image.
         norm: `group` as released; `channel` normalises each position by itself (see `ChannelNorm`).
         window_mask: the mask of shifted windows, see `attention_mask`.
+    Raises:
+        ValueError: for values that do not fit each other; the message says which.
     """
 
     image_size: int
@@ -54,10 +56,24 @@ class SwinUNetConfig:
     window_mask: Literal["released", "regions"] = "released"
 
     def __post_init__(self) -> None:
-        if len(self.channel_mult) != len(self.num_res_blocks):
-            raise ValueError("SwinUNetConfig: channel_mult and num_res_blocks need one entry per level each.")
-        if self.swin_embed_dim % self.num_head_channels:
-            raise ValueError("SwinUNetConfig: swin_embed_dim must be a multiple of num_head_channels.")
+        sizes = [self.image_size >> level for level in range(len(self.channel_mult))]
+        unit = 32 if self.norm == "group" else 2
+        rules = {
+            "channel_mult and num_res_blocks need one entry per level each": len(sizes) == len(self.num_res_blocks),
+            f"attention_resolutions must be among {sizes}": set(self.attention_resolutions) <= set(sizes),
+            "swin_embed_dim must be a multiple of num_head_channels": self.swin_embed_dim % self.num_head_channels == 0,
+            f"with norm={self.norm!r}, model_channels and swin_embed_dim must be multiples of {unit}": (
+                self.model_channels % unit == self.swin_embed_dim % unit == 0
+            ),
+            "lq_size must be image_size, or that doubled some times": (
+                self.lq_size >= self.image_size and self.lq_size == self.image_size << self.halvings
+            ),
+            f"norm must be one of {tuple(NORMS)}": self.norm in NORMS,
+            "window_mask must be 'released' or 'regions'": self.window_mask in ("released", "regions"),
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise ValueError(f"SwinUNetConfig: {rule}.")
 
     @property
     def halvings(self) -> int:
@@ -66,10 +82,8 @@ class SwinUNetConfig:
 
     @property
     def align(self) -> int:
-        """Height and width of x_t must be multiples of this, so that windows fit at every level with attention."""
-        levels = range(len(self.channel_mult))
-        needs = [2**i * self.window_size for i in levels if self.image_size >> i in self.attention_resolutions]
-        return max([2 ** levels[-1] * self.window_size, *needs])  # the middle always has a Swin layer
+        """Height and width of x_t must be multiples of this: the middle, which is smallest, always has windows."""
+        return 2 ** (len(self.channel_mult) - 1) * self.window_size
 
 
 class ResBlock(nnx.Module):

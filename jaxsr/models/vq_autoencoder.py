@@ -183,7 +183,7 @@ class VQAutoencoder(nnx.Module):
     """Encoder, codes and decoder. `dtype` is the compute dtype; codes are looked up in float32."""
 
     def __init__(self, config: VQConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
-        self.dtype = dtype
+        self.dtype, self.factor = dtype, config.factor
         self.encoder = Encoder(config, rngs=rngs, dtype=dtype)
         self.decoder = Decoder(config, rngs=rngs, dtype=dtype)
         self.quantize = Quantizer(config.n_embed, config.embed_dim, rngs=rngs)
@@ -191,7 +191,15 @@ class VQAutoencoder(nnx.Module):
         self.post_quant_conv = conv1x1(config.embed_dim, config.z_channels, rngs=rngs, dtype=dtype)
 
     def encode(self, image: Float[Array, "b H W 3"]) -> Float[Array, "b h w z"]:
-        """The latent, before quantisation, of images in [-1, 1]; sides must be multiples of the factor."""
+        """The latent, before quantisation, of images in [-1, 1].
+
+        Raises:
+            ValueError: if height or width is not a multiple of the factor.
+        """
+        if image.shape[1] % self.factor or image.shape[2] % self.factor:
+            raise ValueError(
+                f"VQAutoencoder: sides must be multiples of {self.factor}, got {image.shape[1:3]}; pad the image first."
+            )
         return self.quant_conv(self.encoder(image.astype(self.dtype))).astype(jnp.float32)
 
     def decode(self, latent: Float[Array, "b h w z"], *, quantize: bool = True) -> Float[Array, "b H W 3"]:

@@ -1,11 +1,12 @@
 """What a training run is made of, as one frozen dataclass; files in configs/ fill it in."""
 
-import importlib.util
+import runpy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from jaxsr.models.presets import Preset
+from jaxsr.models.vq_autoencoder import VQConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +14,7 @@ class TrainConfig:
     """A training run.
 
     Attributes:
-        preset: the model to train.
+        preset: the model to train, one without a mask.
         data: a folder of photographs, or `tfds:NAME/SPLIT` (`div2k`, `imagenet2012`).
         degradation: `bicubic` (MATLAB's) or `real_esrgan` (second order).
         hr_size: side of the HR crops in pixels, a multiple of the preset's `align` times its scale.
@@ -30,6 +31,10 @@ class TrainConfig:
         checkpoint_every: updates between checkpoints.
         sample_every: updates between sample images (0: none).
         seed: every random choice of the run comes from it.
+        codec_checkpoint: where the preset has a VQ autoencoder, a checkpoint folder that holds its parameters
+            (`codec.*`); they stay as they are and become part of the trained model.
+    Raises:
+        ValueError: for values that do not fit together, with the field's name first.
     """
 
     preset: Preset
@@ -49,8 +54,11 @@ class TrainConfig:
     checkpoint_every: int = 500
     sample_every: int = 0
     seed: int = 0
+    codec_checkpoint: str | None = None
 
     def __post_init__(self) -> None:
+        self._check_values()
+        self._check_preset()
         unit = self.preset.align * self.preset.scale
         if self.hr_size % unit:
             raise ValueError(f"hr_size: must be a multiple of {unit} for this preset, got {self.hr_size}.")
@@ -58,6 +66,25 @@ class TrainConfig:
             raise ValueError(f"accumulate: {self.accumulate} does not divide batch_size {self.batch_size}.")
         if not 0 <= self.warmup < self.steps:
             raise ValueError(f"warmup: must be below steps ({self.steps}), got {self.warmup}.")
+
+    def _check_values(self) -> None:
+        for name in ("batch_size", "accumulate", "steps", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}.")
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                raise ValueError(f"{name}: no {getattr(self, name)!r}; choose one of {', '.join(get_args(hint))}.")
+
+    def _check_preset(self) -> None:
+        name, latent = self.preset.name, isinstance(self.preset.codec, VQConfig)
+        if self.preset.network.cond_mask:
+            raise ValueError(f"preset: {name} takes a mask, which training has no data for; choose another preset.")
+        if latent and not self.codec_checkpoint:
+            raise ValueError(
+                f"codec_checkpoint: {name} needs a checkpoint folder with its VQ autoencoder's parameters."
+            )
+        if not latent and self.codec_checkpoint:
+            raise ValueError(f"codec_checkpoint: {name} works on pixels, without a VQ autoencoder; leave it out.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for the log and the checkpoint."""
@@ -68,16 +95,14 @@ def load_config(path: Path) -> TrainConfig:
     """The `config` that a Python file defines.
 
     Raises:
-        ValueError: if the file is missing or defines no `TrainConfig` named `config`.
+        ValueError: if the file is missing, fails or defines no `TrainConfig` named `config`.
     """
     if not path.is_file():
         raise ValueError(f"--config: there is no file {path}.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = getattr(module, "config", None)
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except Exception as error:  # the file may run anything
+        raise ValueError(f"--config: {path} fails with {type(error).__name__}: {error}") from error
     if not isinstance(config, TrainConfig):
         raise ValueError(f"--config: {path} must define `config = TrainConfig(...)`.")
     return config

@@ -2,10 +2,15 @@
 
 import importlib.util
 import json
+import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from clu import metrics
+from jaxtyping import Array
 
 
 class RunLog:
@@ -35,10 +40,41 @@ class RunLog:
         if self._board:
             scalars = {key: value for key, value in row.items() if key != "step"}
             self._board.write_scalars(row["step"], scalars)
+            self._board.flush()
+
+
+class Meter:
+    """Gathers the updates since the last row of the log into the next one."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._restart()
+
+    def _restart(self) -> None:
+        self._loss, self._updates, self._since = metrics.Average.empty(), 0, time.perf_counter()
+
+    def add(self, loss: Array) -> None:
+        """Count one update; does not wait for the device."""
+        self._loss, self._updates = self._loss.merge(metrics.Average.from_model_output(loss)), self._updates + 1
+
+    def row(self, step: int, grad_norm: Array) -> dict[str, int | float]:
+        """Step, mean loss since the last row, gradient norm of this step, and speed in HR crops a second.
+
+        Raises:
+            FloatingPointError: if loss or gradient are not finite.
+        """
+        loss, norm = float(self._loss.compute()), float(grad_norm)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise FloatingPointError(
+                f"step {step}: the loss is {loss} and the gradient norm {norm}; lower learning_rate and start anew."
+            )
+        speed = self._updates * self._batch_size / (time.perf_counter() - self._since)
+        self._restart()
+        return {"step": step, "loss": loss, "grad_norm": norm, "images_per_s": round(speed, 2)}
 
 
 def _step_of(line: str) -> float:
     try:
         return json.loads(line)["step"]
-    except (ValueError, KeyError):
-        return float("inf")  # half a line, written when the run was killed
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # half a line, written when the run was killed

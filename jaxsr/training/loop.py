@@ -1,9 +1,9 @@
 """The training loop: data in, checkpoints, log, sample images and the final model out."""
 
 import json
-import logging
-import time
+import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from clu import metrics, parameter_overview
+from clu import parameter_overview
 from orbax.checkpoint import v1 as ocp
-from PIL import Image
 
-from jaxsr import checkpoint, diffusion
+from jaxsr import checkpoint
 from jaxsr.model import Model
 from jaxsr.runtime import compiler_options
 from jaxsr.training.config import TrainConfig
 from jaxsr.training.data import PairDataset, load_folder, load_tfds, pair_dataset, prefetch
 from jaxsr.training.degradation import DEGRADATIONS
-from jaxsr.training.log import RunLog
-from jaxsr.training.step import Batch, TrainState, init_state, make_optimizer, make_update, to_signed
+from jaxsr.training.log import Meter, RunLog
+from jaxsr.training.samples import make_enlarge, write_samples
+from jaxsr.training.step import Batch, TrainState, Weights, init_state, make_optimizer, make_update
 
 DTYPES = {"fp32": jnp.float32, "bf16": jnp.bfloat16}
+Report = Callable[[str], None]
+Values = dict[str, jax.Array]
+AfterUpdate = Callable[[int, TrainState, Batch, Values], None]
 
 
 def make_dataset(config: TrainConfig) -> PairDataset:
@@ -39,7 +42,23 @@ def make_dataset(config: TrainConfig) -> PairDataset:
     return dataset.for_host(jax.process_index(), jax.process_count())
 
 
-def train(config: TrainConfig, output: Path, report: Callable[[str], None]) -> Path:
+def load_codec(config: TrainConfig) -> dict[str, np.ndarray]:
+    """The frozen parameters of the preset's VQ autoencoder, float32, from `codec_checkpoint`; none for pixel presets.
+
+    Raises:
+        ValueError: if the checkpoint's do not fit the preset.
+        FileNotFoundError: if there is no checkpoint.
+    """
+    if config.codec_checkpoint is None:
+        return {}
+    params, _ = checkpoint.load(Path(config.codec_checkpoint), dtype=np.float32)
+    params = {name: value for name, value in params.items() if name.startswith("codec.")}
+    expected = {name: shape for name, shape in Model(config.preset).shapes().items() if name.startswith("codec.")}
+    checkpoint.check_params(params, expected, source=config.codec_checkpoint)
+    return params
+
+
+def train(config: TrainConfig, output: Path, report: Report, progress: Report) -> Path:
     """Train until `config.steps`, going on from the newest checkpoint in `output`; returns the folder of the model.
 
     A resumed run is equal to one that was never stopped: state, data and randomness depend on (seed, step) alone.
@@ -47,64 +66,83 @@ def train(config: TrainConfig, output: Path, report: Callable[[str], None]) -> P
     Args:
         config: the run.
         output: folder for `checkpoints/`, `samples/`, `log.jsonl`, `config.json` and the final `model/`.
-        report: takes a line of progress now and then.
+        report: takes the lines that are to stay.
+        progress: takes a line at each row of the log; each replaces the one before.
     Raises:
-        ValueError: if `output` holds a run of another config.
+        ValueError: if `output` holds a run of another config, or the devices cannot share a batch evenly.
+        FloatingPointError: if loss or gradient are no longer finite; the last checkpoint is from before.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    if config.batch_size % jax.device_count():
+        raise ValueError(f"batch_size: {config.batch_size} is not a multiple of the {jax.device_count()} devices.")
+    model, dataset, codec = Model(config.preset, DTYPES[config.precision]), make_dataset(config), load_codec(config)
     _claim(output, config)
-    model, dataset = Model(config.preset, DTYPES[config.precision]), make_dataset(config)
     # Auto axes: reshapes of a sharded batch (windows, pixel shuffle) are left to the compiler.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     everywhere, by_example = (jax.NamedSharding(mesh, spec) for spec in (jax.P(), jax.P("data")))
-    state = jax.device_put(init_state(model, make_optimizer(config), jax.random.key(config.seed)), everywhere)
+    state = init_state(model, make_optimizer(config), jax.random.key(config.seed))
+    state, codec = jax.device_put((state, codec), everywhere)
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=compiler_options())
 
     def batches(first: int) -> Iterator[Batch]:
         for step in range(first, config.steps):
             yield jax.tree.map(partial(jax.make_array_from_process_local_data, by_example), dataset.batch(step))
 
-    with _checkpointer(output, config) as checkpoints:
-        if checkpoints.latest is not None:
+    with _checkpointer(output) as checkpoints:
+        if checkpoints.latest is None:
+            report(parameter_overview.get_parameter_overview(dict(state.params), include_stats=False))
+        else:
             state = checkpoints.load(checkpoints.latest.step, jax.tree.map(_abstract, state))
             report(f"going on from step {int(state.step)}")
-        else:
-            report(parameter_overview.get_parameter_overview(dict(state.params), include_stats=False))
-        _loop(config, model, update, state, batches, checkpoints, RunLog(output, int(state.step)), output, report)
-        final = checkpoints.load(config.steps, jax.tree.map(_abstract, state))
-    return _export(model, config, final, output / "model")
+        first = int(state.step)
+        hooks = [_logging(config, output, first, progress), _sampling(config, model, codec, output)]
+        for step, batch in enumerate(prefetch(batches(first)), start=first + 1):
+            state, values = update(state, batch, codec)
+            for hook in hooks:
+                hook(step, state, batch, values)
+            if _saves(config, step):
+                checkpoints.save_async(step, state)
+    return _export(config, state.ema | codec, output / "model")
 
 
-def _loop(config, model, update, state, batches, checkpoints, log, output, report) -> None:
-    window, since = metrics.Average.empty(), time.perf_counter()
-    every = max(1, min(100, config.steps // 50))
-    first = int(state.step)
-    for step, batch in enumerate(prefetch(batches(first)), start=first + 1):
-        state, values = update(state, batch)
-        window = window.merge(metrics.Average.from_model_output(values["loss"]))
-        if step % every == 0 or step == config.steps:
-            row = {"step": step, "loss": float(window.compute()), "grad_norm": float(values["grad_norm"])}
-            if not np.isfinite(row["loss"]):
-                raise FloatingPointError(f"the loss is {row['loss']} at step {step}; lower learning_rate.")
-            now, n = time.perf_counter(), (step - first - 1) % every + 1
-            row["images_per_s"] = round(n * config.batch_size / (now - since), 2)
-            window, since = metrics.Average.empty(), now
+def _saves(config: TrainConfig, step: int) -> bool:
+    return step % config.checkpoint_every == 0 or step == config.steps
+
+
+def _logging(config: TrainConfig, output: Path, first: int, progress: Report) -> AfterUpdate:
+    """Rows of the log: 50 or more a run, and one before each checkpoint, so that none is saved of a run gone wrong."""
+    meter, every = Meter(config.batch_size), max(1, min(100, config.steps // 50))
+    log = RunLog(output, first) if jax.process_index() == 0 else None
+
+    def after_update(step: int, state: TrainState, batch: Batch, values: Values) -> None:
+        meter.add(values["loss"])
+        if step % every and not _saves(config, step):
+            return
+        row = meter.row(step, values["grad_norm"])
+        if log:
             log.write(row)
-            report(f"step {step}/{config.steps}  loss {row['loss']:.5f}  {row['images_per_s']:.1f} images/s")
-        if config.sample_every and step % config.sample_every == 0:
-            _write_samples(model, state.ema, batch, output / "samples" / f"{step:07d}.png")
-        if step % config.checkpoint_every == 0 or step == config.steps:
-            checkpoints.save_async(step, state)
-    if first == config.steps and checkpoints.latest is None:
-        checkpoints.save(first, state)
+        left = timedelta(seconds=round((config.steps - step) * config.batch_size / max(row["images_per_s"], 0.01)))
+        progress(f"step {step}/{config.steps}  loss {row['loss']:.5f}  {row['images_per_s']} images/s  {left} left")
+
+    return after_update
 
 
-def _checkpointer(output: Path, config: TrainConfig) -> ocp.training.Checkpointer:
-    keep = ocp.training.preservation_policies.LatestN(2)
-    folder = (output / "checkpoints").absolute()
-    always = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
+def _sampling(config: TrainConfig, model: Model, codec: Weights, output: Path) -> AfterUpdate:
+    enlarge = make_enlarge(model, config.seed)
+
+    def after_update(step: int, state: TrainState, batch: Batch, values: Values) -> None:
+        if config.sample_every and step % config.sample_every == 0 and jax.process_index() == 0:
+            write_samples(enlarge, state.ema | codec, batch, output / "samples" / f"{step:07d}.png")
+
+    return after_update
+
+
+def _checkpointer(output: Path) -> ocp.training.Checkpointer:
+    """Keeps the last two checkpoints, saves whenever told to, and clears away what a killed run left half-written."""
     return ocp.training.Checkpointer(
-        folder, save_decision_policy=always, preservation_policy=keep, cleanup_tmp_directories=True
+        (output / "checkpoints").absolute(),
+        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+        preservation_policy=ocp.training.preservation_policies.LatestN(2),
+        cleanup_tmp_directories=True,
     )
 
 
@@ -113,35 +151,19 @@ def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
 
 
 def _claim(output: Path, config: TrainConfig) -> None:
-    """Write the config, or refuse to go on with another one."""
-    file, text = output / "config.json", json.dumps(config.to_dict(), indent=1)
-    if file.exists() and file.read_text() != text:
+    """Write the config, or refuse to go on with another one; a field that is newer than the run may be missing."""
+    output.mkdir(parents=True, exist_ok=True)
+    file, current = output / "config.json", json.loads(json.dumps(config.to_dict()))
+    if file.exists() and current | json.loads(file.read_text()) != current:
         raise ValueError(f"--output: {output} holds a run of another config; choose another folder or remove it.")
     if jax.process_index() == 0:
-        file.write_text(text)
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(current, indent=1))
+        os.replace(part, file)
 
 
-def _export(model: Model, config: TrainConfig, state: TrainState, folder: Path) -> Path:
+def _export(config: TrainConfig, params: Weights, folder: Path) -> Path:
     metadata: dict[str, Any] = {"preset": config.preset.to_dict(), "training": config.to_dict() | {"preset": None}}
-    checkpoint.save(folder, {name: np.asarray(value) for name, value in state.ema.items()}, metadata)
-    logging.getLogger(__name__).info("wrote %s", folder)
+    if jax.process_index() == 0:
+        checkpoint.save(folder, {name: np.asarray(value) for name, value in params.items()}, metadata)
     return folder
-
-
-def _write_samples(model: Model, params: dict, batch: Batch, path: Path) -> None:
-    """A sheet of the batch's first examples: LR enlarged by nearest neighbour, the sample, HR."""
-    hr, lr = (jnp.asarray(batch[k].addressable_data(0)[:4]) for k in ("hr", "lr"))
-    schedule = diffusion.thin(model.preset.schedule.build(), model.preset.steps)
-
-    @jax.jit
-    def enlarge(params, lr):
-        z_lr = model.encode_lr(params, lr)
-        noise = diffusion.normal_noise(jax.random.key(0), schedule.steps, z_lr.shape)
-        denoise = model.denoiser(params, schedule, z_lr, lr)
-        return model.decode(params, diffusion.sample(denoise, schedule, z_lr, noise, sampler=model.preset.sampler))
-
-    result = np.asarray(jnp.clip((enlarge(params, to_signed(lr)) + 1) * 127.5 + 0.5, 0, 255)).astype(np.uint8)
-    nearest = np.asarray(lr).repeat(model.preset.scale, 1).repeat(model.preset.scale, 2)
-    columns = [np.concatenate(list(images), axis=0) for images in (nearest, result, np.asarray(hr))]
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(np.concatenate(columns, axis=1)).save(path)

@@ -37,7 +37,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def init_state(model: Model, optimizer: optax.GradientTransformation, key: Key[Array, ""]) -> TrainState:
-    """A fresh state: step 0, EMA equal to the parameters."""
+    """A fresh state of the network's parameters (a codec's are frozen): step 0, EMA equal to the parameters."""
     params = model.init(key)
     return TrainState(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
 
@@ -48,11 +48,14 @@ def to_signed(pixels: UInt8[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
 
 
 def loss_fn(model: Model, weighted: bool, params: Weights, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
-    """Mean over the batch of w_t ||x_0 - f(x_t, y_0, t)||^2 per element, with t uniform (ResShift, Eq. 10)."""
+    """Mean over the batch of w_t ||x_0 - f(x_t, y_0, t)||^2 per element, with t uniform (ResShift, Eq. 10).
+
+    `params` hold the codec's where it has any; no gradient reaches them.
+    """
     schedule = model.preset.schedule.build()
-    z_hr = model.encode(params, to_signed(batch["hr"]))
     lr = to_signed(batch["lr"])
-    z_lr = model.encode_lr(params, lr)
+    latents = model.encode(params, to_signed(batch["hr"])), model.encode_lr(params, lr)
+    z_hr, z_lr = jax.lax.stop_gradient(latents)
     key_t, key_eps = jax.random.split(key)
     t = jax.random.randint(key_t, (len(lr),), 0, schedule.steps)
     eps = jax.random.normal(key_eps, z_hr.shape)
@@ -64,33 +67,37 @@ def loss_fn(model: Model, weighted: bool, params: Weights, batch: Batch, key: Ke
     return (weight * error).mean()
 
 
-def make_update(model: Model, config: TrainConfig) -> Callable[[TrainState, Batch], tuple[TrainState, dict]]:
-    """The jittable update (state, batch) -> (state, {loss, grad_norm}); randomness is a function of (seed, step)."""
+def make_update(model: Model, config: TrainConfig) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    """The jittable update (state, batch, codec) -> (state, {loss, grad_norm}).
+
+    Randomness is a function of (seed, step). `codec` holds the frozen parameters of a VQ codec; presets without one
+    leave it out.
+    """
     optimizer = make_optimizer(config)
 
-    def gradient(params: Weights, batch: Batch, key: Key[Array, ""]):
-        return jax.value_and_grad(lambda p: loss_fn(model, config.loss == "weighted", p, batch, key))(params)
+    def gradient(params: Weights, codec: Weights, batch: Batch, key: Key[Array, ""]):
+        return jax.value_and_grad(lambda p: loss_fn(model, config.loss == "weighted", p | codec, batch, key))(params)
 
-    def accumulated(params: Weights, batch: Batch, key: Key[Array, ""]):
+    def accumulated(params: Weights, codec: Weights, batch: Batch, key: Key[Array, ""]):
         n = config.accumulate
         parts = jax.tree.map(lambda a: a.reshape(n, -1, *a.shape[1:]), batch)
         zero = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
 
         def body(total, part):
-            return jax.tree.map(jnp.add, total, gradient(params, *part)), None
+            return jax.tree.map(jnp.add, total, gradient(params, codec, *part)), None
 
         total, _ = jax.lax.scan(body, zero, (parts, jax.random.split(key, n)))
         return jax.tree.map(lambda a: a / n, total)
 
-    def update(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+    def update(state: TrainState, batch: Batch, codec: Weights | None = None) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        loss, grads = (accumulated if config.accumulate > 1 else gradient)(state.params, batch, key)
+        loss, grads = (accumulated if config.accumulate > 1 else gradient)(state.params, codec or {}, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
         # A short memory at first, so that the average does not carry the initial weights.
         decay = jnp.minimum(config.ema_decay, step.astype(jnp.float32) / (step.astype(jnp.float32) + 9))
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)
-        return TrainState(step, params, ema, opt_state), {"loss": loss, "grad_norm": optax.global_norm(grads)}
+        return TrainState(step, params, ema, opt_state), {"loss": loss, "grad_norm": optax.tree.norm(grads)}
 
     return update

@@ -1,0 +1,68 @@
+"""Check a built wheel: python .ci/check_wheel.py WHEEL
+
+It must hold the bundled model, `py.typed` and the licences, nothing beside the package, and stay small. Every module,
+imported from the wheel in a fresh interpreter, must not even try to import TensorFlow or PyTorch.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+MODEL = "jaxsr/assets/tiny-x4/model.safetensors"
+LIMIT = 20_000_000
+HEAVY = ("tensorflow", "torch")
+
+# Runs with the unpacked wheel as its argument. A finder that finds nothing sees each first import of a module.
+IMPORT_ALL = f"""
+import importlib, pkgutil, sys, traceback
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in {HEAVY}:
+            print("".join(traceback.format_stack(limit=20)))
+            tried.append(name)
+
+tried = []
+sys.meta_path.insert(0, Watch())
+sys.path.insert(0, sys.argv[1])
+import jaxsr
+assert jaxsr.__file__.startswith(sys.argv[1]), f"{{jaxsr.__file__}} is not the wheel's"
+names = [module.name for module in pkgutil.walk_packages(jaxsr.__path__, "jaxsr.")]
+for name in names:
+    importlib.import_module(name)
+assert not tried, f"importing jaxsr tries to import {{' and '.join(sorted(set(tried)))}}"
+print(f"imported {{len(names)}} modules")
+"""
+
+
+def content_problems(wheel: zipfile.ZipFile) -> list[str]:
+    """What is missing from the wheel or too much in it, one sentence each."""
+    names = wheel.namelist()
+    problems = [f"lacks {name}" for name in (MODEL, "jaxsr/py.typed") if name not in names]
+    problems += [
+        f"lacks its {name}" for name in ("LICENSE", "NOTICE") if not any(n.endswith(f"/{name}") for n in names)
+    ]
+    problems += [
+        f"holds {name}, not of the package" for name in names if not re.match(r"jaxsr(-[^/]+\.dist-info)?/", name)
+    ]
+    return problems
+
+
+def main(path: Path) -> int:
+    problems = [] if path.stat().st_size < LIMIT else [f"has {path.stat().st_size} bytes, limit {LIMIT}"]
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as wheel:
+        problems += content_problems(wheel)
+        wheel.extractall(folder)
+        if subprocess.run([sys.executable, "-c", IMPORT_ALL, folder], cwd=folder).returncode:
+            problems.append("does not import cleanly (see above)")
+    for problem in problems:
+        print(f"error: {path.name} {problem}")
+    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

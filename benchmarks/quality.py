@@ -1,0 +1,214 @@
+"""Quality on Set5 and Set14: PSNR-Y, texture, faithfulness and time of a x4 model at several step counts.
+
+    python -m benchmarks.quality --model tiny-x4 --data ../shared/data --steps 1 2 4 8 15 30 60
+
+--data holds `lrx4/PAIRS.tsv` (LR path, tab, HR path, both below --data); the HR image is cropped at the bottom and the
+right to four times its LR image. Grey images count as RGB. Results are rounded to 8 bits before they are scored.
+
+PSNR-Y: BT.601 luma (16..235), 4 pixels of border left out. SWD, HF: `jaxsr.metrics.texture`. LR: `lr_consistency`.
+Seconds: median per image of the whole call, of the second call for its size; scoring is not in it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped, UInt8
+
+from jaxsr.diffusion.sampler import SAMPLERS
+from jaxsr.imaging.files import read_photo
+from jaxsr.imaging.resize import bicubic_matrix
+from jaxsr.metrics.consistency import lr_consistency
+from jaxsr.metrics.psnr import psnr
+from jaxsr.metrics.texture import high_frequency_ratio, texture_distance
+
+SCALE = 4
+COLUMNS = ("PSNR-Y", "SWD", "HF", "LR")
+
+Photo = UInt8[np.ndarray, "h w 3"]
+Upscale = Callable[[Photo], Shaped[np.ndarray, "H W 3"]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An LR image and its original, 8 bits, with the set and the file they belong to."""
+
+    set_name: str
+    image: str
+    lr: Photo
+    hr: Photo
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method on one image: the COLUMNS, in order, and the seconds of the call."""
+
+    method: str
+    set_name: str
+    image: str
+    values: tuple[float, ...]
+    seconds: float
+
+
+def read_pairs(data: Path, sets: Sequence[str] | None) -> list[Pair]:
+    """The image pairs of `data/lrx4/PAIRS.tsv`, of the named sets, or of all whose folders are there."""
+    table = data / "lrx4" / "PAIRS.tsv"
+    if not table.is_file():
+        raise ValueError(f"{table}: no such file; give --data the folder that holds lrx4/PAIRS.tsv")
+    rows = [line.split("\t") for line in table.read_text().splitlines() if line.strip()]
+    found = {Path(hr).parent.name for _, hr in rows if (data / hr).parent.is_dir()}
+    if missing := set(sets or ()) - found:
+        raise ValueError(f"--sets: no {', '.join(sorted(missing))} in {data}; there are {', '.join(sorted(found))}")
+    wanted = set(sets) if sets else found
+    return [_read_pair(data, lr, hr) for lr, hr in rows if Path(hr).parent.name in wanted]
+
+
+def _read_pair(data: Path, lr_name: str, hr_name: str) -> Pair:
+    lr, hr = (to_uint8(read_photo(data / name).rgb) for name in (lr_name, hr_name))
+    h, w = (SCALE * n for n in lr.shape[:2])
+    if hr.shape[0] < h or hr.shape[1] < w:
+        raise ValueError(f"{data / hr_name}: smaller than {SCALE} times {lr_name}; check PAIRS.tsv")
+    return Pair(Path(hr_name).parent.name, Path(hr_name).name, lr, hr[:h, :w])
+
+
+def to_uint8(image: Shaped[np.ndarray, "h w 3"]) -> Photo:
+    """8-bit images as they are; float ones in [0,1] clipped and rounded."""
+    return image if image.dtype == np.uint8 else np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def bicubic(lr: Photo) -> Float[np.ndarray, "H W 3"]:
+    """MATLAB's bicubic (a = -0.5) enlargement: the `bicubic` row of the papers."""
+    rows, columns = (bicubic_matrix(n, SCALE * n) for n in lr.shape[:2])
+    return np.einsum("ph,hwc,qw->pqc", rows, lr / 255, columns, optimize=True)
+
+
+def methods(model: str, steps: Sequence[int], sampler: str, seed: int) -> dict[str, Upscale]:
+    """What is compared, by the name of its row: bicubic, and the model at every step count."""
+    import jaxsr
+
+    pipeline = jaxsr.load(model)
+
+    def at(count: int) -> Upscale:
+        return lambda lr: np.asarray(pipeline.upscale(lr, seed=seed, steps=count, sampler=sampler))
+
+    names = {count: "1 step (x0 prediction)" if count == 1 else f"{count} steps" for count in steps}
+    return {"bicubic": bicubic, **{name: at(count) for count, name in names.items()}}
+
+
+def score(method: str, upscale: Upscale, pairs: Sequence[Pair]) -> list[Score]:
+    """Run one method on every pair; the first image of each size is run once more beforehand, not timed."""
+    sizes, scores = set(), []
+    for pair in pairs:
+        if pair.lr.shape not in sizes:
+            sizes.add(pair.lr.shape)
+            upscale(pair.lr)
+        begin = time.perf_counter()
+        result = upscale(pair.lr)
+        seconds = time.perf_counter() - begin
+        sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
+        values = tuple(float(value[0]) for value in _measure(sr, hr, lr))
+        scores.append(Score(method, pair.set_name, pair.image, values, seconds))
+    return scores
+
+
+@jax.jit
+def _measure(sr: Array, hr: Array, lr: Array) -> tuple[Array, ...]:
+    return (
+        psnr(sr, hr, border=SCALE, luma=True),
+        texture_distance(sr, hr, jax.random.key(0)),
+        high_frequency_ratio(sr, hr),
+        lr_consistency(sr, lr, SCALE),
+    )
+
+
+def summarise(scores: Sequence[Score]) -> list[dict[str, str | float]]:
+    """One row per method, in order: the mean of each column over the images and the median seconds."""
+    rows = []
+    for method in dict.fromkeys(score.method for score in scores):
+        mine = [score for score in scores if score.method == method]
+        means = np.mean([score.values for score in mine], axis=0).tolist()
+        seconds = float(np.median([score.seconds for score in mine]))
+        rows.append({"method": method, **dict(zip(COLUMNS, means, strict=True)), "seconds": seconds})
+    return rows
+
+
+def markdown(title: str, rows: Sequence[dict[str, str | float]]) -> str:
+    """A Markdown table of `summarise`'s rows, under its title."""
+    head = f"\n## {title}\n\n| method | {' | '.join(COLUMNS)} | s/image |\n|---|" + "---|" * (len(COLUMNS) + 1)
+    form = "| {method} | {PSNR-Y:.2f} | {SWD:.2f} | {HF:.2f} | {LR:.1f} | {seconds:.2f} |"
+    return "\n".join([head, *(form.format(**row) for row in rows)])
+
+
+def machine() -> str:
+    """Processor, cores, JAX device and version, in one line."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return f"{processor}, {os.cpu_count()} cores; JAX {jax.__version__} on {jax.devices()[0].device_kind}"
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write whole or not at all."""
+    part = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(content, indent=1) + "\n")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", required=True, help="name of a model, or the folder or file of one")
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds lrx4/PAIRS.tsv")
+    parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 15, 30, 60], help="step counts")
+    parser.add_argument("--sampler", choices=SAMPLERS, default="ancestral")
+    parser.add_argument("--sets", nargs="+", help="such as set5 set14; by default those that are there")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--json", type=Path, help="file for all numbers, image by image")
+    return parser
+
+
+def run(args: argparse.Namespace, command: str) -> None:
+    pairs = read_pairs(args.data, args.sets)
+    print(f"`{command}`  \n{machine()}", flush=True)
+    scores: list[Score] = []
+    for method, upscale in methods(args.model, args.steps, args.sampler, args.seed).items():
+        scores += score(method, upscale, pairs)
+        print(f"{method}: done", file=sys.stderr, flush=True)
+    sets = dict.fromkeys(pair.set_name for pair in pairs)
+    groups = {name: [one for one in scores if one.set_name == name] for name in sets}
+    tables = {name: summarise(group) for name, group in groups.items()} | {"mean": summarise(scores)}
+    for name, rows in tables.items():
+        images = sum(name in ("mean", pair.set_name) for pair in pairs)
+        print(markdown(f"{name} ({images} images)", rows))
+    if args.json:
+        content = {"command": command, "machine": machine(), "tables": tables, "scores": [asdict(s) for s in scores]}
+        write_json(args.json, content)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    command = " ".join(["python -m benchmarks.quality", *(sys.argv[1:] if argv is None else argv)])
+    try:
+        run(args, command)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

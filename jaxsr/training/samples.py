@@ -1,0 +1,44 @@
+"""Sample images of a run: what the averaged parameters make of the first examples of a batch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from jaxsr import diffusion
+from jaxsr.imaging.files import Photo, write_photo
+from jaxsr.model import Model
+from jaxsr.training.step import Batch, Weights, to_signed
+
+ROWS = 4
+Enlarge = Callable[[Weights, UInt8[Array, "b h w 3"]], Float[Array, "b H W 3"]]
+
+
+def make_enlarge(model: Model, seed: int) -> Enlarge:
+    """The preset's default sampling as one compiled function (params, uint8 LR images) -> images in [0, 1]."""
+    schedule = diffusion.thin(model.preset.schedule.build(), model.preset.steps)
+
+    @jax.jit
+    def enlarge(params: Weights, lr: UInt8[Array, "b h w 3"]) -> Float[Array, "b H W 3"]:
+        z_lr = model.encode_lr(params, to_signed(lr))
+        noise = diffusion.normal_noise(jax.random.key(seed), schedule.steps, z_lr.shape)
+        denoise = model.denoiser(params, schedule, z_lr, to_signed(lr))
+        x0 = diffusion.sample(denoise, schedule, z_lr, noise, sampler=model.preset.sampler)
+        return jnp.clip((model.decode(params, x0) + 1) / 2, 0, 1)
+
+    return enlarge
+
+
+def write_samples(enlarge: Enlarge, params: Weights, batch: Batch, path: Path) -> None:
+    """A sheet of the batch's first examples, one a row: LR enlarged by nearest neighbour, the sample, HR."""
+    # The first device's share alone: no program over all devices and hosts for four images.
+    params, batch = jax.tree.map(lambda a: a.addressable_data(0), (params, batch))
+    hr, lr = (np.asarray(batch[key][:ROWS]) for key in ("hr", "lr"))
+    scale = hr.shape[1] // lr.shape[1]
+    nearest = lr.repeat(scale, 1).repeat(scale, 2)
+    columns = (np.float32(nearest) / 255, np.asarray(enlarge(params, jnp.asarray(lr))), np.float32(hr) / 255)
+    sheet = np.concatenate([np.concatenate(list(images)) for images in columns], axis=1)
+    write_photo(path, Photo(sheet, None, 8, False, None, None, str(path)))

@@ -1,0 +1,199 @@
+"""The shared layers and the Swin layer's parts against straightforward float64 NumPy."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from scipy.special import erf
+
+from jaxsr.models.layers import ChannelNorm, GroupNorm, conv3x3, nearest_x2, timestep_embedding
+from jaxsr.models.swin_layer import (
+    Mlp,
+    SwinBlock,
+    WindowAttention,
+    attention_mask,
+    from_windows,
+    relative_position_index,
+    to_windows,
+)
+from jaxsr.models.swin_unet import Downsample
+from tests.models.tiny import correlate, numpy_group_norm, randomised
+
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "swin_buffers.npz")
+F32 = {"dtype": jnp.float32}
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def array(param: nnx.Param) -> np.ndarray:
+    return np.asarray(param.get_value())
+
+
+# The spreads stand around both epsilons in use (1e-6, 1e-5); the offset shows a variance taken as E[x^2] - E[x]^2.
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-6])
+@pytest.mark.parametrize(("spread", "offset"), [(1.0, 0.0), (3e-3, 0.0), (1e-4, 0.0), (0.1, 10.0)])
+def test_group_norm(epsilon: float, spread: float, offset: float) -> None:
+    x = spread * normal(2, 4, 3, 64) + np.float32(offset)
+    norm = randomised(lambda rngs: GroupNorm(64, epsilon=epsilon, rngs=rngs))
+    expected = numpy_group_norm(x, array(norm.scale), array(norm.bias), 32, epsilon)
+    np.testing.assert_allclose(norm(jnp.asarray(x)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-6])
+@pytest.mark.parametrize(("spread", "offset"), [(1.0, 0.0), (3e-3, 0.0), (1e-4, 0.0), (0.1, 10.0)])
+def test_channel_norm_normalises_each_position(epsilon: float, spread: float, offset: float) -> None:
+    x = spread * normal(2, 4, 3, 64) + np.float32(offset)
+    norm = randomised(lambda rngs: ChannelNorm(64, epsilon=epsilon, rngs=rngs))
+    x64 = x.astype(np.float64)
+    normed = (x64 - x64.mean(-1, keepdims=True)) / np.sqrt(x64.var(-1, keepdims=True) + epsilon)
+    expected = normed * array(norm.scale) + array(norm.bias)
+    np.testing.assert_allclose(norm(jnp.asarray(x)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [GroupNorm, ChannelNorm])
+def test_norms_compute_in_float32_and_return_the_inputs_dtype(kind) -> None:
+    x = jnp.asarray(0.1 * normal(1, 4, 4, 32) + 10, jnp.bfloat16)
+    norm = randomised(lambda rngs: kind(32, epsilon=1e-5, rngs=rngs))
+    out = norm(x)
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(out, norm(x.astype(jnp.float32)).astype(jnp.bfloat16))
+
+
+@pytest.mark.parametrize("channels", [32, 160])
+def test_timestep_embedding_is_the_sinusoid_with_cosines_first(channels: int) -> None:
+    steps = np.arange(60)
+    angles = steps[:, None] * np.exp(-np.log(10000) * np.arange(channels // 2) / (channels // 2))
+    expected = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+    np.testing.assert_allclose(timestep_embedding(jnp.asarray(steps), channels), expected, atol=1e-5)
+
+
+def test_nearest_x2_repeats_every_pixel() -> None:
+    x = normal(2, 3, 5, 2)
+    np.testing.assert_array_equal(nearest_x2(jnp.asarray(x)), x.repeat(2, 1).repeat(2, 2))
+
+
+def test_mlp_uses_the_exact_gelu() -> None:
+    x = 2 * normal(1, 4, 4, 8)
+    mlp = randomised(lambda rngs: Mlp(8, 24, rngs=rngs, **F32))
+    hidden = x.astype(np.float64) @ array(mlp.fc1.kernel) + array(mlp.fc1.bias)
+    gelus = {
+        "exact": hidden * (1 + erf(hidden / np.sqrt(2))) / 2,
+        "tanh": hidden * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3))) / 2,
+    }
+    expected = {name: gelu @ array(mlp.fc2.kernel) + array(mlp.fc2.bias) for name, gelu in gelus.items()}
+    np.testing.assert_allclose(mlp(jnp.asarray(x)), expected["exact"], atol=5e-6)
+    assert np.abs(expected["tanh"] - expected["exact"]).max() > 1e-4, "the test cannot tell the two apart"
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conv3x3_pads_all_sides(stride: int) -> None:
+    x = normal(2, 6, 4, 3)
+    conv = randomised(lambda rngs: conv3x3(3, 5, stride=stride, rngs=rngs, **F32))
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    expected = correlate(padded, array(conv.kernel), array(conv.bias), stride)
+    np.testing.assert_allclose(conv(jnp.asarray(x)), expected, atol=5e-6)
+
+
+def test_unet_downsampling_pads_all_sides() -> None:
+    x = normal(1, 6, 4, 3)
+    down = randomised(lambda rngs: Downsample(3, 3, rngs=rngs, **F32))
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    expected = correlate(padded, array(down.op.kernel), array(down.op.bias), stride=2)
+    np.testing.assert_allclose(down(jnp.asarray(x)), expected, atol=5e-6)
+
+
+def test_zero_convolution_starts_silent_and_the_others_do_not() -> None:
+    kernels = [array(conv3x3(2, 2, zero=zero, rngs=nnx.Rngs(0), **F32).kernel) for zero in (True, False)]
+    assert not kernels[0].any()
+    assert kernels[1].all()
+
+
+def test_windows_are_row_major() -> None:
+    image = np.arange(6 * 4, dtype=np.float32).reshape(1, 6, 4, 1)
+    windows = np.asarray(to_windows(jnp.asarray(image), 2))[0, :, :, 0]
+    by_hand = [image[0, y : y + 2, x : x + 2].ravel() for y in (0, 2, 4) for x in (0, 2)]
+    np.testing.assert_array_equal(windows, by_hand)
+
+
+@pytest.mark.parametrize(("height", "width", "window"), [(8, 8, 8), (8, 24, 8), (12, 4, 4), (6, 10, 2)])
+def test_from_windows_inverts_to_windows(height: int, width: int, window: int) -> None:
+    x = jnp.asarray(normal(2, height, width, 3))
+    np.testing.assert_array_equal(from_windows(to_windows(x, window), height, width, window), x)
+
+
+def test_relative_position_index_equals_the_released_buffer() -> None:
+    np.testing.assert_array_equal(relative_position_index(8), GOLDEN["relative_position_index"])
+
+
+@pytest.mark.parametrize("window", [2, 4, 7])
+def test_relative_position_index_names_each_offset_once(window: int) -> None:
+    index = relative_position_index(window)
+    y, x = np.divmod(np.arange(window**2), window)
+    offsets = {}
+    for i, j in np.ndindex(index.shape):
+        offsets.setdefault(index[i, j], set()).add((y[i] - y[j], x[i] - x[j]))
+    assert sorted(offsets) == list(range((2 * window - 1) ** 2))
+    assert all(len(seen) == 1 for seen in offsets.values())
+
+
+def test_released_mask_equals_the_released_buffer() -> None:
+    np.testing.assert_array_equal(attention_mask(16, 16, 8, 4, "released"), GOLDEN["attn_mask"])
+    assert (attention_mask(16, 16, 8, 4, "regions") != GOLDEN["attn_mask"]).any()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "window", "shift"), [(8, 8, 8, 4), (16, 8, 8, 4), (16, 24, 8, 4), (8, 12, 4, 2), (9, 6, 3, 1)]
+)
+def test_regions_mask_lets_neighbours_attend_and_nothing_else(height: int, width: int, window: int, shift: int) -> None:
+    """Two positions of a shifted window are neighbours where their offset in the image is that in the window."""
+    rows, columns = np.mgrid[:height, :width]
+
+    def per_window(coordinate: np.ndarray, rolled: bool) -> np.ndarray:
+        if rolled:
+            coordinate = np.roll(coordinate, (-shift, -shift), (0, 1))
+        tokens = coordinate.reshape(height // window, window, width // window, window).swapaxes(1, 2)
+        tokens = tokens.reshape(-1, window**2)
+        return tokens[:, :, None] - tokens[:, None, :]
+
+    same = [per_window(c, rolled=True) == per_window(c, rolled=False) for c in (rows, columns)]
+    expected = np.where(same[0] & same[1], 0, -100)
+    assert -100 in expected
+    np.testing.assert_array_equal(attention_mask(height, width, window, shift, "regions"), expected)
+
+
+def test_window_attention_is_softmax_attention_with_a_bias_per_offset() -> None:
+    heads, window, c = 2, 4, 8
+    attention = randomised(lambda rngs: WindowAttention(c, heads, window, rngs=rngs, **F32))
+    mask = attention_mask(8, 4, window, 2, "regions")
+    tokens = normal(1, 2, window**2, c)
+    qkv = tokens[0] @ array(attention.qkv.kernel).astype(np.float64) + array(attention.qkv.bias)
+    table = array(attention.relative_position_bias_table)
+    out = np.empty((2, window**2, c))
+    for n, head in np.ndindex(2, heads):
+        q, k, v = (qkv[n, :, i * c + head * c // heads :][:, : c // heads] for i in range(3))
+        logits = q @ k.T / np.sqrt(c // heads) + table[relative_position_index(window), head] + mask[n]
+        weights = np.exp(logits - logits.max(-1, keepdims=True))
+        out[n, :, head * c // heads :][:, : c // heads] = weights / weights.sum(-1, keepdims=True) @ v
+    expected = out @ array(attention.proj.kernel) + array(attention.proj.bias)
+    np.testing.assert_allclose(attention(jnp.asarray(tokens), mask)[0], expected, atol=5e-6)
+    assert np.abs(attention(jnp.asarray(tokens), None)[0] - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize(("window_mask", "leaks"), [("regions", False), ("released", True)])
+def test_only_the_regions_mask_closes_the_border_that_the_roll_joins(window_mask, leaks: bool) -> None:
+    kw = {"norm": "channel", "window_mask": window_mask, **F32}
+    block = randomised(lambda rngs: SwinBlock(32, 2, 4, 2, 2.0, rngs=rngs, **kw))
+
+    def last_row(x: jax.Array) -> jax.Array:
+        return jnp.square(block(x)[:, -1]).sum()
+
+    gradient = jnp.abs(jax.jit(jax.grad(last_row))(jnp.asarray(normal(1, 8, 12, 32)))).max((0, 2, 3))
+    # The last row shares its window with rows 6 and 7, and by the roll with rows 0 and 1.
+    assert gradient[6] > 1e-3
+    assert (gradient[0] > 1e-3) == leaks
+    assert gradient[2:6].max() == 0

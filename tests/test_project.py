@@ -1,0 +1,59 @@
+"""The project's papers and its file check: versions and licences agree, and the hook finds what it is there for."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from jaxsr.registry import known_models
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_citation_is_of_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M) == [version]
+    assert version in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("card", known_models(), ids=lambda card: card.name)
+def test_the_licence_table_agrees_with_the_registry(card):
+    rows = (ROOT / "docs" / "licences.md").read_text().splitlines()
+    (row,) = (row for row in rows if row.startswith("| Weights") and f"`{card.name}`" in row)
+    _, where, licence, commercial = row.strip("| ").split(" | ")
+    assert licence == f"[{card.licence.name}]({card.licence.url})"
+    assert commercial.startswith("**no**" if card.licence.noncommercial else "yes")
+    assert where.startswith("in the wheel" if card.bundled else "never here")
+
+
+def check_files(*paths: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / ".ci" / "check_files.py", *paths]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("path", ["root/x", "work/x", "home/ann/x", "Users/ann/x"])
+def test_a_path_of_one_machine_is_found(tmp_path, path):
+    file = tmp_path / "notes.md"
+    file.write_text(f"first\nsee '/{path}'\n")
+    run = check_files(file)
+    assert run.returncode == 1
+    assert f"notes.md:2: a path of one machine: see '/{path}'" in run.stdout
+
+
+def test_examples_addresses_and_relative_paths_are_no_paths_of_one_machine(tmp_path):
+    file = tmp_path / "notes.md"
+    file.write_text("/home/me/photos ../work/x https://example.org/home/ann runs/root/x ~/work/x")
+    assert check_files(file).returncode == 0
+
+
+def test_a_large_file_is_found(tmp_path):
+    small, large = tmp_path / "small.bin", tmp_path / "large.bin"
+    small.write_bytes(bytes(4_000_000))
+    large.write_bytes(bytes(4_000_001))
+    assert check_files(small).returncode == 0
+    run = check_files(small, large)
+    assert run.returncode == 1
+    assert run.stdout == f"{large}: 4000001 bytes, the limit is 4000000\n"

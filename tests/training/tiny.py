@@ -1,0 +1,74 @@
+"""A model small enough to train inside a test, with photographs and a config file for it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxsr.models.presets import PixelCodecConfig, Preset, ScheduleConfig
+from jaxsr.models.swin_unet import SwinUNetConfig
+from jaxsr.models.vq_autoencoder import VQConfig
+from jaxsr.training.config import TrainConfig
+
+NETWORK = SwinUNetConfig(
+    image_size=8,
+    in_channels=12,
+    out_channels=12,
+    model_channels=32,
+    channel_mult=(1,),
+    num_res_blocks=(1,),
+    attention_resolutions=(),
+    num_head_channels=16,
+    swin_embed_dim=32,
+    swin_depth=1,
+    window_size=4,
+    mlp_ratio=1,
+    lq_size=8,
+)
+PIXEL = Preset(
+    name="tiny",
+    scale=2,
+    network=NETWORK,
+    codec=PixelCodecConfig(2),
+    schedule=ScheduleConfig(steps=4, min_noise_level=0.2),
+    steps=2,
+)
+LATENT = replace(
+    PIXEL,
+    name="tiny_vq",
+    network=replace(NETWORK, in_channels=3, out_channels=3),
+    codec=VQConfig(embed_dim=3, n_embed=8, z_channels=3, ch=32, ch_mult=(1, 1), num_res_blocks=(1, 1)),
+)
+CONFIG_FILE = """
+from jaxsr.models.presets import preset_from_dict
+from jaxsr.training.config import TrainConfig
+
+config = TrainConfig(preset=preset_from_dict({preset}), **{values})
+"""
+
+
+def values(**changed: Any) -> dict[str, Any]:
+    """Fields of a short run, without the preset."""
+    run = {"data": "photos", "hr_size": 16, "batch_size": 4, "steps": 12, "learning_rate": 1e-2, "warmup": 2}
+    return run | {"checkpoint_every": 3} | changed
+
+
+def make_config(preset: Preset = PIXEL, **changed: Any) -> TrainConfig:
+    return TrainConfig(preset=preset, **values(**changed))
+
+
+def write_photos(folder: Path) -> Path:
+    """Three small random photographs."""
+    folder.mkdir()
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (20, 24 + i, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+def write_config(path: Path, **changed: Any) -> Path:
+    """A config file of that run, of the pixel preset."""
+    path.write_text(CONFIG_FILE.format(preset=PIXEL.to_dict(), values=values(**changed)))
+    return path
