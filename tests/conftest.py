@@ -15,7 +15,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference data beside the checkout; tests that want more than the committed fixtures skip without it."""
+    """The folder of reference data beside the checkout; tests that want more than committed files skip without it."""
     if not SHARED.is_dir():
         pytest.skip(f"extra check: needs {SHARED.name}/ beside the checkout")
     return SHARED

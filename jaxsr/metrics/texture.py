@@ -36,8 +36,8 @@ def texture_distance(
     """
     check_shapes(sr, hr)
     place_key, projection_key = jax.random.split(key)
-    patches = (_patches(255 * finest_level(image), place_key) for image in (sr, hr))
-    return sliced_wasserstein(*patches, projection_key)
+    x, y = (_patches(255 * finest_level(image), place_key) for image in (sr, hr))
+    return sliced_wasserstein(x, y, projection_key)
 
 
 def high_frequency_ratio(sr: Float[Array, "b h w 3"], hr: Float[Array, "n p q 3"]) -> Float[Array, " b"]:
@@ -48,8 +48,7 @@ def high_frequency_ratio(sr: Float[Array, "b h w 3"], hr: Float[Array, "n p q 3"
     Raises ValueError for images of unlike shapes or too small.
     """
     check_shapes(sr, hr)
-    variances = (finest_level(image).var(axis=(1, 2)) for image in (sr, hr))
-    return jnp.divide(*variances)
+    return finest_level(sr).var(axis=(1, 2)) / finest_level(hr).var(axis=(1, 2))
 
 
 def sliced_wasserstein(x: Float[Array, "b n d"], y: Float[Array, "b n d"], key: Key[Array, ""]) -> Float[Array, " b"]:

@@ -138,7 +138,7 @@ class SwinLayer(nnx.Module):
         heads: int,
         window: int,
         depth: int,
-        mlp_ratio: float,
+        mlp_ratio: int | float,
         *,
         nominal_size: int,
         norm: str,

@@ -48,7 +48,7 @@ class SwinUNetConfig:
     swin_embed_dim: int
     swin_depth: int
     window_size: int
-    mlp_ratio: float
+    mlp_ratio: int | float
     lq_size: int
     lq_channels: int = 3
     cond_mask: bool = False

@@ -107,12 +107,6 @@ def test_unet_downsampling_pads_all_sides() -> None:
     np.testing.assert_allclose(down(jnp.asarray(x)), expected, atol=5e-6)
 
 
-def test_zero_convolution_starts_silent_and_the_others_do_not() -> None:
-    kernels = [array(conv3x3(2, 2, zero=zero, rngs=nnx.Rngs(0), **F32).kernel) for zero in (True, False)]
-    assert not kernels[0].any()
-    assert kernels[1].all()
-
-
 def test_windows_are_row_major() -> None:
     image = np.arange(6 * 4, dtype=np.float32).reshape(1, 6, 4, 1)
     windows = np.asarray(to_windows(jnp.asarray(image), 2))[0, :, :, 0]
@@ -188,12 +182,10 @@ def test_window_attention_is_softmax_attention_with_a_bias_per_offset() -> None:
 def test_only_the_regions_mask_closes_the_border_that_the_roll_joins(window_mask, leaks: bool) -> None:
     kw = {"norm": "channel", "window_mask": window_mask, **F32}
     block = randomised(lambda rngs: SwinBlock(32, 2, 4, 2, 2.0, rngs=rngs, **kw))
-
-    def last_row(x: jax.Array) -> jax.Array:
-        return jnp.square(block(x)[:, -1]).sum()
-
-    gradient = jnp.abs(jax.jit(jax.grad(last_row))(jnp.asarray(normal(1, 8, 12, 32)))).max((0, 2, 3))
-    # The last row shares its window with rows 6 and 7, and by the roll with rows 0 and 1.
-    assert gradient[6] > 1e-3
-    assert (gradient[0] > 1e-3) == leaks
-    assert gradient[2:6].max() == 0
+    x = normal(1, 8, 12, 32).repeat(3, 0)
+    x[1, 0] += 1  # by the roll in one window with the last row
+    x[2, 6] += 1  # in one window with the last row anyway
+    plain, far, near = np.asarray(jax.jit(block)(jnp.asarray(x)))[:, -1]
+    assert np.abs(near - plain).max() > 1e-2
+    assert (np.abs(far - plain).max() > 1e-2) == leaks
+    assert leaks or (far == plain).all()
