@@ -23,7 +23,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped, UInt8
+from jaxtyping import Array, Float, Key, Shaped, UInt8
 
 from jaxsr.diffusion.sampler import SAMPLERS
 from jaxsr.imaging.files import read_photo
@@ -116,16 +116,16 @@ def score(method: str, upscale: Upscale, pairs: Sequence[Pair]) -> list[Score]:
         result = upscale(pair.lr)
         seconds = time.perf_counter() - begin
         sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
-        values = tuple(float(value[0]) for value in _measure(sr, hr, lr))
+        values = tuple(float(value[0]) for value in _measure(sr, hr, lr, TEXTURE_KEY))
         scores.append(Score(method, pair.set_name, pair.image, values, seconds))
     return scores
 
 
 @jax.jit
-def _measure(sr: Array, hr: Array, lr: Array) -> tuple[Array, ...]:
+def _measure(sr: Array, hr: Array, lr: Array, key: Key[Array, ""]) -> tuple[Array, ...]:
     return (
         psnr(sr, hr, border=SCALE, luma=True),
-        texture_distance(sr, hr, jax.random.key(0)),
+        texture_distance(sr, hr, key),
         high_frequency_ratio(sr, hr),
         lr_consistency(sr, lr, SCALE),
     )

@@ -1,21 +1,19 @@
 """Files to enlarge and files to write: which result belongs to which input, what is done already, and sidecars.
 
-A result's sidecar (`result.png.json`) holds all that decides its bits. A result counts as done when its sidecar names
-the same input, model and options, and its own hash; so a killed run goes on where it was.
+A result's sidecar (`result.png.json`) holds all that is needed to make it again. A result counts as done when its
+sidecar names the same input, model and options, and its own hash; so a killed run goes on where it was.
 """
 
 import json
 import os
-import uuid
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jaxsr.checkpoint import sha256_file
-from jaxsr.imaging.files import WRITTEN, Photo, list_images, write_photo
-
-DECISIVE = ("input_sha256", "model_sha256", "options", "version")
+from jaxsr.imaging.files import JPEG, WEBP, WRITTEN, ImageFileError, Photo, list_images, write_photo
 
 
 @dataclass(frozen=True)
@@ -29,32 +27,42 @@ class Job:
     @property
     def sidecar(self) -> Path:
         """The JSON file beside the result."""
-        return self.target.with_name(self.target.name + ".json")
+        return _sidecar(self.target)
 
 
 class ExistsError(ValueError):
     """A result is there that was made otherwise."""
 
 
-def find_inputs(inputs: Sequence[Path], recursive: bool) -> list[tuple[Path, Path]]:
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> list[tuple[Path, Path]]:
     """Every image file of files and folders, with its path relative to what was named, for the mirrored tree.
+
+    Results under `output` (images with a sidecar) are no inputs, where the output lies inside an input folder.
 
     Raises:
         ValueError: for a path that does not exist, or a folder without images.
     """
-    found: list[tuple[Path, Path]] = []
+    results, found = output.resolve(), []
     for path in inputs:
-        if path.is_dir():
-            images = list_images(path, recursive)
-            if not images:
-                below = "" if recursive else " (give --recursive to look below it)"
-                raise ValueError(f"--input: there is no image in the folder {path}{below}.")
-            found += [(image, image.relative_to(path)) for image in images]
-        elif path.exists():
-            found.append((path, Path(path.name)))
-        else:
+        if not path.exists():
             raise ValueError(f"--input: there is no {path}; check the name.")
-    return found
+        if not path.is_dir():
+            found.append((path, Path(path.name)))
+            continue
+        images = [
+            image
+            for image in list_images(path, recursive)
+            if not (_sidecar(image).exists() and results in image.resolve().parents)
+        ]
+        if not images:
+            below = "" if recursive else " (give --recursive to look below it)"
+            raise ValueError(f"--input: there is no image to enlarge in the folder {path}{below}.")
+        found += [(image, image.relative_to(path)) for image in images]
+    return list(dict.fromkeys(found))
 
 
 def plan_jobs(
@@ -66,12 +74,12 @@ def plan_jobs(
     samples; the extension is `ext`, or the input's own where it can be written, else png.
 
     Raises:
-        ValueError: if two inputs would write the same result, or a result would replace its input.
+        ValueError: if two inputs would write the same result, or a result would replace an input.
     """
     jobs: dict[Path, Job] = {}
+    sources = {source.resolve() for source, _ in inputs}
     for source, relative in inputs:
-        own = source.suffix.lower()
-        extension = f".{ext}" if ext else (source.suffix if own in WRITTEN else ".png")
+        extension = f".{ext}" if ext else (source.suffix if source.suffix.lower() in WRITTEN else ".png")
         for sample in range(n_samples):
             number = f"_{sample}" if n_samples > 1 else ""
             target = output / relative.with_name(f"{relative.stem}{suffix}{number}{extension}")
@@ -79,41 +87,59 @@ def plan_jobs(
                 raise ValueError(
                     f"--output: {jobs[target].source} and {source} would both be written to {target}; rename one."
                 )
-            if target.resolve() == source.resolve():
-                raise ValueError(f"--output: {target} would replace its input; choose another folder or a --suffix.")
+            if target.resolve() in sources:
+                raise ValueError(f"--output: {target} would replace an input; choose another folder or a --suffix.")
             jobs[target] = Job(source, target, sample)
     return list(jobs.values())
 
 
-def is_done(job: Job, decisive: dict[str, Any], *, overwrite: bool) -> bool:
-    """Whether the result is there already, made from the same input, model and options.
+def requested(job: Job, model_sha256: str, options: dict[str, Any], *, seed: int, quality: int) -> dict[str, Any]:
+    """What decides the bits of a result besides its input; `quality` only where the format knows it."""
+    lossy = job.target.suffix.lower() in (*JPEG, *WEBP)
+    chosen = options | {"seed": seed, "sample": job.sample} | ({"quality": quality} if lossy else {})
+    return {"model_sha256": model_sha256, "options": chosen}
+
+
+def is_done(job: Job, wanted: dict[str, Any]) -> bool:
+    """Whether the result is there already, made from the same input and as `wanted` (see `requested`).
+
+    The options may be those that were asked for then, or those that were used: `auto` says less than a number.
 
     Raises:
-        ExistsError: if a file is there that was made otherwise, unless it may be overwritten.
+        ExistsError: if a file is there that was made otherwise.
+        OSError: if the input or the result cannot be read.
     """
-    if overwrite or not job.target.exists():
+    if not job.target.exists():
         return False
     try:
-        record = json.loads(job.sidecar.read_text())
-    except (OSError, ValueError):
-        record = {}
-    made_so = all(record.get(key) == decisive[key] for key in DECISIVE)
-    if made_so and record.get("output_sha256") == sha256_file(job.target):
+        record = json.loads(job.sidecar.read_text(encoding="utf-8"))
+        was = [{"model_sha256": record["model_sha256"], "options": record[key]} for key in ("requested", "options")]
+        hashes = (record["input_sha256"], record["output_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        was, hashes = [], ()
+    if wanted in was and hashes == (sha256_file(job.source), sha256_file(job.target)):
         return True
     raise ExistsError(f"{job.target} exists and was made otherwise; give --overwrite, a --suffix or another --output.")
 
 
 def write_result(job: Job, photo: Photo, record: dict[str, Any], *, quality: int) -> None:
-    """Write the result and its sidecar so that a crash at any moment leaves no result that looks done but is not."""
-    # The sidecar knows the hash of the result before the result appears under its name.
-    temporary = job.target.with_name(f".{uuid.uuid4().hex}{job.target.suffix}")
-    sidecar = job.sidecar.with_name(f".{uuid.uuid4().hex}.json")
+    """Write the result and its sidecar so that a crash at any moment leaves no result that looks done but is not.
+
+    Raises:
+        ImageFileError, OSError: if the format cannot hold the photograph, or the folder cannot be written.
+    """
+    # A hidden folder of a name that the next run knows: what a killed run leaves goes with it.
+    folder = job.target.with_name(f".{job.target.name}.tmp")
+    shutil.rmtree(folder, ignore_errors=True)
+    result, sidecar = folder / job.target.name, folder / job.sidecar.name
     try:
-        write_photo(temporary, replace(photo, source=str(job.target)), quality=quality)
-        text = json.dumps(record | {"output_sha256": sha256_file(temporary)}, indent=1, ensure_ascii=False)
+        write_photo(result, replace(photo, source=str(job.target)), quality=quality)
+        text = json.dumps(record | {"output_sha256": sha256_file(result)}, indent=1)
         sidecar.write_text(text + "\n", encoding="utf-8")
+        # The sidecar knows the hash of the result before the result appears under its name.
         os.replace(sidecar, job.sidecar)
-        os.replace(temporary, job.target)
+        os.replace(result, job.target)
+    except ImageFileError as error:
+        raise ImageFileError(str(error).replace(str(result), str(job.target))) from error
     finally:
-        temporary.unlink(missing_ok=True)
-        sidecar.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)

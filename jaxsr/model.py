@@ -7,8 +7,8 @@ checkpoints, optimisers and conversion alike.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxsr.diffusion import Denoiser, Schedule
 from jaxsr.imaging.resize import upsample_bicubic
+from jaxsr.models.layers import OneKey
 from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
 from jaxsr.models.presets import PixelCodecConfig, Preset
 from jaxsr.models.swin_unet import SwinUNet
@@ -23,13 +24,6 @@ from jaxsr.models.vq_autoencoder import VQAutoencoder, VQConfig
 
 Params = Mapping[str, Array]
 Image = Float[Array, "b h w 3"]
-
-
-class _OneKey(nnx.Rngs):
-    """The same key for every parameter, for shapes only: to count keys under a trace takes seconds in deep networks."""
-
-    def params(self) -> Key[Array, ""]:
-        return jax.random.key(0)
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class Model:
     @cached_property
     def _abstract(self) -> dict[str, nnx.Module]:
         """The networks with shapes in place of arrays: nothing is allocated."""
-        preset, parts, rngs = self.preset, {}, _OneKey()
+        preset, parts, rngs = self.preset, {}, OneKey()
         parts["network"] = nnx.eval_shape(lambda: SwinUNet(preset.network, rngs=rngs, dtype=self.dtype))
         if isinstance(preset.codec, VQConfig):
             config = preset.codec
@@ -62,7 +56,7 @@ class Model:
         network = SwinUNet(self.preset.network, rngs=nnx.Rngs(key), dtype=self.dtype)
         return {f"network.{_name(path)}": leaf.get_value() for path, leaf in nnx.to_flat_state(nnx.state(network))}
 
-    def _merge(self, part: str, params: Params):
+    def _merge(self, part: str, params: Params) -> Any:
         graph, state = nnx.split(self._abstract[part])
         leaves = [(path, v.replace(params[f"{part}.{_name(path)}"])) for path, v in nnx.to_flat_state(state)]
         return nnx.merge(graph, nnx.from_flat_state(leaves))

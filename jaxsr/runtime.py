@@ -17,7 +17,7 @@ def enable_compilation_cache() -> Path | None:
 
     Returns the folder, or None where the cache is off or was already set by the user through JAX's own settings.
     """
-    if os.environ.get("JAXSR_CACHE") == "off" or jax.config.jax_compilation_cache_dir:
+    if os.environ.get("JAXSR_CACHE") == "off" or jax.config.values["jax_compilation_cache_dir"]:
         return None
     folder = cache_dir() / "xla"
     jax.config.update("jax_compilation_cache_dir", str(folder))

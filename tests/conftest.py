@@ -19,3 +19,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"extra check: needs {SHARED.name}/ beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def small_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints of small random networks, by their norm: `channel` and `group`."""
+    from tests.small_model import save_small, small_preset
+
+    folder = tmp_path_factory.mktemp("models")
+    return {norm: save_small(folder / norm, small_preset(norm)) for norm in ("channel", "group")}

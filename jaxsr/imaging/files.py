@@ -112,14 +112,20 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
         raise ValueError(f"quality is {quality}; give a number from 1 to 100")
     if not np.isfinite(photo.rgb).all():
         raise ImageFileError(f"{path}: not written, the image has pixels that are not numbers; run it in float32")
-    limit = _MAX_SIDE.get(suffix)
-    if limit and max(photo.rgb.shape[:2]) > limit:
-        raise ImageFileError(f"{path}: {suffix} holds at most {limit} pixels a side; write .png or .tif")
+    check_side(path, max(photo.rgb.shape[:2]))
     try:
         data = _encode(suffix, photo, quality)
     except (OSError, ValueError) as error:
         raise ImageFileError(f"{path}: cannot be encoded ({error}); write .png instead") from error
     _write_atomically(path, data)
+
+
+def check_side(path: Path, longest: int) -> None:
+    """Raise ImageFileError where the format that the extension names cannot hold a side of `longest` pixels."""
+    suffix = path.suffix.lower()
+    limit = _MAX_SIDE.get(suffix, longest)
+    if longest > limit:
+        raise ImageFileError(f"{path}: {suffix} holds at most {limit} pixels a side; write .png or .tif")
 
 
 def _encode(suffix: str, photo: Photo, quality: int) -> bytes:
@@ -144,11 +150,16 @@ def _encode(suffix: str, photo: Photo, quality: int) -> bytes:
 
 
 def _quantise(photo: Photo, dtype: type[np.uint8] | type[np.uint16], *, keep_alpha: bool) -> Pixels:
-    colour = photo.rgb.mean(axis=-1, keepdims=True) if photo.grey else photo.rgb
-    if photo.alpha is not None:
-        alpha = photo.alpha[..., None]
-        colour = np.concatenate([colour, alpha], axis=-1) if keep_alpha else colour * alpha + (1 - alpha)
-    return np.rint(np.clip(colour, 0, 1) * np.iinfo(dtype).max).astype(dtype)
+    height, width = photo.rgb.shape[:2]
+    channels = (1 if photo.grey else 3) + (keep_alpha and photo.alpha is not None)
+    pixels = np.empty((height, width, channels), dtype)
+    for row in range(height):  # by rows: an enlarged photograph is large enough once
+        colour = photo.rgb[row].mean(axis=-1, keepdims=True) if photo.grey else photo.rgb[row]
+        if photo.alpha is not None:
+            alpha = photo.alpha[row, :, None]
+            colour = np.concatenate([colour, alpha], axis=-1) if keep_alpha else colour * alpha + (1 - alpha)
+        pixels[row] = np.rint(np.clip(colour, 0, 1) * np.iinfo(dtype).max)
+    return pixels
 
 
 def _grey_to_srgb(pixels: UInt8[np.ndarray, "h w c"], icc: bytes | None) -> UInt8[np.ndarray, "h w d"]:

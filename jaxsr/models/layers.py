@@ -11,9 +11,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 Image = Float[Array, "b _h _w _c"]  # layers change sizes and widths, so only the batch is bound
+
+
+class OneKey(nnx.Rngs):
+    """The same key for every parameter, for shapes only: to count keys under a trace takes seconds in deep networks."""
+
+    def params(self) -> Key[Array, ""]:
+        return jax.random.key(0)
 
 
 def slots(layers: Mapping[int, nnx.Module]) -> nnx.Dict:
@@ -23,7 +30,7 @@ def slots(layers: Mapping[int, nnx.Module]) -> nnx.Dict:
 
 def conv3x3(inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike, stride: int = 1, zero: bool = False):
     """3x3 convolution padded by one on all sides; `zero` starts it at zero, so that a residual branch starts silent."""
-    init = nnx.initializers.zeros_init() if zero else nnx.nn.linear.default_kernel_init
+    init = nnx.initializers.zeros_init() if zero else nnx.initializers.lecun_normal()
     return nnx.Conv(inputs, outputs, (3, 3), strides=stride, padding=1, kernel_init=init, rngs=rngs, dtype=dtype)
 
 

@@ -4,7 +4,8 @@ from jaxtyping import Array, Float
 
 
 def pixel_unshuffle(image: Float[Array, "b H W c"], factor: int) -> Float[Array, "b h w z"]:
-    """Fold factor x factor blocks of pixels into channels: (b, f h, f w, c) -> (b, h, w, f f c), rows first.
+    """Fold factor x factor blocks of pixels into channels: (b, f h, f w, c) -> (b, h, w, f f c), rows first,
+    colours last (PyTorch has colours first).
 
     Raises:
         ValueError: if height or width is not a multiple of `factor`.
@@ -17,7 +18,13 @@ def pixel_unshuffle(image: Float[Array, "b H W c"], factor: int) -> Float[Array,
 
 
 def pixel_shuffle(latent: Float[Array, "b h w z"], factor: int) -> Float[Array, "b H W c"]:
-    """The inverse of `pixel_unshuffle`."""
+    """The inverse of `pixel_unshuffle`.
+
+    Raises:
+        ValueError: if the channels are not a multiple of `factor` squared.
+    """
     b, h, w, z = latent.shape
+    if z % factor**2:
+        raise ValueError(f"pixel_shuffle: the number of channels must be a multiple of {factor**2}, got {z}.")
     blocks = latent.reshape(b, h, w, factor, factor, z // factor**2)
     return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, z // factor**2)

@@ -169,16 +169,20 @@ class SwinUNet(nnx.Module):
             self.feature_extractor, lq_channels = feature_extractor(lq_channels, config.halvings, **kw)
 
         channels = config.channel_mult[0] * width
-        blocks, skips = [nnx.List([conv3x3(config.in_channels + lq_channels, channels, **kw)])], [channels]
+        first: list[nnx.Module] = [conv3x3(config.in_channels + lq_channels, channels, **kw)]
+        blocks, skips = [nnx.List(first)], [channels]
         for level, (mult, count) in enumerate(zip(config.channel_mult, config.num_res_blocks, strict=True)):
             size = config.image_size >> level
             for i in range(count):
-                layers = [block(channels, mult * width)]
+                layers: list[nnx.Module] = [block(channels, mult * width)]
                 channels = mult * width
-                blocks.append(nnx.List([*layers, swin(channels, size)] if attends(size, i) else layers))
+                if attends(size, i):
+                    layers.append(swin(channels, size))
+                blocks.append(nnx.List(layers))
                 skips.append(channels)
             if level < levels - 1:
-                blocks.append(nnx.List([Downsample(channels, channels, **kw)]))
+                down: list[nnx.Module] = [Downsample(channels, channels, **kw)]
+                blocks.append(nnx.List(down))
                 skips.append(channels)
         self.input_blocks = nnx.List(blocks)
 
@@ -189,7 +193,7 @@ class SwinUNet(nnx.Module):
         for level in reversed(range(levels)):
             size, outputs = config.image_size >> level, config.channel_mult[level] * width
             for i in range(config.num_res_blocks[level] + 1):
-                layers: list[nnx.Module] = [block(channels + skips.pop(), outputs)]
+                layers = [block(channels + skips.pop(), outputs)]
                 channels = outputs
                 if attends(size, i):
                     layers.append(swin(channels, size))

@@ -107,7 +107,11 @@ class Upsample(nnx.Module):
 
 
 class Level(nnx.Module):
-    """Residual blocks of one resolution, then a change of resolution except at the last level."""
+    """Residual blocks of one resolution, then a change of resolution (`downsample` or `upsample`, set by the owner)
+    except at the last level."""
+
+    downsample: nnx.Module
+    upsample: nnx.Module
 
     def __init__(self, inputs: int, outputs: int, blocks: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         widths = [inputs] + [outputs] * blocks
@@ -128,7 +132,7 @@ class Encoder(nnx.Module):
         kw = {"rngs": rngs, "dtype": dtype}
         self.conv_in = conv3x3(config.in_channels, config.ch, **kw)
         widths = [config.ch] + [config.ch * mult for mult in config.ch_mult]
-        self.down = nnx.List(Level(*widths[i : i + 2], n, **kw) for i, n in enumerate(config.num_res_blocks))
+        self.down = nnx.List(Level(widths[i], widths[i + 1], n, **kw) for i, n in enumerate(config.num_res_blocks))
         for i, level in enumerate(self.down[:-1]):
             level.downsample = Downsample(widths[i + 1], **kw)
         self.mid = Middle(widths[-1], **kw)

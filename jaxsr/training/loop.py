@@ -138,10 +138,13 @@ def _sampling(config: TrainConfig, model: Model, codec: Weights, output: Path) -
 
 def _checkpointer(output: Path) -> ocp.training.Checkpointer:
     """Keeps the last two checkpoints, saves whenever told to, and clears away what a killed run left half-written."""
+    policies: Any = {  # Orbax's own annotations do not fit its own policies
+        "save_decision_policy": ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+        "preservation_policy": ocp.training.preservation_policies.LatestN(2),
+    }
     return ocp.training.Checkpointer(
-        (output / "checkpoints").absolute(),
-        save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-        preservation_policy=ocp.training.preservation_policies.LatestN(2),
+        str((output / "checkpoints").absolute()),
+        **policies,
         cleanup_tmp_directories=True,
     )
 

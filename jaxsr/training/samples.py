@@ -39,6 +39,6 @@ def write_samples(enlarge: Enlarge, params: Weights, batch: Batch, path: Path) -
     hr, lr = (np.asarray(batch[key][:ROWS]) for key in ("hr", "lr"))
     scale = hr.shape[1] // lr.shape[1]
     nearest = lr.repeat(scale, 1).repeat(scale, 2)
-    columns = (np.float32(nearest) / 255, np.asarray(enlarge(params, jnp.asarray(lr))), np.float32(hr) / 255)
-    sheet = np.concatenate([np.concatenate(list(images)) for images in columns], axis=1)
+    columns = (nearest / np.float32(255), np.asarray(enlarge(params, jnp.asarray(lr))), hr / np.float32(255))
+    sheet = np.concatenate([np.concatenate([*images]) for images in columns], axis=1)
     write_photo(path, Photo(sheet, None, 8, False, None, None, str(path)))

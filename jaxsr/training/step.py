@@ -93,7 +93,7 @@ def make_update(model: Model, config: TrainConfig) -> Callable[..., tuple[TrainS
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         loss, grads = (accumulated if config.accumulate > 1 else gradient)(state.params, codec or {}, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params: Weights = optax.apply_updates(state.params, updates)  # pyright: ignore[reportAssignmentType]
         step = state.step + 1
         # A short memory at first, so that the average does not carry the initial weights.
         decay = jnp.minimum(config.ema_decay, step.astype(jnp.float32) / (step.astype(jnp.float32) + 9))

@@ -7,25 +7,26 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxsr.models.layers import OneKey
 from jaxsr.models.swin_unet import SwinUNetConfig
 
 M = TypeVar("M", bound=nnx.Module)
 
 
 def unet_config(**changes: Any) -> SwinUNetConfig:
-    """One level, one block, windows of 4: the smallest Swin-UNet that still shifts its windows."""
+    """One level, no block on the way down, windows of 2: the smallest Swin-UNet that still shifts its windows."""
     small = {
         "image_size": 16,
         "in_channels": 3,
         "out_channels": 3,
         "model_channels": 32,
         "channel_mult": (1,),
-        "num_res_blocks": (1,),
+        "num_res_blocks": (0,),
         "attention_resolutions": (),
         "num_head_channels": 16,
         "swin_embed_dim": 32,
         "swin_depth": 2,
-        "window_size": 4,
+        "window_size": 2,
         "mlp_ratio": 2,
         "lq_size": 16,
     }
@@ -34,7 +35,7 @@ def unet_config(**changes: Any) -> SwinUNetConfig:
 
 def abstract(make: Callable[[nnx.Rngs], M]) -> M:
     """The module with shapes in place of arrays."""
-    return nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: make(OneKey()))
 
 
 def random_values(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:

@@ -1,12 +1,14 @@
 """A model small enough to train inside a test, with photographs and a config file for it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from jaxsr.model import Model
 from jaxsr.models.presets import PixelCodecConfig, Preset, ScheduleConfig
 from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
@@ -72,3 +74,17 @@ def write_config(path: Path, **changed: Any) -> Path:
     """A config file of that run, of the pixel preset."""
     path.write_text(CONFIG_FILE.format(preset=PIXEL.to_dict(), values=values(**changed)))
     return path
+
+
+@dataclass(frozen=True)
+class Fake(Model):
+    """A model that predicts gain * scaled x_t + bias, and notes what it was told: nothing to compile."""
+
+    calls: list[tuple] = field(default_factory=list)
+
+    def init(self, key):
+        return {"network.gain.kernel": jnp.full((1, 1, 1, 1), 0.5), "network.bias": jnp.full((1, 1, 1, 1), 0.1)}
+
+    def predict(self, params, x_t, input_scale, timesteps, z_lr, lq, mask=None):
+        self.calls.append((x_t, input_scale, timesteps, z_lr, lq))
+        return params["network.gain.kernel"] * (x_t * input_scale.reshape(-1, 1, 1, 1)) + params["network.bias"]

@@ -1,0 +1,33 @@
+"""Arrays of pixels that users hold, to float32 RGB in [0, 1] and back."""
+
+import numpy as np
+from jaxtyping import Float, Num
+from numpy.typing import DTypeLike
+
+
+def to_float_rgb(image: Num[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "h w 3"], bool]:
+    """Float32 RGB in [0, 1] of an (h, w, 3) or grey (h, w) image, uint8, uint16 or float, and whether it was grey.
+
+    Raises:
+        ValueError: for another shape or type, an empty image, or float pixels outside [0, 1].
+    """
+    grey = image.ndim == 2
+    if not (grey or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape:
+        raise ValueError(f"image: must be (h, w, 3) or grey (h, w) with at least one pixel, got shape {image.shape}.")
+    if np.issubdtype(image.dtype, np.floating):
+        values = image.astype(np.float32)
+        if not (values.min() >= 0 and values.max() <= 1):  # false for what is not a number, too
+            raise ValueError("image: float pixels must be in [0, 1].")
+    elif image.dtype in (np.uint8, np.uint16):
+        values = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    else:
+        raise ValueError(f"image: pixels must be uint8, uint16 or float, got {image.dtype}.")
+    return (np.broadcast_to(values[..., None], (*image.shape, 3)) if grey else values), grey
+
+
+def from_float(values: Float[np.ndarray, "*shape"], dtype: DTypeLike) -> Num[np.ndarray, "*shape"]:
+    """Pixels of about [0, 1] in another type: clipped, and rounded to 0..255 or 0..65535 for uint8 and uint16."""
+    values = np.clip(values, 0, 1)  # blending weights may sum to 1 up to rounding
+    if np.issubdtype(dtype, np.floating):
+        return values.astype(dtype, copy=False)
+    return np.rint(values * np.iinfo(dtype).max).astype(dtype)

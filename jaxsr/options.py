@@ -1,0 +1,131 @@
+"""How to sample: the choices, checked, and what they come to for one model and one size of image."""
+
+import math
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Literal
+
+import jax.numpy as jnp
+
+from jaxsr import diffusion
+from jaxsr.diffusion import Schedule
+from jaxsr.imaging import noise, tiling
+from jaxsr.models.presets import Preset
+
+DTYPES = {"fp32": jnp.float32, "bf16": jnp.bfloat16}
+AUTO_TILES = (64, 128, 256)
+_WORDS = {
+    "sampler": (*diffusion.SAMPLERS, None),
+    "thinning": ("ends", "released"),
+    "blend": tiling.BLENDS,
+    "precision": tuple(DTYPES),
+}
+_NUMBERS = {"steps": (1, (None,)), "tile": (1, ("auto", "off")), "overlap": (0, (None,))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to sample; together with the seed, the model and the image this decides the result.
+
+    Attributes:
+        steps: sampling steps; None takes the model's own number.
+        sampler: `ancestral`, `deterministic` or `heun`; None takes the model's own.
+        thinning: which rows of the trained schedule fewer steps keep, see `jaxsr.diffusion.thin`.
+        tile: side of the tiles in pixels of the input; `off` makes one tile of the whole image; `auto` takes the
+            smallest of 64, 128 and 256 that holds the image, else the largest, and halves it where memory is short.
+        overlap: of neighbouring tiles, in pixels of the input; None is an eighth of the tile, at least 16.
+        blend: `feather`, or `mean` as in the released ResShift tool.
+        precision: `fp32` or `bf16` compute; an image that bf16 cannot hold is made in fp32.
+    Raises:
+        ValueError: for a value that no model takes; the message begins with the option's name.
+    """
+
+    steps: int | None = None
+    sampler: str | None = None
+    thinning: Literal["ends", "released"] = "ends"
+    tile: int | Literal["auto", "off"] = "auto"
+    overlap: int | None = None
+    blend: Literal["feather", "mean"] = "feather"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        for name, words in _WORDS.items():
+            if (value := getattr(self, name)) not in words:
+                known = ", ".join(word for word in words if word)
+                raise ValueError(f"{name}: no {value!r}; choose one of {known}.")
+        for name, (least, words) in _NUMBERS.items():
+            value = getattr(self, name)
+            if value not in words and not (isinstance(value, Integral) and value >= least):
+                known = "".join(f"{word}, " for word in words if word)
+                raise ValueError(f"{name}: must be {known}a whole number of at least {least}, got {value!r}.")
+        if self.tile == "off" and self.overlap is not None:
+            raise ValueError("overlap: one tile overlaps nothing; leave it out, or give a tile.")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is really done for one image: the choices with nothing left open, tiles per call, and where they lie."""
+
+    options: Options
+    batch: int
+    plan: tiling.TilePlan
+
+
+def schedule_for(preset: Preset, options: Options) -> Schedule:
+    """The model's schedule, thinned to the steps that were asked for; ValueError where it has fewer."""
+    steps = preset.steps if options.steps is None else options.steps
+    return diffusion.thin(preset.schedule.build(), steps, keep=options.thinning)
+
+
+def tile_unit(preset: Preset) -> int:
+    """Tiles are multiples of this many pixels of the input: windows and blocks of noise must fit."""
+    return math.lcm(preset.align, noise.BLOCK * preset.latent_factor // preset.scale)
+
+
+def plan_run(preset: Preset, size: tuple[int, int], options: Options, batch: int = 1) -> Run:
+    """What `options` come to for an image of `size` (height, width).
+
+    Raises:
+        ValueError: if they do not fit the model; the message begins with the option's name.
+    """
+    if preset.network.cond_mask:
+        raise ValueError(f"model: {preset.name} fills in what a mask marks, which this version cannot do yet.")
+    if batch < 1:
+        raise ValueError(f"batch: must be at least 1, got {batch}.")
+    unit = tile_unit(preset)
+    tile = _tile_side(unit, max(size), options)
+    default = min(-(-tile // 8 // unit) * unit, tile - unit)
+    overlap = default if options.overlap is None else options.overlap
+    feather = options.blend == "feather"
+    for name, value in ({"tile": tile} | ({"overlap": overlap} if feather else {})).items():
+        if value % unit:
+            raise ValueError(f"{name}: must be a multiple of {unit} for this model, got {value}.")
+    plan = tiling.plan_tiles(*size, tile, overlap, align=unit if feather else 1, blend=options.blend)
+    steps, sampler = schedule_for(preset, options).steps, options.sampler or preset.sampler
+    return Run(replace(options, steps=steps, sampler=sampler, tile=tile, overlap=overlap), batch, plan)
+
+
+def _tile_side(unit: int, longest: int, options: Options) -> int:
+    if options.tile == "off":
+        return -(-longest // unit) * unit
+    if options.tile == "auto":
+        sides = [-(-side // unit) * unit for side in AUTO_TILES]
+        return next((side for side in sides if side >= longest and side > (options.overlap or 0)), sides[-1])
+    return options.tile
+
+
+def with_less_memory(run: Run, preset: Preset, asked: Options) -> Run:
+    """The run to try when `run` needs too much memory: half the batch; then, where tile is `auto`, half the tile.
+
+    Raises:
+        MemoryError: if there is nothing left to halve; the message says what to choose.
+    """
+    if run.batch > 1:
+        return replace(run, batch=run.batch // 2)
+    unit, tile = tile_unit(preset), run.plan.tile
+    half = tile // 2 // unit * unit
+    if asked.tile == "auto" and half > (asked.overlap or 0):
+        smaller = replace(run.options, tile=half, overlap=asked.overlap)
+        return plan_run(preset, (run.plan.height, run.plan.width), smaller)
+    advice = f"choose a smaller one, say --tile {half}" if half else "the model needs more memory than there is"
+    raise MemoryError(f"tile: the device has too little memory for tiles of {tile} pixels; {advice}.")

@@ -1,0 +1,26 @@
+"""A checkpoint of the bundled model's kind with a network small enough for tests, its weights random."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jaxsr import checkpoint
+from jaxsr.model import Model
+from jaxsr.models.presets import PRESETS, Preset
+from tests.models.tiny import random_values
+
+
+def small_preset(norm: str = "channel", **changes: Any) -> Preset:
+    """x4, pixels, windows of 8, two of four trained steps."""
+    tiny = PRESETS["tiny_x4"]
+    mask = "regions" if norm == "channel" else "released"
+    small = {"model_channels": 32, "swin_embed_dim": 32, "num_res_blocks": (1,), "norm": norm, "window_mask": mask}
+    network = replace(tiny.network, **small | changes)
+    return replace(tiny, network=network, schedule=replace(tiny.schedule, steps=4), steps=2)
+
+
+def save_small(folder: Path, preset: Preset) -> Path:
+    """Write the checkpoint; its output is about a quarter of what random weights give, so that little is clipped."""
+    params = random_values(Model(preset).shapes())
+    params |= {name: value / 4 for name, value in params.items() if name.startswith("network.out.2")}
+    return checkpoint.save(folder, params, {"preset": preset.to_dict()})

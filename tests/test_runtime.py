@@ -1,0 +1,60 @@
+"""Process-wide settings: where compiled programs are kept, and compiler options that this jaxlib knows."""
+
+import jax
+import pytest
+
+from jaxsr import runtime
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    """No cache at first, and the settings of JAX as they were afterwards."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    jax.config.update("jax_compilation_cache_dir", None)
+    runtime.compiler_options.cache_clear()
+    yield
+    runtime.compiler_options.cache_clear()
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_compiled_programs_are_kept_in_the_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXSR_CACHE", "")
+    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path))
+    assert runtime.enable_compilation_cache() == tmp_path / "xla"
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "xla")
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
+
+
+def test_the_cache_can_be_turned_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXSR_CACHE", "off")
+    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path))
+    assert runtime.enable_compilation_cache() is None
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_a_cache_that_the_user_set_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXSR_CACHE", "")
+    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path))
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "own"))
+    assert runtime.enable_compilation_cache() is None
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "own")
+
+
+def test_compiler_options_are_accepted_and_change_no_result():
+    options = runtime.compiler_options()
+    assert options in (None, runtime.CPU_OPTIONS)
+    double = jax.jit(lambda x: 2 * x, compiler_options=options)
+    assert float(double(3.0)) == 6
+
+
+def test_no_options_for_a_jaxlib_that_does_not_know_them(monkeypatch):
+    monkeypatch.setattr(runtime, "CPU_OPTIONS", {"xla_cpu_no_such_option": "1"})
+    assert runtime.compiler_options() is None
+
+
+def test_no_options_for_other_backends(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "jit", None)  # nothing is tried
+    assert runtime.compiler_options() is None
