@@ -107,7 +107,7 @@ def methods(model: str, steps: Sequence[int], sampler: str, seed: int) -> dict[s
 
 def score(method: str, upscale: Upscale, pairs: Sequence[Pair]) -> list[Score]:
     """Run one method on every pair; the first image of each size is run once more beforehand, not timed."""
-    sizes, scores = set(), []
+    sizes, scores, key = set(), [], jax.random.key(0)
     for pair in pairs:
         if pair.lr.shape not in sizes:
             sizes.add(pair.lr.shape)
@@ -116,7 +116,7 @@ def score(method: str, upscale: Upscale, pairs: Sequence[Pair]) -> list[Score]:
         result = upscale(pair.lr)
         seconds = time.perf_counter() - begin
         sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
-        values = tuple(float(value[0]) for value in _measure(sr, hr, lr, TEXTURE_KEY))
+        values = tuple(float(value[0]) for value in _measure(sr, hr, lr, key))
         scores.append(Score(method, pair.set_name, pair.image, values, seconds))
     return scores
 

@@ -170,7 +170,8 @@ class Upscaler:
         seconds, sizes = time.perf_counter() - began, program.memory_analysis()
         if sizes is None:  # a backend that does not say
             return seconds, math.nan
-        return seconds, sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes
+        memory = sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes
+        return seconds, float(memory)
 
 
 def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) -> Upscaler:

@@ -28,3 +28,11 @@ def small_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
     folder = tmp_path_factory.mktemp("models")
     return {norm: save_small(folder / norm, small_preset(norm)) for norm in ("channel", "group")}
+
+
+@pytest.fixture(scope="session")
+def small_upscalers(small_checkpoints: dict[str, Path]) -> dict:
+    """The small networks loaded once, so that what they compile is shared by all tests."""
+    from jaxsr.pipeline import load
+
+    return {norm: load(path) for norm, path in small_checkpoints.items()}

@@ -14,7 +14,7 @@ from jaxsr.model import Model
 from jaxsr.models.pixel_codec import pixel_unshuffle
 from jaxsr.models.presets import PixelCodecConfig, Preset, ScheduleConfig
 from jaxsr.models.vq_autoencoder import VQConfig
-from tests.models.tiny import random_values, unet_config
+from tests.models.tiny import compiled, random_values, unet_config
 
 VQ = VQConfig(embed_dim=3, n_embed=16, z_channels=3, ch=32, ch_mult=(1, 1), num_res_blocks=(0, 0))
 
@@ -47,8 +47,13 @@ def random_parameters(model: Model, spread: float = 1.0) -> dict[str, jax.Array]
 
 
 @cache
+def initialise():
+    return compiled(Model(preset()).init)
+
+
+@cache
 def fresh_parameters() -> dict[str, jax.Array]:
-    return Model(preset()).init(jax.random.key(0))
+    return initialise()(jax.random.key(0))
 
 
 def test_fresh_parameters_have_the_shapes_that_were_promised() -> None:
@@ -65,7 +70,7 @@ def test_only_the_last_convolution_of_each_branch_starts_at_zero() -> None:
 
 def test_fresh_parameters_come_from_the_key() -> None:
     names = ("network.input_blocks.0.0.kernel", "network.middle_block.1.blocks.0.attn.relative_position_bias_table")
-    other = Model(preset()).init(jax.random.key(1))
+    other = initialise()(jax.random.key(1))
     for name in names:
         assert not jnp.allclose(fresh_parameters()[name], other[name])
     kernels = [v for k, v in fresh_parameters().items() if k.endswith("middle_block.0.in_layers.2.kernel")]
@@ -84,7 +89,8 @@ def test_codec_parameters_are_named_beside_the_network_s() -> None:
 def test_parameters_are_float32_whatever_the_compute_dtype() -> None:
     model = Model(preset(), dtype=jnp.bfloat16)
     assert model.shapes() == Model(preset()).shapes()
-    assert {value.dtype for value in model.init(jax.random.key(0)).values()} == {jnp.dtype(jnp.float32)}
+    fresh = jax.eval_shape(model.init, jax.random.key(0))
+    assert {value.dtype for value in fresh.values()} == {jnp.dtype(jnp.float32)}
 
 
 def test_pixel_codec_needs_no_parameters() -> None:
@@ -103,7 +109,7 @@ def test_z_lr_is_the_encoded_bicubic_enlargement(scale: int) -> None:
 def test_vq_codec_uses_its_parameters() -> None:
     """Encoding depends on the encoder's weights only, decoding snaps to codes: a small change of z changes nothing."""
     model = Model(vq_preset())
-    encode_lr, decode = jax.jit(model.encode_lr), jax.jit(model.decode)
+    encode_lr, decode = compiled(model.encode_lr), compiled(model.decode)
     params, lr = random_parameters(model), normal(1, 4, 6, 3)
     z = encode_lr(params, lr)
     assert z.shape == (1, 4, 6, 3)
@@ -128,7 +134,7 @@ def test_missing_parameter_is_named() -> None:
 @cache
 def predict(kind: str):
     """The compiled prediction; both kinds have the same parameters."""
-    return jax.jit(Model(preset(prediction=kind)).predict)
+    return compiled(Model(preset(prediction=kind)).predict)
 
 
 def arguments() -> tuple[jax.Array, ...]:
@@ -175,7 +181,7 @@ def test_denoiser_tells_the_network_the_time_and_scale_of_the_thinned_schedule(s
     assert step == 0 or jnp.abs(jnp.clip(unthinned, -1, 1) - out).max() > 1e-3
 
 
-@jax.jit
+@compiled
 def denoise(params, x_t, step, z_lr, lr):
     model = Model(preset())
     return model.denoiser(params, thin(model.preset.schedule.build(), 4), z_lr, lr)(x_t, step)

@@ -134,8 +134,7 @@ def _released(name: str, scale: int, schedule: ScheduleConfig, **kw: Any) -> Pre
 
 _INPAINTING = _released_network(lq_size=256, cond_mask=True)
 # One level at LR size, wide enough for detail; norms and masks that look at no more than their own position and window,
-# so that a tile comes out as the whole image would. kappa is 1 because the pixels of a photograph vary about half as
-# much as the latents that kappa = 2 was made for.
+# so that a tile comes out as the whole image would.
 _TINY = Preset(
     name="tiny_x4",
     scale=4,
@@ -157,7 +156,7 @@ _TINY = Preset(
         window_mask="regions",
     ),
     codec=PixelCodecConfig(4),
-    schedule=ScheduleConfig(steps=60, min_noise_level=0.04, kappa=1.0),
+    schedule=ScheduleConfig(steps=60, min_noise_level=0.04, kappa=2.0),
     steps=4,
     prediction="residual",
 )

@@ -33,6 +33,7 @@ class TrainConfig:
         seed: every random choice of the run comes from it.
         codec_checkpoint: where the preset has a VQ autoencoder, a checkpoint folder that holds its parameters
             (`codec.*`); they stay as they are and become part of the trained model.
+        start_from: a checkpoint folder whose network's parameters training starts from, in place of random ones.
     Raises:
         ValueError: for values that do not fit together, with the field's name first.
     """
@@ -55,6 +56,7 @@ class TrainConfig:
     sample_every: int = 0
     seed: int = 0
     codec_checkpoint: str | None = None
+    start_from: str | None = None
 
     def __post_init__(self) -> None:
         self._check_values()

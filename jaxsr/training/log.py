@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clu import metrics
+import jax
+import numpy as np
 from jaxtyping import Array
 
 
@@ -51,11 +52,12 @@ class Meter:
         self._restart()
 
     def _restart(self) -> None:
-        self._loss, self._updates, self._since = metrics.Average.empty(), 0, time.perf_counter()
+        self._losses: list[Array] = []
+        self._since = time.perf_counter()
 
     def add(self, loss: Array) -> None:
         """Count one update; does not wait for the device."""
-        self._loss, self._updates = self._loss.merge(metrics.Average.from_model_output(loss)), self._updates + 1
+        self._losses.append(loss)
 
     def row(self, step: int, grad_norm: Array) -> dict[str, int | float]:
         """Step, mean loss since the last row, gradient norm of this step, and speed in HR crops a second.
@@ -63,17 +65,17 @@ class Meter:
         Raises:
             FloatingPointError: if loss or gradient are not finite.
         """
-        loss, norm = float(self._loss.compute()), float(grad_norm)
+        loss, norm = float(np.mean(jax.device_get(self._losses))), float(grad_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise FloatingPointError(
                 f"step {step}: the loss is {loss} and the gradient norm {norm}; lower learning_rate and start anew."
             )
-        speed = self._updates * self._batch_size / (time.perf_counter() - self._since)
+        speed = len(self._losses) * self._batch_size / (time.perf_counter() - self._since)
         self._restart()
         return {"step": step, "loss": loss, "grad_norm": norm, "images_per_s": round(speed, 2)}
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: str) -> int | float:
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):

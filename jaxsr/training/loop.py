@@ -42,19 +42,19 @@ def make_dataset(config: TrainConfig) -> PairDataset:
     return dataset.for_host(jax.process_index(), jax.process_count())
 
 
-def load_codec(config: TrainConfig) -> dict[str, np.ndarray]:
-    """The frozen parameters of the preset's VQ autoencoder, float32, from `codec_checkpoint`; none for pixel presets.
+def load_part(config: TrainConfig, part: str, path: str | None) -> dict[str, np.ndarray]:
+    """The float32 parameters of one part of the model (`network` or `codec`) from a checkpoint; none without a path.
 
     Raises:
         ValueError: if the checkpoint's do not fit the preset.
         FileNotFoundError: if there is no checkpoint.
     """
-    if config.codec_checkpoint is None:
+    if path is None:
         return {}
-    params, _ = checkpoint.load(Path(config.codec_checkpoint), dtype=np.float32)
-    params = {name: value for name, value in params.items() if name.startswith("codec.")}
-    expected = {name: shape for name, shape in Model(config.preset).shapes().items() if name.startswith("codec.")}
-    checkpoint.check_params(params, expected, source=config.codec_checkpoint)
+    params, _ = checkpoint.load(Path(path), dtype=np.float32)
+    params = {name: value for name, value in params.items() if name.startswith(f"{part}.")}
+    expected = {name: shape for name, shape in Model(config.preset).shapes().items() if name.startswith(f"{part}.")}
+    checkpoint.check_params(params, expected, source=path)
     return params
 
 
@@ -74,12 +74,16 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     """
     if config.batch_size % jax.device_count():
         raise ValueError(f"batch_size: {config.batch_size} is not a multiple of the {jax.device_count()} devices.")
-    model, dataset, codec = Model(config.preset, DTYPES[config.precision]), make_dataset(config), load_codec(config)
+    model, dataset = Model(config.preset, DTYPES[config.precision]), make_dataset(config)
+    codec = load_part(config, "codec", config.codec_checkpoint)
+    given = load_part(config, "network", config.start_from)
     _claim(output, config)
     # Auto axes: reshapes of a sharded batch (windows, pixel shuffle) are left to the compiler.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     everywhere, by_example = (jax.NamedSharding(mesh, spec) for spec in (jax.P(), jax.P("data")))
     state = init_state(model, make_optimizer(config), jax.random.key(config.seed))
+    if given:
+        state = state._replace(params=given, ema=given)
     state, codec = jax.device_put((state, codec), everywhere)
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=compiler_options())
 

@@ -13,7 +13,7 @@ from flax import nnx
 from scipy.special import expit
 
 from jaxsr.models.swin_unet import ResBlock, SwinUNet, SwinUNetConfig
-from tests.models.tiny import abstract, correlate, numpy_group_norm, randomised, shapes_of, unet_config
+from tests.models.tiny import abstract, compiled, correlate, numpy_group_norm, randomised, shapes_of, unet_config
 
 LOCAL = {"norm": "channel", "window_mask": "regions"}
 BF16_BOUND = 0.03  # root mean square error over the output's spread
@@ -39,7 +39,7 @@ def inputs() -> tuple[jax.Array, jax.Array, jax.Array]:
 @cache
 def network(dtype=jnp.float32, **changes: Any):
     """The compiled forward pass; networks of equal shapes have equal weights."""
-    return jax.jit(randomised(make(unet_config(**changes), dtype)))
+    return compiled(randomised(make(unet_config(**changes), dtype)))
 
 
 def output_shape(config: SwinUNetConfig, x: tuple[int, ...], lq: tuple[int, ...], mask: tuple[int, ...] | None = None):
@@ -70,7 +70,7 @@ def test_residual_block_scales_and_shifts_its_second_norm() -> None:
     scale, shift = scale_shift[:, None, None, :64], scale_shift[:, None, None, 64:]
     h = conv(silu(norm(h, "out_layers.0") * (1 + scale) + shift), "out_layers.3")
     expected = h + x @ p["skip_connection.kernel"] + p["skip_connection.bias"]
-    np.testing.assert_allclose(jax.jit(block)(jnp.asarray(x), jnp.asarray(emb)), expected, atol=1e-4)
+    np.testing.assert_allclose(compiled(block)(jnp.asarray(x), jnp.asarray(emb)), expected, atol=1e-4)
 
 
 def test_feature_extractor_is_a_convolution_and_a_halving_of_doubled_width_each_time() -> None:
@@ -83,7 +83,7 @@ def test_feature_extractor_is_a_convolution_and_a_halving_of_doubled_width_each_
         expected = correlate(padded, np.asarray(conv.kernel[...]), np.asarray(conv.bias[...]), stride)
         expected = silu(expected) if stride == 1 else expected
     assert expected.shape == (1, 4, 8, 64)
-    np.testing.assert_allclose(jax.jit(net.features)(jnp.asarray(lq)), expected, atol=1e-5)
+    np.testing.assert_allclose(compiled(net.features)(jnp.asarray(lq)), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("halvings", [0, 2, 3])

@@ -1,8 +1,10 @@
 """Small networks with random weights: nothing is left at zero or one, so that every parameter matters."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -11,6 +13,9 @@ from jaxsr.models.layers import OneKey
 from jaxsr.models.swin_unet import SwinUNetConfig
 
 M = TypeVar("M", bound=nnx.Module)
+
+# Tests run each program once or twice: half the time to compile it is worth more than its speed.
+compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def unet_config(**changes: Any) -> SwinUNetConfig:

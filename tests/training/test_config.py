@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tiny import LATENT, PIXEL, make_config, write_config
+from tiny_run import LATENT, PIXEL, make_config, write_config
 
 from jaxsr.models.presets import PRESETS
 from jaxsr.training.config import load_config
@@ -20,15 +20,27 @@ from jaxsr.training.config import load_config
         ({"checkpoint_every": 0}, "checkpoint_every: must be at least 1, got 0."),
         ({"warmup": 12}, r"warmup: must be below steps \(12\), got 12."),
         ({"warmup": -1}, r"warmup: must be below steps \(12\), got -1."),
-        ({"loss": "huber"}, "loss: no 'huber'; choose one of plain, weighted."),
-        ({"precision": "fp16"}, "precision: no 'fp16'; choose one of fp32, bf16."),
-        ({"degradation": "blur"}, "degradation: no 'blur'; choose one of bicubic, real_esrgan."),
         ({"codec_checkpoint": "vq"}, "codec_checkpoint: tiny works on pixels, without a VQ autoencoder; leave it out."),
     ],
 )
 def test_values_that_do_not_fit_are_refused(changed, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         make_config(**changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "choices"),
+    [
+        ("loss", "huber", "plain, weighted"),
+        ("precision", "fp16", "fp32, bf16"),
+        ("degradation", "blur", "bicubic, real_esrgan"),
+    ],
+)
+def test_unknown_choices_are_refused(name, value, choices):
+    config = make_config()
+    object.__setattr__(config, name, value)  # the type checker of the tests would refuse it first
+    with pytest.raises(ValueError, match=f"^{name}: no '{value}'; choose one of {choices}.$"):
+        config.__post_init__()
 
 
 def test_latent_presets_need_a_codec():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
-from tiny import LATENT, PIXEL, Fake, make_config, write_config, write_photos
+from tiny_run import LATENT, PIXEL, Fake, make_config, write_config, write_photos
 
 from jaxsr import checkpoint
 from jaxsr.model import Model

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny import PIXEL, Fake, make_config
+from tiny_run import PIXEL, Fake, make_config
 
 from jaxsr.model import Model
 from jaxsr.models.pixel_codec import pixel_unshuffle

@@ -1,0 +1,466 @@
+"""The sample command, from files to files: results, formats, failures, resuming, and what it imports."""
+
+import json
+import os
+import pty
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from jaxsr import diffusion, pipeline
+from jaxsr.checkpoint import sha256_file
+from jaxsr.imaging.deep import encode_png16
+from jaxsr.imaging.files import read_photo
+from jaxsr.options import Options
+from jaxsr.pipeline import Upscaler
+from jaxsr.sample import main, make_parser
+from tests.small_model import enlarged, nearest, save_small, small_preset
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def model(small_upscalers, monkeypatch) -> Upscaler:
+    """Any -n loads the small model, once for all tests."""
+    upscaler = small_upscalers["channel"]
+    monkeypatch.setattr(pipeline, "load", lambda name, *, accept_license: upscaler)
+    return upscaler
+
+
+@pytest.fixture
+def exact(model, monkeypatch) -> Upscaler:
+    """Also, `nearest` in place of its network."""
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: nearest)
+    return model
+
+
+def _run(*words: str | Path) -> int:
+    return main([str(word) for word in words])
+
+
+def _picture(path: Path, size: tuple[int, int] = (5, 4), seed: int = 0, **settings) -> np.ndarray:
+    """Write a random RGB picture of (width, height); returns its pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **settings)
+    return pixels
+
+
+def _pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def _sidecar(path: Path) -> dict:
+    return json.loads(path.with_name(f"{path.name}.json").read_text())
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+# The command line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "-i x --seed -1",
+        "-i x --seed 4294967296",
+        "-i x --steps 0",
+        "-i x --n-samples 0",
+        "-i x --batch many",
+        "-i x --tile big",
+        "-i x --tile 0",
+        "-i x --overlap -1",
+        "-i x --quality 101",
+        "-i x --sampler euler",
+        "-i x --thinning even",
+        "-i x --blend linear",
+        "-i x --precision fp16",
+        "-i x --ext gif",
+        "-i x --suffix ../up",
+        "-i x --over",
+    ],
+)
+def test_wrong_usage_is_refused_by_the_name_of_the_option(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    assert stopped.value.code == 2
+    assert (words.split()[2] if words else "-i") in capsys.readouterr().err
+
+
+def test_the_command_offers_what_the_library_has():
+    parser, default = make_parser(), Options()
+    choices = {action.dest: action.choices for action in parser._actions}
+    assert set(choices["sampler"]) == set(diffusion.SAMPLERS)
+    args = parser.parse_args(["-i", "x"])
+    assert {name: getattr(args, name) for name in vars(default)} == vars(default)
+
+
+def test_known_models_are_listed_with_their_licences(capsys):
+    assert main(["--list-models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("tiny-x4 ") and line.endswith("CC BY-SA 4.0") for line in lines)
+    assert any("sinsr-v1" in line and "(non-commercial)" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [("--steps 5", "steps: .*4 steps"), ("--tile 40", "tile: .*multiple of 16"), ("--tile 32 --overlap 40", "overlap")],
+)
+def test_what_does_not_fit_the_model_is_refused_before_any_work(exact, tmp_path, capsys, words, message):
+    _picture(tmp_path / "a.png")
+    assert _run("-i", tmp_path / "a.png", "-o", tmp_path / "out", *words.split()) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert _files(tmp_path) == ["a.png"]
+
+
+def test_a_model_that_needs_a_mask_is_refused(tmp_path, capsys, monkeypatch):
+    masked = pipeline.load(save_small(tmp_path / "m", small_preset(cond_mask=True)).parent, accept_license=False)
+    _picture(tmp_path / "a.png")
+    object.__setattr__(masked, "preset", masked.preset)
+    monkeypatch.setattr(pipeline, "load", lambda *_, **__: Upscaler(small_preset(cond_mask=True), {}, tmp_path, ""))
+    assert _run("-i", tmp_path / "a.png", "-o", tmp_path / "out") == 1
+    assert "mask" in capsys.readouterr().err
+
+
+# Results
+
+
+def test_a_tree_of_files_is_mirrored(exact, tmp_path, capsys):
+    names = ["a.png", "sub/b.jpg", "sub/deep/c.webp", "d.tif", "e.bmp"]
+    pictures = {name: _picture(tmp_path / "in" / name, (6, 5), seed) for seed, name in enumerate(names)}
+    assert _run("-i", tmp_path / "in", "-o", tmp_path / "out", "--recursive") == 0
+    made = [name.replace(".bmp", ".png") for name in names]
+    assert _files(tmp_path / "out") == sorted([*made, *(f"{name}.json" for name in made)])
+    for name, target in zip(names, made, strict=True):
+        assert Image.open(tmp_path / "out" / target).size == (24, 20)
+        if Path(name).suffix in (".png", ".tif", ".bmp"):
+            np.testing.assert_array_equal(_pixels(tmp_path / "out" / target), enlarged(pictures[name]))
+    out, err = capsys.readouterr()
+    assert out.startswith("5 made (")
+    assert "images/s), 0 there already, 0 failed" in out
+    assert err == ""  # no terminal, no bar
+
+
+def test_names_formats_and_samples(model, tmp_path):
+    _picture(tmp_path / "a.png", (9, 7))
+    words = ["-i", tmp_path / "a.png", "-o", tmp_path / "out", "--tile", "32"]
+    assert _run(*words, "--suffix", "_x4", "--ext", "webp", "--n-samples", 2) == 0
+    made = [tmp_path / "out" / f"a_x4_{sample}.webp" for sample in (0, 1)]
+    assert _files(tmp_path / "out") == sorted(f"{path.name}{end}" for path in made for end in ("", ".json"))
+    assert np.abs(_pixels(made[0]).astype(int) - _pixels(made[1])).mean() > 1
+    assert [_sidecar(path)["options"]["sample"] for path in made] == [0, 1]
+    assert _run(*words, "--ext", "jpg", "--quality", 10, "--suffix", "_low") == 0
+    assert _run(*words, "--ext", "jpg", "--quality", 95) == 0
+    assert (tmp_path / "out/a_low.jpg").stat().st_size < (tmp_path / "out/a.jpg").stat().st_size
+
+
+def test_the_command_and_the_call_agree(model, tmp_path):
+    pixels = _picture(tmp_path / "a.png", (9, 7))
+    assert _run("-i", tmp_path / "a.png", "-o", tmp_path / "out", "--tile", "32", "--seed", "9") == 0
+    np.testing.assert_array_equal(_pixels(tmp_path / "out/a.png"), model.upscale(pixels, tile=32, seed=9))
+
+
+def test_the_same_picture_under_another_name_gives_the_same_result(model, tmp_path):
+    for name in ("b/z.png", "b/a.tif", "c.png"):
+        _picture(tmp_path / name, (9, 7))
+    words = ["-o", tmp_path / "out", "--tile", "32"]
+    assert _run("-i", tmp_path / "b", tmp_path / "c.png", *words) == 0
+    first = _pixels(tmp_path / "out/z.png")
+    np.testing.assert_array_equal(_pixels(tmp_path / "out/a.tif"), first)
+    np.testing.assert_array_equal(_pixels(tmp_path / "out/c.png"), first)
+
+
+def test_the_sidecar_tells_how_to_make_the_same_bytes_again(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _picture(Path("in/a photo.jpg"), (40, 9))
+    settings = "--steps 2 --sampler ancestral --seed 7 --n-samples 2 --batch 2 --tile 32 --ext jpg --quality 80"
+    assert _run("-i", "in", *settings.split()) == 0
+    record = _sidecar(Path("out/a photo_1.jpg"))
+    assert record["output_sha256"] == sha256_file(Path("out/a photo_1.jpg"))
+    assert record["input_sha256"] == sha256_file(Path("in/a photo.jpg"))
+    assert record["model_sha256"] == model.sha256
+    assert (record["size"], record["tiles"], record["batch"], record["options"]["overlap"]) == ([160, 36], 2, 2, 16)
+    python, m, module, *words = shlex.split(record["command"])
+    assert (python, m, module) == ("python", "-m", "jaxsr.sample")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(words) == 0
+    assert sha256_file(Path("out/a photo_1.jpg")) == record["output_sha256"]
+
+
+def test_the_recorded_command_finds_its_result_done(exact, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _picture(Path("a.png"))
+    assert _run("-i", "a.png") == 0
+    assert main(shlex.split(_sidecar(Path("out/a.png"))["command"])[3:]) == 0
+    assert "0 made, 1 there already" in capsys.readouterr().out
+
+
+# Formats
+
+
+def test_orientation_profile_and_exif_come_through(exact, tmp_path):
+    exif = Image.Exif()
+    exif[274], exif[315] = 6, "A. Photographer"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    pixels = _picture(tmp_path / "a.png", (5, 3), exif=exif, icc_profile=profile)
+    assert _run("-i", tmp_path / "a.png", "-o", tmp_path / "out") == 0
+    result = Image.open(tmp_path / "out/a.png")
+    np.testing.assert_array_equal(np.asarray(result), enlarged(np.rot90(pixels, -1)))
+    assert result.info["icc_profile"] == profile
+    assert (result.getexif()[274], result.getexif()[315]) == (1, "A. Photographer")
+
+
+def test_transparency_is_enlarged_and_darkens_no_edge(exact, tmp_path):
+    pixels = np.zeros((6, 8, 4), np.uint8)
+    pixels[:, 4:] = (250, 120, 60, 255)  # hidden pixels are black, as most programs write them
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert _run("-i", tmp_path / "a.png", "-o", tmp_path / "out") == 0
+    result = _pixels(tmp_path / "out/a.png")
+    assert result.shape == (24, 32, 4)
+    assert (result[..., :3] == (250, 120, 60)).all()
+    assert result[:, 0, 3].max() == 0
+    assert result[:, -1, 3].min() == 255
+    assert (np.diff(result[:, 10:22, 3].astype(int), axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_stay_sixteen_bits(exact, tmp_path, channels):
+    pixels = np.random.default_rng(0).integers(0, 65536, (4, 5, channels), np.uint16)
+    (tmp_path / "a.png").write_bytes(encode_png16(pixels, None, None))
+    assert _run("-i", tmp_path / "a.png", "-o", tmp_path / "out") == 0
+    photo = read_photo(tmp_path / "out/a.png")
+    assert (photo.depth, photo.grey) == (16, channels == 1)
+    np.testing.assert_array_equal(np.rint(photo.rgb * 65535)[..., :channels], enlarged(pixels))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
+def test_grey_and_narrow_pictures(exact, tmp_path, size):
+    Image.new("L", size, 77).save(tmp_path / "a.png")
+    assert _run("-i", tmp_path / "a.png", "-o", tmp_path / "out") == 0
+    result = Image.open(tmp_path / "out/a.png")
+    assert (result.mode, result.size) == ("L", (4 * size[0], 4 * size[1]))
+    assert set(np.asarray(result).ravel()) == {77}
+
+
+# Failures
+
+
+def test_bad_files_are_listed_and_do_not_stop_the_others(exact, tmp_path, capsys):
+    _picture(tmp_path / "in/a.png")
+    _picture(tmp_path / "in/z.jpg")
+    (tmp_path / "in/empty.png").touch()
+    (tmp_path / "in/cut.jpg").write_bytes((tmp_path / "in/z.jpg").read_bytes()[:200])
+    (tmp_path / "in/text.png").write_text("no image")
+    _picture(tmp_path / "in/long.webp", (5000, 1))
+    assert _run("-i", tmp_path / "in", "-o", tmp_path / "out") == 3
+    out, err = capsys.readouterr()
+    assert "2 made" in out
+    assert "4 failed" in out
+    for name in ("empty.png", "cut.jpg", "text.png", "long.webp"):
+        assert sum(line.startswith("failed: ") and name in line for line in err.splitlines()) == 1
+    assert _files(tmp_path / "out") == ["a.png", "a.png.json", "z.jpg", "z.jpg.json"]
+
+
+@pytest.mark.parametrize("names", [["a.png", "b/a.png"], ["a.png", "a.bmp"]])
+def test_two_inputs_of_one_result_are_refused_before_work(tmp_path, capsys, monkeypatch, names):
+    monkeypatch.setattr(pipeline, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    for name in names:
+        _picture(tmp_path / name)
+    assert _run("-i", *(tmp_path / name for name in names), "-o", tmp_path / "out") == 1
+    assert "would both be written" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def _short_of_memory(limit: int):
+    def enlarge(params, key, tiles, origins):
+        if tiles.shape[1] > limit:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        return nearest(params, key, tiles, origins)
+
+    return lambda self, options: enlarge
+
+
+def test_short_memory_is_overcome_and_recorded(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Upscaler, "compiled", _short_of_memory(32))
+    pixels = _picture(tmp_path / "a.png", (70, 20))
+    words = ["-i", tmp_path / "a.png", "-o", tmp_path / "out"]
+    assert _run(*words) == 0
+    np.testing.assert_array_equal(_pixels(tmp_path / "out/a.png"), enlarged(pixels))
+    record = _sidecar(tmp_path / "out/a.png")
+    assert (record["requested"]["tile"], record["options"]["tile"], record["tiles"]) == ("auto", 32, 4)
+    assert "--tile=32" in record["command"]
+    assert _run(*words) == 0
+    assert "1 there already" in capsys.readouterr().out
+    assert _run(*words, "--suffix", "_big", "--tile", "64") == 3
+    assert "--tile 32" in capsys.readouterr().err
+
+
+# Resuming
+
+
+def test_finished_results_are_skipped_and_others_kept(exact, tmp_path, capsys):
+    _picture(tmp_path / "in/a.png", seed=0)
+    _picture(tmp_path / "in/b.png", seed=1)
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out"]
+    assert _run(*words) == 0
+    result = tmp_path / "out/a.png"
+    before = result.stat().st_mtime_ns
+    assert _run(*words, "--batch", 3) == 0  # which does not change results
+    assert result.stat().st_mtime_ns == before
+    assert "0 made, 2 there already, 0 failed" in capsys.readouterr().out
+
+    assert _run(*words, "--seed", 1) == 3
+    pixels = _picture(tmp_path / "in/a.png", seed=2)
+    assert _run(*words) == 3
+    out, err = capsys.readouterr()
+    assert "0 made, 1 there already, 1 failed" in out
+    assert err.count("--overwrite") == 3
+    assert result.stat().st_mtime_ns == before
+
+    assert _run(*words, "--overwrite") == 0
+    np.testing.assert_array_equal(_pixels(result), enlarged(pixels))
+
+
+def test_ctrl_c_stops_with_what_is_done(exact, tmp_path, monkeypatch, capsys):
+    for name in "abc":
+        _picture(tmp_path / f"in/{name}.png")
+    calls = []
+
+    def interrupted(params, key, tiles, origins):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return nearest(params, key, tiles, origins)
+
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: interrupted)
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out"]
+    assert _run(*words) == 130
+    assert "run the same command again" in capsys.readouterr().err
+    assert _files(tmp_path / "out") == ["a.png", "a.png.json"]
+    assert _run(*words) == 0
+    assert "2 made" in capsys.readouterr().out
+
+
+def _start(code: str | list[str], folder: Path, small_checkpoint: Path) -> subprocess.Popen:
+    cache = {"JAXSR_CACHE": "on", "JAXSR_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    words = ["-c", code] if isinstance(code, str) else ["-m", "jaxsr.sample", "-n", str(small_checkpoint), *code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, *words], env=os.environ | cache, **pipes)
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path, small_checkpoints, tmp_path_factory, capsys):
+    for number in range(40):
+        _picture(tmp_path / f"in/{number:02}.png", (60, 60), number)
+    words = ["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--tile", "32"]
+    process = _start(words, tmp_path_factory.getbasetemp(), small_checkpoints["channel"])
+    while not (tmp_path / "out/01.png").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
+    finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.png")}
+    assert 2 <= len(finished) < 40
+    for path in finished:
+        assert _sidecar(path)["output_sha256"] == sha256_file(path)
+
+    assert _run(*words) == 0
+    assert f"{40 - len(finished)} made" in capsys.readouterr().out
+    names = [f"{number:02}.png" for number in range(40)]
+    assert _files(tmp_path / "out") == sorted([*names, *(f"{name}.json" for name in names)])
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+# Looks and speed
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(model, tmp_path, capsys):
+    _picture(tmp_path / "in/a.png", (40, 30))
+    _picture(tmp_path / "in/b.png", (10, 10))
+    (tmp_path / "in/bad.png").touch()
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out", "--tile", "32"]
+    assert _run(*words, "--dry-run") == 3
+    out, err = capsys.readouterr()
+    first, second, total = out.splitlines()
+    assert "a.png 40x30 -> " in first
+    assert "a.png 160x120: 2 tiles of 32, " in first
+    assert "1 tiles of 32" in second
+    assert " MB for the network" in first
+    assert total.startswith("2 to make in about ")
+    assert "bad.png" in err
+    assert not (tmp_path / "out").exists()
+
+    assert _run("-i", tmp_path / "in/b.png", *words[2:]) == 0
+    before = _files(tmp_path)
+    assert _run(*words, "--dry-run") == 3
+    assert f"{tmp_path / 'out/b.png'}: there already" in capsys.readouterr().out
+    assert _run(*words, "--dry-run", "--seed", 5) == 3
+    assert "made otherwise" in capsys.readouterr().err
+    assert _files(tmp_path) == before
+
+
+def test_a_terminal_sees_tiles_and_a_rate(exact, tmp_path, monkeypatch):
+    for name in "ab":
+        _picture(tmp_path / f"in/{name}.png", (40, 40))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    ours, theirs = pty.openpty()
+    shown = bytearray()
+
+    def read() -> None:
+        try:
+            while data := os.read(ours, 4096):
+                shown.extend(data)
+        except OSError:  # how Linux says that the other end was closed
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        assert _run("-i", tmp_path / "in", "-o", tmp_path / "out", "--tile", "32") == 0
+    reader.join(10)
+    os.close(ours)
+    text = shown.decode()
+    assert "images/s" in text
+    assert "2/2" in text
+
+
+def test_help_is_quick():
+    """Nothing that takes time is imported before the options are understood."""
+    code = (
+        "import sys, jaxsr.sample as s; s.make_parser().format_help();"
+        "print(sorted({'jax', 'flax', 'numpy', 'scipy', 'PIL', 'rich'} & set(sys.modules)))"
+    )
+    process = _start(code, ROOT, ROOT)
+    assert process.communicate()[0].strip() == "[]"
+
+
+def test_a_run_needs_no_network_and_no_other_framework(tmp_path, small_checkpoints, tmp_path_factory):
+    _picture(tmp_path / "a.png")
+    words = ["-i", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "--tile", "32"]
+    code = f"""
+import socket, sys
+def refuse(*_): raise SystemExit("a connection was tried")
+socket.socket.connect = socket.getaddrinfo = refuse
+from jaxsr.sample import main
+assert main({["-n", str(small_checkpoints["channel"]), *words]}) == 0
+heavy = {{"tensorflow", "torch", "orbax", "optax", "clu", "matplotlib", "pandas", "scipy.ndimage", "imagecodecs"}}
+print(sorted(heavy & set(sys.modules)))
+"""
+    process = _start(code, tmp_path_factory.getbasetemp(), small_checkpoints["channel"])
+    output = process.communicate()[0]
+    assert output.splitlines()[-1] == "[]", output
+    assert any((tmp_path_factory.getbasetemp() / "cache/xla").iterdir())  # kept for the next run
