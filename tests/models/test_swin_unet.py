@@ -16,7 +16,7 @@ from jaxsr.models.swin_unet import ResBlock, SwinUNet, SwinUNetConfig
 from tests.models.tiny import abstract, compiled, correlate, numpy_group_norm, randomised, shapes_of, unet_config
 
 LOCAL = {"norm": "channel", "window_mask": "regions"}
-BF16_BOUND = 0.03  # root mean square error over the output's spread
+BF16_BOUND = 0.03  # root mean square error over the output's spread; 0.012 seen
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

@@ -218,18 +218,19 @@ def test_a_latent_preset_trains_on_a_frozen_codec(runs, tmp_path, monkeypatch):
     assert (output / "samples" / "0000003.png").exists()
 
 
-def test_a_codec_checkpoint_must_fit(tmp_path):
-    params = write_codec(tmp_path / "vq")
-    config = make_config(LATENT, codec_checkpoint=str(tmp_path / "vq"))
-    assert loop.load_codec(config).keys() == params.keys()
-    checkpoint.save(tmp_path / "more", params | {"network.bias": np.zeros(1, np.float32)}, {})
-    assert loop.load_codec(replace(config, codec_checkpoint=str(tmp_path / "more"))).keys() == params.keys()
-    removed = params.popitem()[0]
-    checkpoint.save(tmp_path / "less", params, {})
+def test_a_checkpoint_to_train_on_must_fit(tmp_path):
+    codec = write_codec(tmp_path / "vq")
+    config = make_config(LATENT, codec_checkpoint="unused here")
+    assert loop.load_part(config, "codec", None) == {}
+    assert loop.load_part(config, "codec", str(tmp_path / "vq")).keys() == codec.keys()
+    checkpoint.save(tmp_path / "more", codec | {"network.bias": np.zeros(1, np.float32)}, {})
+    assert loop.load_part(config, "codec", str(tmp_path / "more")).keys() == codec.keys()
+    removed = codec.popitem()[0]
+    checkpoint.save(tmp_path / "less", codec, {})
     with pytest.raises(ValueError, match=f"less does not fit the network .missing: {removed}"):
-        loop.load_codec(replace(config, codec_checkpoint=str(tmp_path / "less")))
+        loop.load_part(config, "codec", str(tmp_path / "less"))
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
-        loop.load_codec(replace(config, codec_checkpoint=str(tmp_path / "none")))
+        loop.load_part(config, "codec", str(tmp_path / "none"))
 
 
 @pytest.fixture
@@ -265,12 +266,25 @@ def test_a_run_from_before_a_field_existed_goes_on(fake_run, tmp_path):
     assert main(fake_run(steps=4)) == 0
     file = tmp_path / "out" / "config.json"
     stored = json.loads(file.read_text())
-    del stored["codec_checkpoint"]
+    del stored["codec_checkpoint"], stored["start_from"]
     file.write_text(json.dumps(stored))
     assert main(fake_run(steps=4)) == 0
 
 
-def test_seed_and_data_change_the_run(fake_run, tmp_path):
+def test_a_run_starts_from_the_parameters_of_a_checkpoint(fake_run, tmp_path):
+    start = {name: np.full((1, 1, 1, 1), 0.25, np.float32) for name in Fake(PIXEL).shapes()}
+    checkpoint.save(tmp_path / "start", start, {})
+    # A rate so small that float32 does not see it: what comes out is what went in.
+    assert main(fake_run(start_from=str(tmp_path / "start"), learning_rate=1e-30)) == 0
+    params, _ = checkpoint.load(tmp_path / "out" / "model")
+    assert params == start
+    trained = fake_run("-o", tmp_path / "trained", start_from=str(tmp_path / "start"))
+    assert main(trained) == 0
+    params, _ = checkpoint.load(tmp_path / "trained" / "model")
+    assert all(abs(params[name] - start[name]) > 1e-3 for name in start)
+
+
+def test_seed_changes_the_run(fake_run, tmp_path):
     losses = set()
     for seed in (0, 1):
         assert main(fake_run("-o", tmp_path / str(seed), "--seed", seed, steps=3)) == 0
