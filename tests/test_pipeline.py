@@ -152,16 +152,15 @@ def test_every_option_changes_the_result(channel, options):
     assert (channel.upscale(IMAGE, **{"tile": 32, "seed": 1} | options) != default).mean() > 0.01
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"steps": 3}, {"sampler": "deterministic"}, {"sampler": "heun"}, {"thinning": "released"}],
-    ids=str,
-)
-def test_every_option_of_the_sampler_changes_the_result(channel, monkeypatch, options):
+def test_every_option_of_the_sampler_changes_the_result(channel, monkeypatch):
     """With a pointwise map in place of the network, which would take seconds to compile for each."""
     monkeypatch.setattr(Model, "denoiser", lambda *_: lambda x, step: jnp.sin(2 * x))
-    default, other = replace(channel).upscale(IMAGE, tile=32), replace(channel).upscale(IMAGE, tile=32, **options)
-    assert (other != default).mean() > 0.5
+    choices = [{}, {"steps": 3}, {"sampler": "deterministic"}, {"sampler": "heun"}, {"thinning": "released"}]
+    fresh = replace(channel)
+    results = [fresh.upscale(IMAGE, tile=32, **options) for options in choices]
+    for i, first in enumerate(results):
+        for second in results[:i]:
+            assert (first != second).mean() > 0.3
 
 
 def test_bf16_is_close_to_fp32(channel):
