@@ -6,8 +6,9 @@
 right to four times its LR image. Grey images count as RGB. Results are rounded to 8 bits before they are scored.
 
 PSNR-Y: BT.601 luma (16..235), 4 pixels of border left out. Bicubic has 28.43 dB on Set5 and 26.09 on Set14; the papers
-have 28.42, as they round Y, and 26.00, as they take the grey `bridge` at full range. SWD, HF: `jaxsr.metrics.texture`. LR: `lr_consistency`.
-Seconds: median per image of the whole call, of the second call for its size; scoring is not in it.
+have 28.42, as they round Y, and 26.00, as they take the grey `bridge` at full range.
+SWD, HF: `jaxsr.metrics.texture`. LR: `lr_consistency`, of RGB, on the rounded results.
+Seconds: median per image of the whole call, after one untimed call for its size; scoring is not in it.
 """
 
 import argparse

@@ -17,6 +17,7 @@ config = TrainConfig(
     hr_size=96,
     batch_size=16,
     steps=6500,
+    stop_at=2750,
     learning_rate=1e-3,
     warmup=200,
     checkpoint_every=250,

@@ -18,6 +18,7 @@ config = TrainConfig(
     hr_size=96,
     batch_size=16,
     steps=3400,
+    stop_at=1600,
     learning_rate=8e-4,
     warmup=100,
     checkpoint_every=200,

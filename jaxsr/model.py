@@ -5,6 +5,7 @@ checkpoints, optimisers and conversion alike.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,17 +62,23 @@ class Model:
         leaves = [(path, v.replace(params[f"{part}.{_name(path)}"])) for path, v in nnx.to_flat_state(state)]
         return nnx.merge(graph, nnx.from_flat_state(leaves))
 
+    def _precision(self) -> AbstractContextManager[Any]:
+        """float32 means float32 on GPUs too, where products would be rounded to TF32 otherwise."""
+        return jax.default_matmul_precision("highest" if self.dtype == jnp.float32 else "default")
+
     def encode(self, params: Params, image: Image) -> Float[Array, "b hz wz z"]:
         """Latent of images in [-1, 1], sides multiples of the codec's factor."""
         if isinstance(self.preset.codec, PixelCodecConfig):
             return pixel_unshuffle(image, self.preset.codec.factor)
-        return self._merge("codec", params).encode(image)
+        with self._precision():
+            return self._merge("codec", params).encode(image)
 
     def decode(self, params: Params, latent: Float[Array, "b hz wz z"]) -> Image:
         """Image (about [-1, 1], not clipped) of a latent."""
         if isinstance(self.preset.codec, PixelCodecConfig):
             return pixel_shuffle(latent, self.preset.codec.factor)
-        return self._merge("codec", params).decode(latent)
+        with self._precision():
+            return self._merge("codec", params).decode(latent)
 
     def encode_lr(self, params: Params, lr: Image) -> Float[Array, "b hz wz z"]:
         """z_lr: the LR image, bicubically enlarged by the model's scale, then encoded."""
@@ -90,7 +97,8 @@ class Model:
     ) -> Float[Array, "b hz wz z"]:
         """The prediction of x_0 (not clipped) from x_t, at the times that the network is told."""
         scaled = x_t * jnp.reshape(input_scale, (-1, 1, 1, 1))
-        out = self._merge("network", params)(scaled, timesteps, lq, mask)
+        with self._precision():
+            out = self._merge("network", params)(scaled, timesteps, lq, mask)
         return z_lr + out if self.preset.prediction == "residual" else out
 
     def denoiser(

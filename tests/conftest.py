@@ -1,4 +1,4 @@
-"""Every test runs with strict dtypes and ranks, on four CPU devices, without a persistent compilation cache."""
+"""Every test runs with strict dtypes and ranks, and without a persistent compilation cache."""
 
 import os
 from pathlib import Path

@@ -30,7 +30,7 @@ class StepTables(NamedTuple):
     variance_clipped: Float[Array, " t"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """Tables of one diffusion: `eta` rising from eta_1 to eta_T (float64), `kappa`, and what the network is told.
 

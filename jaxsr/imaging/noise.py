@@ -41,10 +41,13 @@ def image_key(seed: int, content: str, sample: int) -> Key[Array, ""]:
     for name, value in (("seed", seed), ("sample", sample)):
         if not 0 <= value < 2**32:
             raise ValueError(f"{name} must be at least 0 and less than 2**32, but is {value}.")
-    key = jax.random.key(seed, impl="threefry2x32")
-    for word in (*_words(content), sample):
-        key = jax.random.fold_in(key, np.uint32(word))
-    return key
+    words = np.array([*_words(content), sample], np.uint32)
+    return _fold_all(jax.random.key(seed, impl="threefry2x32"), words)
+
+
+@jax.jit
+def _fold_all(key: Key[Array, ""], words: UInt32[Array, "n"]) -> Key[Array, ""]:
+    return jax.lax.scan(lambda key, word: (jax.random.fold_in(key, word), None), key, words)[0]
 
 
 def _words(content: str) -> list[int]:

@@ -27,24 +27,30 @@ def relative_position_index(window: int) -> Int[np.ndarray, "tokens tokens"]:
     return (dy + window - 1) * (2 * window - 1) + dx + window - 1
 
 
-@cache
-def attention_mask(
-    height: int, width: int, window: int, shift: int, kind: Literal["released", "regions"]
-) -> Float[np.ndarray, "n tokens tokens"]:
-    """-100 between positions of a shifted window that come from different sides of the image, else 0.
+MaskKind = Literal["released", "regions"]
 
-    `regions` is Swin's mask: nine regions, so that nothing attends across the border that the roll joined.
-    `released` is what the released ResShift networks carry: only the last row of windows is masked, and there by
-    columns instead of rows (their region map is transposed inside a window). Networks trained with it need it.
-    """
+
+def window_regions(height: int, width: int, window: int, shift: int, kind: MaskKind) -> Int[np.ndarray, "n tokens"]:
+    """The region of every token of every shifted window, as numbers; see `attention_mask`."""
     rows, columns = (np.digitize(np.arange(size), [size - window, size - shift]) for size in (height, width))
     ny, nx = height // window, width // window
     if kind == "released":
         split = rows.reshape(ny, 1, 1, window)
     else:
         split = 3 * rows.reshape(ny, 1, window, 1) + columns.reshape(1, nx, 1, window)
-    tokens = np.broadcast_to(split, (ny, nx, window, window)).reshape(-1, window**2)
-    return np.where(tokens[:, :, None] == tokens[:, None, :], 0, -100).astype(np.float32)
+    return np.broadcast_to(split, (ny, nx, window, window)).reshape(-1, window**2).astype(np.int32)
+
+
+def attention_mask(height: int, width: int, window: int, shift: int, kind: MaskKind) -> Float[Array, "n tokens tokens"]:
+    """-100 between positions of a shifted window that come from different sides of the image, else 0.
+
+    `regions` is Swin's mask: nine regions, so that nothing attends across the border that the roll joined.
+    `released` is what the released ResShift networks carry: only the last row of windows is masked, and there by
+    columns instead of rows (their region map is transposed inside a window). Networks trained with it need it.
+    """
+    # Compared in the graph: only the region numbers are compiled in, 64 times smaller than the mask.
+    ids = jnp.asarray(window_regions(height, width, window, shift, kind))
+    return jnp.where(ids[:, :, None] == ids[:, None, :], 0.0, -100.0)
 
 
 def to_windows(x: Image, window: int) -> Windows:
@@ -71,7 +77,7 @@ class WindowAttention(nnx.Module):
         self.relative_position_bias_table = nnx.Param(init(rngs.params(), ((2 * window - 1) ** 2, heads)))
         self.heads, self.window = heads, window
 
-    def __call__(self, tokens: Windows, mask: Float[np.ndarray, "n t t"] | None) -> Windows:
+    def __call__(self, tokens: Windows, mask: Float[Array, "n t t"] | None) -> Windows:
         b, n, t, c = tokens.shape
         qkv = self.qkv(tokens).reshape(b, n, t, 3, self.heads, c // self.heads)
         q, k, v = (qkv[:, :, :, i] for i in range(3))
@@ -142,7 +148,7 @@ class SwinLayer(nnx.Module):
         *,
         nominal_size: int,
         norm: str,
-        window_mask: Literal["released", "regions"],
+        window_mask: MaskKind,
         rngs: nnx.Rngs,
         dtype: DTypeLike,
     ):

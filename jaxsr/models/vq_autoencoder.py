@@ -42,6 +42,9 @@ class VQConfig:
         return self.embed_dim
 
 
+QUERIES = 4096
+
+
 class ResnetBlock(nnx.Module):
     """GroupNorm -> SiLU -> conv3x3, twice, plus the input (through a 1x1 convolution where widths differ)."""
 
@@ -68,9 +71,13 @@ class AttnBlock(nnx.Module):
 
     def __call__(self, x: Image) -> Image:
         b, h, w, c = x.shape
-        tokens = self.norm(x).reshape(b, h * w, 1, c)
-        attended = jax.nn.dot_product_attention(self.q(tokens), self.k(tokens), self.v(tokens))
-        return x + self.proj_out(attended.reshape(b, h, w, c))
+        tokens = self.norm(x).reshape(b, h * w, c)
+        q, k, v = (project(tokens).astype(jnp.float32)[:, :, None] for project in (self.q, self.k, self.v))
+        # Block by block of queries: all positions at once would need memory for the square of their number.
+        blocks = max(1, h * w // QUERIES) if h * w % QUERIES == 0 else 1
+        queries = q.reshape(b, blocks, -1, 1, c).swapaxes(0, 1)
+        attended = jax.lax.map(lambda block: jax.nn.dot_product_attention(block, k, v), queries)
+        return x + self.proj_out(attended.swapaxes(0, 1).reshape(b, h, w, c).astype(x.dtype))
 
 
 class Middle(nnx.Module):

@@ -33,6 +33,7 @@ class TrainConfig:
         seed: every random choice of the run comes from it.
         codec_checkpoint: where the preset has a VQ autoencoder, a checkpoint folder that holds its parameters
             (`codec.*`); they stay as they are and become part of the trained model.
+        stop_at: stop, and export, after this many updates of the schedule of `steps`.
         start_from: a checkpoint folder whose network's parameters training starts from, in place of random ones.
     Raises:
         ValueError: for values that do not fit together, with the field's name first.
@@ -57,6 +58,7 @@ class TrainConfig:
     seed: int = 0
     codec_checkpoint: str | None = None
     start_from: str | None = None
+    stop_at: int | None = None
 
     def __post_init__(self) -> None:
         self._check_values()
@@ -66,8 +68,15 @@ class TrainConfig:
             raise ValueError(f"hr_size: must be a multiple of {unit} for this preset, got {self.hr_size}.")
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate: {self.accumulate} does not divide batch_size {self.batch_size}.")
+        if self.stop_at is not None and not 1 <= self.stop_at <= self.steps:
+            raise ValueError(f"stop_at: must be 1 to steps ({self.steps}), got {self.stop_at}.")
         if not 0 <= self.warmup < self.steps:
             raise ValueError(f"warmup: must be below steps ({self.steps}), got {self.warmup}.")
+
+    @property
+    def last_step(self) -> int:
+        """The update after which the run ends."""
+        return self.stop_at or self.steps
 
     def _check_values(self) -> None:
         for name in ("batch_size", "accumulate", "steps", "checkpoint_every"):

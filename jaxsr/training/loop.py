@@ -59,7 +59,7 @@ def load_part(config: TrainConfig, part: str, path: str | None) -> dict[str, np.
 
 
 def train(config: TrainConfig, output: Path, report: Report, progress: Report) -> Path:
-    """Train until `config.steps`, going on from the newest checkpoint in `output`; returns the folder of the model.
+    """Train until `config.last_step`, going on from the newest checkpoint in `output`; returns the folder of the model.
 
     A resumed run is equal to one that was never stopped: state, data and randomness depend on (seed, step) alone.
 
@@ -72,8 +72,9 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
         ValueError: if `output` holds a run of another config, or the devices cannot share a batch evenly.
         FloatingPointError: if loss or gradient are no longer finite; the last checkpoint is from before.
     """
-    if config.batch_size % jax.device_count():
-        raise ValueError(f"batch_size: {config.batch_size} is not a multiple of the {jax.device_count()} devices.")
+    if config.batch_size % (jax.device_count() * config.accumulate):
+        shares = f"{jax.device_count()} devices times accumulate {config.accumulate}"
+        raise ValueError(f"batch_size: {config.batch_size} is not a multiple of {shares}.")
     model, dataset = Model(config.preset, DTYPES[config.precision]), make_dataset(config)
     codec = load_part(config, "codec", config.codec_checkpoint)
     given = load_part(config, "network", config.start_from)
@@ -88,7 +89,7 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=compiler_options())
 
     def batches(first: int) -> Iterator[Batch]:
-        for step in range(first, config.steps):
+        for step in range(first, config.last_step):
             yield jax.tree.map(partial(jax.make_array_from_process_local_data, by_example), dataset.batch(step))
 
     with _checkpointer(output) as checkpoints:
@@ -109,7 +110,7 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
 
 
 def _saves(config: TrainConfig, step: int) -> bool:
-    return step % config.checkpoint_every == 0 or step == config.steps
+    return step % config.checkpoint_every == 0 or step == config.last_step
 
 
 def _logging(config: TrainConfig, output: Path, first: int, progress: Report) -> AfterUpdate:
@@ -124,8 +125,8 @@ def _logging(config: TrainConfig, output: Path, first: int, progress: Report) ->
         row = meter.row(step, values["grad_norm"])
         if log:
             log.write(row)
-        left = timedelta(seconds=round((config.steps - step) * config.batch_size / max(row["images_per_s"], 0.01)))
-        progress(f"step {step}/{config.steps}  loss {row['loss']:.5f}  {row['images_per_s']} images/s  {left} left")
+        left = timedelta(seconds=round((config.last_step - step) * config.batch_size / max(row["images_per_s"], 0.01)))
+        progress(f"step {step}/{config.last_step}  loss {row['loss']:.5f}  {row['images_per_s']} images/s  {left} left")
 
     return after_update
 

@@ -80,7 +80,8 @@ def make_update(model: Model, config: TrainConfig) -> Callable[..., tuple[TrainS
 
     def accumulated(params: Weights, codec: Weights, batch: Batch, key: Key[Array, ""]):
         n = config.accumulate
-        parts = jax.tree.map(lambda a: a.reshape(n, -1, *a.shape[1:]), batch)
+        # Strided parts, so that each device's share of the batch is split and nothing moves between devices.
+        parts = jax.tree.map(lambda a: a.reshape(-1, n, *a.shape[1:]).swapaxes(0, 1), batch)
         zero = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
 
         def body(total, part):

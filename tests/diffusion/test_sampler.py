@@ -52,6 +52,18 @@ def test_exact_prediction_gives_the_forward_marginal_at_every_step(steps: int) -
         assert abs(drawn.var() - variance) < 5 * variance * (2 / Y.size) ** 0.5 + 1e-6
 
 
+def test_a_trajectory_tells_the_prediction_and_the_mean_of_every_step() -> None:
+    schedule, c = thin(exponential_schedule(60), 4), 0.7
+    run = trajectory(lambda x, i: jnp.full(SHAPE, c), schedule, Y, noise(4))
+    np.testing.assert_array_equal(run.x0_hat, np.full((4, *SHAPE), c, np.float32))
+    for k, i in enumerate(reversed(range(4))):
+        expected = schedule.coef_x[i] * np.asarray(run.x_t[k], np.float64) + schedule.coef_x0[i] * c
+        np.testing.assert_allclose(run.mean[k], expected, atol=2e-6)
+        spread = np.asarray(run.sample[k] - run.mean[k], np.float64).std()
+        assert abs(spread - schedule.variance[i] ** 0.5) < 5 * (schedule.variance[i] / (2 * Y.size)) ** 0.5 + 1e-6
+    np.testing.assert_array_equal(run.sample[-1], run.mean[-1])
+
+
 def custom(etas: np.ndarray) -> Schedule:
     return Schedule(etas, 2.0, np.arange(len(etas)))
 
