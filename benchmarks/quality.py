@@ -33,6 +33,7 @@ from jaxsr.imaging.resize import bicubic_matrix
 from jaxsr.metrics.consistency import lr_consistency
 from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.texture import high_frequency_ratio, texture_distance
+from jaxsr.runtime import enable_compilation_cache
 
 SCALE = 4
 COLUMNS = ("PSNR-Y", "SWD", "HF", "LR")
@@ -204,6 +205,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     command = " ".join(["python -m benchmarks.quality", *(sys.argv[1:] if argv is None else argv)])
+    enable_compilation_cache()
     try:
         run(args, command)
     except (ValueError, OSError) as error:

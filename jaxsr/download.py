@@ -10,7 +10,6 @@ import re
 import time
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from jaxsr.checkpoint import sha256_file
+from jaxsr.part_file import note, part_file, resume_point
 
 _ATTEMPTS = 4
 _BACKOFF = 0.5  # seconds before the first retry; doubles with each
@@ -75,14 +75,14 @@ def fetch(
     failures: list[tuple[str, _AttemptError]] = []
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with _part_file(destination) as part, _progress_bar(destination.name, console) as report:
+        with part_file(destination) as part, _progress_bar(destination.name, console) as report:
             for url in addresses:
                 try:
                     _fetch_from(url, part, sha256, size, report)
                 except _AttemptError as failure:
                     failures.append((url, failure))
                     continue
-                _note(part).unlink()
+                note(part).unlink()
                 os.replace(part, destination)
                 return destination
     except OSError as error:
@@ -118,7 +118,7 @@ def _fetch_from(url: str, part: Path, sha256: str | None, size: int | None, repo
 
 def _transfer(url: str, part: Path, report: Report, size: int | None, *, checked: bool) -> bool:
     """One request, whose bytes are appended to `part` where that is safe; returns whether it was."""
-    offset, validator = _resume_point(part, url)
+    offset, validator = resume_point(part, url)
     with _request(url, part, offset, validator) as response:
         resumed = response.status == 206
         start, total = _content_span(response)
@@ -130,7 +130,7 @@ def _transfer(url: str, part: Path, report: Report, size: int | None, *, checked
         if total is None and not response.chunked and not checked:
             raise _AttemptError("the server does not say how long the file is, so it cannot be checked", retry=False)
         os.truncate(part, start)  # before the new validator is noted: old bytes must never meet it
-        _note(part).write_text(f"{url}\n{_validator(response) or ''}", encoding="utf-8")
+        note(part).write_text(f"{url}\n{_validator(response) or ''}", encoding="utf-8")
         received = _write_body(response, part, start, total, report)
     if total is not None and received != total:
         raise _AttemptError(f"the connection closed after {received} of {total} bytes", retry=True)
@@ -197,58 +197,6 @@ def _validator(response: http.client.HTTPResponse) -> str | None:
     """The version of the file on the server, for If-Range: a strong ETag, else the date of its last change."""
     etag = response.headers["ETag"]
     return etag if etag and not etag.startswith("W/") else response.headers["Last-Modified"]
-
-
-def _note(part: Path) -> Path:
-    """Where the address and the version that `part` comes from are kept."""
-    return part.with_name(f"{part.name}.from")
-
-
-def _resume_point(part: Path, url: str) -> tuple[int, str | None]:
-    try:
-        noted_url, _, validator = _note(part).read_text(encoding="utf-8").partition("\n")
-    except (OSError, UnicodeDecodeError):
-        return 0, None
-    return (part.stat().st_size, validator) if noted_url == url and validator else (0, None)
-
-
-@contextmanager
-def _part_file(destination: Path) -> Iterator[Path]:
-    """The file to download into: `<name>.part`, kept for the next call, or a private one where another writes that."""
-    shared = destination.with_name(f"{destination.name}.part")
-    lock = _lock(shared)
-    part = shared if lock is not None else destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.part")
-    part.touch()
-    try:
-        yield part
-    finally:
-        if lock is None or (_is_open_file(lock, part) and part.stat().st_size == 0):
-            part.unlink(missing_ok=True)
-            _note(part).unlink(missing_ok=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(path: Path) -> int | None:
-    """Create and lock a file; its descriptor, or None where another process has it. A killed process leaves no lock."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        locked = _is_open_file(descriptor, path)
-    except OSError:
-        locked = False
-    if not locked:
-        os.close(descriptor)
-    return descriptor if locked else None
-
-
-def _is_open_file(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the open file: another process may have renamed it to the target meanwhile."""
-    return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
 
 
 @contextmanager

@@ -6,14 +6,19 @@ sidecar names the same input, model and options, and its own hash; so a killed r
 
 import json
 import os
+import platform
+import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxsr.checkpoint import sha256_file
-from jaxsr.imaging.files import JPEG, WEBP, WRITTEN, ImageFileError, Photo, list_images, write_photo
+from jaxsr.imaging.decode import Pixels
+from jaxsr.imaging.files import JPEG, WEBP, WRITTEN, ImageFileError, Photo, list_images, write_pixels
 
 
 @dataclass(frozen=True)
@@ -122,24 +127,67 @@ def is_done(job: Job, wanted: dict[str, Any]) -> bool:
     raise ExistsError(f"{job.target} exists and was made otherwise; give --overwrite, a --suffix or another --output.")
 
 
-def write_result(job: Job, photo: Photo, record: dict[str, Any], *, quality: int) -> None:
+def write_result(job: Job, pixels: Pixels, photo: Photo, record: dict[str, Any], *, quality: int) -> None:
     """Write the result and its sidecar so that a crash at any moment leaves no result that looks done but is not.
 
+    `pixels` are as `write_pixels` wants them, `photo` is what they were made from.
+
     Raises:
-        ImageFileError, OSError: if the format cannot hold the photograph, or the folder cannot be written.
+        ImageFileError: if the format cannot hold the pixels, or the folder cannot be written.
     """
-    # A hidden folder of a name that the next run knows: what a killed run leaves goes with it.
-    folder = job.target.with_name(f".{job.target.name}.tmp")
-    shutil.rmtree(folder, ignore_errors=True)
-    result, sidecar = folder / job.target.name, folder / job.sidecar.name
     try:
-        write_photo(result, replace(photo, source=str(job.target)), quality=quality)
-        text = json.dumps(record | {"output_sha256": sha256_file(result)}, indent=1)
-        sidecar.write_text(text + "\n", encoding="utf-8")
-        # The sidecar knows the hash of the result before the result appears under its name.
-        os.replace(sidecar, job.sidecar)
-        os.replace(result, job.target)
-    except ImageFileError as error:
-        raise ImageFileError(str(error).replace(str(result), str(job.target))) from error
+        with _temporary_folder(job.target.parent) as folder:
+            result, sidecar = folder / job.target.name, folder / job.sidecar.name
+            try:
+                write_pixels(result, pixels, photo, quality=quality)
+            except ImageFileError as error:
+                raise ImageFileError(str(error).replace(str(result), str(job.target))) from error
+            _write_synced(sidecar, json.dumps(record | {"output_sha256": sha256_file(result)}, indent=1) + "\n")
+            # The sidecar knows the hash of the result before the result appears under its name.
+            os.replace(sidecar, job.sidecar)
+            os.replace(result, job.target)
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}); check the folder and its space"
+        raise ImageFileError(f"{job.target}: {reason}") from error
+
+
+@contextmanager
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    """A hidden folder of this process alone, on the same disk; its name tells `remove_leftovers` whose it is."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}.", suffix=".tmp", dir=parent))
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary folders of killed runs; those of runs that go on, or of other machines, stay."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        owner = re.fullmatch(rf"{re.escape(_prefix())}(\d{{1,9}})\..*\.tmp", path.name)
+        if owner and _is_gone(int(owner[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _prefix() -> str:
+    return f".jaxsr-{platform.node()}."
+
+
+def _is_gone(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is not a question
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        pass
+    return False

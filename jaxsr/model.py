@@ -7,9 +7,10 @@ checkpoints, optimisers and conversion alike.
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -23,6 +24,7 @@ from jaxsr.models.presets import PixelCodecConfig, Preset
 from jaxsr.models.swin_unet import SwinUNet
 from jaxsr.models.vq_autoencoder import VQAutoencoder, VQConfig
 
+DTYPES = {"fp32": jnp.float32, "bf16": jnp.bfloat16}
 Params = Mapping[str, Array]
 Image = Float[Array, "b h w 3"]
 
@@ -34,7 +36,8 @@ class Model:
     preset: Preset
     dtype: DTypeLike = jnp.float32
 
-    @cached_property
+    @property
+    @lru_cache(maxsize=8)  # noqa: B019  # shared by equal models, which hold no weights
     def _abstract(self) -> dict[str, nnx.Module]:
         """The networks with shapes in place of arrays: nothing is allocated."""
         preset, parts, rngs = self.preset, {}, OneKey()

@@ -5,21 +5,15 @@ from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Literal
 
-import jax.numpy as jnp
-
 from jaxsr import diffusion
+from jaxsr.choices import BLENDS, PRECISIONS, SAMPLERS, THINNINGS, Blend, Precision, Thinning
 from jaxsr.diffusion import Schedule
 from jaxsr.imaging import noise, tiling
-from jaxsr.models.presets import Preset
+from jaxsr.models.presets import PixelCodecConfig, Preset
 
-DTYPES = {"fp32": jnp.float32, "bf16": jnp.bfloat16}
 AUTO_TILES = (64, 128, 256)
-_WORDS = {
-    "sampler": (*diffusion.SAMPLERS, None),
-    "thinning": ("ends", "released"),
-    "blend": tiling.BLENDS,
-    "precision": tuple(DTYPES),
-}
+AUTO_TILES_VQ = (64, 128)  # the autoencoder attends over the whole tile: its cost is quadratic in the tile's area
+_WORDS = {"sampler": (*SAMPLERS, None), "thinning": THINNINGS, "blend": BLENDS, "precision": PRECISIONS}
 _NUMBERS = {"steps": (1, (None,)), "tile": (1, ("auto", "off")), "overlap": (0, (None,))}
 
 
@@ -32,7 +26,8 @@ class Options:
         sampler: `ancestral`, `deterministic` or `heun`; None takes the model's own.
         thinning: which rows of the trained schedule fewer steps keep, see `jaxsr.diffusion.thin`.
         tile: side of the tiles in pixels of the input; `off` makes one tile of the whole image; `auto` takes the
-            smallest of 64, 128 and 256 that holds the image, else the largest, and halves it where memory is short.
+            smallest of 64, 128 and, without a VQ autoencoder, 256 that holds the image, else the largest, and halves
+            it where memory is short.
         overlap: of neighbouring tiles, in pixels of the input; None is an eighth of the tile, at least 16.
         blend: `feather`, or `mean` as in the released ResShift tool.
         precision: `fp32` or `bf16` compute; an image that bf16 cannot hold is made in fp32.
@@ -42,11 +37,11 @@ class Options:
 
     steps: int | None = None
     sampler: str | None = None
-    thinning: Literal["ends", "released"] = "ends"
+    thinning: Thinning = "ends"
     tile: int | Literal["auto", "off"] = "auto"
     overlap: int | None = None
-    blend: Literal["feather", "mean"] = "feather"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    blend: Blend = "feather"
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         for name, words in _WORDS.items():
@@ -93,7 +88,8 @@ def plan_run(preset: Preset, size: tuple[int, int], options: Options, batch: int
     if batch < 1:
         raise ValueError(f"batch: must be at least 1, got {batch}.")
     unit = tile_unit(preset)
-    tile = _tile_side(unit, max(size), options)
+    auto = AUTO_TILES if isinstance(preset.codec, PixelCodecConfig) else AUTO_TILES_VQ
+    tile = _tile_side(unit, max(size), options, auto)
     default = min(-(-tile // 8 // unit) * unit, tile - unit)
     overlap = default if options.overlap is None else options.overlap
     feather = options.blend == "feather"
@@ -105,11 +101,11 @@ def plan_run(preset: Preset, size: tuple[int, int], options: Options, batch: int
     return Run(replace(options, steps=steps, sampler=sampler, tile=tile, overlap=overlap), batch, plan)
 
 
-def _tile_side(unit: int, longest: int, options: Options) -> int:
+def _tile_side(unit: int, longest: int, options: Options, auto: tuple[int, ...]) -> int:
     if options.tile == "off":
         return -(-longest // unit) * unit
     if options.tile == "auto":
-        sides = [-(-side // unit) * unit for side in AUTO_TILES]
+        sides = [-(-side // unit) * unit for side in auto]
         return next((side for side in sides if side >= longest and side > (options.overlap or 0)), sides[-1])
     return options.tile
 

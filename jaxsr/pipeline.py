@@ -1,7 +1,8 @@
 """Enlarge an image of any size: cut into tiles, encode, sample and decode each in one jitted call, blend band by band.
 
 The network's memory is bounded by the tile in every stage. The noise at a pixel depends on the seed, the image's
-content and its position alone, so neither the batch, nor the order of files or tiles changes the result.
+content and its position alone: whatever the batch and the order of files or tiles, the noise is the same, and the
+result equal up to rounding.
 """
 
 import math
@@ -20,10 +21,10 @@ from jaxtyping import Array, Float, Int, Key, Num
 from jaxsr import checkpoint, diffusion, registry
 from jaxsr.diffusion import Schedule
 from jaxsr.imaging import noise, tiling
-from jaxsr.imaging.pixels import from_float, to_float_rgb
-from jaxsr.model import Model, Params
+from jaxsr.imaging.pixels import as_array, from_float, to_float_rgb
+from jaxsr.model import DTYPES, Model, Params
 from jaxsr.models.presets import Preset, preset_from_dict
-from jaxsr.options import DTYPES, Options, Run, plan_run, schedule_for, with_less_memory
+from jaxsr.options import Options, Run, plan_run, schedule_for, with_less_memory
 from jaxsr.runtime import compiler_options
 
 Progress = Callable[[int, int], None]
@@ -53,7 +54,7 @@ class Upscaler:
 
     def upscale(
         self,
-        image: Num[np.ndarray, "h w *c"],
+        image: Any,
         *,
         seed: int = 0,
         sample: int = 0,
@@ -64,10 +65,11 @@ class Upscaler:
         """One sample of the enlarged image, exactly `preset.scale` times the size.
 
         Args:
-            image: (h, w, 3) or grey (h, w); uint8, uint16, or float in [0, 1].
+            image: array of (h, w, 3) or grey (h, w), or what NumPy makes one of, such as a Pillow image (RGB, L, I;16);
+                uint8, uint16, or float in [0, 1].
             seed: all randomness comes from it, the image's content and `sample`; 0 <= seed < 2**32.
             sample: number of the sample, to draw several of one image.
-            batch: tiles per call of the network; does not change the result.
+            batch: tiles per call of the network; the noise is the same, the result equal up to rounding.
             progress: called with (tiles done, tiles in all).
             **options: fields of `Options`.
         Returns:
@@ -81,6 +83,7 @@ class Upscaler:
         known = [field.name for field in fields(Options)]
         if unknown := options.keys() - set(known):
             raise TypeError(f"upscale has no option {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
+        image = as_array(image)
         rgb, grey = to_float_rgb(image)
         height, width = (self.preset.scale * n for n in rgb.shape[:2])
         out = np.empty((height, width) if grey else (height, width, 3), image.dtype)
@@ -113,18 +116,24 @@ class Upscaler:
         self, rgb: np.ndarray, key: Key[Array, ""], run: Run, progress: Progress | None
     ) -> Iterator[tuple[int, np.ndarray]]:
         """(number, enlarged tile) of every tile, in calls of one shape: the last one is filled up."""
+        total = len(run.plan)
+        for start, results in _one_ahead(self._calls(rgb, key, run)):
+            results = np.asarray(results)  # waits for the device, which has the next call to go on with
+            if not np.isfinite(results).all():
+                raise NotFiniteError("the network returned pixels that are not numbers; check the model's weights.")
+            done = min(start + run.batch, total)
+            yield from zip(range(start, done), results, strict=False)
+            if progress:
+                progress(done, total)
+
+    def _calls(self, rgb: np.ndarray, key: Key[Array, ""], run: Run) -> Iterator[tuple[int, Any]]:
+        """(number of the first tile, enlarged tiles) of every call, on the device and perhaps not finished."""
         plan, enlarge = run.plan, self.compiled(run.options)
         for start in range(0, len(plan), run.batch):
             indices = [min(start + i, len(plan) - 1) for i in range(run.batch)]
             tiles = np.stack([tiling.cut(rgb, plan, i) for i in indices])
             origins = np.array([plan.origin(i) for i in indices], np.int32)
-            results = np.asarray(enlarge(self.params, key, tiles, origins))
-            if not np.isfinite(results).all():
-                raise NotFiniteError("the network returned pixels that are not numbers; check the model's weights.")
-            done = min(start + run.batch, len(plan))
-            yield from zip(range(start, done), results, strict=False)
-            if progress:
-                progress(done, len(plan))
+            yield start, enlarge(self.params, key, tiles, origins)
 
     def _retry(self, attempt: Callable[[Run], T], run: Run, asked: Options) -> tuple[T, Run]:
         """`attempt(run)`, from the start with less where memory is short, and in fp32 where bf16 gives no numbers."""
@@ -172,6 +181,15 @@ class Upscaler:
             return seconds, math.nan
         memory = sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes
         return seconds, float(memory)
+
+
+def _one_ahead(calls: Iterator[T]) -> Iterator[T]:
+    """The same items, each handed out once the one after it has been started."""
+    waiting = next(calls)
+    for started in calls:
+        yield waiting
+        waiting = started
+    yield waiting
 
 
 def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) -> Upscaler:

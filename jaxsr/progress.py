@@ -18,7 +18,8 @@ def image_bar(images: int) -> Iterator[Report]:
     """
     console = Console(stderr=True)
     texts = [TextColumn(f"{{task.fields[{name}]}}") for name in ("tiles", "rate")]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *texts, TimeRemainingColumn())
+    name = TextColumn("{task.description}", markup=False)  # a file may be called [b].png
+    columns = (name, BarColumn(), MofNCompleteColumn(), *texts, TimeRemainingColumn())
     began = time.perf_counter()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=images, tiles="", rate="")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxsr.checkpoint import FILE_NAME, sha256_file
-from jaxsr.download import ChecksumError, fetch
 
 
 class UnknownModelError(ValueError):
@@ -184,6 +183,8 @@ def _install(card: ModelCard, folder: Path, *, accept_license: bool, convert: Co
 
 def _download(file: RemoteFile) -> Path:
     """Fetch a file into the cache; where its card has no hash, that of the first download is pinned beside it."""
+    from jaxsr.download import ChecksumError, fetch  # HTTP, which the bundled model does not need
+
     path = cache_dir() / "downloads" / file.name
     pin = path.with_name(f"{file.name}.sha256")  # in the format of sha256sum -c
     pinned = _read_pin(pin) if file.sha256 is None else None

@@ -1,4 +1,4 @@
-"""Process-wide settings of JAX for the commands: compilation cache, compiler options, quiet logs."""
+"""Process-wide settings of JAX for the commands: compilation cache, compiler options, """
 
 import os
 from functools import cache

@@ -1,14 +1,16 @@
 """Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/"""
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jaxsr
+from jaxsr.choices import BLENDS, PRECISIONS, SAMPLERS, THINNINGS
 
 if TYPE_CHECKING:
     from jaxsr.jobs import Job
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
     from jaxsr.pipeline import Upscaler
 
 SOME_FAILED = 3
-# How one image can fail without stopping the others: unreadable, not to be written, too large, not finite.
+# What becomes one sentence: unreadable, not to be written, too large, not finite.
 EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError)
+# How one image can fail without stopping the others; JAX's errors of the device are RuntimeErrors.
+IMAGE_FAILED = (*EXPECTED, RuntimeError)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,22 +32,28 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="exit code: 0 all done, 1 error, 2 wrong usage, 3 some images failed (they are listed at the end)",
         allow_abbrev=False,
     )
-    add, samplers = parser.add_argument, ("ancestral", "deterministic", "heun")
+    add = parser.add_argument
     add("-i", "--input", type=Path, nargs="+", metavar="PATH", help="images, or folders of images")
     add("-o", "--output", type=Path, default=Path("out"), metavar="DIR", help="folder for the results (default: out)")
     add("-n", "--model", default="tiny-x4", metavar="NAME", help="a known model or a checkpoint (default: tiny-x4)")
     add("--list-models", action="store_true", help="list the known models with their licences, and stop")
     add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
     add("--steps", type=_whole(1), metavar="N", help="sampling steps (default: the model's)")
-    add("--sampler", choices=samplers, help="sampler (default: the model's)")
-    add("--thinning", choices=("ends", "released"), default="ends", help="which trained steps fewer steps keep")
+    add("--sampler", choices=SAMPLERS, help="sampler (default: the model's)")
+    add("--thinning", choices=THINNINGS, default="ends", help="which trained steps fewer steps keep")
     add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of every random choice (default: 0)")
     add("--n-samples", type=_whole(1), default=1, metavar="N", help="different results per image (default: 1)")
     add("-t", "--tile", type=_tile, default="auto", metavar="N", help="auto, off, or the side in input pixels")
     add("--overlap", type=_whole(0), metavar="N", help="overlap of tiles in input pixels (default: an eighth)")
-    add("--blend", choices=("feather", "mean"), default="feather", help="mean: as in the released ResShift tool")
-    add("--batch", type=_whole(1), default=1, metavar="N", help="tiles per call of the network; the result is the same")
-    add("--precision", choices=("fp32", "bf16"), default="fp32", help="compute precision of the network")
+    add("--blend", choices=BLENDS, default="feather", help="mean: as in the released ResShift tool")
+    add(
+        "--batch",
+        type=_whole(1),
+        default=1,
+        metavar="N",
+        help="tiles per call: same noise, result equal up to rounding",
+    )
+    add("--precision", choices=PRECISIONS, default="fp32", help="compute precision of the network")
     add("-r", "--recursive", action="store_true", help="look into folders below; the results mirror the tree")
     add("--suffix", default="", help="added to the name of each result")
     add("-f", "--ext", choices=("png", "jpg", "webp", "tif"), help="format of the results (default: as the input)")
@@ -76,6 +86,9 @@ def _tile(text: str) -> int | str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     parser = make_parser()
     args = parser.parse_args(argv)
     if args.list_models:
@@ -113,8 +126,7 @@ def run(args: argparse.Namespace) -> int:
     from jaxsr.runtime import enable_compilation_cache
 
     enable_compilation_cache()
-    names = ("steps", "sampler", "thinning", "tile", "overlap", "blend", "precision")
-    options = Options(**{name: getattr(args, name) for name in names})
+    options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
     upscaler = load(args.model, accept_license=args.accept_license)
     resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses what does not fit the model
     options = replace(options, steps=resolved.steps, sampler=resolved.sampler)
@@ -153,9 +165,12 @@ def make_all(
     args: argparse.Namespace,
 ) -> int:
     """Make every missing result; one that fails does not stop the others. Returns the exit code."""
+    from jaxsr.jobs import remove_leftovers
     from jaxsr.progress import image_bar
     from jaxsr.results import make
 
+    for folder in {job.target.parent for job in (*missing, *done)}:
+        remove_leftovers(folder)
     made, began = 0, time.perf_counter()
     with image_bar(len(missing)) as report:
         for index, job in enumerate(missing):
@@ -164,7 +179,7 @@ def make_all(
             try:
                 make(upscaler, job, options, args, lambda tile, tiles, at=(index, name): report(*at, tile, tiles))
                 made += 1
-            except EXPECTED as error:
+            except IMAGE_FAILED as error:
                 failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)
     rate = f" ({made / (time.perf_counter() - began):.2g} images/s)" if made else ""
@@ -187,32 +202,19 @@ def dry_run(
     args: argparse.Namespace,
 ) -> int:
     """Print what a run would do: sizes, tiles, memory and time, measured on one call per size of tile."""
-    from jaxsr.imaging.files import check_side, read_photo
-    from jaxsr.options import plan_run
+    from jaxsr.results import foresee
 
     for job in done:
         print(f"{job.target}: there already")
     costs, planned, total = {}, 0, 0.0
     for job in missing:
         try:
-            size = read_photo(job.source).rgb.shape[:2]
-            height, width = (upscaler.preset.scale * n for n in size)
-            check_side(job.target, max(height, width))
-            tile = plan_run(upscaler.preset, size, options).plan.tile
-            if tile not in costs:
-                costs[tile] = upscaler.measure(size, options, args.batch)
-        except EXPECTED as error:
+            line, seconds = foresee(upscaler, job, options, args.batch, costs)
+        except IMAGE_FAILED as error:
             failed.append(_reason(job, error))
             continue
-        run, seconds, memory = costs[tile]
-        plan = plan_run(upscaler.preset, size, run.options).plan
-        needed = -(-len(plan) // run.batch) * seconds
-        planned, total = planned + 1, total + needed
-        print(
-            f"{job.source} {size[1]}x{size[0]} -> {job.target} {width}x{height}: {len(plan)} tiles of {plan.tile}, "
-            f"{memory / 1e6:.0f} MB for the network, {15 * width * height / 1e6:.0f} MB for the image, "
-            f"about {needed:.1f} s"
-        )
+        planned, total = planned + 1, total + seconds
+        print(line)
     print(f"{planned} to make in about {total:.0f} s, {len(done)} there already, {len(failed)} would fail")
     return _list_failures(failed)
 

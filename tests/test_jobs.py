@@ -2,14 +2,19 @@
 
 import json
 import os
+import platform
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxsr.checkpoint import sha256_file
 from jaxsr.imaging.files import ImageFileError, read_photo
-from jaxsr.jobs import ExistsError, Job, find_inputs, is_done, plan_jobs, requested, write_result
+from jaxsr.jobs import ExistsError, Job, find_inputs, is_done, plan_jobs, remove_leftovers, requested, write_result
 
 OUT = Path("out")
 
@@ -84,14 +89,18 @@ def test_a_result_never_replaces_an_input(others):
         plan_jobs(named, OUT, suffix="", ext=None, n_samples=1)
 
 
+def _write(job: Job, record: dict) -> None:
+    """The input's pixels as its result."""
+    with Image.open(job.source) as image:
+        write_result(job, np.asarray(image), read_photo(job.source), record, quality=90)
+
+
 def _finished(folder: Path, ext: str = "png") -> tuple[Job, dict]:
     """A job whose result was written, and what was asked for."""
     job = Job(_picture(folder / "photo.png"), folder / f"out/photo.{ext}", 0)
     wanted = requested(job, "abc", {"steps": 4, "tile": "auto"}, seed=7, quality=90)
     record = {"requested": wanted["options"], "options": wanted["options"] | {"tile": 64}, "model_sha256": "abc"}
-    from jaxsr.checkpoint import sha256_file
-
-    write_result(job, read_photo(job.source), record | {"input_sha256": sha256_file(job.source)}, quality=90)
+    _write(job, record | {"input_sha256": sha256_file(job.source)})
     return job, wanted
 
 
@@ -127,14 +136,71 @@ def test_quality_counts_where_the_format_has_one(ext, counts):
     assert (low != high) == counts
 
 
-def test_writing_leaves_the_result_and_its_sidecar_only(tmp_path):
-    job, _ = _finished(tmp_path)
-    leftover = job.target.parent / ".photo.png.tmp" / "half"
-    leftover.parent.mkdir()
-    leftover.write_bytes(b"of a killed run")
+def test_both_files_are_on_the_disk_before_they_get_their_names(tmp_path, monkeypatch):
+    synced, renamed, fsync, replace = [], [], os.fsync, os.replace
+
+    def sync(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def rename(source, target):
+        assert os.stat(source).st_ino in synced
+        renamed.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", rename)
     job, wanted = _finished(tmp_path)
+    assert renamed[-2:] == ["photo.png.json", "photo.png"]
     assert sorted(os.listdir(job.target.parent)) == ["photo.png", "photo.png.json"]
     assert is_done(job, wanted)
+
+
+def _start_writing(job: Job, wanted: dict) -> subprocess.Popen:
+    """A process in the middle of writing the result: the file is there under its temporary name."""
+    script = """
+        import sys
+        from pathlib import Path
+        from jaxsr import jobs
+        from tests import test_jobs
+        write_pixels = jobs.write_pixels
+        def pause(*args, **kwargs):
+            write_pixels(*args, **kwargs)
+            print("written", flush=True)
+            sys.stdin.readline()
+        jobs.write_pixels = pause
+        test_jobs._finished(Path(sys.argv[1]))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(job.source.parent)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], **pipes)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "written\n"
+    return process
+
+
+def test_two_processes_write_one_result_and_a_killed_one_is_tidied_up(tmp_path):
+    job, wanted = _finished(tmp_path)
+    folder = job.target.parent
+    other = _start_writing(job, wanted)
+    assert len(os.listdir(folder)) == 3
+    remove_leftovers(folder)
+    _finished(tmp_path)
+    assert len(os.listdir(folder)) == 3
+    other.communicate("\n")
+    assert other.returncode == 0
+    assert sorted(os.listdir(folder)) == ["photo.png", "photo.png.json"]
+    assert is_done(job, wanted)
+
+    killed = _start_writing(job, wanted)
+    killed.kill()
+    killed.communicate()
+    elsewhere = folder / f".jaxsr-not-{platform.node()}.{killed.pid}.abc.tmp"
+    elsewhere.mkdir()
+    assert len(os.listdir(folder)) == 4
+    remove_leftovers(folder)
+    assert sorted(os.listdir(folder)) == [elsewhere.name, "photo.png", "photo.png.json"]
+    remove_leftovers(folder / "nowhere")
 
 
 def test_a_crash_between_the_two_files_leaves_a_job_to_do(tmp_path, monkeypatch):
@@ -155,14 +221,20 @@ def test_a_crash_between_the_two_files_leaves_a_job_to_do(tmp_path, monkeypatch)
 def test_what_a_format_cannot_hold_is_named_and_leaves_nothing(tmp_path):
     job = Job(_picture(tmp_path / "long.png", (16384, 1)), tmp_path / "out/long.webp", 0)
     with pytest.raises(ImageFileError, match=r"out/long\.webp: .* at most 16383") as caught:
-        write_result(job, read_photo(job.source), {}, quality=90)
+        _write(job, {})
     assert ".tmp" not in str(caught.value)
     assert not (tmp_path / "out").exists() or os.listdir(tmp_path / "out") == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    job = Job(_picture(tmp_path / "a.png"), tmp_path / "a.png" / "a.png", 0)
+    with pytest.raises(ImageFileError, match=r"a\.png/a\.png: cannot be written \(.*\); check the folder"):
+        _write(job, {})
 
 
 def test_the_sidecar_is_json_whatever_the_name(tmp_path):
     name = os.fsdecode(b"caf\xe9 \xf0\x9f\x8c\xb8.png")  # not UTF-8, as old disks have
     job = Job(_picture(tmp_path / "photo.png"), tmp_path / name, 0)
-    write_result(job, read_photo(job.source), {"input": name}, quality=90)
+    _write(job, {"input": name})
     assert json.loads(job.sidecar.read_text(encoding="utf-8"))["input"] == name
     assert np.array_equal(read_photo(job.target).rgb, read_photo(job.source).rgb)

@@ -3,6 +3,9 @@
 import jaxtyping
 import pytest
 
+from jaxsr import choices, diffusion
+from jaxsr.imaging import tiling
+from jaxsr.model import DTYPES
 from jaxsr.models.presets import PRESETS
 from jaxsr.options import Options, Run, plan_run, tile_unit, with_less_memory
 from tests.small_model import small_preset
@@ -83,6 +86,19 @@ def test_tiles_of_an_image(size, options, tile, overlap, tiles):
     run = plan_run(PRESET, size, Options(**options))
     assert (run.plan.tile, run.plan.overlap, len(run.plan)) == (tile, overlap, tiles)
     assert (run.options.tile, run.options.overlap) == (tile, overlap)
+
+
+def test_tiles_of_a_vq_model_are_smaller_unless_one_is_asked_for():
+    preset = PRESETS["realsr_s4_v3"]
+    sides = [plan_run(preset, (n, n), Options()).plan.tile for n in (64, 65, 128, 129, 1000)]
+    assert sides == [64, 128, 128, 128, 128]
+    assert plan_run(preset, (300, 300), Options(tile=256)).plan.tile == 256
+
+
+def test_the_words_are_those_of_the_modules_that_they_choose_from():
+    assert set(choices.SAMPLERS) == set(diffusion.SAMPLERS)
+    assert set(choices.BLENDS) == set(tiling.BLENDS)
+    assert set(choices.PRECISIONS) == set(DTYPES)
 
 
 def test_a_run_leaves_nothing_open_and_gives_itself_again():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import jaxsr
 from jaxsr import checkpoint, pipeline
@@ -75,6 +76,19 @@ def test_other_images_are_refused(exact, image, message):
         exact.upscale(image)
 
 
+def test_pillow_images_and_lists_are_arrays_too(exact):
+    for image in (IMAGE, IMAGE[..., 0]):
+        np.testing.assert_array_equal(exact.upscale(Image.fromarray(image), tile=16), exact.upscale(image, tile=16))
+    ramp = [[0.0, 0.25], [0.5, 1.0]]
+    np.testing.assert_array_equal(exact.upscale(ramp), enlarged(np.array(ramp)), strict=True)
+
+
+@pytest.mark.parametrize("mode", ["P", "YCbCr", "HSV", "LAB", "RGBA", "1"])
+def test_pillow_images_whose_numbers_are_not_rgb_are_refused(exact, mode):
+    with pytest.raises(ValueError, match=rf"^image: .* not {mode}; use image\.convert"):
+        exact.upscale(Image.new(mode, (4, 4)))
+
+
 def test_unknown_options_seeds_and_models_with_masks_are_refused(exact):
     with pytest.raises(TypeError, match=r"no option stepz; it has steps, "):
         exact.upscale(IMAGE, stepz=4)
@@ -88,6 +102,23 @@ def test_progress_counts_tiles(exact):
     calls = []
     exact.upscale(IMAGE, tile=16, batch=4, progress=lambda *call: calls.append(call))
     assert calls == [(4, 6), (6, 6)]
+
+
+def test_each_call_is_started_before_the_one_before_it_is_fetched(channel, monkeypatch):
+    events = []
+
+    class Lazy:
+        def __init__(self, number, value):
+            self.number, self.value = number, value
+            events.append(f"start {number}")
+
+        def __array__(self, dtype=None, copy=None):
+            events.append(f"fetch {self.number}")
+            return self.value
+
+    monkeypatch.setattr(Upscaler, "compiled", lambda *_: lambda p, k, tiles, o: Lazy(o[0, 0], nearest(p, k, tiles, o)))
+    np.testing.assert_array_equal(channel.upscale(IMAGE[:, :16], tile=16), enlarged(IMAGE[:, :16]))
+    assert events == ["start 0", "start 16", "fetch 0", "start 32", "fetch 16", "fetch 32"]
 
 
 def test_memory_is_the_result_and_a_few_tiles(exact):
@@ -295,6 +326,13 @@ def test_what_a_call_takes_is_measured(channel):
     assert seconds > 0
     assert memory > weights + 3 * 128 * 128 * 3 * 4
     assert memory < 1e9
+
+
+def test_equal_models_share_their_abstract_networks():
+    first, second, other = Model(small_preset()), Model(small_preset()), Model(small_preset("group"))
+    assert first._abstract is second._abstract
+    assert first._abstract is not other._abstract
+    assert first._abstract is not Model(small_preset(), jnp.bfloat16)._abstract
 
 
 def test_the_package_offers_the_call():

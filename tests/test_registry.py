@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import jaxsr
 from jaxsr import checkpoint, registry
 from jaxsr.download import ChecksumError, DownloadError
+from jaxsr.models.presets import PRESETS, preset_from_dict
 from jaxsr.registry import (
     Licence,
     LicenceError,
@@ -62,7 +64,7 @@ def card(tmp_path, monkeypatch):
 
 def _convert(card, files, folder):
     content = {name: np.frombuffer(path.read_bytes(), np.uint8) for name, path in files.items()}
-    checkpoint.save(folder, content, {"preset": card.preset})
+    checkpoint.save(folder, content, {"preset": PRESETS[card.preset].to_dict()})
 
 
 def test_names_and_presets():
@@ -109,10 +111,12 @@ def test_bundled_model_is_found_in_the_package(monkeypatch, tmp_path):
     assert resolve("tiny-x4") == path
 
 
-@pytest.mark.xfail(strict=True, reason="the trained model is not in the package yet: remove this mark with it")
-def test_bundled_model_loads():
+def test_bundled_model_loads_and_enlarges():
     _, metadata = checkpoint.load(resolve("tiny-x4"))
-    assert metadata["preset"] == "tiny_x4"
+    assert preset_from_dict(metadata["preset"]) == PRESETS["tiny_x4"]
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    enlarged = jaxsr.load("tiny-x4").upscale(image)
+    assert (enlarged.shape, enlarged.dtype) == ((32, 32, 3), np.uint8)
 
 
 def test_a_path_is_itself_and_wins_only_when_it_looks_like_one(tmp_path, monkeypatch):
@@ -142,7 +146,7 @@ def test_unknown_name_lists_close_ones_and_all():
 
 @pytest.mark.parametrize("name", [card.name for card in RELEASED])
 def test_released_models_need_the_converter_and_are_not_downloaded(name, monkeypatch, cache, capsys):
-    monkeypatch.setattr(registry, "fetch", lambda *_, **__: pytest.fail("downloaded"))
+    monkeypatch.setattr("jaxsr.download.fetch", lambda *_, **__: pytest.fail("downloaded"))
     with pytest.raises(ModelNotAvailable, match=rf"{name} .*weight_conversion.*tiny-x4"):
         resolve(name, accept_license=True)
     assert not cache.exists()
@@ -164,7 +168,7 @@ def test_accepted_model_is_downloaded_and_converted_once(card, cache, monkeypatc
         "net.pth": b"network",
         "vq.pth": b"autoencoder",
     }
-    assert metadata == {"preset": "tiny_x4"}
+    assert preset_from_dict(metadata["preset"]) == PRESETS["tiny_x4"]
     monkeypatch.setenv("JAXSR_OFFLINE", "1")
     assert resolve("fake-x4") == path
 

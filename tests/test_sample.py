@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import pty
 import shlex
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +19,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from jaxsr import diffusion, pipeline
+from jaxsr import pipeline
 from jaxsr.checkpoint import sha256_file
 from jaxsr.imaging.deep import encode_png16
 from jaxsr.imaging.files import read_photo
+from jaxsr.imaging.pixels import from_float
 from jaxsr.options import Options
 from jaxsr.pipeline import Upscaler
+from jaxsr.results import enlarge_alpha
 from jaxsr.sample import main, make_parser
 from tests.small_model import enlarged, nearest, small_preset
 
@@ -103,10 +107,47 @@ def test_wrong_usage_is_refused_by_the_name_of_the_option(words, capsys):
 
 def test_the_command_offers_what_the_library_has():
     parser, default = make_parser(), Options()
-    choices = {action.dest: action.choices for action in parser._actions}
-    assert set(choices["sampler"]) == set(diffusion.SAMPLERS)
     args = parser.parse_args(["-i", "x"])
     assert {name: getattr(args, name) for name in vars(default)} == vars(default)
+
+
+FLAGS = {
+    "steps": 1,
+    "sampler": "heun",
+    "thinning": "released",
+    "tile": 32,
+    "overlap": 64,
+    "blend": "mean",
+    "precision": "bf16",
+    "seed": 4,
+    "quality": 71,
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_every_sampling_flag_reaches_what_is_done_and_recorded(exact, tmp_path, name):
+    _picture(tmp_path / "a.jpg")
+    assert _run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out", f"--{name}", FLAGS[name]) == 0
+    record = _sidecar(tmp_path / "out/a.jpg")
+    assert record["requested"][name] == record["options"][name] == FLAGS[name]
+
+
+def test_no_sampling_flag_is_left_out_above(exact, tmp_path):
+    _picture(tmp_path / "a.jpg")
+    assert _run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out") == 0
+    default = _sidecar(tmp_path / "out/a.jpg")["requested"]
+    assert default.keys() == FLAGS.keys() | {"sample"}  # which --n-samples counts up
+    assert not [name for name in FLAGS if default[name] == FLAGS[name]]
+
+
+@pytest.mark.parametrize(("words", "expected"), [("", ("tiny-x4", False)), ("-n x --accept-license", ("x", True))])
+def test_the_model_and_the_consent_are_those_of_the_command(exact, tmp_path, monkeypatch, words, expected):
+    calls = []
+    load = lambda name, *, accept_license: calls.append((name, accept_license)) or exact  # noqa: E731
+    monkeypatch.setattr(pipeline, "load", load)
+    _picture(tmp_path / "a.png")
+    assert _run("-i", tmp_path / "a.png", "-o", tmp_path / "out", *words.split()) == 0
+    assert calls == [expected]
 
 
 def test_known_models_are_listed_with_their_licences(capsys):
@@ -247,6 +288,33 @@ def test_sixteen_bits_stay_sixteen_bits(exact, tmp_path, channels):
     np.testing.assert_array_equal(np.rint(photo.rgb * 65535)[..., :channels], enlarged(pixels))
 
 
+@pytest.mark.parametrize(("mode", "limit"), [("L", 4), ("LA", 3.2), ("RGB", 2.3), ("RGBA", 2.3)])
+def test_the_enlarged_image_is_held_once_in_its_own_depth(exact, tmp_path, mode, limit):
+    """Beside it the input and some bands as float RGB, which weigh more where the result has fewer channels."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 8, 4), np.uint8))
+    noise.resize((64, 1024)).convert(mode).save(tmp_path / "a.png")  # compresses about as a photograph does
+    words = ["-i", tmp_path / "a.png", "-o", tmp_path / "out", "--tile", "32", "--overwrite"]
+    assert _run(*words) == 0
+    tracemalloc.start()
+    assert _run(*words) == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < limit * 4096 * 256 * len(mode)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("rows", [1, 64, 65, 131])
+def test_alpha_by_bands_is_alpha_at_once(rows, dtype):
+    from jaxsr.imaging.alpha import upscale_alpha
+
+    alpha = np.random.default_rng(0).random((rows, 9), np.float32)
+    out = np.empty((4 * rows, 36), dtype)
+    enlarge_alpha(alpha, 4, out)
+    whole = from_float(upscale_alpha(alpha, 4), dtype)
+    assert np.abs(out.astype(int) - whole).max() <= 1  # rounding
+    assert (out != whole).mean() < 0.01
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
 def test_grey_and_narrow_pictures(exact, tmp_path, size):
     Image.new("L", size, 77).save(tmp_path / "a.png")
@@ -273,6 +341,47 @@ def test_bad_files_are_listed_and_do_not_stop_the_others(exact, tmp_path, capsys
     for name in ("empty.png", "cut.jpg", "text.png", "long.webp"):
         assert sum(line.startswith("failed: ") and name in line for line in err.splitlines()) == 1
     assert _files(tmp_path / "out") == ["a.png", "a.png.json", "z.jpg", "z.jpg.json"]
+
+
+def test_an_error_of_the_device_or_an_encoder_costs_one_image(exact, tmp_path, monkeypatch, capsys):
+    for name in "abc":
+        _picture(tmp_path / f"in/{name}.png")
+    errors = [jax.errors.JaxRuntimeError("INTERNAL: broken"), RuntimeError("PngError")]
+
+    def failing(params, key, tiles, origins):
+        if errors:
+            raise errors.pop()
+        return nearest(params, key, tiles, origins)
+
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: failing)
+    assert _run("-i", tmp_path / "in", "-o", tmp_path / "out") == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("1 made")
+    assert f"failed: {tmp_path / 'in/a.png'}: PngError" in err
+    assert f"failed: {tmp_path / 'in/b.png'}: INTERNAL: broken" in err
+
+
+def test_names_that_are_no_text_are_shown(exact, tmp_path, capsys):
+    name = os.fsdecode(b"caf\xe9.png")
+    _picture(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / name)
+    words = ["-i", tmp_path / name, "-o", tmp_path / "out"]
+    assert _run(*words) == 0
+    assert _run(*words, "--dry-run") == 0
+    assert r"caf\udce9.png: there already" in capsys.readouterr().out
+    assert _run(*words, "--seed", 1) == 3
+    assert r"caf\udce9.png exists" in capsys.readouterr().err
+
+
+def test_leftovers_of_a_killed_run_are_removed(exact, tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    leftover = tmp_path / f"out/.jaxsr-{platform.node()}.{process.pid}.abc.tmp/a.png"
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    _picture(tmp_path / "a.png")
+    assert _run("-i", tmp_path / "a.png", "-o", tmp_path / "out") == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "a.png.json"]
 
 
 @pytest.mark.parametrize("names", [["a.png", "b/a.png"], ["a.png", "a.bmp"]])
@@ -398,7 +507,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(model, tmp_path, capsys):
     assert "a.png 40x30 -> " in first
     assert "a.png 160x120: 2 tiles of 32, " in first
     assert "1 tiles of 32" in second
-    assert " MB for the network" in first
+    assert " MB for the network, 0.2 MB for the image" in first  # 3 * 160 * 120 * 3 bytes
     assert total.startswith("2 to make in about ")
     assert "bad.png" in err
     assert not (tmp_path / "out").exists()
@@ -413,8 +522,8 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(model, tmp_path, capsys):
 
 
 def test_a_terminal_sees_tiles_and_a_rate(exact, tmp_path, monkeypatch):
-    for name in "ab":
-        _picture(tmp_path / f"in/{name}.png", (40, 40))
+    for name in ("A.png", "[b].png"):  # the second is no markup
+        _picture(tmp_path / f"in/{name}", (40, 40))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     ours, theirs = pty.openpty()
@@ -437,6 +546,7 @@ def test_a_terminal_sees_tiles_and_a_rate(exact, tmp_path, monkeypatch):
     text = shown.decode()
     assert "images/s" in text
     assert "2/2" in text
+    assert "[b].png" in text
 
 
 def test_help_is_quick():
@@ -458,7 +568,8 @@ def refuse(*_): raise SystemExit("a connection was tried")
 socket.socket.connect = socket.getaddrinfo = refuse
 from jaxsr.sample import main
 assert main({["-n", str(small_checkpoints["channel"]), *words]}) == 0
-heavy = {{"tensorflow", "torch", "orbax", "clu", "matplotlib", "pandas", "scipy.ndimage", "imagecodecs"}}
+heavy = {{"tensorflow", "torch", "orbax", "clu", "matplotlib", "pandas"}}
+heavy |= {{"scipy.ndimage", "imagecodecs", "jaxsr.download"}}
 print(sorted(heavy & set(sys.modules)))
 """
     process = _start(code, tmp_path_factory.getbasetemp(), small_checkpoints["channel"])

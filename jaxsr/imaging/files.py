@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from numpy.typing import DTypeLike
 from PIL import Image, UnidentifiedImageError
 
 from jaxsr.imaging.decode import ImageFileError, Pixels, decode
 from jaxsr.imaging.deep import encode_png16, encode_tiff
 from jaxsr.imaging.metadata import fits_icc, to_srgb
+from jaxsr.imaging.pixels import from_float
 
 JPEG, WEBP, PNG, TIFF = (".jpg", ".jpeg"), (".webp",), (".png",), (".tif", ".tiff")
 WRITTEN = (*PNG, *JPEG, *WEBP, *TIFF)
@@ -97,12 +99,27 @@ def _to_photo(pixels: Pixels, icc: bytes | None, exif: bytes | None, source: str
 
 
 def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> None:
-    """Write a photograph in the format that the extension names, whole or not at all; missing folders are made.
+    """As `write_pixels`, the photograph's own pixels, rounded to what the format holds; grey is the mean of the three.
 
-    16-bit photographs stay so in PNG and TIFF and are rounded to 8 bits elsewhere. Grey is written as one channel (the
-    mean of the three) where the format can. JPEG has no alpha: it shows the photograph on white. A profile that does
-    not fit the channels is left out. quality: 1 to 100, of JPEG and WebP (lossy) only. Raises ValueError for quality,
-    ImageFileError for the rest.
+    Raises also ImageFileError for pixels that are not numbers.
+    """
+    path = Path(path)
+    if not np.isfinite(photo.rgb).all():
+        raise ImageFileError(f"{path}: not written, the image has pixels that are not numbers; run it in float32")
+    write_pixels(path, _quantise(photo, pixel_dtype(path, photo.depth)), photo, quality=quality)
+
+
+def write_pixels(path: str | os.PathLike[str], pixels: Pixels, photo: Photo, *, quality: int = 95) -> None:
+    """Write pixels, with `photo`'s profile and EXIF, in the format that the extension names; missing folders are made.
+
+    The file appears whole or not at all. Nothing is copied on the way to the encoder, except that JPEG, which has no
+    alpha, shows the image on white. A profile that does not fit the channels is left out.
+
+    Args:
+        pixels: grey, grey+alpha, RGB or RGBA in the type that `pixel_dtype` gives, over its full range.
+        quality: 1 to 100, of JPEG and WebP (lossy) only.
+    Raises:
+        ValueError: for quality; ImageFileError, one of its kind, for the rest.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -110,14 +127,21 @@ def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95
         raise ImageFileError(f"{path}: unknown extension {path.suffix!r}; use one of {' '.join(WRITTEN)}")
     if not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; give a number from 1 to 100")
-    if not np.isfinite(photo.rgb).all():
-        raise ImageFileError(f"{path}: not written, the image has pixels that are not numbers; run it in float32")
-    check_side(path, max(photo.rgb.shape[:2]))
+    if pixels.dtype != pixel_dtype(path, 8 * pixels.itemsize):
+        raise ImageFileError(f"{path}: {suffix} holds 8 bits a channel; write .png or .tif")
+    check_side(path, max(pixels.shape[:2]))
     try:
-        data = _encode(suffix, photo, quality)
-    except (OSError, ValueError) as error:
-        raise ImageFileError(f"{path}: cannot be encoded ({error}); write .png instead") from error
+        data = _encode(suffix, pixels, photo, quality)
+    except Exception as error:  # encoders raise almost anything, and one image must not stop the others
+        raise ImageFileError(
+            f"{path}: cannot be encoded ({error or type(error).__name__}); write .png instead"
+        ) from error
     _write_atomically(path, data)
+
+
+def pixel_dtype(path: str | os.PathLike[str], depth: int) -> type[np.uint8] | type[np.uint16]:
+    """The type of the pixels of a photograph of `depth` bits in this file: uint16 in PNG and TIFF only, else uint8."""
+    return np.uint16 if depth == 16 and Path(path).suffix.lower() in (*PNG, *TIFF) else np.uint8
 
 
 def check_side(path: Path, longest: int) -> None:
@@ -128,15 +152,16 @@ def check_side(path: Path, longest: int) -> None:
         raise ImageFileError(f"{path}: {suffix} holds at most {limit} pixels a side; write .png or .tif")
 
 
-def _encode(suffix: str, photo: Photo, quality: int) -> bytes:
-    deep = photo.depth == 16 and suffix in (*PNG, *TIFF)
-    pixels = _quantise(photo, np.uint16 if deep else np.uint8, keep_alpha=suffix not in JPEG)
-    icc = photo.icc if fits_icc(photo.icc, grey=photo.grey) else None
+def _encode(suffix: str, pixels: Pixels, photo: Photo, quality: int) -> bytes:
+    grey = pixels.shape[-1] < 3
+    if suffix in JPEG and pixels.shape[-1] in (2, 4):
+        pixels = _on_white(pixels)
+    icc = photo.icc if fits_icc(photo.icc, grey=grey) else None
     if suffix in TIFF:
         return encode_tiff(pixels, icc, photo.exif)
-    if deep:
+    if pixels.dtype == np.uint16:
         return encode_png16(pixels, icc, photo.exif)
-    if suffix in WEBP and photo.grey:  # WebP has RGB only, in which a grey profile has no meaning
+    if suffix in WEBP and grey:  # WebP has RGB only, in which a grey profile has no meaning
         pixels, icc = _grey_to_srgb(pixels, icc), None
     exif = photo.exif
     if suffix in JPEG and len(exif or b"") > _MAX_JPEG_EXIF:
@@ -149,17 +174,21 @@ def _encode(suffix: str, photo: Photo, quality: int) -> bytes:
     return stream.getvalue()
 
 
-def _quantise(photo: Photo, dtype: type[np.uint8] | type[np.uint16], *, keep_alpha: bool) -> Pixels:
-    height, width = photo.rgb.shape[:2]
-    channels = (1 if photo.grey else 3) + (keep_alpha and photo.alpha is not None)
-    pixels = np.empty((height, width, channels), dtype)
-    for row in range(height):  # by rows: an enlarged photograph is large enough once
-        colour = photo.rgb[row].mean(axis=-1, keepdims=True) if photo.grey else photo.rgb[row]
+def _quantise(photo: Photo, dtype: DTypeLike) -> Pixels:
+    pixels = np.empty((*photo.rgb.shape[:2], (1 if photo.grey else 3) + (photo.alpha is not None)), dtype)
+    for row, rgb in enumerate(photo.rgb):  # by rows: a photograph is large enough once
+        pixels[row, :, : 1 if photo.grey else 3] = from_float(rgb.mean(-1, keepdims=True) if photo.grey else rgb, dtype)
         if photo.alpha is not None:
-            alpha = photo.alpha[row, :, None]
-            colour = np.concatenate([colour, alpha], axis=-1) if keep_alpha else colour * alpha + (1 - alpha)
-        pixels[row] = np.rint(np.clip(colour, 0, 1) * np.iinfo(dtype).max)
+            pixels[row, :, -1] = from_float(photo.alpha[row], dtype)
     return pixels
+
+
+def _on_white(pixels: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w d"]:
+    shown = np.empty((*pixels.shape[:2], pixels.shape[-1] - 1), np.uint8)
+    for row, values in enumerate(pixels):
+        alpha = values[:, -1:] / np.float32(255)
+        shown[row] = np.rint(values[:, :-1] * alpha + 255 * (1 - alpha))
+    return shown
 
 
 def _grey_to_srgb(pixels: UInt8[np.ndarray, "h w c"], icc: bytes | None) -> UInt8[np.ndarray, "h w d"]:

@@ -1,8 +1,22 @@
 """Arrays of pixels that users hold, to float32 RGB in [0, 1] and back."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Num
 from numpy.typing import DTypeLike
+from PIL import Image
+
+
+def as_array(image: Any) -> Num[np.ndarray, "..."]:
+    """The array of anything that NumPy takes; of a Pillow image only where its pixels are what the array shows.
+
+    Raises:
+        ValueError: for a Pillow image of another mode than RGB, L or I;16 (a palette's numbers are no colours).
+    """
+    if isinstance(image, Image.Image) and image.mode not in ("RGB", "L", "I;16"):
+        raise ValueError(f"image: a Pillow image must be RGB, L or I;16, not {image.mode}; use image.convert('RGB').")
+    return np.asarray(image)
 
 
 def to_float_rgb(image: Num[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "h w 3"], bool]:

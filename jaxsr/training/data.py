@@ -9,20 +9,24 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.training.degradation import Degradation, bicubic
+from jaxsr.training.photographs import RGB, LazyImages, image_sizes, read_rgb
 
-RGB = UInt8[np.ndarray, "_ _ 3"]
 T = TypeVar("T")
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+MAX_IN_MEMORY = 4 * 10**9
+"""Bytes of pixels (3 a pixel) up to which a folder is held in memory."""
+LR_MARGIN = 4
+"""LR pixels kept around a crop that is downsampled; the bicubic kernel reaches less than 2 beyond it."""
 TFDS_FEATURES = {"div2k": "hr", "imagenet2012": "image"}
 log = logging.getLogger(__name__)
 
@@ -37,7 +41,7 @@ class PairDataset:
     images: Sequence[RGB]
     """High-resolution photographs, RGB uint8."""
     cached_lr: Sequence[RGB] | None
-    """Bicubic LR of each whole photograph, or None where the LR is made when an example is read."""
+    """Bicubic LR of each whole photograph, or None where the LR is made when an example is read, by threads."""
     hr_size: int
     """Side of the HR crops in pixels, a multiple of the scale."""
     scale: int
@@ -58,7 +62,13 @@ class PairDataset:
 
     def batch(self, step: int) -> dict[str, UInt8[np.ndarray, "b _ _ 3"]]:
         """Batch of a training step: `hr` uint8 [b, s, s, 3] and `lr` uint8 [b, s/scale, s/scale, 3]."""
-        hr, lr = zip(*(self.example(step, i) for i in self.examples), strict=True)
+        example = partial(self.example, step)
+        if self.cached_lr:
+            pairs = list(map(example, self.examples))
+        else:  # decoding, downsampling and random degradation take long, mostly in C code that runs in parallel
+            with ThreadPoolExecutor() as pool:
+                pairs = list(pool.map(example, self.examples))
+        hr, lr = zip(*pairs, strict=True)
         return {"hr": np.stack(hr), "lr": np.stack(lr)}
 
     def example(self, step: int, i: int) -> tuple[UInt8[np.ndarray, "s s 3"], UInt8[np.ndarray, "p p 3"]]:
@@ -72,8 +82,8 @@ class PairDataset:
         hr = dihedral(_crop(image, y * self.scale, x * self.scale, self.hr_size), symmetry)
         if self.degrade is not bicubic:
             return hr, self.degrade(hr, self.scale, rng)
-        lr = self.cached_lr[k] if self.cached_lr else downsample_bicubic_uint8(image, self.scale)
-        return hr, dihedral(_crop(lr, y, x, size), symmetry)
+        lr = _crop(self.cached_lr[k], y, x, size) if self.cached_lr else downsample_crop(image, y, x, size, self.scale)
+        return hr, dihedral(lr, symmetry)
 
     def _draw_image(self, rng: np.random.Generator, attempts: int = 100) -> tuple[int, RGB]:
         for _ in range(attempts):
@@ -97,9 +107,10 @@ def pair_dataset(
 ) -> PairDataset:
     """Training pairs of photographs: HR crops of hr_size pixels and their LR of hr_size / scale pixels.
 
-    `degrade` is a function of `jaxsr.training.degradation` that makes the LR of a crop. For `bicubic`, the LR of the
-    whole photograph is made instead, so that crops know their surroundings: once and now for a list or a tuple of
-    photographs, and at each read for any other sequence (data sets that do not fit in memory).
+    `degrade` is a function of `jaxsr.training.degradation` that makes the LR of a crop. For `bicubic`, it
+    is a crop of the whole photograph's LR instead, which knows its surroundings: of LR images made once and now for a
+    list or a tuple of photographs; made at each read, with the same result, for any other sequence (data sets that do
+    not fit in memory).
     `batch_size` is the number of examples over all hosts. Raises ValueError for sizes that do not fit together.
     """
     if scale < 1 or hr_size < scale or hr_size % scale:
@@ -116,40 +127,29 @@ def pair_dataset(
     return PairDataset(images, cached_lr, hr_size, scale, seed, range(batch_size), degrade)
 
 
-def load_folder(path: str | Path, min_size: int = 1) -> list[RGB]:
-    """Read all photographs under a folder into memory, in the order of their paths, as RGB uint8.
+def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
+    """All photographs under a folder, in the order of their paths, as RGB uint8, upright.
 
-    Rotation stored in EXIF is applied. Images with a side under `min_size` pixels are left out, and their number is
-    logged. Raises FileNotFoundError if no image is left, OSError naming a file that cannot be read.
+    They are read into memory (a list) where their pixels take up to MAX_IN_MEMORY (4 GB); a larger folder becomes a
+    sequence that decodes at each read, and `list(load_folder(...))` holds that in memory as well. Images with a side
+    under `min_size` pixels are left out, and their number is logged. Raises FileNotFoundError if no image is left,
+    ImageFileError (a ValueError) that names a file that cannot be read.
     """
     files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in SUFFIXES)
-    with ThreadPoolExecutor() as pool:
-        images = list(pool.map(read_rgb, files))
-    kept = [image for image in images if min(image.shape[:2]) >= min_size]
-    if not kept:
+    large = {file: size for file, size in zip(files, image_sizes(files), strict=True) if min(size) >= min_size}
+    if not large:
         raise FileNotFoundError(
             f"{path}: no image of at least {min_size} pixels among {len(files)}: name another folder"
         )
-    if len(kept) < len(images):
-        log.warning(
-            "%s: left out %d of %d images, smaller than %d pixels", path, len(files) - len(kept), len(files), min_size
-        )
-    return kept
+    if left_out := len(files) - len(large):
+        log.warning("%s: left out %d of %d images, smaller than %d pixels", path, left_out, len(files), min_size)
+    if sum(3 * width * height for width, height in large.values()) > MAX_IN_MEMORY:
+        return LazyImages(list(large), read_rgb)
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(read_rgb, large))
 
 
-def read_rgb(path: str | Path) -> RGB:
-    """Read an image file as RGB uint8 with its EXIF rotation applied; alpha is dropped, 16-bit grey becomes 8-bit."""
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise OSError(f"{path}: cannot be read as an image ({error}): repair or remove it") from error
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
-    return np.array(image.convert("RGB"))
-
-
-def load_tfds(name: str, split: str, data_dir: str | Path | None = None) -> Sequence[RGB]:
+def load_tfds(name: str, split: str, data_dir: str | Path | None = None) -> LazyImages:
     """Photographs of a prepared TFDS data set, decoded when read: `div2k` or `imagenet2012`, a config after a slash.
 
     Read through `tfds.data_source`, without TensorFlow; the data set must have been prepared as ArrayRecord
@@ -162,7 +162,7 @@ def load_tfds(name: str, split: str, data_dir: str | Path | None = None) -> Sequ
     try:
         import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
 
-        source = tfds.data_source(name, split=split, data_dir=data_dir, download=False)
+        source: Any = tfds.data_source(name, split=split, data_dir=data_dir, download=False)
     except ImportError as error:
         raise ImportError("TFDS data needs two more packages: run  pip install 'jaxsr[data]'") from error
     except (KeyError, NotImplementedError) as error:
@@ -170,22 +170,7 @@ def load_tfds(name: str, split: str, data_dir: str | Path | None = None) -> Sequ
             f"{data_dir or 'the default TFDS folder'}: {name} is not prepared there as ArrayRecord; install TensorFlow "
             f"once, with  pip install 'jaxsr[data]' tensorflow , and run  tfds build {name} --file_format=array_record"
         ) from error
-    return TfdsImages(source, feature)
-
-
-@dataclass(frozen=True)
-class TfdsImages(Sequence[np.ndarray]):
-    """One image feature of a TFDS data source as a sequence of RGB uint8 arrays."""
-
-    source: Any
-    feature: str
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, i: int) -> RGB:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # A range turns an index past the end into the IndexError that ends an iteration.
-        return np.asarray(self.source[range(len(self))[i]][self.feature])
+    return LazyImages(source, lambda record: np.asarray(record[feature]))
 
 
 def prefetch(batches: Iterable[T], size: int = 2) -> Iterator[T]:
@@ -211,6 +196,16 @@ def dihedral(image: RGB, k: int) -> RGB:
     """One of the eight flips and rotations of a square: k % 4 quarter turns, then a mirror for k >= 4."""
     turned = np.rot90(image, k % 4)
     return turned[:, ::-1] if k >= 4 else turned
+
+
+def downsample_crop(image: RGB, y: int, x: int, size: int, scale: int) -> UInt8[np.ndarray, "p p 3"]:
+    """Crop at (y, x) of a photograph's bicubic LR image, equal to the last bit, from the pixels around it alone."""
+    (top, bottom), (left, right) = (
+        (max(start - LR_MARGIN, 0), min(start + size + LR_MARGIN, n // scale))
+        for start, n in zip((y, x), image.shape, strict=False)
+    )
+    part = image[top * scale : bottom * scale, left * scale : right * scale]
+    return _crop(downsample_bicubic_uint8(part, scale), y - top, x - left, size)
 
 
 def _crop(image: RGB, y: int, x: int, size: int) -> RGB:

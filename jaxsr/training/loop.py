@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from clu import parameter_overview
 from orbax.checkpoint import v1 as ocp
 
 from jaxsr import checkpoint
-from jaxsr.model import Model
+from jaxsr.model import DTYPES, Model
 from jaxsr.runtime import compiler_options
 from jaxsr.training.config import TrainConfig
 from jaxsr.training.data import PairDataset, load_folder, load_tfds, pair_dataset, prefetch
@@ -24,7 +23,6 @@ from jaxsr.training.log import Meter, RunLog
 from jaxsr.training.samples import make_enlarge, write_samples
 from jaxsr.training.step import Batch, TrainState, Weights, init_state, make_optimizer, make_update
 
-DTYPES = {"fp32": jnp.float32, "bf16": jnp.bfloat16}
 Report = Callable[[str], None]
 Values = dict[str, jax.Array]
 AfterUpdate = Callable[[int, TrainState, Batch, Values], None]

@@ -93,7 +93,8 @@ def make_update(model: Model, config: TrainConfig) -> Callable[..., tuple[TrainS
     def update(state: TrainState, batch: Batch, codec: Weights | None = None) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         loss, grads = (accumulated if config.accumulate > 1 else gradient)(state.params, codec or {}, batch, key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integer counts with floats
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params: Weights = optax.apply_updates(state.params, updates)  # pyright: ignore[reportAssignmentType]
         step = state.step + 1
         # A short memory at first, so that the average does not carry the initial weights.

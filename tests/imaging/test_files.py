@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import image_zoo as zoo
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from jaxsr.imaging import deep
-from jaxsr.imaging.files import Photo, read_photo, write_photo
+from jaxsr.imaging.files import ImageFileError, Photo, pixel_dtype, read_photo, write_photo, write_pixels
+from jaxsr.imaging.metadata import clean_exif
 
 SIZES = [(1, 1), (1, 9), (9, 1), (5, 7)]
 
@@ -163,6 +165,58 @@ def test_8_bit_values_are_rounded_and_clipped(tmp_path):
         write_photo(tmp_path / f"a{suffix}", photo)
         with Image.open(tmp_path / f"a{suffix}") as image:
             assert np.asarray(image).tolist() == [[255, 1, 0, 0, 255]]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".TIF", ".jpg", ".webp"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_pixels_become_the_same_file_as_their_photograph(tmp_path, suffix, channels, depth):
+    """Oracle: the photograph's own integers, at the format's depth."""
+    pixels = _random(channels, np.uint16 if depth == 16 else np.uint8)
+    photo = dataclasses.replace(_read(tmp_path, zoo.png(pixels)), exif=clean_exif(zoo.exif()))
+    assert photo.exif
+    write_photo(tmp_path / f"photo{suffix}", photo)
+    dtype = pixel_dtype(f"a{suffix}", depth)
+    assert dtype == (np.uint16 if depth == 16 and suffix in (".png", ".TIF") else np.uint8)
+    if dtype == np.uint8 and depth == 16:
+        pixels = np.rint(pixels / 257).astype(np.uint8)
+    write_pixels(tmp_path / f"pixels{suffix}", pixels, photo)
+    assert (tmp_path / f"pixels{suffix}").read_bytes() == (tmp_path / f"photo{suffix}").read_bytes()
+
+
+def test_jpeg_shows_pixels_on_white(tmp_path):
+    pixels = np.full((16, 16, 4), (100, 0, 200, 128), np.uint8)
+    write_pixels(tmp_path / "a.jpg", pixels, _read(tmp_path, zoo.png(pixels)), quality=100)
+    expected = np.array([100, 0, 200]) * 128 / 255 + 127
+    np.testing.assert_allclose(read_photo(tmp_path / "a.jpg").rgb * 255, np.broadcast_to(expected, (16, 16, 3)), atol=2)
+
+
+def test_pixels_are_not_copied(tmp_path):
+    pixels = np.zeros((512, 512, 3), np.uint8)
+    photo = _read(tmp_path, zoo.png(pixels[:1]))
+    write_pixels(tmp_path / "a.png", pixels, photo)
+    tracemalloc.start()
+    write_pixels(tmp_path / "a.png", pixels, photo)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < pixels.nbytes / 4
+
+
+def test_deep_pixels_are_refused_where_the_format_has_8_bits(tmp_path):
+    photo = _read(tmp_path, zoo.png(_random(3)))
+    with pytest.raises(ImageFileError, match=r"a\.jpg: \.jpg holds 8 bits a channel; write \.png or \.tif"):
+        write_pixels(tmp_path / "a.jpg", _random(3), photo)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("PngError"), MemoryError(), TypeError("odd")])
+def test_whatever_an_encoder_raises_is_named(tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    photo = _read(tmp_path, zoo.png(_random(3)))
+    monkeypatch.setattr("jaxsr.imaging.files.encode_png16", fail)
+    with pytest.raises(ImageFileError, match=rf"b\.png: cannot be encoded \({error or 'MemoryError'}\)"):
+        write_photo(tmp_path / "b.png", photo)
 
 
 def test_quality_changes_jpeg_and_webp_and_is_checked(tmp_path):

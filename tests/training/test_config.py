@@ -18,6 +18,8 @@ from jaxsr.training.config import load_config
         ({"accumulate": 3}, "accumulate: 3 does not divide batch_size 4."),
         ({"steps": 0}, "steps: must be at least 1, got 0."),
         ({"checkpoint_every": 0}, "checkpoint_every: must be at least 1, got 0."),
+        ({"stop_at": 0}, r"stop_at: must be 1 to steps \(12\), got 0."),
+        ({"stop_at": 13}, r"stop_at: must be 1 to steps \(12\), got 13."),
         ({"warmup": 12}, r"warmup: must be below steps \(12\), got 12."),
         ({"warmup": -1}, r"warmup: must be below steps \(12\), got -1."),
         ({"codec_checkpoint": "vq"}, "codec_checkpoint: tiny works on pixels, without a VQ autoencoder; leave it out."),

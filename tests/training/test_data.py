@@ -5,15 +5,19 @@ import logging
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxsr.imaging.files import ImageFileError, Photo, write_photo
 from jaxsr.imaging.resize import downsample_bicubic_uint8
-from jaxsr.training.data import dihedral, load_folder, load_tfds, pair_dataset, prefetch
-from jaxsr.training.degradation import RealEsrganConfig, real_esrgan
+from jaxsr.training import data
+from jaxsr.training.data import dihedral, downsample_crop, load_folder, load_tfds, pair_dataset, prefetch
+from jaxsr.training.degradation import RealEsrganConfig, bicubic, real_esrgan
+from jaxsr.training.photographs import LazyImages, image_sizes, read_rgb
 
 make = partial(pair_dataset, hr_size=16, scale=4, batch_size=6, seed=5)
 
@@ -79,10 +83,72 @@ def test_low_resolution_crop_is_that_of_the_whole_photograph():
 
 
 def test_lazy_source_gives_the_pairs_of_the_one_in_memory():
-    lazy = make(Source(IMAGES))
+    images = [*IMAGES, *photos((97, 122))]
+    lazy, cached = make(Source(images)), make(images)
     assert lazy.cached_lr is None
-    for key, in_memory in make(IMAGES).batch(4).items():
-        np.testing.assert_array_equal(lazy.batch(4)[key], in_memory)
+    for step in range(20):
+        for key, in_memory in cached.batch(step).items():
+            np.testing.assert_array_equal(lazy.batch(step)[key], in_memory)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [1, 5])
+def test_downsampled_crop_is_that_of_the_whole_photograph_at_every_place(scale, size):
+    # Black and white, the hardest input; 1 pixel more than a multiple of the scale, which must not be seen.
+    image = (photos((14 * scale + 1, 17 * scale + 1))[0] >> 7) * np.uint8(255)
+    small = downsample_bicubic_uint8(image, scale)
+    for y, x in itertools.product(*(range(n - size + 1) for n in small.shape[:2])):
+        crop = downsample_crop(image, y, x, size, scale)
+        np.testing.assert_array_equal(crop, small[y : y + size, x : x + size])
+
+
+def test_lazy_source_downsamples_no_more_than_a_crop_and_its_margin(monkeypatch):
+    seen = []
+    inner = data.downsample_bicubic_uint8
+    monkeypatch.setattr(data, "downsample_bicubic_uint8", lambda x, scale: (seen.append(x.shape), inner(x, scale))[1])
+    make(Source(photos((400, 300)))).batch(0)
+    assert len(seen) == 6
+    assert max(side for shape in seen for side in shape[:2]) <= 16 + 2 * 4 * 4
+
+
+@pytest.mark.parametrize(("images", "degrade"), [(IMAGES, real_esrgan), (Source(IMAGES), bicubic)])
+def test_batch_does_not_depend_on_the_number_of_threads(images, degrade, monkeypatch):
+    dataset = make(images, degrade=degrade)
+    expected = [np.stack(part) for part in zip(*(dataset.example(3, i) for i in range(6)), strict=True)]
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(data, "ThreadPoolExecutor", partial(ThreadPoolExecutor, threads))
+        batch = dataset.batch(3)
+        for key, part in zip(("hr", "lr"), expected, strict=True):
+            np.testing.assert_array_equal(batch[key], part)
+
+
+def test_costly_examples_are_made_side_by_side_and_their_error_arrives():
+    meeting = threading.Barrier(2, timeout=10)  # breaks, unless two examples are being made at once
+    started = threading.Event()
+
+    def degrade(hr, scale, rng):
+        meeting.wait()
+        return bicubic(hr, scale, rng)
+
+    def decode(i):
+        if started.is_set():  # not for the type check of the arguments, which reads a photograph too
+            meeting.wait()
+        return IMAGES[i]
+
+    def fail(hr, scale, rng):
+        raise OSError("disk is gone")
+
+    make(IMAGES, degrade=degrade).batch(0)
+    lazy = make(LazyImages(range(2), decode))
+    started.set()
+    lazy.batch(0)
+    with pytest.raises(OSError, match="disk is gone"):
+        make(IMAGES, degrade=fail).batch(0)
+
+
+def test_cached_examples_are_made_without_threads(monkeypatch):
+    monkeypatch.setattr(data, "ThreadPoolExecutor", None)
+    assert make(IMAGES).batch(0)["lr"].shape == (6, 4, 4, 3)
 
 
 def test_all_symmetries_and_places_are_drawn():
@@ -153,11 +219,70 @@ def test_folder_gives_rgb_turned_as_exif_says(tmp_path):
     np.testing.assert_array_equal(deep, grey)
 
 
+def test_folder_gives_what_the_readers_of_photographs_give(tmp_path):
+    """16-bit colour TIFF, whose header Pillow does not know, and CMYK are read as everywhere else in the package."""
+    image = photos((20, 24))[0]
+    deep = (image.astype(np.float32) + np.float32(0.3)).clip(0, 255) / np.float32(255)
+    write_photo(tmp_path / "a.tif", Photo(deep, None, 16, False, None, None, "a"))
+    Image.new("CMYK", (18, 17), (0, 255, 255, 0)).save(tmp_path / "b.jpg")
+    colour, ink = load_folder(tmp_path, min_size=17)
+    np.testing.assert_array_equal(colour, image)
+    assert (ink.shape, ink.dtype) == ((17, 18, 3), np.uint8)
+    assert ink[..., 0].min() > 200
+    assert ink[..., 1:].max() < 80
+
+
+def save_folder(folder, images) -> None:
+    for i, image in enumerate(images):
+        exif = Image.Exif()
+        exif[0x0112] = 6  # a quarter turn, which the header's size does not know of
+        Image.fromarray(image).save(folder / f"{i}.png", exif=exif)
+
+
+def test_folder_over_the_limit_is_decoded_when_read_and_gives_the_same_batches(tmp_path, monkeypatch):
+    save_folder(tmp_path, photos((40, 52), (12, 90), (33, 45), (16, 16)))
+    in_memory = load_folder(tmp_path, min_size=16)
+    assert isinstance(in_memory, list)
+    pixels = sum(image.size for image in in_memory)
+    monkeypatch.setattr(data, "MAX_IN_MEMORY", pixels)
+    assert isinstance(load_folder(tmp_path, min_size=16), list)
+    monkeypatch.setattr(data, "MAX_IN_MEMORY", pixels - 1)
+    lazy = load_folder(tmp_path, min_size=16)
+    assert isinstance(lazy, LazyImages)
+    assert len(lazy) == 3
+    for image, expected in zip(lazy, in_memory, strict=True):
+        np.testing.assert_array_equal(image, expected)
+    for degrade in (bicubic, real_esrgan):
+        for key, expected in make(in_memory, degrade=degrade).batch(2).items():
+            np.testing.assert_array_equal(make(lazy, degrade=degrade).batch(2)[key], expected)
+
+
+def test_folder_over_the_limit_is_measured_without_decoding(tmp_path, monkeypatch):
+    save_folder(tmp_path, photos(*[(40, 52)] * 5))
+    read = []
+    monkeypatch.setattr(data, "read_rgb", lambda path: (read.append(path), read_rgb(path))[1])
+    monkeypatch.setattr(data, "MAX_IN_MEMORY", 0)
+    assert len(load_folder(tmp_path)) == 5
+    assert len(read) < 5  # the type check of the result reads one
+    file = tmp_path / "0.png"
+    file.write_bytes(file.read_bytes()[:2000])
+    assert image_sizes([file]) == [(52, 40)]
+    with pytest.raises(ImageFileError, match=r"0\.png: damaged or cut short"):
+        read_rgb(file)
+
+
+def test_photographs_over_pillows_limit_are_measured_without_a_warning(tmp_path, monkeypatch):
+    save_folder(tmp_path, photos((40, 52)))
+    for limit in (1200, 800):  # Pillow warns over its limit and refuses over twice of it
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        assert load_folder(tmp_path)[0].shape == (52, 40, 3)
+
+
 def test_empty_folder_and_broken_file_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no image of at least 1 pixels among 0"):
         load_folder(tmp_path)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
-    with pytest.raises(OSError, match=r"broken\.jpg: cannot be read as an image"):
+    with pytest.raises(ImageFileError, match=r"broken\.jpg: .*; convert it to one, or copy it again"):
         load_folder(tmp_path)
 
 
@@ -195,7 +320,8 @@ def test_prepared_tfds_data_is_read_without_tensorflow(prepared):
     data_dir, images = prepared
     source = load_tfds("imagenet2012", "train", data_dir)
     assert sorted(x.tobytes() for x in source) == sorted(x.tobytes() for x in images)
-    assert make(source).batch(0)["hr"].shape == (6, 16, 16, 3)
+    for key, expected in make(list(source)).batch(0).items():
+        np.testing.assert_array_equal(make(source).batch(0)[key], expected)
     assert "tensorflow" not in sys.modules
 
 

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.training import degradation as d
+from jaxsr.training.kernels import blur, mahalanobis, normalised, sinc_kernel
 
 # All shapes of kernel about as often, so that few draws meet every option.
 ROUND = d.RoundConfig(shape_probabilities=(0.3, 0.4, 0.3))
@@ -108,7 +109,7 @@ def test_drawn_kernels_are_centred_have_sum_one_and_the_papers_sizes():
 
 @pytest.mark.parametrize("theta", [0.0, 0.6])
 def test_gaussian_kernel_has_the_covariance_it_was_given(theta):
-    kernel = d.normalised(np.exp(-0.5 * d.mahalanobis(41, 3.0, 1.5, theta)))
+    kernel = normalised(np.exp(-0.5 * mahalanobis(41, 3.0, 1.5, theta)))
     y, x = np.mgrid[-20:21, -20:21]
     covariance = [[np.sum(kernel * a * b) for b in (x, y)] for a in (x, y)]
     turn = np.array([[np.cos(theta), -np.sin(theta)], [np.sin(theta), np.cos(theta)]])
@@ -127,7 +128,7 @@ def test_shapes_of_kernels_follow_their_equations():
 
 
 def test_sinc_kernel_passes_low_and_stops_high_frequencies():
-    response = np.abs(np.fft.rfft2(d.sinc_kernel(21, np.pi / 2), (64, 64)))[0]  # 0..pi in 33 steps
+    response = np.abs(np.fft.rfft2(sinc_kernel(21, np.pi / 2), (64, 64)))[0]  # 0..pi in 33 steps
     assert response[0] == pytest.approx(1)
     assert response[:12].min() > 0.8
     assert response[21:].max() < 0.15
@@ -135,9 +136,9 @@ def test_sinc_kernel_passes_low_and_stops_high_frequencies():
 
 def test_blur_is_convolution_with_reflected_borders():
     x = photo(17, 24) / 255
-    kernel = d.normalised(np.exp(-0.5 * d.mahalanobis(9, 2.0, 1.0, 0.4)))
+    kernel = normalised(np.exp(-0.5 * mahalanobis(9, 2.0, 1.0, 0.4)))
     expected = ndimage.convolve(x, kernel[..., None], mode="mirror")
-    np.testing.assert_allclose(d.blur(x, kernel), expected, atol=1e-12)
+    np.testing.assert_allclose(blur(x, kernel), expected, atol=1e-12)
 
 
 def test_resize_is_pillows():

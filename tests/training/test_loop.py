@@ -291,6 +291,14 @@ def test_seed_changes_the_run(fake_run, tmp_path):
     assert len(losses) == 6
 
 
+def test_a_run_can_stop_early_on_its_schedule(fake_run, tmp_path):
+    assert main(fake_run("-o", tmp_path / "whole")) == 0
+    assert main(fake_run(stop_at=5)) == 0
+    assert results(tmp_path / "out") == results(tmp_path / "whole")[:5]
+    assert steps_kept(tmp_path / "out") == ["3", "5"]
+    assert (tmp_path / "out" / "model" / checkpoint.FILE_NAME).exists()
+
+
 def test_rows_come_every_so_often_and_before_each_checkpoint(fake_run, tmp_path):
     assert main(fake_run(steps=155, checkpoint_every=50)) == 0  # a row each 3 steps
     steps = [row["step"] for row in log_rows(tmp_path / "out")]
@@ -326,9 +334,9 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(fake_run, tmp_path, caps
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(jax, "device_count", lambda: 3)
-    with pytest.raises(ValueError, match=r"^batch_size: 4 is not a multiple of the 3 devices"):
-        loop.train(make_config(), tmp_path / "out", silent, silent)
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"^batch_size: 6 is not a multiple of 2 devices times accumulate 2\.$"):
+        loop.train(make_config(batch_size=6, accumulate=2), tmp_path / "out", silent, silent)
     assert not (tmp_path / "out").exists()
 
 
@@ -374,8 +382,8 @@ def test_lines_are_printed_as_they_are_and_progress_passes_on_a_terminal(fake_ru
     assert main(fake_run()) == 0
     out = capsys.readouterr().out
     assert long in out
-    assert "step 2/9  loss 0.4\n" not in out
-    assert "\x1b[" in out
+    assert "\nstep" not in out
+    assert "\x1b[2K" in out  # the last of the passing lines is erased
     assert out.endswith(end)
 
 

@@ -9,9 +9,8 @@ import optax
 import pytest
 from tiny_run import PIXEL, Fake, make_config
 
-from jaxsr.model import Model
+from jaxsr.model import DTYPES, Model
 from jaxsr.models.pixel_codec import pixel_unshuffle
-from jaxsr.training.loop import DTYPES
 from jaxsr.training.step import init_state, loss_fn, make_optimizer, make_update
 
 KEY = jax.random.key(11)

@@ -1,0 +1,13 @@
+"""The words that options take, for the library and its commands; nothing is imported that takes time."""
+
+from typing import Literal, get_args
+
+Sampler = Literal["ancestral", "deterministic", "heun"]
+Thinning = Literal["ends", "released"]
+Blend = Literal["feather", "mean"]
+Precision = Literal["fp32", "bf16"]
+
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
+THINNINGS: tuple[str, ...] = get_args(Thinning)
+BLENDS: tuple[str, ...] = get_args(Blend)
+PRECISIONS: tuple[str, ...] = get_args(Precision)

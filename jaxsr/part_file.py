@@ -1,0 +1,60 @@
+"""Files that are not whole yet: locked against other processes, and with a note of where their bytes come from."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def note(part: Path) -> Path:
+    """Where the address and the version that `part` comes from are kept."""
+    return part.with_name(f"{part.name}.from")
+
+
+def resume_point(part: Path, url: str) -> tuple[int, str | None]:
+    """Bytes that are there of this address and the version they are of; (0, None) where they are of no use."""
+    try:
+        noted_url, _, validator = note(part).read_text(encoding="utf-8").partition("\n")
+    except (OSError, UnicodeDecodeError):
+        return 0, None
+    return (part.stat().st_size, validator) if noted_url == url and validator else (0, None)
+
+
+@contextmanager
+def part_file(destination: Path) -> Iterator[Path]:
+    """The file to download into: `<name>.part`, kept for the next call, or a private one where another writes that."""
+    shared = destination.with_name(f"{destination.name}.part")
+    lock = _lock(shared)
+    part = shared if lock is not None else destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.part")
+    part.touch()
+    try:
+        yield part
+    finally:
+        if lock is None or (_is_open_file(lock, part) and part.stat().st_size == 0):
+            part.unlink(missing_ok=True)
+            note(part).unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(path: Path) -> int | None:
+    """Create and lock a file; its descriptor, or None where another process has it. A killed process leaves no lock."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locked = _is_open_file(descriptor, path)
+    except OSError:
+        locked = False
+    if not locked:
+        os.close(descriptor)
+    return descriptor if locked else None
+
+
+def _is_open_file(descriptor: int, path: Path) -> bool:
+    """Whether `path` still names the open file: another process may have renamed it to the target meanwhile."""
+    return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())

@@ -1,0 +1,43 @@
+"""Blur kernels of the random degradations and the filtering with them: X. Wang et al., arXiv:2107.10833, section 3."""
+
+import numpy as np
+from jaxtyping import Float, Float64
+from scipy.special import j1
+
+Kernel = Float64[np.ndarray, "k k"]
+
+KERNEL_SIZES = range(7, 22, 2)
+
+
+def mahalanobis(size: int, sigma_1: float, sigma_2: float, theta: float) -> Kernel:
+    """Quadratic form C^T Sigma^-1 C on a grid centred at zero, with Sigma = R(theta) diag(sigma^2) R(theta)^T."""
+    i, j = np.mgrid[:size, :size] - size // 2
+    u, v = np.cos(theta) * j + np.sin(theta) * i, np.cos(theta) * i - np.sin(theta) * j
+    return (u / sigma_1) ** 2 + (v / sigma_2) ** 2
+
+
+def sinc_kernel(size: int, cutoff: float) -> Kernel:
+    """Circular low-pass filter of a cutoff frequency in radians per pixel, of sum 1 (section 3.3)."""
+    i, j = np.mgrid[:size, :size] - size // 2
+    r = np.hypot(i, j)
+    # J1(z) / z tends to 1/2 at the centre.
+    return normalised(np.where(r == 0, cutoff / 2, j1(cutoff * r) / np.maximum(r, 1)))
+
+
+def draw_sinc(rng: np.random.Generator) -> Kernel:
+    """Random sinc filter; the paper gives no range of cutoffs, ours is pi/3 to pi."""
+    return sinc_kernel(int(rng.choice(KERNEL_SIZES)), rng.uniform(np.pi / 3, np.pi))
+
+
+def normalised(kernel: Kernel) -> Kernel:
+    """The kernel divided by its sum, so that it keeps the mean of an image."""
+    return kernel / kernel.sum()
+
+
+def blur(x: Float[np.ndarray, "h w 3"], kernel: Kernel) -> Float[np.ndarray, "h w 3"]:
+    """Filter with an odd-sized kernel, borders reflected; by FFT, whose wrapped border is cut off."""
+    r = kernel.shape[0] // 2
+    padded = np.pad(x, ((r, r), (r, r), (0, 0)), mode="reflect")
+    shape = padded.shape[:2]
+    spectrum = np.fft.rfft2(padded, axes=(0, 1)) * np.fft.rfft2(kernel, shape)[..., None]
+    return np.fft.irfft2(spectrum, shape, axes=(0, 1))[2 * r :, 2 * r :]
