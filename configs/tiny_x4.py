@@ -2,9 +2,10 @@
 
     python -m jaxsr.train --config configs/tiny_x4_part1.py --data PHOTOGRAPHS -o runs/tiny_x4_part1
     python -m jaxsr.train --config configs/tiny_x4_part2.py --data PHOTOGRAPHS -o runs/tiny_x4_part2
+    python -m jaxsr.train --config configs/tiny_x4_part3.py --data PHOTOGRAPHS -o runs/tiny_x4_part3
     python -m jaxsr.train --config configs/tiny_x4.py --data PHOTOGRAPHS -o runs/tiny_x4
 
-The first two runs tried other schedules, and were stopped; this one starts from what they had learnt.
+The first two runs tried other schedules, and were stopped; each starts from what the one before it had learnt.
 What it must reach, and how it is measured: jaxsr/assets/tiny-x4/README.md.
 """
 
@@ -14,13 +15,13 @@ from jaxsr.training.config import TrainConfig
 config = TrainConfig(
     preset=PRESETS["tiny_x4"],
     data="../shared/data/train",
-    start_from="runs/tiny_x4_part2/model",
+    start_from="runs/tiny_x4_part3/model",
     hr_size=96,
     batch_size=16,
-    steps=2000,
-    learning_rate=6e-4,
-    warmup=50,
-    checkpoint_every=200,
-    sample_every=500,
-    seed=2,
+    steps=6000,
+    learning_rate=5e-4,
+    warmup=100,
+    checkpoint_every=250,
+    sample_every=1000,
+    seed=3,
 )

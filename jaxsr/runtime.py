@@ -1,4 +1,4 @@
-"""Process-wide settings of JAX for the commands: compilation cache, compiler options, """
+"""Process-wide settings of JAX for the commands: compilation cache and compiler options."""
 
 import os
 from functools import cache
@@ -32,6 +32,6 @@ def compiler_options() -> dict[str, str] | None:
         return None
     try:
         jax.jit(lambda x: x + 1, compiler_options=CPU_OPTIONS)(0)
-    except Exception:
+    except jax.errors.JaxRuntimeError:
         return None  # a jaxlib that does not know the option: any other error would come again without it
     return CPU_OPTIONS

@@ -86,8 +86,8 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Range", f"bytes {start}-{len(site.body) - 1}/{len(site.body)}")
             if site.states_length:
                 self.send_header("Content-Length", str(len(rest)))
+            cut = site.cut.pop(0) if site.cut else len(rest)  # before the client can answer the header and ask again
             self.end_headers()
-            cut = site.cut.pop(0) if site.cut else len(rest)
             try:
                 self.wfile.write(rest[:cut])
                 self.wfile.flush()

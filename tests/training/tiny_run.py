@@ -1,13 +1,16 @@
-"""A model small enough to train inside a test, with photographs and a config file for it."""
+"""A model small enough to train inside a test, with photographs and a config file for it; what a run leaves."""
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from jaxsr import checkpoint
 from jaxsr.model import Model
 from jaxsr.models.presets import PixelCodecConfig, Preset, ScheduleConfig
 from jaxsr.models.swin_unet import SwinUNetConfig
@@ -70,10 +73,40 @@ def write_photos(folder: Path) -> Path:
     return folder
 
 
-def write_config(path: Path, **changed: Any) -> Path:
-    """A config file of that run, of the pixel preset."""
-    path.write_text(CONFIG_FILE.format(preset=PIXEL.to_dict(), values=values(**changed)))
+def write_config(path: Path, preset: Preset = PIXEL, **changed: Any) -> Path:
+    """A config file of that run."""
+    path.write_text(CONFIG_FILE.format(preset=preset.to_dict(), values=values(**changed)))
     return path
+
+
+def silent(line: str) -> None:
+    """Takes a line of progress."""
+
+
+def log_rows(output: Path) -> list[dict]:
+    """The log of a run."""
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def results(output: Path) -> list[tuple]:
+    """What of the log does not depend on the clock."""
+    return [(row["step"], row["loss"], row["grad_norm"]) for row in log_rows(output)]
+
+
+def steps_kept(output: Path) -> list[str]:
+    """The names of the checkpoints."""
+    return sorted(path.name for path in (output / "checkpoints").iterdir())
+
+
+def model_bytes(output: Path) -> bytes:
+    """The file of the final model."""
+    return (output / "model" / checkpoint.FILE_NAME).read_bytes()
+
+
+def sine_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """In place of `jax.random.normal`, which takes XLA seconds to compile for CPUs: about mean 0 and variance 1."""
+    phase = 1e3 * jax.random.uniform(key)
+    return jnp.sqrt(2.0) * jnp.sin(phase + 2.4 * jnp.arange(np.prod(shape), dtype=jnp.float32)).reshape(shape)
 
 
 @dataclass(frozen=True)
