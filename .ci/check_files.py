@@ -1,6 +1,7 @@
 """Check files that are to be committed: python .ci/check_files.py FILE...
 
-A file may have 4 MB at most (the bundled model 16 MB, one golden network 6 MB), and text may not hold an absolute path of somebody's machine.
+A file may have 4 MB at most (the bundled model 16 MB, one golden network 6 MB), and text may not hold an absolute path
+of somebody's machine.
 """
 
 import re

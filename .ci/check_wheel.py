@@ -11,7 +11,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-MODEL = "jaxsr/assets/tiny-x4/model.safetensors"
+NEEDED = (
+    "jaxsr/assets/tiny-x4/model.safetensors",
+    "jaxsr/py.typed",
+    "weight_conversion/licences/s_lab_1_0.txt",
+)
 LIMIT = 20_000_000
 HEAVY = ("tensorflow", "torch")
 
@@ -43,7 +47,7 @@ print(f"imported {{len(names)}} modules")
 def content_problems(wheel: zipfile.ZipFile) -> list[str]:
     """What is missing from the wheel or too much in it, one sentence each."""
     names = wheel.namelist()
-    problems = [f"lacks {name}" for name in (MODEL, "jaxsr/py.typed") if name not in names]
+    problems = [f"lacks {name}" for name in NEEDED if name not in names]
     problems += [
         f"lacks its {name}" for name in ("LICENSE", "NOTICE") if not any(n.endswith(f"/{name}") for n in names)
     ]

@@ -130,7 +130,8 @@ def derived_buffers(config: Config) -> dict[str, np.ndarray]:
         for i, block in enumerate(layer.blocks):
             buffers[f"{path}.blocks.{i}.attn.relative_position_index"] = relative_position_index(window)
             if block.shift:
-                buffers[f"{path}.blocks.{i}.attn_mask"] = attention_mask(size, size, window, block.shift, "released")
+                mask = attention_mask(size, size, window, block.shift, "released")
+                buffers[f"{path}.blocks.{i}.attn_mask"] = np.asarray(mask)
     return buffers
 
 

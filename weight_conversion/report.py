@@ -82,43 +82,46 @@ def config_of(source: Source, data: dict[str, Any]) -> Config:
 
 def sampler_rows(options: Namespace, data: dict[str, Any], golden: Arrays) -> Iterator[Row]:
     """The rows of a whole chain. A part that is not given is looked for beside the given one and the golden file."""
-    from weight_conversion.verify_chain import chain_model, fits_codec, fits_network, has_codec, verify_sampler
+    from weight_conversion.verify_chain import chain_model, has_codec, verify_sampler
 
     if "diffusion" not in data:
         raise ValueError("--config: a sampler needs a configuration with the key 'diffusion'.")
-    needed: dict[Part, Any] = {"network": fits_network}
-    if has_codec(golden):
-        needed["codec"] = fits_codec
+    needed: list[Part] = ["network", "codec"] if has_codec(golden) else ["network"]
     sources = {source.part: source for source in map(read_source, options.files)}
-    folders = [options.files[0].parent, options.golden.parent]
-    for part in needed.keys() - sources.keys():
-        sources[part] = find_partner(part, lambda config, fits=needed[part]: fits(config, golden), folders)
+    folders = list(dict.fromkeys([options.files[0].parent, options.golden.parent]))
+    for part in needed:
+        if part not in sources:
+            sources[part] = find_partner(part, data["diffusion"].get("sf", 1), golden, folders)
+            print(f"{part}: {sources[part].path}")
     configs: dict[Part, Any] = {part: config_of(sources[part], data) for part in needed}
     params = {f"{p}.{name}": a for p, c in configs.items() for name, a in sources[p].float32(c).items()}
     model = chain_model(data["diffusion"], configs["network"], configs.get("codec"))
     yield from verify_sampler(model, data["diffusion"], params, golden)
 
 
-def find_partner(part: Part, fits: Any, folders: list[Path]) -> Source:
-    """The only file in `folders` that is this part and fits.
+def find_partner(part: Part, scale: int, golden: Arrays, folders: list[Path]) -> Source:
+    """The only file in `folders` that is this part of the chain; of equal autoencoders the one that made its z_lr.
 
     Raises:
         ValueError: if there is none, or more than one.
     """
-    found = []
-    for path in sorted(
-        p for folder in dict.fromkeys(folders) for p in folder.iterdir() if p.suffix in (".pth", ".safetensors")
-    ):
+    from weight_conversion.verify_chain import fits_codec, fits_network, made_z_lr
+
+    fits, found = fits_network if part == "network" else fits_codec, []
+    for path in sorted(p for folder in folders for p in folder.iterdir() if p.suffix in (".pth", ".safetensors")):
         try:
             source = read_source(path)
-            if source.part == part and fits(source.architecture()):
+            if source.part == part and fits(source.architecture(), golden):
                 found.append(source)
         except (ReadError, ConversionError):
             continue  # not a file for us
+    if part == "codec" and len(found) > 1:
+        configs: list[Any] = [source.architecture() for source in found]
+        made = [made_z_lr(c, source.float32(c), scale, golden) for c, source in zip(configs, found, strict=True)]
+        found = [source for source, it in zip(found, made, strict=True) if it]
     if len(found) != 1:
         names = ", ".join(source.path.name for source in found) or "none"
         raise ValueError(f"a sampler needs the file of the {part} too; give it as a second FILE (found here: {names}).")
-    print(f"{part}: {found[0].path}")
     return found[0]
 
 

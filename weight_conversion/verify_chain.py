@@ -10,13 +10,14 @@ import numpy as np
 from jaxsr.diffusion import Schedule, thin, trajectory
 from jaxsr.diffusion.process import reverse_mean
 from jaxsr.diffusion.sampler import start
+from jaxsr.imaging.resize import upsample_bicubic
 from jaxsr.model import Model
 from jaxsr.models.presets import PixelCodecConfig, Preset
 from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 from weight_conversion.settings import schedule_config
 from weight_conversion.tolerances import TOLERANCES
-from weight_conversion.verify import Arrays, Params, Row, nhwc, relative_error
+from weight_conversion.verify import Arrays, Params, Row, build, nhwc, relative_error
 
 ARRAYS = {"lr", "mask", "z_lr", "noise", "pred_x0", "mean", "sample", "decoded", "sqrt_etas", "timestep_map"}
 _STEPS = ("pred_x0", "mean", "sample")
@@ -42,6 +43,18 @@ def fits_codec(config: Any, golden: Arrays) -> bool:
     if not isinstance(config, VQConfig) or config.latent_channels != golden["z_lr"].shape[1]:
         return False
     return config.factor == golden["decoded"].shape[-1] // golden["z_lr"].shape[-1]
+
+
+def made_z_lr(config: VQConfig, params: Params, scale: int, golden: Arrays) -> bool:
+    """Whether the chain's z_lr comes from this autoencoder."""
+
+    @jax.jit
+    def encode(params: Params, lr: jax.Array) -> jax.Array:
+        return build(config, params).encode(upsample_bicubic(lr, scale) if scale > 1 else lr)
+
+    with jax.default_matmul_precision("highest"):
+        z_lr = encode(params, jnp.asarray(nhwc(golden["lr"])))
+    return relative_error(z_lr, nhwc(golden["z_lr"])) <= TOLERANCES["network"]
 
 
 def chain_model(settings: Mapping[str, Any], network: SwinUNetConfig, codec: VQConfig | None) -> Model:

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.weight_conversion.torch_files import random_array
+from tests.weight_conversion.torch_files import random_array, write_pth
 from weight_conversion import torch_oracle
 from weight_conversion.__main__ import main
 from weight_conversion.convert import read_source
-from weight_conversion.report import kind_of, print_report
+from weight_conversion.report import find_partner, kind_of, print_report
 from weight_conversion.verify import Row, build, load_golden, relative_error
 
 GOLDEN = Path(__file__).parents[1] / "parity" / "golden"
@@ -113,6 +113,17 @@ def test_the_partner_of_a_sampler_is_found_only_where_one_fits(tmp_path, capsys)
     arguments = [tmp_path / "unet_sr.pth", "--golden", tmp_path / "sampler.npz"]
     arguments += ["--config", GOLDEN / "sampler_s4_config.json"]
     assert "the file of the codec too" in error_of(capsys, *arguments)
+
+
+def test_of_equal_autoencoders_the_one_that_made_the_latent_is_taken(tmp_path):
+    arrays = {key: np.array(tensor.read()) for key, tensor in read_source(Path(CODEC)).state.items()}
+    write_pth(tmp_path / "a.pth", arrays | {"quant_conv.bias": arrays["quant_conv.bias"] + np.float32(0.01)})
+    write_pth(tmp_path / "b.pth", arrays)
+    golden = load_golden(GOLDEN / "sampler_s4.npz")
+    assert find_partner("codec", 4, golden, [tmp_path]).path.name == "b.pth"
+    assert find_partner("network", 4, golden, [GOLDEN]).path.name == "unet_sr.pth"
+    inpainting = load_golden(GOLDEN / "sampler_inpaint_s4.npz")
+    assert find_partner("network", 1, inpainting, [GOLDEN]).path.name == "unet_inpaint.pth"
 
 
 STAND_IN = '''
