@@ -42,13 +42,13 @@ class Source:
         except ValueError as error:
             raise ConversionError(f"{self.path}: {str(error).removesuffix('.')}.") from error
 
-    def parameters(self, config: Config) -> dict[str, np.ndarray]:
-        """The parameters as stored, by their names in the network alone (without `network.` or `codec.`)."""
+    def parameters(self, config: Config) -> dict[str, rules.Parameter]:
+        """The parameters, by their names in the network alone (without `network.` or `codec.`)."""
         return rules.convert(self.state, parameter_shapes(config), derived_buffers(config), source=str(self.path))
 
     def float32(self, config: Config) -> dict[str, np.ndarray]:
-        """As `parameters`, in float32."""
-        return {name: array.astype(np.float32, copy=False) for name, array in self.parameters(config).items()}
+        """As `parameters`, in memory and in float32."""
+        return {name: np.asarray(value, np.float32) for name, value in self.parameters(config).items()}
 
 
 def read_source(path: Path) -> Source:

@@ -16,6 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from jaxsr.checkpoint import SAFETENSORS_TYPES
 from weight_conversion.unpickle import BrokenPickleError, Constructor, UnsafePickleError, loads
 
 # Wrappers around a state dict, in the order of preference: averaged weights are the ones to sample with.
@@ -207,11 +208,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-_SAFETENSORS = {"BF16": ml_dtypes.bfloat16, "F16": "f2", "F32": "f4", "F64": "f8", "BOOL": "?"} | {
-    f"{kind}{8 * size}": f"{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
-}
-
-
 def _safetensor(path: Path, name: str, piece: Any) -> Tensor:
     from safetensors import safe_open
 
@@ -219,9 +215,9 @@ def _safetensor(path: Path, name: str, piece: Any) -> Tensor:
         with safe_open(path, framework="np") as file:
             return file.get_tensor(name)
 
-    if piece.get_dtype() not in _SAFETENSORS:
+    if piece.get_dtype() not in SAFETENSORS_TYPES:
         raise ReadError(f"{path}: {name} is of type {piece.get_dtype()}, which no released network has.")
-    return Tensor(tuple(piece.get_shape()), np.dtype(_SAFETENSORS[piece.get_dtype()]), read)
+    return Tensor(tuple(piece.get_shape()), SAFETENSORS_TYPES[piece.get_dtype()], read)
 
 
 def _unwrap(path: Path, entries: Any) -> Mapping[str, Any]:

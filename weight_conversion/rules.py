@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,30 @@ class Rule:
         return array.transpose(*dropped, *self.axes).reshape(self.result_shape(array.shape))
 
 
+@dataclass(frozen=True)
+class Parameter:
+    """The parameter that a rule makes of a tensor in a file; its values come with `np.asarray`.
+
+    float64 becomes float32, other types stay.
+    """
+
+    tensor: Tensor
+    rule: Rule
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rule.result_shape(self.tensor.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.float32) if self.tensor.dtype == np.float64 else self.tensor.dtype
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        """A contiguous copy, in `dtype` if given."""
+        del copy
+        return np.array(self.rule.apply(self.tensor.read()), dtype or self.dtype, order="C")
+
+
 _NOT_CODES = r"(?!quantize\.embedding\.)"
 RULES = (
     Rule(r"(.+)\.weight", (None, None, 3, 3), r"\1.kernel", (2, 3, 1, 0)),  # OIHW -> HWIO
@@ -83,7 +108,7 @@ def convert(
     *,
     source: str,
     rules: tuple[Rule, ...] = RULES,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Parameter]:
     """The parameters in a state dict: every key is used once and every parameter written once.
 
     Args:
@@ -93,7 +118,7 @@ def convert(
         source: what messages call the file.
         rules: from keys to names.
     Returns:
-        contiguous arrays by name; float64 becomes float32, other types stay.
+        parameters by name, whose values are read again where they are used, so that they need no memory.
     Raises:
         ConversionError: one message with all keys that no rule matches, that several match or that end at one
             parameter, all parameters that are never written, all wrong shapes and types, values that are not finite,
@@ -104,9 +129,10 @@ def convert(
     for key in state.keys() & derived.keys():
         _compare(key, state[key], derived[key], findings)
     findings.raise_if_any(source)
-    params = {name: _materialise(key, state[key], rule, findings) for name, (key, rule) in plan.items()}
+    for key, _ in plan.values():
+        _check_values(key, state[key], findings)
     findings.raise_if_any(source)
-    return params
+    return {name: Parameter(state[key], rule) for name, (key, rule) in plan.items()}
 
 
 def _match(
@@ -151,10 +177,6 @@ def _compare(key: str, tensor: Tensor, ours: np.ndarray, findings: _Findings) ->
         findings.add("buffers with other values than ours", key)
 
 
-def _materialise(key: str, tensor: Tensor, rule: Rule, findings: _Findings) -> np.ndarray:
-    """A copy in memory: what was mapped of the file is let go before the next one."""
-    view = rule.apply(tensor.read())
-    array = np.array(view, np.float32 if view.dtype == np.float64 else view.dtype, order="C")
-    if not np.isfinite(array.astype(np.float32, copy=False)).all():
+def _check_values(key: str, tensor: Tensor, findings: _Findings) -> None:
+    if not np.isfinite(tensor.read().astype(np.float32)).all():
         findings.add("not finite", key)
-    return array

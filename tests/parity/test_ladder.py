@@ -85,7 +85,7 @@ def test_the_first_block_that_departs_is_the_one_that_was_changed():
     golden = {
         k: v for k, v in load_golden(GOLDEN / "unet_inpaint_io.npz").items() if k[6:] not in ("cotangent", "vjp_x")
     }
-    params = source.parameters(config)
+    params = source.float32(config)
     params["output_blocks.1.0.out_layers.3.bias"] += 1e-3
     departing = [row.array for row in verify.verify_unet(config, params, golden) if row.departs]
     assert departing == ["output_blocks.1", "output_blocks.2", "output_blocks.3", "out"]
@@ -103,8 +103,8 @@ def test_bfloat16_networks():
     schedule = ScheduleConfig(steps=4, min_noise_level=0.2)
     preset = Preset(name="x", scale=4, network=config, codec=codec, schedule=schedule, steps=4)
     model = Model(preset, jnp.bfloat16)
-    params = {f"network.{name}": value for name, value in source.parameters(config).items()}
-    params |= {f"codec.{name}": value for name, value in codec_source.parameters(codec).items()}
+    params = {f"network.{name}": value for name, value in source.float32(config).items()}
+    params |= {f"codec.{name}": value for name, value in codec_source.float32(codec).items()}
     case = {k[6:]: v for k, v in load_golden(GOLDEN / "unet_sr_io.npz").items() if k.startswith("case0/")}
     x, lq, t = jnp.asarray(nhwc(case["x"])), jnp.asarray(nhwc(case["lq"])), jnp.asarray(case["t"], jnp.int32)
     run = compiled(lambda params, *inputs: model.predict(params, inputs[0], jnp.ones(1), inputs[1], x, inputs[2]))

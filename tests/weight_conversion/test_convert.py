@@ -170,12 +170,9 @@ def test_every_released_layout_converts_and_runs_through_eval_shape(tmp_path, mo
     def state(path: Path) -> dict[str, Tensor]:
         return layout(MANIFEST.get(path.stem, path.stem))
 
-    def unread(key, tensor, rule, findings) -> np.ndarray:
-        return np.broadcast_to(tensor.read().flat[0], rule.result_shape(tensor.shape))
-
     saved = {}
     monkeypatch.setattr(convert, "read_state_dict", state)
-    monkeypatch.setattr(rules, "_materialise", unread)
+    monkeypatch.setattr(rules, "_check_values", lambda *_: None)
     monkeypatch.setattr(checkpoint, "save", lambda folder, params, metadata: saved.update(params) or folder)
     monkeypatch.setattr(checkpoint, "sha256_file", lambda path: "")
     files = [tmp_path / file.name for file in RELEASED[preset].files]
@@ -187,7 +184,7 @@ def test_every_released_layout_converts_and_runs_through_eval_shape(tmp_path, mo
 def check_shapes(preset, params) -> None:
     """The parameters are the network's, and one image goes through encoder, network and decoder."""
     model = Model(preset)
-    checkpoint.check_params(params, model.shapes())
+    assert {name: array.shape for name, array in params.items()} == model.shapes()
     abstract = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in params.items()}
     side = preset.align
     lr = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)

@@ -27,7 +27,8 @@ def test_every_kind_of_parameter():
     shapes |= {"n.scale": (4,), "a.bias": (5,), "attn.relative_position_bias_table": (225, 6)}
     params = convert(dict(zip(keys, stored(*arrays), strict=True)), shapes, {}, source="x.pth")
     assert {name: array.shape for name, array in params.items()} == shapes
-    assert all(array.flags.c_contiguous for array in params.values())
+    assert all(np.asarray(param).flags.c_contiguous and param.dtype == np.float32 for param in params.values())
+    params = {name: np.asarray(param) for name, param in params.items()}
     assert params["a.kernel"][2, 1, 3, 4] == conv[4, 3, 2, 1]
     assert params["b.kernel"][3, 4] == point[4, 3, 0, 0]
     assert params["c.kernel"][3, 4] == linear[4, 3]
@@ -41,8 +42,9 @@ def test_every_kind_of_parameter():
 def test_types(dtype, expected):
     array = random_array((4,), dtype)
     param = convert({"n.weight": stored(array)[0]}, {"n.scale": (4,)}, {}, source="x.pth")["n.scale"]
-    assert param.dtype == np.dtype(getattr(ml_dtypes, expected, None) or expected)
-    np.testing.assert_array_equal(param, array.astype(param.dtype))
+    assert param.dtype == np.asarray(param).dtype == np.dtype(getattr(ml_dtypes, expected, None) or expected)
+    np.testing.assert_array_equal(np.asarray(param), array.astype(param.dtype))
+    np.testing.assert_array_equal(np.asarray(param, np.float32), array.astype(param.dtype).astype(np.float32))
 
 
 def test_all_misfits_are_in_one_error():

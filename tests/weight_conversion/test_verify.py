@@ -160,7 +160,7 @@ def repository(tmp_path, monkeypatch):
     torch.from_numpy = lambda array: array  # pyright: ignore[reportAttributeAccessIssue]
     torch.no_grad = nullcontext  # pyright: ignore[reportAttributeAccessIssue]
     source = read_source(Path(CODEC))
-    params, config = source.parameters(source.architecture()), source.architecture()
+    params, config = source.float32(source.architecture()), source.architecture()
     helper = types.ModuleType("stand_in_torch")
     network = build(config, {name: jnp.asarray(value) for name, value in params.items()})
     to_nhwc, to_nchw = (0, 2, 3, 1), (0, 3, 1, 2)
