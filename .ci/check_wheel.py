@@ -11,7 +11,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-MODEL = "jaxsr/assets/tiny-x4/model.safetensors"
+NEEDED = (
+    "jaxsr/assets/tiny-x4/model.safetensors",
+    "jaxsr/py.typed",
+    "weight_conversion/licences/s_lab_1_0.txt",
+)
 LIMIT = 20_000_000
 HEAVY = ("tensorflow", "torch")
 
@@ -30,10 +34,12 @@ sys.meta_path.insert(0, Watch())
 sys.path.insert(0, sys.argv[1])
 import jaxsr
 assert jaxsr.__file__.startswith(sys.argv[1]), f"{{jaxsr.__file__}} is not the wheel's"
-names = [module.name for module in pkgutil.walk_packages(jaxsr.__path__, "jaxsr.")]
+import weight_conversion
+roots = (jaxsr, weight_conversion)
+names = [m.name for root in roots for m in pkgutil.walk_packages(root.__path__, root.__name__ + ".")]
 for name in names:
     importlib.import_module(name)
-assert not tried, f"importing jaxsr tries to import {{' and '.join(sorted(set(tried)))}}"
+assert not tried, f"importing them tries to import {{' and '.join(sorted(set(tried)))}}"
 print(f"imported {{len(names)}} modules")
 """
 
@@ -41,12 +47,14 @@ print(f"imported {{len(names)}} modules")
 def content_problems(wheel: zipfile.ZipFile) -> list[str]:
     """What is missing from the wheel or too much in it, one sentence each."""
     names = wheel.namelist()
-    problems = [f"lacks {name}" for name in (MODEL, "jaxsr/py.typed") if name not in names]
+    problems = [f"lacks {name}" for name in NEEDED if name not in names]
     problems += [
         f"lacks its {name}" for name in ("LICENSE", "NOTICE") if not any(n.endswith(f"/{name}") for n in names)
     ]
     problems += [
-        f"holds {name}, not of the package" for name in names if not re.match(r"jaxsr(-[^/]+\.dist-info)?/", name)
+        f"holds {name}, of neither package"
+        for name in names
+        if not re.match(r"(jaxsr(-[^/]+\.dist-info)?|weight_conversion)/", name)
     ]
     return problems
 

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
+import math
 import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 FILE_NAME = "model.safetensors"
 FORMAT_VERSION = 1
@@ -20,6 +20,22 @@ _HEADER_KEY = "jaxsr"
 _VERSION_KEY = "format_version"
 
 _STORAGE_DTYPES = ("bfloat16", "float16")
+# In safetensors' own order, by which the entries of a file are sorted, last first.
+_TYPES = "BOOL:? U8:u1 I8:i1 I16:i2 U16:u2 F16:f2 BF16:bfloat16 I32:i4 U32:u4 F32:f4 F64:f8 I64:i8 U64:u8"
+SAFETENSORS_TYPES = {name: np.dtype(kind) for name, _, kind in (entry.partition(":") for entry in _TYPES.split())}
+_NAMES = {kind: name for name, kind in SAFETENSORS_TYPES.items()}
+_RANKS = {kind: -rank for rank, kind in enumerate(SAFETENSORS_TYPES.values())}
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """An array, or what becomes one when it is written: a source too large to be in memory with all the others."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray: ...
 
 
 class CheckpointError(ValueError):
@@ -27,27 +43,32 @@ class CheckpointError(ValueError):
 
 
 def save(
-    folder: Path, params: Mapping[str, np.ndarray], metadata: Mapping[str, Any], *, dtype: str | None = None
+    folder: Path, params: Mapping[str, np.ndarray | Stored], metadata: Mapping[str, Any], *, dtype: str | None = None
 ) -> Path:
     """Write `params` and `metadata` to `folder/model.safetensors`, whole or not at all, and return that path.
 
-    `params` maps flat dotted names to arrays of any memory layout. With `dtype`, float32 arrays are stored rounded to
-    it and all others as they are. `metadata` is anything JSON can hold (preset, licence, provenance); the key
-    "format_version" is ours. Equal input gives equal bytes.
+    `params` maps flat dotted names to arrays of any memory layout; they are made and written one by one. With `dtype`,
+    float32 arrays are stored rounded to it and all others as they are. `metadata` is anything JSON can hold (preset,
+    licence, provenance); the key "format_version" is ours. Equal input gives equal bytes.
 
-    Raises ValueError for another dtype, for metadata JSON cannot hold, and for values that become infinite in `dtype`.
+    Raises ValueError for another dtype, for metadata JSON cannot hold, for types that safetensors does not know, and
+    for values that become infinite in `dtype`.
     """
     if dtype is not None and dtype not in _STORAGE_DTYPES:
         raise ValueError(f"dtype {dtype!r} is no storage type of checkpoints: use {', '.join(_STORAGE_DTYPES)} or None")
-    header = {_HEADER_KEY: _encode_metadata(metadata)}
-    # safetensors reads the raw buffer: it would silently store a transposed view in the wrong order. Not
-    # ascontiguousarray, which turns a 0-d array into shape (1,).
-    arrays = {name: np.require(_stored(name, value, dtype), requirements="C") for name, value in params.items()}
+    types = {name: _stored_type(value.dtype, dtype) for name, value in params.items()}
+    if unknown := [f"{name!r} is of type {kind}" for name, kind in types.items() if kind not in _NAMES]:
+        raise ValueError(f"parameter {unknown[0]}, which a checkpoint cannot hold")
+    names = sorted(params, key=lambda name: (_RANKS[types[name]], name))
+    header = _header({name: (types[name], params[name].shape) for name in names}, _encode_metadata(metadata))
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / FILE_NAME
     temporary = folder / f"{FILE_NAME}.{uuid.uuid4().hex}.tmp"
     try:
-        save_file(arrays, temporary, metadata=header)
+        with open(temporary, "xb") as file:
+            file.write(header)
+            for name in names:
+                file.write(_stored(name, np.asarray(params[name]), types[name]).tobytes())
         _sync(temporary)
         os.replace(temporary, target)
     finally:
@@ -109,13 +130,30 @@ def _is_float(array: np.ndarray) -> bool:
     return array.dtype == ml_dtypes.bfloat16 or np.issubdtype(array.dtype, np.floating)
 
 
-def _stored(name: str, value: np.ndarray, dtype: str | None) -> np.ndarray:
-    if dtype is None or value.dtype != np.float32:
-        return value
+def _header(entries: Mapping[str, tuple[np.dtype, tuple[int, ...]]], metadata: str) -> bytes:
+    """What a safetensors file begins with; safetensors itself could only write arrays that are all in memory."""
+    fields: dict[str, Any] = {"__metadata__": {_HEADER_KEY: metadata}}
+    end = 0
+    for name, (kind, shape) in entries.items():
+        start, end = end, end + kind.itemsize * math.prod(shape)
+        fields[name] = {"dtype": _NAMES[kind], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _stored_type(kind: np.dtype, dtype: str | None) -> np.dtype:
+    """The type that is stored, in the byte order of files."""
+    if dtype is not None and kind == np.float32:
+        return np.dtype(dtype)  # ml_dtypes registers the name "bfloat16" with numpy
+    return kind.newbyteorder("<") if kind.byteorder == ">" else kind
+
+
+def _stored(name: str, value: np.ndarray, kind: np.dtype) -> np.ndarray:
     with np.errstate(over="ignore"):
-        cast = value.astype(np.dtype(dtype))  # ml_dtypes registers the name "bfloat16" with numpy
-    if np.any(np.isfinite(value) & ~np.isfinite(cast)):
-        raise ValueError(f"parameter {name!r} has values too large for {dtype}: store it as float32 (dtype=None)")
+        cast = value.astype(kind, copy=False)
+    if _is_float(value) and np.any(np.isfinite(value) & ~np.isfinite(cast)):
+        raise ValueError(f"parameter {name!r} has values too large for {kind}: store it as float32 (dtype=None)")
     return cast
 
 

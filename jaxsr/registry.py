@@ -19,10 +19,6 @@ class LicenceError(ValueError):
     """A model whose licence has to be accepted first."""
 
 
-class ModelNotAvailable(ValueError):
-    """A known model that this version of jaxsr cannot use."""
-
-
 @dataclass(frozen=True)
 class Licence:
     """The terms of a model's weights; `notice` is one line to show before they are downloaded."""
@@ -127,11 +123,11 @@ def resolve(name_or_path: str | Path, *, accept_license: bool = False, convert: 
     """The checkpoint for a model name, or for the path of a checkpoint file or folder, which comes back as it is.
 
     A str that is a known name means that model (write ./name for a file of that name); a Path is always a path. A
-    released model is downloaded into `cache_dir()` and converted by `convert`, once; its licence is shown on stderr
-    before that.
+    released model is downloaded into `cache_dir()` and converted (by `weight_conversion`, or by `convert`), once; its
+    licence is shown on stderr before that.
 
-    Raises UnknownModelError; FileNotFoundError for a path that is not there; ModelNotAvailable for a released model
-    without `convert`; LicenceError for non-commercial weights without `accept_license`; DownloadError.
+    Raises UnknownModelError; FileNotFoundError for a path that is not there; LicenceError for non-commercial weights
+    without `accept_license`; DownloadError; ValueError for a file that is not the released one.
     """
     card = _MODELS.get(name_or_path) if isinstance(name_or_path, str) else None
     if card is None:
@@ -166,11 +162,6 @@ def _bundled(card: ModelCard) -> Path:
 
 
 def _install(card: ModelCard, folder: Path, *, accept_license: bool, convert: Converter | None) -> None:
-    if convert is None:  # before the licence and the download: neither would be of use
-        raise ModelNotAvailable(
-            f"{card.name} is a released PyTorch checkpoint that needs the converter (weight_conversion), "
-            "which this version of jaxsr does not have yet: use tiny-x4 or a checkpoint of your own"
-        )
     licence = card.licence
     print(f"{card.name}: {licence.name} ({licence.url}): {licence.notice}", file=sys.stderr)
     if licence.noncommercial and not accept_license:
@@ -178,6 +169,8 @@ def _install(card: ModelCard, folder: Path, *, accept_license: bool, convert: Co
             f"the weights of {card.name} are for non-commercial use only ({licence.name}, {licence.url}): "
             "read the licence and give --accept-license if you accept it"
         )
+    if convert is None:
+        from weight_conversion.convert import convert_card as convert  # here: it imports the networks
     convert(card, {file.name: _download(file) for file in card.files}, folder)
 
 

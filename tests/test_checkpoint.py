@@ -1,10 +1,12 @@
 """Checkpoints: what comes back, what is refused, and that nothing half-written is left."""
 
 import json
+import weakref
 
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from jaxsr import checkpoint
@@ -55,6 +57,40 @@ def test_values_do_not_depend_on_the_memory_layout(tmp_path, view):
     array = view(np.arange(120, dtype=np.float32).reshape(2, 3, 4, 5))
     save(tmp_path, {"a": array}, {})
     np.testing.assert_array_equal(load(tmp_path)[0]["a"], array, strict=array.dtype.isnative)
+
+
+def test_the_file_is_that_of_safetensors_itself(tmp_path):
+    params = _params() | {name: np.ones(3, name) for name in ("bool", "int8", "uint16", "float16", "bfloat16", "f8")}
+    path = save(tmp_path / "ours", params | {"empty": np.zeros((0, 3), np.float32), "naïve": np.float32([1])}, METADATA)
+    with safe_open(path, framework="np") as file:
+        arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(arrays, tmp_path / "theirs", metadata=metadata)
+    assert path.read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_values_are_made_one_by_one_when_they_are_written(tmp_path):
+    alive, most = [], []
+
+    class Made:
+        shape, dtype = (2, 3), np.dtype(np.float32)
+
+        def __array__(self, dtype=None, copy=None):
+            alive[:] = [array for array in alive if array() is not None]
+            array = np.full(self.shape, 7, self.dtype)
+            alive.append(weakref.ref(array))
+            most.append(len(alive))
+            return array
+
+    params, _ = load(save(tmp_path, {name: Made() for name in "abcde"}, {}))
+    assert max(most) <= 2
+    assert len(most) == 5
+    assert all((value == 7).all() for value in params.values())
+
+
+def test_types_that_safetensors_does_not_know_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"'c' is of type complex64"):
+        save(tmp_path / "x", {"c": np.zeros(2, np.complex64)}, {})
+    assert not (tmp_path / "x").exists()
 
 
 def test_bytes_do_not_depend_on_the_order_of_entries(tmp_path):

@@ -1,6 +1,8 @@
 """Model names: the table, what a name or a path resolves to, and the way through licence, download and conversion."""
 
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from functools import partial
@@ -18,7 +20,6 @@ from jaxsr.registry import (
     Licence,
     LicenceError,
     ModelCard,
-    ModelNotAvailable,
     RemoteFile,
     UnknownModelError,
     cache_dir,
@@ -126,7 +127,7 @@ def test_a_path_is_itself_and_wins_only_when_it_looks_like_one(tmp_path, monkeyp
     assert resolve("run") == Path("run")
     (tmp_path / "sinsr-v1").mkdir()
     assert resolve("./sinsr-v1") == Path("sinsr-v1") == resolve(Path("sinsr-v1"))
-    with pytest.raises(ModelNotAvailable):
+    with pytest.raises(LicenceError):
         resolve("sinsr-v1")
 
 
@@ -145,12 +146,18 @@ def test_unknown_name_lists_close_ones_and_all():
 
 
 @pytest.mark.parametrize("name", [card.name for card in RELEASED])
-def test_released_models_need_the_converter_and_are_not_downloaded(name, monkeypatch, cache, capsys):
-    monkeypatch.setattr("jaxsr.download.fetch", lambda *_, **__: pytest.fail("downloaded"))
-    with pytest.raises(ModelNotAvailable, match=rf"{name} .*weight_conversion.*tiny-x4"):
-        resolve(name, accept_license=True)
-    assert not cache.exists()
-    assert capsys.readouterr().err == ""
+def test_released_models_are_converted_with_their_own_card_and_files(name, monkeypatch, cache):
+    monkeypatch.setattr(registry, "_download", lambda file: Path(file.name))
+    monkeypatch.setattr("weight_conversion.convert.convert_card", lambda *arguments: given.append(arguments))
+    given = []
+    assert resolve(name, accept_license=True) == cache / name / "model.safetensors"
+    (card,) = (card for card in known_models() if card.name == name)
+    assert given == [(card, {file.name: Path(file.name) for file in card.files}, cache / name)]
+
+
+def test_importing_jaxsr_does_not_import_the_converter():
+    code = "import sys, jaxsr.registry, jaxsr.pipeline; assert not any('weight_conversion' in m for m in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_licence_is_shown_and_must_be_accepted_before_the_download(card, cache, capsys):

@@ -1,0 +1,123 @@
+"""Conversion at full size: time and peak memory, and the time of one image from 64x64 to 256x256.
+
+    python -m benchmarks.conversion --work runs/conversion --image PHOTO.png    # realsr s4 v3 and its autoencoder
+    python -m benchmarks.conversion --work runs/conversion --small              # small networks, to try the script
+
+Files with random values in the exact layout of the released ones are written first (0.7 GB) and kept for the next run.
+Conversion and sampling run in processes of their own, whose peak resident memory the operating system tells. The image
+is cut to 64x64 at its upper left (without --image it is noise) and goes through encoder, four steps of the network and
+decoder; the first call compiles, the median of three more counts.
+
+The last numbers are in weight_conversion/README.md.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+PRESET = "realsr_s4_v3"
+FILES = ("resshift_realsrx4_s4_v3.pth", "autoencoder_vq_f4.pth")
+
+
+def presets(small: bool) -> Any:
+    """The preset, or a small one of the same kind, put in its place."""
+    from jaxsr.models.presets import PRESETS
+
+    preset = PRESETS[PRESET]
+    if small:
+        network = replace(preset.network, model_channels=32, num_res_blocks=(1,) * 4, swin_embed_dim=32)
+        codec = replace(preset.codec, ch=32, num_res_blocks=(1, 1, 1), n_embed=64)
+        PRESETS[PRESET] = replace(preset, network=network, codec=codec)
+    return PRESETS[PRESET]
+
+
+def write_files(folder: Path, small: bool) -> None:
+    """Both checkpoints with random values of the size that weights have."""
+    from tests.weight_conversion.torch_files import random_state_dict, write_pth
+
+    preset = presets(small)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, config in zip(FILES, (preset.network, preset.codec), strict=True):
+        if not (folder / name).exists():
+            write_pth(folder / f"{name}.tmp", random_state_dict(config))
+            os.replace(folder / f"{name}.tmp", folder / name)
+
+
+def convert(folder: Path, small: bool) -> dict[str, float]:
+    """Seconds of the conversion after its imports."""
+    from weight_conversion.convert import convert_files
+
+    presets(small)
+    began = time.perf_counter()
+    convert_files([folder / name for name in FILES], folder / "converted", overwrite=True)
+    return {"seconds": time.perf_counter() - began}
+
+
+def sample(folder: Path, image: Path | None) -> dict[str, float]:
+    """Seconds of loading, of the first image (with compilation) and of the next ones."""
+    import jaxsr
+    from jaxsr.imaging.files import read_photo
+
+    began = time.perf_counter()
+    upscaler = jaxsr.load(folder / "converted")
+    loaded = time.perf_counter() - began
+    rgb = read_photo(image).rgb if image else np.random.default_rng(0).random((64, 64, 3), np.float32)
+    seconds = []
+    for _ in range(4):
+        began = time.perf_counter()
+        out = upscaler.upscale(rgb[:64, :64], seed=0)
+        seconds.append(time.perf_counter() - began)
+        if out.shape != (256, 256, 3) or not np.isfinite(out).all():
+            raise SystemExit(f"the result is {out.shape}, or not finite")
+    return {"load seconds": loaded, "first seconds": seconds[0], "seconds": median(seconds[1:])}
+
+
+def measured(function: Any, *arguments: Any) -> dict[str, float]:
+    """What `function` returns in a fresh process, with that process's peak memory in MB."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.SimpleQueue()
+    process = context.Process(target=_child, args=(queue, function, arguments))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
+    return queue.get()
+
+
+def _child(queue: Any, function: Any, arguments: tuple) -> None:
+    result = function(*arguments)
+    queue.put(result | {"peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder for the files")
+    parser.add_argument("--image", type=Path, help="a photograph of at least 64x64")
+    parser.add_argument("--small", action="store_true", help="small networks in place of the released size")
+    args = parser.parse_args(argv)
+    write_files(args.work, args.small)
+    size = sum((args.work / name).stat().st_size for name in FILES) / 1e6
+    conversion = measured(convert, args.work, args.small)
+    result = {
+        "files MB": size,
+        "convert": conversion | {"peak over files": conversion["peak MB"] * 1.048576 / size},
+        "sample": measured(sample, args.work, args.image),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    }
+    print(json.dumps(result, indent=2, default=float))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

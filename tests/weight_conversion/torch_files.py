@@ -1,0 +1,129 @@
+"""Files in the zip format of `torch.save`, written opcode by opcode, so that tests need no PyTorch."""
+
+import gzip
+import json
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from weight_conversion.architecture import Config, derived_buffers, parameter_shapes
+
+MANIFESTS = Path(__file__).parents[1] / "golden" / "manifests"
+STORAGES = {
+    "float32": "FloatStorage",
+    "float64": "DoubleStorage",
+    "float16": "HalfStorage",
+    "bfloat16": "BFloat16Storage",
+    "int64": "LongStorage",
+    "int32": "IntStorage",
+    "int16": "ShortStorage",
+    "int8": "CharStorage",
+    "uint8": "ByteStorage",
+    "bool": "BoolStorage",
+}
+PROTO, STOP = b"\x80\x02", b"."
+
+
+def name(module: str, attribute: str) -> bytes:
+    return f"c{module}\n{attribute}\n".encode()
+
+
+def value(item: Any) -> bytes:
+    """Opcodes of plain data; `bytes` are opcodes already."""
+    match item:
+        case bytes():
+            return item
+        case bool():
+            return b"\x88" if item else b"\x89"
+        case int():
+            return b"J" + struct.pack("<i", item)
+        case str():
+            text = item.encode()
+            return b"X" + struct.pack("<I", len(text)) + text
+        case tuple():
+            return b"(" + b"".join(map(value, item)) + b"t"
+        case dict():
+            return b"}(" + b"".join(value(k) + value(v) for k, v in item.items()) + b"u"
+    raise TypeError(type(item))
+
+
+def call(function: bytes, *arguments: Any) -> bytes:
+    return function + value(arguments) + b"R"
+
+
+ORDERED_DICT = call(name("collections", "OrderedDict"))
+
+
+def tensor(key: str, dtype: str, numel: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> bytes:
+    storage = value(("storage", name("torch", STORAGES[dtype]), key, "cpu", numel)) + b"Q"
+    return call(name("torch._utils", "_rebuild_tensor_v2"), storage, offset, size, stride, False, ORDERED_DICT)
+
+
+def parameter(opcodes: bytes) -> bytes:
+    return call(name("torch._utils", "_rebuild_parameter"), opcodes, True, ORDERED_DICT)
+
+
+def strides_of(size: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(np.prod(size[i + 1 :])) for i in range(len(size)))
+
+
+def write_zip(path: Path, pickle: bytes, storages: Mapping[str, bytes] | None = None, **members: bytes) -> Path:
+    """The archive of an opcode stream and its storages."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", PROTO + pickle + STOP)
+        for member, data in members.items():
+            archive.writestr(f"archive/{member}", data)
+        for key, data in (storages or {}).items():
+            archive.writestr(f"archive/data/{key}", data)
+    return path
+
+
+def write_pth(path: Path, arrays: Mapping[str, np.ndarray], wrap: str | None = None) -> Path:
+    """A state dict of arrays, each in a storage of its own."""
+    entries = {
+        key: tensor(str(i), str(array.dtype), array.size, 0, array.shape, strides_of(array.shape))
+        for i, (key, array) in enumerate(arrays.items())
+    }
+    state = ORDERED_DICT + b"(" + b"".join(value(k) + v for k, v in entries.items()) + b"u"
+    storages = {str(i): array.tobytes() for i, array in enumerate(arrays.values())}
+    return write_zip(path, value({wrap: state, "step": 3}) if wrap else state, storages)
+
+
+def manifest(stem: str) -> list[tuple[str, tuple[int, ...], str, str]]:
+    """Key, shape, dtype and `param` or `buffer` of every entry of a released state dict."""
+    data = json.loads(gzip.decompress((MANIFESTS / f"{stem}.json.gz").read_bytes()))
+    return [
+        (key, tuple(shape), dtype, kind)
+        for key, shape, dtype, kind in data.get("unet_state_dict") or data["state_dict"]
+    ]
+
+
+def random_array(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> np.ndarray:
+    values = np.random.default_rng(seed).standard_normal(shape)
+    return (values > 0) if dtype == "bool" else (10 * values).astype(getattr(ml_dtypes, dtype, None) or dtype)
+
+
+def torch_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of a state dict of ours, in PyTorch's order of axes."""
+    ends = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
+    state = {}
+    for name, shape in parameter_shapes(config).items():
+        stem, _, end = name.rpartition(".")
+        order = (*shape[:-3:-1], *shape[:-2]) if end == "kernel" else shape
+        state[f"{stem}.{ends.get(end, end)}"] = tuple(order)
+    return state | {key: array.shape for key, array in derived_buffers(config).items()}
+
+
+def random_state_dict(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random values of about the size of weights, scales about 1, and the buffers as they are."""
+    rng, state = np.random.default_rng(seed), {}
+    for key, shape in torch_shapes(config).items():
+        spread = np.float32(np.prod(shape[1:])) ** -0.5 if len(shape) > 1 else 0.1
+        norm = len(shape) == 1 and key.endswith("weight")
+        state[key] = norm + np.float32(spread) * rng.standard_normal(shape, np.float32)
+    return state | derived_buffers(config)

@@ -1,0 +1,1 @@
+"""Released PyTorch checkpoints as jaxsr checkpoints, without PyTorch: `python -m weight_conversion --help`."""

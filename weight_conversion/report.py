@@ -1,0 +1,163 @@
+"""What `verify` compares, chosen by its options, and the table that it prints."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxsr.models.swin_unet import SwinUNetConfig
+from weight_conversion import settings
+from weight_conversion.architecture import Config
+from weight_conversion.convert import Part, Source, read_source
+from weight_conversion.reader import ReadError
+from weight_conversion.rules import ConversionError
+from weight_conversion.verify import Arrays, Row, load_golden, verify_autoencoder, verify_unet
+
+KINDS = {"unet": "unet", "vq": "autoencoder", "autoencoder": "autoencoder", "sampler": "sampler"}
+
+
+def rows(options: Namespace) -> Iterator[Row]:
+    """The comparisons that the options of `verify` ask for.
+
+    Raises:
+        ValueError, OSError: in one sentence.
+    """
+    data = read_config(options.config) if options.config else {}
+    if options.torch_repo:
+        return torch_rows(options, data)
+    golden, kind = load_golden(options.golden), options.kind or kind_of(options.golden)
+    if kind == "sampler":
+        return _with_context(sampler_rows(options, data, golden), options.golden)
+    source = _only(options.files)
+    expected = "network" if kind == "unet" else "codec"
+    if source.part != expected:
+        raise ValueError(f"{source.path}: is no file for --kind {kind}.")
+    config = config_of(source, data)
+    verify: Any = verify_unet if isinstance(config, SwinUNetConfig) else verify_autoencoder
+    return _with_context(verify(config, source.float32(config), golden), options.golden)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A configuration file.
+
+    Raises:
+        ValueError: if it is no JSON object.
+    """
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: is no JSON ({error}).") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: must hold a JSON object.")
+    return data
+
+
+def kind_of(golden: Path) -> str:
+    """The kind that a golden file's name starts with.
+
+    Raises:
+        ValueError: if it starts with none.
+    """
+    kind = next((kind for start, kind in KINDS.items() if golden.name.startswith(start)), None)
+    if kind is None:
+        raise ValueError(f"{golden}: its name does not start with {', '.join(KINDS)}; say what it is with --kind.")
+    return kind
+
+
+def network_settings(source: Source, data: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that is the network's own; nothing where there is none."""
+    names = ("model",) if source.part == "network" else ("autoencoder_params", "params")
+    inner = next((data[name] for name in names if name in data), data)
+    return {} if "diffusion" in inner else inner
+
+
+def config_of(source: Source, data: dict[str, Any]) -> Config:
+    """The network by its configuration or, without one, by its keys and shapes."""
+    own = network_settings(source, data)
+    if not own:
+        return source.architecture()
+    return settings.unet_config(own) if source.part == "network" else settings.vq_config(own)
+
+
+def sampler_rows(options: Namespace, data: dict[str, Any], golden: Arrays) -> Iterator[Row]:
+    """The rows of a whole chain. A part that is not given is looked for beside the given one and the golden file."""
+    from weight_conversion.verify_chain import chain_model, has_codec, verify_sampler
+
+    if "diffusion" not in data:
+        raise ValueError("--config: a sampler needs a configuration with the key 'diffusion'.")
+    needed: list[Part] = ["network", "codec"] if has_codec(golden) else ["network"]
+    sources = {source.part: source for source in map(read_source, options.files)}
+    folders = list(dict.fromkeys([options.files[0].parent, options.golden.parent]))
+    for part in needed:
+        if part not in sources:
+            sources[part] = find_partner(part, data["diffusion"].get("sf", 1), golden, folders)
+            print(f"{part}: {sources[part].path}")
+    configs: dict[Part, Any] = {part: config_of(sources[part], data) for part in needed}
+    params = {f"{p}.{name}": a for p, c in configs.items() for name, a in sources[p].float32(c).items()}
+    model = chain_model(data["diffusion"], configs["network"], configs.get("codec"))
+    yield from verify_sampler(model, data["diffusion"], params, golden)
+
+
+def find_partner(part: Part, scale: int, golden: Arrays, folders: list[Path]) -> Source:
+    """The only file in `folders` that is this part of the chain; of equal autoencoders the one that made its z_lr.
+
+    Raises:
+        ValueError: if there is none, or more than one.
+    """
+    from weight_conversion.verify_chain import fits_codec, fits_network, made_z_lr
+
+    fits, found = fits_network if part == "network" else fits_codec, []
+    for path in sorted(p for folder in folders for p in folder.iterdir() if p.suffix in (".pth", ".safetensors")):
+        try:
+            source = read_source(path)
+            if source.part == part and fits(source.architecture(), golden):
+                found.append(source)
+        except (ReadError, ConversionError):
+            continue  # not a file for us
+    if part == "codec" and len(found) > 1:
+        configs: list[Any] = [source.architecture() for source in found]
+        made = [made_z_lr(c, source.float32(c), scale, golden) for c, source in zip(configs, found, strict=True)]
+        found = [source for source, it in zip(found, made, strict=True) if it]
+    if len(found) != 1:
+        names = ", ".join(source.path.name for source in found) or "none"
+        raise ValueError(f"a sampler needs the file of the {part} too; give it as a second FILE (found here: {names}).")
+    return found[0]
+
+
+def torch_rows(options: Namespace, data: dict[str, Any]) -> Iterator[Row]:
+    """The rows of a comparison with the original code."""
+    from weight_conversion.torch_oracle import TARGETS, verify_torch
+
+    source = _only(options.files)
+    config = config_of(source, data)
+    arguments = network_settings(source, data) or settings.released_settings(config)
+    return verify_torch(source, config, arguments, options.torch_repo, options.torch_target or TARGETS[source.part])
+
+
+def print_report(rows: Iterable[Row]) -> bool:
+    """Print the largest error of every array and the first row that departs; returns whether one does."""
+    largest: dict[str, Row] = {}
+    first = None
+    for row in rows:
+        if row.array not in largest or not row.error <= largest[row.array].error:
+            largest[row.array] = row
+        first = first or (row if row.departs else None)
+    for row in largest.values():
+        verdict = "DEPARTS" if row.departs else "ok"
+        print(f"{row.array:32} {row.error:.2e}  (allowed {row.tolerance:.0e})  {verdict}  {row.where}".rstrip())
+    print(f"first block that departs: {f'{first.array} {first.where}'.strip() if first else 'none'}")
+    return first is not None or not largest
+
+
+def _only(files: list[Path]) -> Source:
+    if len(files) != 1:
+        raise ValueError("give one FILE: only a sampler is made of two.")
+    return read_source(files[0])
+
+
+def _with_context(rows: Iterator[Row], golden: Path) -> Iterator[Row]:
+    try:
+        yield from rows
+    except KeyError as error:
+        raise ValueError(f"{golden}: lacks the array {error}; check --kind.") from error

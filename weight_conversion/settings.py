@@ -1,0 +1,119 @@
+"""The configuration files of released networks (`model`, `diffusion`, `autoencoder_params`) as this project's own."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from jaxsr.diffusion.schedule import InputScaling
+from jaxsr.models.presets import ScheduleConfig
+from jaxsr.models.swin_unet import SwinUNetConfig
+from jaxsr.models.vq_autoencoder import VQConfig
+
+# What released configurations say besides: one value each is what the network computes, another is refused.
+_UNET_FIXED = {
+    "use_scale_shift_norm": True,
+    "resblock_updown": False,
+    "dims": 2,
+    "conv_resample": True,
+    "cond_lq": True,
+}
+_VQ_FIXED = {"double_z": False, "attn_resolutions": [], "padding_mode": "zeros"}
+_DIFFUSION_FIXED = {"schedule_name": "exponential", "predict_type": "xstart"}
+
+
+def _demand(data: Mapping[str, Any], fixed: Mapping[str, Any], what: str) -> None:
+    for name, value in fixed.items():
+        if data.get(name, value) != value:
+            raise ValueError(f"{what}: {name} is {data[name]!r}, and only {value!r} is known here.")
+
+
+def _per_level(value: int | list[int], levels: int) -> tuple[int, ...]:
+    return (value,) * levels if isinstance(value, int) else tuple(value)
+
+
+def unet_config(data: Mapping[str, Any]) -> SwinUNetConfig:
+    """The Swin-UNet of a configuration's `model`.
+
+    Raises:
+        ValueError: for missing values, and for settings of which our network has no counterpart.
+    """
+    _demand(data, _UNET_FIXED, "the network's configuration")
+    try:
+        levels = len(data["channel_mult"])
+        sizes = [data["image_size"] >> level for level in range(levels)]
+        copied = ("image_size", "in_channels", "out_channels", "model_channels", "num_head_channels")
+        copied += ("swin_embed_dim", "swin_depth", "window_size", "mlp_ratio", "lq_size")
+        return SwinUNetConfig(
+            **{name: data[name] for name in copied},
+            channel_mult=tuple(data["channel_mult"]),
+            num_res_blocks=_per_level(data["num_res_blocks"], levels),
+            attention_resolutions=tuple(size for size in sizes if size in data["attention_resolutions"]),
+            cond_mask=data.get("cond_mask", False),
+        )
+    except KeyError as error:
+        raise ValueError(f"the network's configuration lacks {error}.") from error
+
+
+def vq_config(data: Mapping[str, Any]) -> VQConfig:
+    """The VQ autoencoder of a configuration's `autoencoder_params`.
+
+    Raises:
+        ValueError: for missing values, and for settings of which our network has no counterpart.
+    """
+    try:
+        inner = data["ddconfig"]
+        _demand(inner, _VQ_FIXED, "the autoencoder's configuration")
+        return VQConfig(
+            embed_dim=data["embed_dim"],
+            n_embed=data["n_embed"],
+            z_channels=inner["z_channels"],
+            ch=inner["ch"],
+            ch_mult=tuple(inner["ch_mult"]),
+            num_res_blocks=_per_level(inner["num_res_blocks"], len(inner["ch_mult"])),
+            in_channels=inner["in_channels"],
+            out_ch=inner["out_ch"],
+        )
+    except KeyError as error:
+        raise ValueError(f"the autoencoder's configuration lacks {error}.") from error
+
+
+def schedule_config(data: Mapping[str, Any]) -> ScheduleConfig:
+    """The schedule of a configuration's `diffusion`, before it is thinned by `timestep_respacing`.
+
+    Raises:
+        ValueError: for missing values, and for other kinds of schedule or prediction.
+    """
+    _demand(data, _DIFFUSION_FIXED, "the diffusion's configuration")
+    try:
+        return ScheduleConfig(
+            steps=data["steps"],
+            min_noise_level=float(data["min_noise_level"]),
+            kappa=float(data["kappa"]),
+            power=float(data["schedule_kwargs"]["power"]),
+            sqrt_eta_end=float(data["etas_end"]),
+            input_scaling=input_scaling(data),
+        )
+    except KeyError as error:
+        raise ValueError(f"the diffusion's configuration lacks {error}.") from error
+
+
+def input_scaling(data: Mapping[str, Any]) -> InputScaling:
+    """How x_t is normalised before the network."""
+    if not data.get("normalize_input", True):
+        return "none"
+    return "latent" if data.get("latent_flag", True) else "pixel"
+
+
+def released_settings(config: SwinUNetConfig | VQConfig) -> dict[str, Any]:
+    """The arguments that a released configuration gives its network, for one that was told by keys and shapes."""
+    if isinstance(config, VQConfig):
+        inner = {name: getattr(config, name) for name in ("z_channels", "in_channels", "out_ch", "ch")}
+        lists = {"ch_mult": list(config.ch_mult), "num_res_blocks": list(config.num_res_blocks)}
+        inner |= lists | _VQ_FIXED | {"resolution": 256, "dropout": 0.0}
+        return {"embed_dim": config.embed_dim, "n_embed": config.n_embed, "ddconfig": inner}
+    own = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(config).items()
+        if name not in ("lq_channels", "norm", "window_mask", "cond_mask")
+    }
+    return own | _UNET_FIXED | {"dropout": 0, "use_fp16": False} | ({"cond_mask": True} if config.cond_mask else {})

@@ -1,0 +1,142 @@
+"""The pickle inside a PyTorch checkpoint, read by a small machine that can build data and nothing else.
+
+`pickletools` splits the stream into opcodes and the machine here interprets the few that data needs. Python's own
+unpickler never runs: there is no import, no attribute access, and nothing is called but the constructors of a table.
+"""
+
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Build = Callable[..., Any]
+_SIMPLE = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+_FRESH = {"EMPTY_DICT": dict, "EMPTY_LIST": list}
+_IGNORED = {"PROTO", "FRAME"}
+_KEYS = (str, int, float, type(None))  # no tuples: the hash of a deeply nested one overflows the C stack
+
+
+class UnsafePickleError(ValueError):
+    """A pickle that asks for more than data."""
+
+
+class BrokenPickleError(ValueError):
+    """A pickle whose opcodes do not fit together."""
+
+
+@dataclass(frozen=True)
+class Constructor:
+    """A name that the pickle may use; `build` is None for names that only stand for themselves."""
+
+    name: str
+    build: Build | None = None
+
+
+@dataclass
+class _Machine:
+    constructors: Mapping[str, Constructor]
+    persistent: Callable[[Any], Any]
+    stack: list[Any] = field(default_factory=list)
+    marks: list[int] = field(default_factory=list)
+    memo: dict[int, Any] = field(default_factory=dict)
+
+    def take(self, count: int) -> list[Any]:
+        if len(self.stack) < count:
+            raise BrokenPickleError("its stack runs empty")
+        items = self.stack[len(self.stack) - count :]
+        del self.stack[len(self.stack) - count :]
+        return items
+
+    def since_mark(self) -> list[Any]:
+        return self.take(len(self.stack) - self.marks.pop())
+
+    def find(self, name: str) -> Constructor:
+        if name not in self.constructors:
+            raise UnsafePickleError(f"it asks for {name!r}, which is no part of a tensor or container")
+        return self.constructors[name]
+
+    def reduce(self) -> Any:
+        target, arguments = self.take(2)
+        if not isinstance(target, Constructor) or target.build is None or not isinstance(arguments, tuple):
+            raise UnsafePickleError(f"it calls {getattr(target, 'name', type(target).__name__)!r}, which is not for it")
+        return target.build(*arguments)
+
+    def set_items(self, pairs: list[Any]) -> None:
+        target = self.stack[-1]
+        keys, values = pairs[::2], pairs[1::2]
+        if not isinstance(target, dict) or not all(isinstance(key, _KEYS) for key in keys):
+            raise BrokenPickleError("it sets an item of what is no dict, or under a key that is no text or number")
+        target.update(zip(keys, values, strict=True))
+
+    def append(self, values: list[Any]) -> None:
+        if not isinstance(self.stack[-1], list):
+            raise BrokenPickleError("it appends to what is no list")
+        self.stack[-1].extend(values)
+
+    def step(self, name: str, arg: Any) -> None:
+        """Interpret one opcode; changes the stack and the memo only."""
+        push = self.stack.append
+        match name:
+            case "MARK":
+                self.marks.append(len(self.stack))
+            case "TUPLE":
+                push(tuple(self.since_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                push(tuple(self.take(int(name[-1]))))
+            case "APPEND":
+                self.append(self.take(1))
+            case "APPENDS":
+                self.append(self.since_mark())
+            case "SETITEM":
+                self.set_items(self.take(2))
+            case "SETITEMS":
+                self.set_items(self.since_mark())
+            case "BINPUT" | "LONG_BINPUT":
+                self.memo[arg] = self.stack[-1]
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = self.stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                push(self.memo[arg])
+            case "GLOBAL":
+                push(self.find(".".join(arg.split(" "))))
+            case "STACK_GLOBAL":
+                push(self.find(".".join(self.take(2))))
+            case "REDUCE":
+                push(self.reduce())
+            case "BINPERSID":
+                push(self.persistent(*self.take(1)))
+            case "BUILD":  # attributes, such as a state dict's _metadata: dropped
+                self.take(1)
+            case _:
+                raise UnsafePickleError(f"it uses the opcode {name}, which plain data does not need")
+
+
+def loads(data: bytes, constructors: Mapping[str, Constructor], persistent: Callable[[Any], Any]) -> Any:
+    """The object in `data`, made of dicts, lists, tuples, numbers, texts and what `constructors` build.
+
+    `constructors` maps "module.name" to what may stand for it; `persistent` resolves persistent ids (tensor storages).
+
+    Raises UnsafePickleError, naming what was asked for, and BrokenPickleError; also the ValueErrors of constructors.
+    """
+    machine = _Machine(constructors, persistent)
+    try:
+        for opcode, arg, _ in pickletools.genops(data):
+            name = opcode.name
+            if name == "STOP":
+                return machine.stack[-1]
+            if name in _SIMPLE:
+                machine.stack.append(_SIMPLE[name])
+            elif name in _LITERALS:
+                machine.stack.append(arg)
+            elif name in _FRESH:
+                machine.stack.append(_FRESH[name]())
+            elif name not in _IGNORED:
+                machine.step(name, arg)
+    except (LookupError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise BrokenPickleError(f"its opcodes do not fit together ({type(error).__name__})") from error
+    except ValueError as error:
+        if isinstance(error, (UnsafePickleError, BrokenPickleError)):
+            raise
+        raise BrokenPickleError(str(error)) from error
+    raise BrokenPickleError("it has no end")

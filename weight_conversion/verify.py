@@ -1,0 +1,181 @@
+"""Converted networks against golden arrays: every case of a file, array by array."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxsr.models.swin_unet import SwinUNet, SwinUNetConfig
+from jaxsr.models.vq_autoencoder import VQAutoencoder, VQConfig
+from weight_conversion.architecture import Config, abstract
+from weight_conversion.tolerances import TOLERANCES
+
+Arrays = Mapping[str, np.ndarray]
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: the array's name, where (case or step), the relative error, and what is allowed."""
+
+    array: str
+    where: str
+    error: float
+    tolerance: float
+
+    @property
+    def departs(self) -> bool:
+        return not self.error <= self.tolerance  # also where it is not a number
+
+
+def relative_error(ours: Any, golden: Any) -> float:
+    """max |ours - golden| / max |golden|, in float64; infinite where the shapes differ."""
+    a, b = np.asarray(ours, np.float64), np.asarray(golden, np.float64)
+    if a.shape != b.shape:
+        return float("inf")
+    return float(np.abs(a - b).max() / (np.abs(b).max() or 1.0)) if b.size else 0.0
+
+
+def nhwc(array: np.ndarray) -> np.ndarray:
+    """A golden array (NCHW where it is an image) in our layout."""
+    return np.moveaxis(array, -3, -1) if array.ndim >= 4 else array
+
+
+def load_golden(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a golden file, as they are.
+
+    Raises:
+        ValueError: if it is no `.npz` file.
+    """
+    import zipfile
+
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: is no .npz file of golden arrays, or is damaged ({error}).") from error
+
+
+def build(config: Config, params: Params) -> Any:
+    """The network with its parameters."""
+    graph, state = nnx.split(abstract(config))
+    leaves = [(path, leaf.replace(params[".".join(map(str, path))])) for path, leaf in nnx.to_flat_state(state)]
+    return nnx.merge(graph, nnx.from_flat_state(leaves))
+
+
+def verify_unet(config: SwinUNetConfig, params: Params, golden: Arrays) -> Iterator[Row]:
+    """Every case of a `unet_*_io.npz`: the activation of every block, the output, the gradient through the network."""
+    for case, arrays in _cases(golden, {"x", "lq", "mask", "t", "out", "cotangent", "vjp_x"}):
+        ours = _unet_case(config, params, arrays)
+        names = [name for name in arrays if name.startswith("act/")] + ["out", "vjp_x"]
+        for name in names:
+            if name in arrays:
+                error = relative_error(ours[name], nhwc(arrays[name])) if name in ours else float("nan")
+                allowed = TOLERANCES["gradient" if name == "vjp_x" else "network"]
+                yield Row(name.removeprefix("act/"), case, error, allowed)
+
+
+def _unet_case(config: SwinUNetConfig, params: Params, arrays: Arrays) -> dict[str, Any]:
+    inputs = {name: jnp.asarray(nhwc(arrays[name])) for name in ("x", "lq", "mask") if name in arrays}
+    timesteps = jnp.asarray(arrays["t"], jnp.int32)
+
+    def forward(x: jax.Array, params: Params) -> tuple[jax.Array, dict[str, Any]]:
+        network: SwinUNet = build(config, params)
+        arguments = (x, timesteps, inputs["lq"], inputs.get("mask"))
+        return _captured(network, network.__call__, arguments, arrays)
+
+    @jax.jit
+    def run(x: jax.Array, params: Params, cotangent: jax.Array | None) -> dict[str, Any]:
+        if cotangent is None:
+            out, activations = forward(x, params)
+            return activations | {"out": out}
+        out, vjp, activations = jax.vjp(partial(forward, params=params), x, has_aux=True)
+        return activations | {"out": out, "vjp_x": vjp(cotangent)[0]}
+
+    cotangent = jnp.asarray(nhwc(arrays["cotangent"])) if "cotangent" in arrays else None
+    with jax.default_matmul_precision("highest"):
+        return run(inputs["x"], params, cotangent)
+
+
+def _captured(network: nnx.Module, method: Callable, arguments: tuple, wanted: Arrays) -> tuple[Any, dict[str, Any]]:
+    """What a method of a network returns, and the activations among `wanted`, by their names there (`act/...`)."""
+    capture = nnx.capture(method, nnx.Intermediate, method_outputs=nnx.Intermediate)
+    out, state = capture(*arguments)
+    outputs = {".".join(map(str, path)): leaf.get_value()[0] for path, leaf in nnx.to_flat_state(state)}
+    names = [name for name in wanted if name.startswith("act/")]
+    found = {name: _activation(outputs, name.removeprefix("act/").partition("(")[0]) for name in names}
+    return out, {name: value for name, value in found.items() if value is not None}
+
+
+def _activation(outputs: Mapping[str, Any], module: str) -> Any:
+    """The output of a module, or of the last layer of a list of layers; None where there is none of that name."""
+    if module == "feature_extractor":  # PyTorch's has an identity where the LR image is used as it is
+        return outputs.get("features")
+    if f"{module}.__call__" in outputs:
+        return outputs[f"{module}.__call__"]
+    layers = [name.split(".") for name in outputs if name.startswith(f"{module}.") and name.endswith(".__call__")]
+    depth = module.count(".") + 1
+    indices = [int(parts[depth]) for parts in layers if parts[depth].isdigit() and len(parts) == depth + 2]
+    return outputs[f"{module}.{max(indices)}.__call__"] if indices else None
+
+
+def verify_autoencoder(config: VQConfig, params: Params, golden: Arrays) -> Iterator[Row]:
+    """Every case of a `vq_*_io.npz`: encoder, codes, and the decoder on the stored codes and on the latent."""
+    names = ("encode", "codes", "quantized", "decode", "decode_unquantized")
+    for case, arrays in _cases(golden, {"x", *names}):
+        ours = _autoencoder_case(config, params, arrays)
+        for name in [name for name in arrays if name.startswith("act/")] + [n for n in names if n in arrays]:
+            if name == "codes":
+                error = code_error(params["quantize.embedding.embedding"], arrays["encode"], ours[name], arrays[name])
+                yield Row(name, case, error, TOLERANCES["code"])
+            else:
+                error = relative_error(ours[name], nhwc(arrays[name])) if name in ours else float("nan")
+                yield Row(name.removeprefix("act/"), case, error, TOLERANCES["network"])
+
+
+def _autoencoder_case(config: VQConfig, params: Params, arrays: Arrays) -> dict[str, Any]:
+    @jax.jit
+    def run(params: Params, x: jax.Array, latent: jax.Array, codes: jax.Array, quantized: jax.Array) -> dict[str, Any]:
+        network: VQAutoencoder = build(config, params)
+        encoded, encoder = _captured(network, network.encode, (x,), arrays)
+        decoded, decoder = _captured(network, network.decode, (quantized,), arrays)
+        return {
+            **decoder,
+            **encoder,
+            "encode": encoded,
+            "codes": network.quantize.indices(latent),
+            "quantized": network.quantize.embedding(codes),
+            "decode": decoded,
+            "decode_unquantized": network.decode(latent, quantize=False),
+        }
+
+    inputs = (jnp.asarray(nhwc(arrays[name])) for name in ("x", "encode"))
+    codes, quantized = jnp.asarray(arrays["codes"], jnp.int32), jnp.asarray(nhwc(arrays["quantized"]))
+    with jax.default_matmul_precision("highest"):
+        return run(params, *inputs, codes, quantized)
+
+
+def code_error(table: Any, latent: np.ndarray, ours: Any, golden: np.ndarray) -> float:
+    """By how much the codes `ours` are farther from `latent` (NCHW) than `golden` are, over |z|^2 + |code|^2."""
+    z, codes = nhwc(latent).astype(np.float64), np.asarray(table, np.float64)
+    chosen, best = codes[np.asarray(ours)], codes[golden]
+    excess = np.square(z - chosen).sum(-1) - np.square(z - best).sum(-1)
+    scale = np.square(z).sum(-1) + np.square(best).sum(-1)
+    return float(np.max(excess / scale, initial=0.0))
+
+
+def _cases(golden: Arrays, known: set[str]) -> Iterator[tuple[str, Arrays]]:
+    """The arrays of each case, by their names without `caseN/`."""
+    cases: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in golden.items():
+        case, _, rest = name.partition("/")
+        if rest not in known and not rest.startswith("act/"):
+            raise ValueError(f"the golden file has an array {name!r} that is not known for this kind; check --kind.")
+        cases.setdefault(case, {})[rest] = array
+    yield from cases.items()

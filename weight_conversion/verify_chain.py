@@ -1,0 +1,152 @@
+"""Whole sampling chains against golden arrays: schedule, z_lr, every step by itself, all steps together, the image."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsr.diffusion import Schedule, thin, trajectory
+from jaxsr.diffusion.process import reverse_mean
+from jaxsr.diffusion.sampler import start
+from jaxsr.imaging.resize import upsample_bicubic
+from jaxsr.model import Model
+from jaxsr.models.presets import PixelCodecConfig, Preset
+from jaxsr.models.swin_unet import SwinUNetConfig
+from jaxsr.models.vq_autoencoder import VQConfig
+from weight_conversion.settings import schedule_config
+from weight_conversion.tolerances import TOLERANCES
+from weight_conversion.verify import Arrays, Params, Row, build, nhwc, relative_error
+
+ARRAYS = {"lr", "mask", "z_lr", "noise", "pred_x0", "mean", "sample", "decoded", "sqrt_etas", "timestep_map"}
+_STEPS = ("pred_x0", "mean", "sample")
+# A position is a near-tie where its two nearest codes are this close, over |z|^2 + |code|^2; only so many are tried.
+_NEAR_TIE, _MOST_TIES = 1e-6, 8
+
+
+def has_codec(golden: Arrays) -> bool:
+    """Whether the chain runs in the latent of an autoencoder: a pixel model's result is its last sample."""
+    return golden["decoded"].shape[-2:] != golden["z_lr"].shape[-2:]
+
+
+def fits_network(config: Any, golden: Arrays) -> bool:
+    """Whether a network's inputs and outputs are those of this chain."""
+    if not isinstance(config, SwinUNetConfig) or config.out_channels != golden["z_lr"].shape[1]:
+        return False
+    ratio = golden["lr"].shape[-1] // golden["z_lr"].shape[-1]
+    return 2**config.halvings == ratio and config.cond_mask == ("mask" in golden)
+
+
+def fits_codec(config: Any, golden: Arrays) -> bool:
+    """Whether an autoencoder's latent is that of this chain."""
+    if not isinstance(config, VQConfig) or config.latent_channels != golden["z_lr"].shape[1]:
+        return False
+    return config.factor == golden["decoded"].shape[-1] // golden["z_lr"].shape[-1]
+
+
+def made_z_lr(config: VQConfig, params: Params, scale: int, golden: Arrays) -> bool:
+    """Whether the chain's z_lr comes from this autoencoder."""
+
+    @jax.jit
+    def encode(params: Params, lr: jax.Array) -> jax.Array:
+        return build(config, params).encode(upsample_bicubic(lr, scale) if scale > 1 else lr)
+
+    with jax.default_matmul_precision("highest"):
+        z_lr = encode(params, jnp.asarray(nhwc(golden["lr"])))
+    return relative_error(z_lr, nhwc(golden["z_lr"])) <= TOLERANCES["network"]
+
+
+def chain_model(settings: Mapping[str, Any], network: SwinUNetConfig, codec: VQConfig | None) -> Model:
+    """The model of a configuration's `diffusion`; without a codec the latent is pixels, and x_0 is clipped.
+
+    Raises:
+        ValueError: for settings of which our sampler has no counterpart.
+    """
+    if settings.get("scale_factor", 1.0) != 1:
+        raise ValueError("the diffusion's configuration: scale_factor must be 1, as in every released model.")
+    schedule = schedule_config(settings)
+    preset = Preset(
+        name="verified",
+        scale=settings.get("sf", 1),
+        network=network,
+        codec=codec or PixelCodecConfig(1),
+        schedule=schedule,
+        steps=schedule.steps,
+    )
+    return Model(preset)
+
+
+def verify_sampler(model: Model, settings: Mapping[str, Any], params: Params, golden: Arrays) -> Iterator[Row]:
+    """Every array of a `sampler_*.npz`, from the schedule to the image, with the stored noise.
+
+    `params` carry the prefixes `network.` and `codec.`. Rows of `one step` start each step from the golden state
+    before it; those without start from the LR image.
+    """
+    if unknown := golden.keys() - ARRAYS:
+        raise ValueError(f"the golden file has arrays that are not known: {', '.join(sorted(unknown))}; check --kind.")
+    respacing, trained = settings.get("timestep_respacing"), model.preset.schedule.build()
+    schedule = thin(trained, int(respacing), keep="released") if respacing else trained
+    yield Row("sqrt_etas", "", relative_error(np.sqrt(schedule.eta), golden["sqrt_etas"]), TOLERANCES["schedule"])
+    yield Row("timestep_map", "", relative_error(schedule.timestep_map, golden["timestep_map"]), 0.0)
+    names = [name for name in ("lr", "mask", "z_lr", "noise", "sample") if name in golden]
+    inputs = {name: jnp.asarray(nhwc(golden[name])) for name in names}
+    with jax.default_matmul_precision("highest"):
+        ours = jax.jit(lambda params, inputs: _run(model, schedule, params, inputs))(params, inputs)
+        yield Row("z_lr", "", relative_error(ours["z_lr"], nhwc(golden["z_lr"])), TOLERANCES["network"])
+        for kind, tolerance in (("one step", "network"), ("chain", "chain")):
+            for k in range(schedule.steps):
+                for name, array in zip(_STEPS, ours[kind], strict=True):
+                    error = relative_error(array[k], nhwc(golden[name][k]))
+                    label = name if kind == "chain" else f"{name}, one step"
+                    yield Row(label, f"step {k + 1} of {schedule.steps}", error, TOLERANCES[tolerance])
+        yield Row("decoded", "", _decoding_error(model, params, inputs["sample"][-1], golden), TOLERANCES["network"])
+
+
+def _run(model: Model, schedule: Schedule, params: Params, inputs: Mapping[str, jax.Array]) -> dict[str, Any]:
+    """z_lr, every step by itself and the whole chain."""
+    lr, mask, noise = inputs["lr"], inputs.get("mask"), inputs["noise"]
+    z_lr = model.encode_lr(params, lr)
+    path = trajectory(model.denoiser(params, schedule, z_lr, lr, mask), schedule, z_lr, lambda k: noise[k])
+
+    denoise = model.denoiser(params, schedule, inputs["z_lr"], lr, mask)
+    first = start(schedule, inputs["z_lr"], noise[0])
+    states = jnp.concatenate([first[None], inputs["sample"][:-1]])
+    rows = jax.tree.map(lambda column: column[::-1], schedule.tables())
+
+    def one_step(scanned: tuple) -> tuple[jax.Array, ...]:
+        x_t, row, eps = scanned
+        x0_hat = denoise(x_t, row.step)
+        mean = reverse_mean(x_t, x0_hat, row)
+        return x0_hat, mean, mean + row.std * eps
+
+    single = jax.lax.map(one_step, (states, rows, noise[1:]))
+    return {"z_lr": z_lr, "chain": (path.x0_hat, path.mean, path.sample), "one step": single}
+
+
+def _decoding_error(model: Model, params: Params, latent: jax.Array, golden: Arrays) -> float:
+    """Error of decoding the golden latent; near-ties between codes may fall either way, so both are tried."""
+    target = nhwc(golden["decoded"])
+    decode = jax.jit(model.decode)
+    error = relative_error(decode(params, latent), target)
+    if error <= TOLERANCES["network"] or not has_codec(golden):
+        return error
+    table = np.asarray(params["codec.quantize.embedding.embedding"])
+    for position, code in near_ties(np.asarray(latent), table)[:_MOST_TIES]:
+        flipped = latent.at[position].set(table[code])
+        other = relative_error(decode(params, flipped), target)
+        if other < error:
+            latent, error = flipped, other
+    return error
+
+
+def near_ties(latent: np.ndarray, table: np.ndarray) -> list[tuple[tuple[int, ...], int]]:
+    """Positions of a latent (b, h, w, z) whose two nearest codes are about equally near, and the second of them."""
+    z, codes = latent.astype(np.float64), table.astype(np.float64)
+    distance = np.square(z).sum(-1)[..., None] + np.square(codes).sum(-1) - 2 * z @ codes.T
+    order = np.argsort(distance, axis=-1)[..., :2]
+    near = np.take_along_axis(distance, order, -1)
+    scale = np.square(z).sum(-1) + np.square(codes[order[..., 0]]).sum(-1)
+    gaps = (near[..., 1] - near[..., 0]) / scale
+    found = sorted((float(gaps[index]), index) for index in zip(*np.nonzero(gaps < _NEAR_TIE), strict=True))
+    return [(tuple(map(int, index)), int(order[index][1])) for _, index in found]
