@@ -6,8 +6,14 @@ Sampler = Literal["ancestral", "deterministic", "heun"]
 Thinning = Literal["ends", "released"]
 Blend = Literal["feather", "mean"]
 Precision = Literal["fp32", "bf16"]
+Through = Literal["mean", "state"]
+ReferenceMean = Literal["clean", "shifted"]
+ReferenceVariance = Literal["posterior", "marginal"]
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 THINNINGS: tuple[str, ...] = get_args(Thinning)
 BLENDS: tuple[str, ...] = get_args(Blend)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+THROUGHS: tuple[str, ...] = get_args(Through)
+REFERENCE_MEANS: tuple[str, ...] = get_args(ReferenceMean)
+REFERENCE_VARIANCES: tuple[str, ...] = get_args(ReferenceVariance)

@@ -1,5 +1,6 @@
 """Oracles without a network: the Gaussian world of the method, where every marginal is known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -25,13 +26,26 @@ class GaussianWorld:
         gain, eta = jnp.asarray(self.gain(schedule), jnp.float32), jnp.asarray(schedule.eta, jnp.float32)
         return lambda x, i: self.m + gain[i] * (x - (1 - eta[i]) * self.m - eta[i] * self.y)
 
-    def ancestral_moments(self, schedule: Schedule) -> tuple[list[float], list[float]]:
-        """Mean and variance after every step, by the two-number recursion; the first entry is the start's."""
+    def step_line(self, schedule: Schedule, i: int) -> tuple[float, float]:
+        """(slope, offset) of the mean of the ancestral step, a linear function of x_t."""
+        eta, g = schedule.eta[i], self.gain(schedule)[i]
+        slope = schedule.coef_x[i] + schedule.coef_x0[i] * g
+        return slope, schedule.coef_x0[i] * (self.m - g * ((1 - eta) * self.m + eta * self.y))
+
+    def ancestral_moments(
+        self, schedule: Schedule, push: Callable[[int, float, float], tuple[float, float]] = lambda i, a, b: (a, b)
+    ) -> tuple[list[float], list[float]]:
+        """Mean and variance after every step, by the two-number recursion; the first entry is the start's.
+
+        `push` takes (row, slope, offset) of the mean of a step to those of the guided one.
+        """
         means, variances = [self.y], [schedule.kappa**2 * schedule.eta[-1]]
         for i in reversed(range(schedule.steps)):
-            eta, g = schedule.eta[i], self.gain(schedule)[i]
-            slope = schedule.coef_x[i] + schedule.coef_x0[i] * g
-            offset = schedule.coef_x0[i] * (self.m - g * ((1 - eta) * self.m + eta * self.y))
+            slope, offset = push(i, *self.step_line(schedule, i))
             means.append(slope * means[-1] + offset)
             variances.append(slope**2 * variances[-1] + schedule.variance[i])
         return means, variances
+
+    def true_variance(self, eta: float, kappa: float) -> float:
+        """Variance of x_t under (F)."""
+        return (1 - eta) ** 2 * self.s**2 + kappa**2 * eta

@@ -1,16 +1,20 @@
 """Posterior diffusion for super-resolution: pure functions of arrays, without networks or files."""
 
+from jaxsr.diffusion.gaussian import gaussian_kl
+from jaxsr.diffusion.guidance import Guidance
 from jaxsr.diffusion.sampler import SAMPLERS, Denoiser, Noise, Step, invert, normal_noise, sample, trajectory
 from jaxsr.diffusion.schedule import Schedule, StepTables, exponential_schedule, thin
 
 __all__ = [
     "SAMPLERS",
     "Denoiser",
+    "Guidance",
     "Noise",
     "Schedule",
     "Step",
     "StepTables",
     "exponential_schedule",
+    "gaussian_kl",
     "invert",
     "normal_noise",
     "sample",

@@ -9,13 +9,14 @@ v = x/s - s y and lam = 1/s - s, simply dv/dlam = f(x, s): Euler in it is `deter
 Heun's rule in it is `heun`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from jaxsr.diffusion.guidance import Guidance, check_steps, correction
 from jaxsr.diffusion.process import Latent, reverse_mean
 from jaxsr.diffusion.schedule import Schedule, StepTables
 
@@ -24,7 +25,7 @@ Noise = Callable[[Int[Array, ""]], Latent]
 
 
 class Step(NamedTuple):
-    """One step of a trajectory: where it started, the prediction, the mean of the step and where it ended."""
+    """One step of a trajectory: where it started, the prediction, the mean of the step (guided) and where it ended."""
 
     x_t: Latent
     x0_hat: Latent
@@ -90,6 +91,8 @@ def sample(
     noise: Noise,
     *,
     sampler: str = "ancestral",
+    guidance: Sequence[Guidance] = (),
+    unroll_first: bool = False,
 ) -> Latent:
     """The sample x_0 of the posterior p(x_0 | y_0) after all steps of `schedule`.
 
@@ -100,10 +103,13 @@ def sample(
         noise: k -> standard normal array of z_lr's shape; k = 0 starts the chain. `deterministic` and `heun` ask
             for k = 0 only.
         sampler: `ancestral`, `deterministic` or `heun`.
+        guidance: corrections of the mean of every step, any number at once; none costs nothing.
+        unroll_first: take the first step outside of the scan, so that a `vmap` over what the first network call does
+            not depend on (the guidance) makes that call once for all. The network is compiled twice then.
     Raises:
-        ValueError: for an unknown sampler.
+        ValueError: for an unknown sampler, or scales of another length than the schedule.
     """
-    return _scan(denoise, schedule, z_lr, noise, sampler, lambda step: None)[0]
+    return _scan(denoise, schedule, z_lr, noise, sampler, guidance, unroll_first, lambda step: None)[0]
 
 
 def trajectory(
@@ -113,25 +119,53 @@ def trajectory(
     noise: Noise,
     *,
     sampler: str = "ancestral",
+    guidance: Sequence[Guidance] = (),
+    unroll_first: bool = False,
 ) -> Step:
     """As `sample`, returning every step: each field has a leading axis of T, in the order taken (t = T first)."""
-    return _scan(denoise, schedule, z_lr, noise, sampler, lambda step: step)[1]
+    return _scan(denoise, schedule, z_lr, noise, sampler, guidance, unroll_first, lambda step: step)[1]
 
 
-def _scan(denoise, schedule: Schedule, z_lr: Latent, noise: Noise, sampler: str, keep: Callable):
+def _scan(
+    denoise, schedule: Schedule, z_lr: Latent, noise: Noise, sampler: str, guidance, unroll_first, keep: Callable
+):
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler: no {sampler!r}; choose one of {', '.join(SAMPLERS)}.")
+    check_steps(guidance, schedule.steps)
     stepper, stochastic = SAMPLERS[sampler], sampler == "ancestral"
 
     def body(x_t: Latent, scanned: tuple[StepTables, Array]):
         row, k = scanned
-        x0_hat, mean = stepper(denoise, x_t, z_lr, row)
+        x0_hat, mean = _guided_step(stepper, denoise, x_t, z_lr, row, guidance)
         x_next = mean + row.std * noise(k) if stochastic else mean
         return x_next, keep(Step(x_t, x0_hat, mean, x_next))
 
     rows = jax.tree.map(lambda column: column[::-1], schedule.tables())
-    k = jnp.arange(schedule.steps, dtype=jnp.int32)
-    return jax.lax.scan(body, start(schedule, z_lr, noise(jnp.int32(0))), (rows, k + 1))
+    scanned = (rows, jnp.arange(1, schedule.steps + 1, dtype=jnp.int32))
+    x_t = start(schedule, z_lr, noise(jnp.int32(0)))
+    if not unroll_first:
+        return jax.lax.scan(body, x_t, scanned)
+    x_t, first = body(x_t, jax.tree.map(lambda column: column[0], scanned))
+    x_0, rest = jax.lax.scan(body, x_t, jax.tree.map(lambda column: column[1:], scanned))
+    return x_0, jax.tree.map(lambda one, others: jnp.concatenate([one[None], others]), first, rest)
+
+
+def _guided_step(
+    stepper: Stepper, denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables, guidance: Sequence[Guidance]
+) -> tuple[Latent, Latent]:
+    """The prediction and the mean of one step, corrected: Algorithm 2."""
+
+    def step(x: Latent) -> tuple[Latent, Latent]:
+        x0_hat, mean = stepper(denoise, x, z_lr, row)
+        return mean, x0_hat
+
+    pull_back = None
+    if any(one.through == "state" for one in guidance):
+        mean, vjp, x0_hat = jax.vjp(step, x_t, has_aux=True)
+        pull_back = lambda gradient: vjp(gradient)[0]  # noqa: E731  # a def could not stand for None
+    else:
+        mean, x0_hat = step(x_t)
+    return x0_hat, (mean + correction(guidance, mean, pull_back, z_lr, row) if guidance else mean)
 
 
 def invert(denoise: Denoiser, schedule: Schedule, x0: Latent, z_lr: Latent) -> Float[Array, "t *b h w c"]:

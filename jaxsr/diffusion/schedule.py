@@ -17,8 +17,9 @@ InputScaling = Literal["latent", "pixel", "none"]
 class StepTables(NamedTuple):
     """What a sampler scans over: one row per step, float32 on the device, i = 0..T-1 (t = i + 1).
 
-    `std` is the standard deviation of the reverse step (0 in row 0); `variance_clipped` has row 0 replaced by
-    row 1, for divisions. `step` is the row's own index, to be handed to the denoiser.
+    `std` is the standard deviation of the reverse step (0 in row 0); the two variances, of the reverse step and of the
+    forward marginal at t-1, have row 0 replaced by row 1, for divisions. `step` is the row's own index, to be handed to
+    the denoiser.
     """
 
     step: Int[Array, " t"]
@@ -28,6 +29,7 @@ class StepTables(NamedTuple):
     coef_x0: Float[Array, " t"]
     std: Float[Array, " t"]
     variance_clipped: Float[Array, " t"]
+    marginal_variance_clipped: Float[Array, " t"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +76,13 @@ class Schedule:
 
     @property
     def variance_clipped(self) -> Float[np.ndarray, " t"]:
-        """Sigma_t with the first row replaced by the second, for divisions; undefined for a single step."""
-        return np.concatenate([self.variance[1:2], self.variance[1:]]) if self.steps > 1 else np.ones(1)
+        """Sigma_t with the first row replaced by the second, for divisions; 1 for a single step, which has none."""
+        return _clip_first(self.variance)
+
+    @property
+    def marginal_variance_clipped(self) -> Float[np.ndarray, " t"]:
+        """kappa^2 eta_{t-1}, the variance of the forward marginal (F) at t-1, clipped as Sigma_t is."""
+        return _clip_first(self.kappa**2 * self.eta_prev)
 
     @property
     def coef_x(self) -> Float[np.ndarray, " t"]:
@@ -101,13 +108,18 @@ class Schedule:
 
     def tables(self) -> StepTables:
         """The rows that a sampler scans over, float32 and int32 on the default device."""
-        columns = (self.eta, self.eta_prev, self.coef_x, self.coef_x0, np.sqrt(self.variance), self.variance_clipped)
+        columns = (self.eta, self.eta_prev, self.coef_x, self.coef_x0, np.sqrt(self.variance))
+        columns += (self.variance_clipped, self.marginal_variance_clipped)
         step = jnp.arange(self.steps, dtype=jnp.int32)
         return StepTables(step, *(jnp.asarray(c, jnp.float32) for c in columns))
 
     def select(self, rows: Int[np.ndarray, " n"]) -> "Schedule":
         """A thinned schedule that keeps `rows` (rising indices into this one); the network is told the old times."""
         return Schedule(self.eta[rows], self.kappa, self.timestep_map[rows], self.input_scaling)
+
+
+def _clip_first(values: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
+    return np.concatenate([values[1:2], values[1:]]) if len(values) > 1 else np.ones(1)
 
 
 def exponential_schedule(
