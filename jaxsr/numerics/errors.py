@@ -101,16 +101,25 @@ def cumulative_error(ours: PatchSums, truth: PatchSums) -> Float[np.ndarray, "*n
     Raises ValueError as `patch_moments`, or where a covariance is singular (flat images, a clipped colour).
     """
     (mean, covariance), (other_mean, other_covariance) = patch_moments(ours), patch_moments(truth)
-    try:
-        lower, other_lower = np.linalg.cholesky(covariance), np.linalg.cholesky(other_covariance)
-    except np.linalg.LinAlgError as error:
-        raise ValueError("cumulative error: patches without any variation in some direction; take more images.") from error
+    lower, other_lower = _cholesky(covariance), _cholesky(other_covariance)
     ratio = np.linalg.solve(other_lower, lower)
     distance = np.linalg.solve(other_lower, (mean - other_mean)[..., None])
     log_ratio = _log_diagonal(other_lower) - _log_diagonal(lower)
     squares = (np.square(ratio).sum((-2, -1)) + np.square(distance).sum((-2, -1))) / 2
     dimension = mean.shape[-1]
     return (squares + log_ratio) / dimension - 0.5
+
+
+def _cholesky(covariance: Float[np.ndarray, "*n d d"]) -> Float[np.ndarray, "*n d d"]:
+    try:
+        lower = np.linalg.cholesky(covariance)
+        diagonal = np.diagonal(lower, axis1=-2, axis2=-1)
+        singular = (diagonal.min(-1) < 1e-6 * diagonal.max(-1)).any()
+    except np.linalg.LinAlgError:
+        singular = True
+    if singular:
+        raise ValueError("cumulative error: patches without any variation in some direction; take other images.")
+    return lower
 
 
 def _log_diagonal(lower: Float[np.ndarray, "*n d d"]) -> Float[np.ndarray, "*n"]:

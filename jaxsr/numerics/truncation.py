@@ -6,8 +6,9 @@ Where it comes from:
 - the Gaussian world: `GaussianWorld.flow`, closed form;
 - `continuous_ends`, for a denoiser of continuous eta: diffrax (Dopri5, adaptive), float64;
 - `fine_ends`, for a network, which knows the times of its own schedule alone: our `heun` over every row in between,
-  60 steps from eta_T to 0 for the models here, float32. It is a reference as long as the error measured is well above
-  its own, about (coarse/fine)^2 of a first-order step's; its last step, from eta_1 to 0, is Euler's as every heun's.
+  60 steps from eta_T to 0 for the models here, float32. Against the closed form its own error is below 0.1 % of that
+  of a first-order step of 4, and 3 % where the schedule's own rows are farthest apart (t = 2). From eta_1 to 0 both
+  take the one Euler step, so nothing is measured at t = 1 where the coarse schedule keeps the first row.
 
 `ancestral` is stochastic: its mean is that of the reverse SDE, which keeps room for the noise, and differs from the
 flow by a term of first order in the step, however fine. It is measured all the same, as the paper does.

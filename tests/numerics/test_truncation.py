@@ -46,9 +46,10 @@ def test_rows_of_a_thinning() -> None:
 def test_the_fine_reference_is_near_the_exact_flow() -> None:
     ends = fine_ends(FINE_DENOISE, FINE, Y, STATES, ROWS, np.array([-1, *ROWS[:-1]]))
     own = np.sqrt(np.square(ends - EXACT).mean((1, 2, 3, 4)))
-    coarse = np.sqrt(np.square(local_errors(DENOISE, FOUR, Y, STATES, jnp.asarray(EXACT, jnp.float32), "heun") ** 2))
-    assert np.all(own < 2e-3)
-    assert np.all(own[1:] < coarse.mean((1, 2, 3, 4))[1:])
+    coarse = local_errors(DENOISE, FOUR, Y, STATES, jnp.asarray(EXACT, jnp.float32), "deterministic")
+    coarse = np.sqrt(np.square(coarse).mean((1, 2, 3, 4)))
+    assert np.all(own[1:] < 0.04 * coarse[1:])
+    np.testing.assert_allclose(own[0], coarse[0], rtol=1e-3)  # from eta_1 both take the one Euler step
 
 
 def test_diffrax_finds_the_exact_flow_in_float64() -> None:
@@ -74,7 +75,7 @@ def test_the_observed_order_of_the_local_error(sampler: str, order: int) -> None
     fine = exponential_schedule(65)
     fine = type(fine)(eta, fine.kappa, fine.timestep_map)
     x = STATES[2]
-    spans = (8, 16, 32, 64)
+    spans = (4, 8, 16)
     means = span_means(WORLD.denoiser(fine), fine, Y, x, 64, spans, sampler)
     exact = [WORLD.flow(np.asarray(x, np.float64), eta[64], eta[64 - span]) for span in spans]
     found = observed_order(fine, 64, spans, np.stack(exact) - np.asarray(means))
@@ -115,36 +116,33 @@ def test_in_the_gaussian_world_the_error_is_linear_in_the_gradient_to_lr() -> No
     assert np.all(clean.r2 < 0.99)  # the HR image itself is no function of x_t
 
 
-def linear_errors(noise: float, images: int, slopes: np.ndarray):
-    """Moments of errors that are slope S + 0.1 + noise for known S, one slope per image."""
-    generator = np.random.default_rng(0)
-    sums = []
-    for slope in slopes[:images]:
-        states = jnp.asarray(generator.standard_normal((4, 1, 8, 8, 3)), jnp.float32)
-        error = slope * (step_means(DENOISE, FOUR.tables(), Y[:1, :1, :1, :1], states, "ancestral") - WORLD.y) + 0.1
-        error = error + noise * jnp.asarray(generator.standard_normal(error.shape), jnp.float32)
-        z = jnp.full((1, 8, 8, 3), WORLD.y)
-        gradient = Gradient("lr", "mean", "clean", "posterior")
-        sums.append(regress(DENOISE, FOUR, z, z, states, error, gradients=[gradient])[gradient])
-    return concatenate(sums)
+def linear_errors(noise: float, slopes: list[float], offset: float = 0.1):
+    """Moments of errors that are slope S + offset + noise for known S, one slope per image."""
+    generator, count = np.random.default_rng(0), len(slopes)
+    normal = lambda: jnp.asarray(generator.standard_normal((4, count, 8, 8, 3)), jnp.float32)  # noqa: E731
+    z, states = jnp.full((count, 8, 8, 3), WORLD.y), normal()
+    term = step_means(DENOISE, FOUR.tables(), z, states, "ancestral") - WORLD.y
+    errors = jnp.reshape(jnp.asarray(slopes, jnp.float32), (1, -1, 1, 1, 1)) * term + offset + noise * normal()
+    gradient = Gradient("lr", "mean", "clean", "posterior")
+    return concatenate([regress(DENOISE, FOUR, z, z, states, errors, gradients=[gradient])[gradient]])
 
 
 def test_what_is_removed_in_and_out_of_sample() -> None:
-    same = split_half(linear_errors(0.0, 6, np.full(6, 0.4)))
+    same = split_half(linear_errors(0.0, [0.4] * 6))
     for share in same:
         np.testing.assert_allclose(share, 1, atol=1e-4)
-    without = split_half(linear_errors(0.0, 6, np.full(6, 0.4)), offset=False)
+    without = split_half(linear_errors(0.0, [0.4] * 6), offset=False)
     assert np.all(without.inside < 0.999)
     # images of slopes +0.4 and -0.4 in turn: every half fits itself, and makes the other half's error larger
-    opposite = split_half(linear_errors(0.0, 6, np.array([0.4, -0.4] * 3)))
+    opposite = split_half(linear_errors(0.0, [0.4, -0.4] * 3))
     np.testing.assert_allclose(opposite.inside, 1, atol=1e-4)
     np.testing.assert_allclose(opposite.each, 1, atol=1e-4)
     assert np.all(opposite.outside < 0)
-    assert np.isnan(split_half(linear_errors(0.0, 1, np.full(1, 0.4))).outside).all()
+    assert np.isnan(split_half(linear_errors(0.0, [0.4])).outside).all()
 
 
 def test_removed_is_the_share_of_the_squared_error() -> None:
-    sums = linear_errors(0.5, 3, np.array([0.2, 0.3, 0.4]))
+    sums = linear_errors(0.5, [0.2, 0.3, 0.4])
     fit = fit_lstsq(sums)
     raw = sums.square_delta.sum(1) + (sums.n * sums.mean_delta**2).sum(1)
     nothing = fit._replace(slope=np.zeros(4), offset=np.zeros(4))
@@ -155,7 +153,7 @@ def test_removed_is_the_share_of_the_squared_error() -> None:
 
 
 def test_the_table_has_a_row_for_every_gradient_and_step() -> None:
-    sums = {GRADIENTS[0]: linear_errors(0.1, 2, np.full(2, 0.4))}
+    sums = {GRADIENTS[0]: linear_errors(0.1, [0.4] * 2)}
     rows = table(sums, FOUR.eta)
     assert [row["t"] for row in rows] == [1, 2, 3, 4]
     assert rows[3]["slope"] == pytest.approx(0.4, abs=0.1)
