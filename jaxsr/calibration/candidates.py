@@ -45,9 +45,7 @@ def parse_profiles(text: str) -> tuple[str, ...]:
     return names
 
 
-def expand(
-    values: Sequence[float], profiles: Sequence[str], open_loop: Float[np.ndarray, " t"]
-) -> list[Candidate]:
+def expand(values: Sequence[float], profiles: Sequence[str], open_loop: Float[np.ndarray, " t"]) -> list[Candidate]:
     """Every number under every profile, after the plain sampler, which is the first and what losses are counted from.
 
     `constant`: the same scale at every step; `last`: at t = 1 alone, the last step taken; `open-loop`: that multiple

@@ -20,11 +20,6 @@ from jaxsr.runtime import compiler_options
 AXIS = "images"
 
 
-def join_hosts(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Become one process of several (`jax.distributed`); without arguments, as the cluster's environment says."""
-    jax.distributed.initialize(coordinator, num_processes, process_id)
-
-
 def image_mesh() -> jax.sharding.Mesh:
     """All devices of all processes in one axis, those of a process side by side."""
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -81,7 +81,7 @@ class PairSet:
         """What tells one data set from another, as JSON can hold it."""
         names = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape")).hexdigest()
         made = "bicubic" if self.lr is None else "given"
-        sizes = {"crop": self.crop, "crops_per_photograph": self.grid**2}
+        sizes = {"scale": self.scale, "crop": self.crop, "crops_per_photograph": self.grid**2}
         return {"names_sha256": names, "photographs": len(self.names), "pairs": len(self), "lr": made, **sizes}
 
     @cached_property
@@ -148,15 +148,6 @@ def check_content(name: str, lr: RGB, hr: RGB, scale: int) -> None:
         )
 
 
-def stream(
-    pairs: PairSet, batches: Iterable[Sequence[int]]
-) -> Iterator[tuple[UInt8[np.ndarray, "b p p 3"], UInt8[np.ndarray, "b s s 3"]]]:
-    """(LR crops, HR crops) of every batch of numbers."""
-    for batch in batches:
-        lr, hr = zip(*(pairs[i] for i in batch), strict=True)
-        yield np.stack(lr), np.stack(hr)
-
-
 def _folders(
     hr: Path, lr: Path | None, least: int, limit: int | None
 ) -> tuple[list[str], Sequence[RGB], Sequence[RGB] | None]:
@@ -173,7 +164,9 @@ def _match(hr: Path, files: Sequence[Path], lr: Path) -> dict[Path, Any]:
     """The LR file of every HR file: of the same name, or else of the same name but for the ending of `_SUFFIX`."""
     low_files = list_images(lr, recursive=True)
     for ending in ("", _SUFFIX):
-        high, low = ({_key(file, root, ending): file for file in found} for root, found in ((hr, files), (lr, low_files)))
+        high, low = (
+            {_key(file, root, ending): file for file in found} for root, found in ((hr, files), (lr, low_files))
+        )
         if high.keys() == low.keys() and len(high) == len(files) and len(low) == len(low_files):
             return {high[key]: low[key] for key in high}
     alone = sorted(str((high | low)[key]) for key in high.keys() ^ low.keys())
