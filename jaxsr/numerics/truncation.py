@@ -24,7 +24,6 @@ from jaxtyping import Array, Float, Int
 
 from jaxsr.diffusion import SAMPLERS, Denoiser, Schedule, StepTables
 from jaxsr.diffusion.process import Latent
-from jaxsr.diffusion.sampler import heun_step
 
 States = Float[Array, "t b h w c"]
 ContinuousDenoiser = Callable[[Any, Any], Any]
@@ -57,8 +56,15 @@ def fine_ends(
     states: States,
     start: Int[np.ndarray, " t"],
     end: Int[np.ndarray, " t"],
+    *,
+    sampler: str = "heun",
 ) -> States:
-    """Where the flow takes every state from row `start` to row `end` of `fine` (-1: to eta = 0), by `heun`. Pure."""
+    """Where the flow takes every state from row `start` to row `end` of `fine` (-1: to eta = 0). Pure.
+
+    Raises ValueError for a `sampler` that does not follow the flow.
+    """
+    if sampler not in ("heun", "deterministic"):
+        raise ValueError(f"sampler: {sampler!r} does not follow the flow; choose heun or deterministic.")
     tables = fine.tables()
 
     def flow(scanned: tuple[Latent, Array, Array]) -> Latent:
@@ -66,7 +72,7 @@ def fine_ends(
 
         def body(k: Array, x: Latent) -> Latent:
             row = jax.tree.map(lambda column: column[first - k], tables)
-            return heun_step(denoise, x, z_lr, row)[1]
+            return SAMPLERS[sampler](denoise, x, z_lr, row)[1]
 
         return jax.lax.fori_loop(0, first - last, body, x)
 

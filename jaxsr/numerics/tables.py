@@ -1,0 +1,144 @@
+"""From what the instruments found, image by image, to tables: lists of rows, each a dict of words and numbers.
+
+Intervals (`low`, `high`) are 95 % percentile intervals of a bootstrap over the images.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxsr.calibration.objectives import concatenate
+from jaxsr.calibration.open_loop import Moments
+from jaxsr.choices import SAMPLERS
+from jaxsr.numerics import regression
+from jaxsr.numerics.dispersion import Point
+from jaxsr.numerics.errors import PatchSums, bootstrap_interval, cumulative_error, sampling_floor
+from jaxsr.numerics.instruments import Results, Setup
+from jaxsr.numerics.trajectories import REFERENCE_KINDS, Paths
+
+Row = dict[str, str | float]
+Tables = dict[str, list[Row]]
+
+
+def errors_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
+    """`modular`: nats per element of the latent; `cumulative`: nats per value of a patch, with counts and the floor."""
+    modular: list[Row] = []
+    for where in ("forward", "sampler"):
+        values = np.stack([part[f"modular/{where}"] for part in parts])
+        modular += [
+            {"states": where, "t": i + 1, "eta": float(setup.coarse.eta[i])} | row
+            for i, row in enumerate(_means(values))
+        ]
+    return {"modular": modular, "cumulative": _cumulative(setup, parts)}
+
+
+def _cumulative(setup: Setup, parts: Sequence[Results]) -> list[Row]:
+    fields = ("ours", "truth")
+    sums = [PatchSums(*(np.stack([p[f"{one}/{f}"] for p in parts]) for f in PatchSums._fields)) for one in fields]
+
+    def pooled(drawn: np.ndarray) -> list[PatchSums]:
+        return [PatchSums(*(field[drawn].sum(0) for field in one)) for one in sums]
+
+    images = len(parts)
+    ours, truth = pooled(np.arange(images))
+    low, high = bootstrap_interval(lambda drawn: cumulative_error(*pooled(drawn)), images, resamples=200)
+    values, floor = cumulative_error(ours, truth), sampling_floor(ours, truth)
+    dimension = ours.total.shape[-1]
+    return [
+        {"t-1": t, "eta": float(setup.coarse.eta_prev[t]), "mean": float(values[t]), "low": float(low[t]),
+         "high": float(high[t]), "floor": float(floor[t]), "patches": float(ours.count[t]), "dimension": dimension,
+         "images": images}
+        for t in range(len(values))
+    ]  # fmt: skip
+
+
+def truncation_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
+    """`truncation`: RMS of the local errors and the way moved; `order`; `regression` on every KL gradient."""
+    local: list[Row] = []
+    for sampler in SAMPLERS:
+        values = np.stack([part[f"rms/{sampler}"] for part in parts])
+        gap, moved = (np.mean([part[name] for part in parts], 0) for name in ("reference_gap", "moved"))
+        local += [
+            {"sampler": sampler, "t": i + 1, "eta": float(setup.coarse.eta[i])} | row
+            | {"moved": float(moved[i]), "reference_gap": float(gap[i])}
+            for i, row in enumerate(_means(values))
+        ]  # fmt: skip
+    return {"truncation": local, "order": _order(setup, parts), "regression": _regression(setup, parts)}
+
+
+def _order(setup: Setup, parts: Sequence[Results]) -> list[Row]:
+    lam = 1 / np.sqrt(setup.fine.eta) - np.sqrt(setup.fine.eta)
+    spans, rows = setup.spans, []
+    length = lam[[setup.order_row - span for span in spans]] - lam[setup.order_row]
+    for sampler in SAMPLERS:
+        error = np.sqrt(np.mean([np.square(part[f"order/{sampler}"]) for part in parts], 0))
+        order = np.polyfit(np.log(length), np.log(error), 1)[0] if len(spans) > 1 else np.nan
+        for span, at, rms in zip(spans, length, error, strict=True):
+            rows.append({"sampler": sampler, "rows": span, "length": float(at), "rms": float(rms), "order": order})
+    return rows
+
+
+def _regression(setup: Setup, parts: Sequence[Results]) -> list[Row]:
+    rows: list[Row] = []
+    for sampler in SAMPLERS:
+        sums = {}
+        for gradient in regression.GRADIENTS:
+            name = "/".join(("regress", sampler, *gradient))
+            sums[gradient] = concatenate([Moments(*part[name][..., None]) for part in parts])
+        rows += [{"sampler": sampler} | row for row in regression.table(sums, setup.coarse.eta)]
+    return rows
+
+
+def trajectories_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
+    """`alignment`: cos(SR -> HR, SR -> LR); `plane`: of the first image; `spectrum`: mean power of the images."""
+    eta = np.concatenate([[0.0], setup.coarse.eta])
+    rows: Tables = {"alignment": [], "plane": [], "spectrum": []}
+    for kind in REFERENCE_KINDS:
+        values = np.stack([part[f"alignment/{kind}"] for part in parts])
+        told = [{"reference": kind, "t": t, "eta": float(eta[t])} | row for t, row in enumerate(_means(values))]
+        rows["alignment"] += [row for row in told if np.isfinite(float(row["mean"]))]
+        share = float(np.mean([part[f"explained/{kind}"][:2].sum() for part in parts]))
+        for name, points in zip(Paths._fields, parts[0][f"plane/{kind}"], strict=True):
+            rows["plane"] += [
+                {"reference": kind, "path": name, "t": t, "x": float(x), "y": float(y), "explained": share}
+                for t, (x, y) in enumerate(points)
+            ]
+    names = ("hr", "sr", "lr", "error")
+    power = {name: np.mean([part[f"spectrum/{name}"] for part in parts], 0) for name in names}
+    bins = len(power["hr"])
+    for k in range(bins):
+        numbers = {name: float(power[name][k]) for name in names}
+        rows["spectrum"].append({"frequency": (k + 0.5) / bins / 2, **numbers})
+    return rows
+
+
+def dispersion_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
+    """`dispersion`: ratio of the samples' variance to what the data ask for; `front`: distortion and perception."""
+    tables: Tables = {"dispersion": [], "front": []}
+    for name in dict.fromkeys(key.rpartition("/")[0] for key in parts[0]):
+        point = Point(*(np.array([part[f"{name}/{field}"] for part in parts], np.float64) for field in Point._fields))
+        steps, scale = map(float, name.split())
+        low, high = bootstrap_interval(lambda d, p=point: p.variance[d].mean() / p.needed[d].mean(), len(parts))
+        means = {field: float(np.mean(values)) for field, values in point._asdict().items()}
+        setting = {"steps": int(steps), "scale": scale}
+        ratio = means["variance"] / means["needed"]
+        measured = {"variance": means.pop("variance"), "needed": means.pop("needed"), "ratio": ratio}
+        tables["dispersion"].append(setting | measured | {"low": float(low), "high": float(high)})
+        tables["front"].append(setting | means)
+    return tables
+
+
+def _means(values: Float[np.ndarray, "n t"]) -> list[Row]:
+    """For every step the mean over the images, its interval, and how many there are."""
+    low, high = bootstrap_interval(lambda drawn: values[drawn].mean(0), len(values))
+    columns = zip(values.mean(0), low, high, strict=True)
+    return [{"mean": float(m), "low": float(a), "high": float(b), "images": len(values)} for m, a, b in columns]
+
+
+TABLES: dict[str, Callable[[Setup, Sequence[Results]], Tables]] = {
+    "errors": errors_tables,
+    "truncation": truncation_tables,
+    "trajectories": trajectories_tables,
+    "dispersion": dispersion_tables,
+}
