@@ -6,7 +6,7 @@ variance |x_0 - xbar|^2 - V/n, on average over images; where the mean has a bias
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.texture import high_frequency_ratio, texture_distance
 
 Samples = Float[Array, "n b h w c"]
-PerImage = Float[Array, " b"]
+PerImage = Any  # Float[Array, " b"] on the device; on the host, of many images, Float[np.ndarray, " n"]
 Decode = Callable[[Array], Array]
 """Latents (b, h, w, c) to RGB images of about [0, 1], (b, H, W, 3)."""
 

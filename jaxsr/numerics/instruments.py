@@ -31,6 +31,10 @@ Measure = Callable[[Params, Image, Image, Key[Array, ""]], Results]
 _PATCH_VALUES = 48
 
 
+class UnfitError(ValueError):
+    """An instrument that cannot measure this model; the message says why."""
+
+
 @dataclass(frozen=True, eq=False)
 class Setup:
     """What is studied: a model, its finest schedule, the rows of it that the coarse sampler keeps, and what to compare.
@@ -122,11 +126,11 @@ def truncation_instrument(setup: Setup) -> Measure:
 
     `reference_gap` is the RMS between the fine reference and the first-order sampler over the same rows: an upper
     bound of the reference's own error.
-    Raises ValueError where the network's schedule is too short to be a reference.
+    Raises UnfitError where the network's schedule is too short to be a reference.
     """
     fine, rows, coarse = setup.fine, setup.rows, setup.coarse
     if fine.steps < 2 * len(rows) or not setup.spans:
-        raise ValueError(
+        raise UnfitError(
             f"truncation: the network knows {fine.steps} steps, too few for a reference of {len(rows)} steps; "
             "study fewer --steps, or a model trained with more."
         )

@@ -77,11 +77,17 @@ def regress(
         sampler: whose mean the gradient is taken at.
     """
 
+    pulled = [at for at, one in enumerate(gradients) if one.through == "state"]
+
     def at_step(scanned: tuple[StepTables, Latent, Latent]) -> tuple[Moments, ...]:
         row, x_t, error = scanned
         mean, pull_back = jax.vjp(lambda x: SAMPLERS[sampler](denoise, x, z_lr, row)[1], x_t)
-        through = lambda gradient: pull_back(gradient)[0]  # noqa: E731
-        terms = [kl_gradient(one.guidance(z_lr, z_hr), mean, through, z_lr, row) for one in gradients]
+        at_mean = [one._replace(through="mean").guidance(z_lr, z_hr) for one in gradients]
+        terms = [kl_gradient(guidance, mean, None, z_lr, row) for guidance in at_mean]
+        if pulled:  # one after the other, so that the pass back through the network is compiled once
+            back = jax.lax.map(lambda term: pull_back(term)[0], jnp.stack([terms[at] for at in pulled]))
+            for place, at in enumerate(pulled):
+                terms[at] = back[place]
         return tuple(moments(error, row.variance_clipped * term, jnp.ones_like(error)) for term in terms)
 
     found = jax.lax.map(at_step, (schedule.tables(), states, errors))
@@ -91,13 +97,18 @@ def regress(
 def removed(sums: Moments, fit: Fit) -> PerStep:
     """The share of the squared error, over all images, that slope S + offset removes: 1 for all of it.
 
-    Below 0 where the correction makes it larger. Unlike R^2 it counts a common offset of the error as error.
+    Below 0 where the correction makes it larger; NaN where there is no error. Unlike R^2 it counts a common offset of
+    the error as error.
     """
     slope, offset = fit.slope[:, None], fit.offset[:, None]
     left = sums.square_delta - 2 * slope * sums.product + slope**2 * sums.square_s
     left = left + sums.n * np.square(sums.mean_delta - slope * sums.mean_s - offset)
     whole = sums.square_delta + sums.n * np.square(sums.mean_delta)
-    return 1 - left.sum(1) / whole.sum(1)
+    return 1 - _share(left.sum(1), whole.sum(1))
+
+
+def _share(part: PerStep, whole: PerStep) -> PerStep:
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
 def images(sums: Moments, chosen: Int[np.ndarray, " n"]) -> Moments:
@@ -125,7 +136,7 @@ def split_half(sums: Moments, *, offset: bool = True) -> Removed:
     fits = fit_lstsq(sums, pooled=False, offset=offset)
     whole = sums.square_delta + sums.n * np.square(sums.mean_delta)
     singles = [removed(images(sums, np.array([i])), Fit(*(field[:, i] for field in fits))) for i in range(count)]
-    each = (np.stack(singles, 1) * whole).sum(1) / whole.sum(1)
+    each = _share(np.nansum(np.stack(singles, 1) * whole, 1), whole.sum(1))
     if count < 2:
         return Removed(each, np.full_like(each, np.nan), each)
     pairs = [(images(sums, ours), images(sums, others)) for ours, others in (halves, halves[::-1])]

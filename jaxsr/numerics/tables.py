@@ -54,7 +54,10 @@ def _cumulative(setup: Setup, parts: Sequence[Results]) -> list[Row]:
 
 
 def truncation_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
-    """`truncation`: RMS of the local errors and the way moved; `order`; `regression` on every KL gradient."""
+    """`truncation`: RMS of the local errors and the way moved; `order`; `regression` on every KL gradient.
+
+    The regression has no t = 1 where nothing is measured there, see `jaxsr.numerics.truncation`.
+    """
     local: list[Row] = []
     for sampler in SAMPLERS:
         values = np.stack([part[f"rms/{sampler}"] for part in parts])
@@ -87,7 +90,8 @@ def _regression(setup: Setup, parts: Sequence[Results]) -> list[Row]:
             name = "/".join(("regress", sampler, *gradient))
             sums[gradient] = concatenate([Moments(*part[name][..., None]) for part in parts])
         rows += [{"sampler": sampler} | row for row in regression.table(sums, setup.coarse.eta)]
-    return rows
+    nothing = setup.rows[0] == 0  # from the first row to eta = 0 reference and samplers take the same one step
+    return [row for row in rows if not (nothing and row["t"] == 1)]
 
 
 def trajectories_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
