@@ -111,14 +111,14 @@ def cumulative_error(ours: PatchSums, truth: PatchSums) -> Float[np.ndarray, "*n
 
 
 def _cholesky(covariance: Float[np.ndarray, "*n d d"]) -> Float[np.ndarray, "*n d d"]:
+    message = "cumulative error: patches without any variation in some direction; take other images."
     try:
         lower = np.linalg.cholesky(covariance)
-        diagonal = np.diagonal(lower, axis1=-2, axis2=-1)
-        singular = (diagonal.min(-1) < 1e-6 * diagonal.max(-1)).any()
-    except np.linalg.LinAlgError:
-        singular = True
-    if singular:
-        raise ValueError("cumulative error: patches without any variation in some direction; take other images.")
+    except np.linalg.LinAlgError as error:
+        raise ValueError(message) from error
+    diagonal = np.diagonal(lower, axis1=-2, axis2=-1)
+    if (diagonal.min(-1) < 1e-6 * diagonal.max(-1)).any():
+        raise ValueError(message)
     return lower
 
 

@@ -150,7 +150,7 @@ def constant_scale(world: GaussianWorld, schedule: Schedule, sampler: str = "anc
     high = 0.1
     while excess(high) < 0:
         high *= 2
-    return float(brentq(excess, -0.99, high, xtol=1e-14))
+    return brentq(excess, -0.99, high, xtol=1e-14)  # pyright: ignore[reportReturnType]
 
 
 def divergence_scale(world: GaussianWorld, schedule: Schedule, sampler: str = "ancestral") -> float:

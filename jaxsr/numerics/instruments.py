@@ -23,9 +23,9 @@ from jaxsr.numerics.trajectories import REFERENCE_KINDS, Paths, alignment, paths
 from jaxsr.numerics.truncation import fine_ends, local_errors, restrict, span_means, spans_to_rows
 from jaxsr.runtime import compiler_options
 
-Image = Float[Any, "1 h w 3"]
+LR, HR = Float[Any, "1 h w 3"], Float[Any, "1 H W 3"]
 Results = dict[str, np.ndarray]
-Measure = Callable[[Params, Image, Image, Key[Array, ""]], Results]
+Measure = Callable[[Params, LR, HR, Key[Array, ""]], Results]
 """(parameters, LR image, HR image, key), images in [0, 1] -> named arrays."""
 
 _PATCH_VALUES = 48
@@ -72,7 +72,7 @@ class Setup:
         """The row of `fine` that the steps of the order study start from: two thirds of the way."""
         return 2 * (self.fine.steps - 1) // 3
 
-    def latents(self, params: Params, lr: Image, hr: Image) -> tuple[Denoiser, Array, Array]:
+    def latents(self, params: Params, lr: LR, hr: HR) -> tuple[Denoiser, Array, Array]:
         """(denoiser on `fine`, z_lr, z_hr)."""
         z_lr, z_hr = self.model.encode_lr(params, lr * 2 - 1), self.model.encode(params, hr * 2 - 1)
         return self.model.denoiser(params, self.fine, z_lr, lr * 2 - 1), z_lr, z_hr
@@ -86,7 +86,7 @@ class Setup:
         return normal_noise(key, len(self.rows), shape)
 
 
-def _on_host(function: Callable[..., dict]) -> Measure:
+def _on_host(function: Callable[..., dict]) -> Callable[..., Results]:
     jitted = jax.jit(function, compiler_options=compiler_options())
     return lambda *arguments: {name: np.asarray(values) for name, values in jitted(*arguments).items()}
 
@@ -94,7 +94,7 @@ def _on_host(function: Callable[..., dict]) -> Measure:
 def errors_instrument(setup: Setup) -> Measure:
     """Modular errors at forward states and at the sampler's own, and the patch sums for the cumulative errors."""
 
-    def measure(params: Params, lr: Image, hr: Image, key: Key[Array, ""]) -> dict[str, Array]:
+    def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> dict[str, Array]:
         denoise, z_lr, z_hr = setup.latents(params, lr, hr)
         denoise, coarse = restrict(denoise, setup.rows), setup.coarse
         sampler_key, forward_key = jax.random.split(key)
@@ -136,7 +136,7 @@ def truncation_instrument(setup: Setup) -> Measure:
         )
     ends_at = np.array([-1, *rows[:-1]])
 
-    def measure(params: Params, lr: Image, hr: Image, key: Key[Array, ""]) -> dict[str, Array]:
+    def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> dict[str, Array]:
         denoise_fine, z_lr, z_hr = setup.latents(params, lr, hr)
         denoise = restrict(denoise_fine, rows)
         steps = trajectory(denoise, coarse, z_lr, setup.noise(key, z_lr.shape), sampler=setup.sampler)
@@ -171,7 +171,7 @@ def _rms(values: Float[Array, "t b h w c"]) -> Float[Array, " t"]:
 def trajectories_instrument(setup: Setup) -> Measure:
     """Alignment of the paths for every kind of reference, their plane, and the spectra of the decoded results."""
 
-    def measure(params: Params, lr: Image, hr: Image, key: Key[Array, ""]) -> dict[str, Any]:
+    def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> dict[str, Any]:
         denoise, z_lr, z_hr = setup.latents(params, lr, hr)
         denoise, noise = restrict(denoise, setup.rows), setup.noise(key, z_lr.shape)
         choose = partial(paths, denoise, setup.coarse, z_lr, z_hr, noise, sampler=setup.sampler)
@@ -181,7 +181,7 @@ def trajectories_instrument(setup: Setup) -> Measure:
 
     on_host = _on_host(measure)
 
-    def described(params: Params, lr: Image, hr: Image, key: Key[Array, ""]) -> Results:
+    def described(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> Results:
         found, results = on_host(params, lr, hr, key), {}
         for kind in REFERENCE_KINDS:
             three = Paths(*found[kind])
@@ -200,12 +200,10 @@ def trajectories_instrument(setup: Setup) -> Measure:
 def dispersion_instrument(setup: Setup) -> Measure:
     """A point of the plane for every compared step count, and for every scale of the coarse schedule."""
 
-    def at(schedule: Schedule) -> Measure:
+    def at(schedule: Schedule) -> Callable[..., Results]:
         rows = np.searchsorted(setup.fine.eta, schedule.eta)
 
-        def measure(
-            params: Params, lr: Image, hr: Image, key: Key[Array, ""], scale: Float[Any, ""]
-        ) -> dict[str, Array]:
+        def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""], scale: Float[Any, ""]) -> dict[str, Array]:
             denoise, z_lr, _ = setup.latents(params, lr, hr)
             options = {"draws": setup.draws, "sampler": setup.sampler, "border": setup.model.preset.scale}
             guidance = [Guidance(reference=z_lr, scale=scale)]
@@ -223,7 +221,9 @@ def dispersion_instrument(setup: Setup) -> Measure:
 
     def measure(*arguments: Any) -> Results:
         found = {name: one(*arguments, np.float32(scale)) for one, name, scale in settings}
-        return {f"{name}/{field}": values[0] for name, point in found.items() for field, values in point.items()}
+        return {
+            f"{name}/{field}": np.asarray(values[0]) for name, point in found.items() for field, values in point.items()
+        }
 
     return measure
 

@@ -8,7 +8,7 @@ Fits and their sums are those of the calibration (`jaxsr.calibration`), with the
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,8 @@ class Gradient(NamedTuple):
         )
 
 
-GRADIENTS = tuple(Gradient(*words) for words in product(REFERENCES, THROUGHS, REFERENCE_MEANS, REFERENCE_VARIANCES))
+_WORDS: Any = product(REFERENCES, THROUGHS, REFERENCE_MEANS, REFERENCE_VARIANCES)
+GRADIENTS = tuple(Gradient(*words) for words in _WORDS)
 """All sixteen."""
 
 
@@ -146,7 +147,7 @@ def split_half(sums: Moments, *, offset: bool = True) -> Removed:
     return Removed(inside, outside, each)
 
 
-def table(sums: Mapping[Gradient, Moments], eta: PerStep) -> list[dict[str, str | float]]:
+def table(sums: Mapping[Gradient, Moments], eta: PerStep) -> list[dict[str, str | int | float]]:
     """One row per gradient and step: its choices, t, eta, slope, offset, R^2, cosine, and what is removed.
 
     `sums` are moments of many images, from `jaxsr.calibration.objectives.concatenate`.

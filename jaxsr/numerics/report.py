@@ -104,7 +104,7 @@ _CURVES = {
     "modular": ("t", "mean", ("states",), "y"),
     "cumulative": ("t-1", "mean", (), "y"),
     "truncation": ("t", "mean", ("sampler",), ""),
-    "order": ("length", "rms", ("sampler", "order"), "xy"),
+    "order": ("length", "rms", ("sampler",), "xy"),
     "regression": ("t", "r2", ("sampler", "reference", "through", "reference_mean"), ""),
     "alignment": ("t", "mean", ("reference",), ""),
     "plane": ("x", "y", ("reference", "path"), ""),

@@ -182,5 +182,5 @@ def load_part(path: Path) -> Results | None:
 def save_part(path: Path, results: Results) -> None:
     """Write the results of one image, whole or not at all. Raises OSError."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **results)
+    np.savez_compressed(stream, allow_pickle=False, **results)
     write_atomically(path, stream.getvalue())

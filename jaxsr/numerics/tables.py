@@ -17,12 +17,15 @@ from jaxsr.numerics.errors import PatchSums, bootstrap_interval, cumulative_erro
 from jaxsr.numerics.instruments import Results, Setup
 from jaxsr.numerics.trajectories import REFERENCE_KINDS, Paths
 
-Row = dict[str, str | float]
+Row = dict[str, str | int | float]
 Tables = dict[str, list[Row]]
 
 
 def errors_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
-    """`modular`: nats per element of the latent; `cumulative`: nats per value of a patch, with counts and the floor."""
+    """`modular`: nats per element of the latent; `cumulative`: nats per value of a patch, with counts and the floor.
+
+    NaN where the images give no covariance; an interval, where some of its resamplings do not.
+    """
     modular: list[Row] = []
     for where in ("forward", "sampler"):
         values = np.stack([part[f"modular/{where}"] for part in parts])
@@ -40,10 +43,16 @@ def _cumulative(setup: Setup, parts: Sequence[Results]) -> list[Row]:
     def pooled(drawn: np.ndarray) -> list[PatchSums]:
         return [PatchSums(*(field[drawn].sum(0) for field in one)) for one in sums]
 
+    def error(drawn: np.ndarray) -> np.ndarray:
+        try:
+            return cumulative_error(*pooled(drawn))
+        except ValueError:  # images too few, or too flat, for a covariance
+            return np.full(len(setup.rows), np.nan)
+
     images = len(parts)
     ours, truth = pooled(np.arange(images))
-    low, high = bootstrap_interval(lambda drawn: cumulative_error(*pooled(drawn)), images, resamples=200)
-    values, floor = cumulative_error(ours, truth), sampling_floor(ours, truth)
+    low, high = bootstrap_interval(error, images, resamples=200)
+    values, floor = error(np.arange(images)), sampling_floor(ours, truth)
     dimension = ours.total.shape[-1]
     return [
         {"t-1": t, "eta": float(setup.coarse.eta_prev[t]), "mean": float(values[t]), "low": float(low[t]),
@@ -71,14 +80,18 @@ def truncation_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
 
 
 def _order(setup: Setup, parts: Sequence[Results]) -> list[Row]:
+    """Its `order` is the slope from the next shorter step to this one (NaN at the shortest): it may differ on the way."""
     lam = 1 / np.sqrt(setup.fine.eta) - np.sqrt(setup.fine.eta)
-    spans, rows = setup.spans, []
-    length = lam[[setup.order_row - span for span in spans]] - lam[setup.order_row]
+    length = lam[[setup.order_row - span for span in setup.spans]] - lam[setup.order_row]
+    rows: list[Row] = []
     for sampler in SAMPLERS:
         error = np.sqrt(np.mean([np.square(part[f"order/{sampler}"]) for part in parts], 0))
-        order = np.polyfit(np.log(length), np.log(error), 1)[0] if len(spans) > 1 else np.nan
-        for span, at, rms in zip(spans, length, error, strict=True):
-            rows.append({"sampler": sampler, "rows": span, "length": float(at), "rms": float(rms), "order": order})
+        order = np.append(np.nan, np.diff(np.log(error)) / np.diff(np.log(length)))
+        columns = zip(setup.spans, length, error, order, strict=True)
+        rows += [
+            {"sampler": sampler, "rows": span, "length": float(at), "rms": float(rms), "order": float(slope)}
+            for span, at, rms, slope in columns
+        ]
     return rows
 
 

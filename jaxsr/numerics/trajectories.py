@@ -15,7 +15,7 @@ from jaxsr.diffusion import Denoiser, Noise, Schedule, trajectory
 from jaxsr.diffusion.process import Latent
 
 ReferenceKind = Literal["diffusion", "inversion", "oracle"]
-REFERENCE_KINDS: tuple[str, ...] = get_args(ReferenceKind)
+REFERENCE_KINDS: tuple[ReferenceKind, ...] = get_args(ReferenceKind)
 
 Path = Float[Array, "t b h w c"]
 

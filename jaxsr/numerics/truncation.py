@@ -96,11 +96,11 @@ def continuous_ends(
     Raises ModuleNotFoundError where diffrax is missing.
     """
     try:
-        import diffrax
+        import diffrax  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("continuous_ends needs diffrax: pip install 'jaxsr[notebooks]'.") from error
 
-    def slope(s: Array, x: Latent, y: Latent) -> Latent:
+    def slope(s: Any, x: Any, y: Any) -> Any:
         prediction = f(x, s * s)
         return (x - prediction) / s + s * (y - prediction)
 
@@ -111,7 +111,7 @@ def continuous_ends(
             diffrax.ODETerm(slope), diffrax.Dopri5(), s, s_to, None, x, args=y,
             stepsize_controller=controller, saveat=diffrax.SaveAt(t1=True), max_steps=100_000,
         )  # fmt: skip
-        return solution.ys[0]
+        return solution.ys[0]  # pyright: ignore[reportOptionalSubscript]
 
     ends = []
     with jax.enable_x64(True):
