@@ -4,9 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from jaxsr.choices import PRECISIONS, SAMPLERS, THINNINGS
 
+T = TypeVar("T")
 NAMES = ("errors", "truncation", "trajectories", "dispersion")
 # What becomes one sentence.
 EXPECTED = (ValueError, OSError, ImportError, ArithmeticError, MemoryError)
@@ -47,8 +49,8 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _numbers(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
-    def parse(text: str) -> tuple[float, ...]:
+def _numbers(kind: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    def parse(text: str) -> tuple[T, ...]:
         try:
             return tuple(kind(word) for word in text.split(","))
         except ValueError as error:

@@ -6,6 +6,7 @@ import html
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +100,28 @@ def _text(value: Any) -> str:
     return html.escape(f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
-# What a plot shows: horizontal, vertical, what tells its curves apart, and which axes are logarithmic.
+@dataclass(frozen=True)
+class Curves:
+    """What a plot shows: its axes, the columns that tell curves and panels apart, and which axes are logarithmic."""
+
+    x: str
+    y: tuple[str, ...]
+    curve: tuple[str, ...] = ()
+    panel: str | None = None
+    logarithmic: str = ""
+
+
 _CURVES = {
-    "modular": ("t", "mean", ("states",), "y"),
-    "cumulative": ("t-1", "mean", (), "y"),
-    "truncation": ("t", "mean", ("sampler",), ""),
-    "order": ("length", "rms", ("sampler",), "xy"),
-    "regression": ("t", "r2", ("sampler", "reference", "through", "reference_mean"), ""),
-    "alignment": ("t", "mean", ("reference",), ""),
-    "plane": ("x", "y", ("reference", "path"), ""),
-    "spectrum": ("frequency", ("hr", "sr", "lr", "error"), (), "y"),
-    "dispersion": ("steps", "ratio", ("scale",), "x"),
-    "front": ("mse", "swd", ("scale",), ""),
+    "modular": Curves("t", ("mean",), ("states",), logarithmic="y"),
+    "cumulative": Curves("t-1", ("mean", "floor"), logarithmic="y"),
+    "truncation": Curves("t", ("mean",), ("sampler",)),
+    "order": Curves("length", ("rms",), ("sampler",), logarithmic="xy"),
+    "regression": Curves("t", ("r2",), ("reference", "through", "reference_mean"), "sampler"),
+    "alignment": Curves("t", ("mean",), ("reference",)),
+    "plane": Curves("x", ("y",), ("path",), "reference"),
+    "spectrum": Curves("frequency", ("hr", "sr", "lr", "error"), logarithmic="y"),
+    "dispersion": Curves("steps", ("ratio",), ("scale",), logarithmic="x"),
+    "front": Curves("mse", ("swd",), ("scale",)),
 }
 
 
@@ -118,24 +129,33 @@ def plot(name: str, rows: Sequence[Row]) -> bytes:
     """The plot of one table as SVG, intervals as bands. Raises ModuleNotFoundError where matplotlib is missing."""
     from matplotlib.figure import Figure  # no pyplot: no window and no state
 
-    x, columns, groups, logarithmic = _CURVES[name]
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    for key in dict.fromkeys(tuple(row[group] for group in groups) for row in rows):
-        curve = [row for row in rows if tuple(row[group] for group in groups) == key]
-        for column in (columns,) if isinstance(columns, str) else columns:
-            label = " ".join(map(str, (f"{value:.3g}" if isinstance(value, float) else value for value in key)))
-            at = [row[x] for row in curve]
-            axes.plot(at, [row[column] for row in curve], marker=".", label=label or column)
-            if column == "mean" and "low" in curve[0]:
-                axes.fill_between(at, [row["low"] for row in curve], [row["high"] for row in curve], alpha=0.2)
-            if name == "front":
-                for row in curve:
-                    axes.annotate(f"{row['steps']}", (row["mse"], row["swd"]), fontsize=8)
-    axes.set(xlabel=x, ylabel=columns if isinstance(columns, str) else "power", title=TITLES[name])
-    for axis in logarithmic:
-        getattr(axes, f"set_{axis}scale")("log")
-    axes.legend(fontsize=7)
+    what = _CURVES[name]
+    if name == "regression":  # the variance scales the slope and leaves R^2 as it is
+        rows = [row for row in rows if row["reference_variance"] == "posterior"]
+    panels = [*dict.fromkeys(row[what.panel] for row in rows)] if what.panel else [None]
+    figure = Figure(figsize=(max(8, 4.5 * len(panels)), 5), layout="constrained")
+    figure.suptitle(TITLES[name])
+    shared: Any = None
+    for place, panel in enumerate(panels, 1):
+        axes = shared = figure.add_subplot(1, len(panels), place, sharey=shared if name == "regression" else None)
+        _draw(axes, what, [row for row in rows if panel is None or row[what.panel] == panel])
+        axes.set(xlabel=what.x, ylabel=" ".join(what.y), title=panel or "")
+        for axis in what.logarithmic:
+            getattr(axes, f"set_{axis}scale")("log")
+    shared.legend(fontsize=8)
     stream = io.BytesIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue()
+
+
+def _draw(axes: Any, what: Curves, rows: Sequence[Row]) -> None:
+    for key in dict.fromkeys(tuple(row[column] for column in what.curve) for row in rows):
+        curve = [row for row in rows if tuple(row[column] for column in what.curve) == key]
+        at = [row[what.x] for row in curve]
+        for column in what.y:
+            axes.plot(at, [row[column] for row in curve], marker=".", label=" ".join(map(str, key)) or column)
+            if column == "mean":
+                axes.fill_between(at, [row["low"] for row in curve], [row["high"] for row in curve], alpha=0.2)
+        if what.y == ("swd",):
+            for row in curve:
+                axes.annotate(f"{row['steps']} steps", (row["mse"], row["swd"]), fontsize=8)

@@ -173,7 +173,7 @@ def _check_finite(found: Results, name: str) -> None:
 def load_part(path: Path) -> Results | None:
     """The results of one image, or None where there are none or the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None

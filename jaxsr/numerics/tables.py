@@ -80,7 +80,7 @@ def truncation_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
 
 
 def _order(setup: Setup, parts: Sequence[Results]) -> list[Row]:
-    """Its `order` is the slope from the next shorter step to this one (NaN at the shortest): it may differ on the way."""
+    """Its `order` is the slope from the next shorter step to this one; NaN at the shortest."""
     lam = 1 / np.sqrt(setup.fine.eta) - np.sqrt(setup.fine.eta)
     length = lam[[setup.order_row - span for span in setup.spans]] - lam[setup.order_row]
     rows: list[Row] = []
