@@ -23,7 +23,8 @@ from jaxsr.numerics.trajectories import REFERENCE_KINDS, Paths, alignment, paths
 from jaxsr.numerics.truncation import fine_ends, local_errors, restrict, span_means, spans_to_rows
 from jaxsr.runtime import compiler_options
 
-LR, HR = Float[Any, "1 h w 3"], Float[Any, "1 H W 3"]
+LR = Float[Any, "1 h w 3"]
+HR = Float[Any, "1 H W 3"]
 Results = dict[str, np.ndarray]
 Measure = Callable[[Params, LR, HR, Key[Array, ""]], Results]
 """(parameters, LR image, HR image, key), images in [0, 1] -> named arrays."""
@@ -215,12 +216,12 @@ def dispersion_instrument(setup: Setup) -> Measure:
 
         return _on_host(measure)
 
-    counts = [(at(schedule), f"{schedule.steps} 0.0", 0.0) for schedule in setup.compared]
-    guided = at(setup.coarse)
-    settings = counts + [(guided, f"{len(setup.rows)} {scale}", scale) for scale in setup.scales]
+    measures = {schedule.steps: at(schedule) for schedule in (*setup.compared, setup.coarse)}
+    settings = [(schedule.steps, 0.0) for schedule in setup.compared]
+    settings += [(len(setup.rows), scale) for scale in setup.scales]
 
     def measure(*arguments: Any) -> Results:
-        found = {name: one(*arguments, np.float32(scale)) for one, name, scale in settings}
+        found = {f"{n} {scale}": measures[n](*arguments, np.float32(scale)) for n, scale in settings}
         return {
             f"{name}/{field}": np.asarray(values[0]) for name, point in found.items() for field, values in point.items()
         }

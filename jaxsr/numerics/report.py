@@ -15,7 +15,7 @@ from jaxsr.numerics.tables import Row, Tables
 TITLES = {
     "modular": "Modular error: KL divergence of every step to the true one, nats per element",
     "cumulative": "Cumulative error: KL divergence of the marginals (Gaussians of patches), nats per value",
-    "truncation": "Local truncation error against the fine reference, RMS",
+    "truncation": "Local truncation error, RMS, against Heun over every step the network knows (float32)",
     "order": "Local error over the step's length (order p + 1 for a method of order p)",
     "regression": "Regression of the truncation error on the KL gradient (Theorem 3.2.1)",
     "alignment": "Alignment: cos(SR → HR, SR → LR)",
@@ -138,7 +138,7 @@ def plot(name: str, rows: Sequence[Row]) -> bytes:
     shared: Any = None
     for place, panel in enumerate(panels, 1):
         axes = shared = figure.add_subplot(1, len(panels), place, sharey=shared if name == "regression" else None)
-        _draw(axes, what, [row for row in rows if panel is None or row[what.panel] == panel])
+        _draw(axes, what, [row for row in rows if what.panel is None or row[what.panel] == panel])
         axes.set(xlabel=what.x, ylabel=" ".join(what.y), title=panel or "")
         for axis in what.logarithmic:
             getattr(axes, f"set_{axis}scale")("log")

@@ -74,8 +74,10 @@ def cosine(a: Float[Any, "*n h w c"], b: Float[Any, "*n h w c"]) -> Float[np.nda
 def alignment(found: Paths) -> Float[np.ndarray, "t b"]:
     """cos(SR -> HR, SR -> LR) at t = 0..T: -1 where SR lies between the two on their line, +1 where it lies beyond.
 
-    The paper's claim that the paths lie on one line says that its size is near 1. Two directions of noise alone have
-    about 0. At t = T, where the chain starts at the LR image's own x_T, the direction is that of rounding: NaN.
+    The paper's claim that the paths lie on one line says that its size is near 1. Mind the noise: where SR has noise of
+    its own and HR and LR share theirs (`ancestral` against `diffusion`), both directions are mostly the difference of
+    the two, and the cosine is near 1 at large t whatever the images are; `oracle`, or `deterministic`, has none of it.
+    At t = T, where the chain starts at the LR image's own x_T, the direction is that of rounding: NaN.
     """
     sr, hr, lr = (np.asarray(path, np.float64) for path in found)
     to_lr = lr - sr

@@ -56,6 +56,14 @@ def test_alignment_of_points_on_a_line() -> None:
     assert np.isnan(alignment(Paths(lr + 1, hr, lr + 1))).all()
 
 
+def test_noise_of_ones_own_lines_up_any_two_images() -> None:
+    cosines = {
+        kind: alignment(paths(lambda x, step: 0.1 * x, FOUR, 0.2 * LR, 0.2 * HR, NOISE, reference=kind))[3].min()
+        for kind in ("diffusion", "oracle")
+    }
+    assert cosines["diffusion"] > 0.9 > cosines["oracle"]
+
+
 def test_guidance_lines_up_with_itself_and_noise_with_nothing() -> None:
     values = np.random.default_rng(0).standard_normal((2, 64, 64, 3))
     np.testing.assert_allclose(cosine(values, -2 * values), -1)
