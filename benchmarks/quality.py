@@ -13,6 +13,7 @@ Seconds: median per image of the whole call, after one untimed call for its size
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -110,18 +111,22 @@ def methods(model: str, steps: Sequence[int], sampler: str, seed: int) -> dict[s
 
 def score(method: str, upscale: Upscale, pairs: Sequence[Pair]) -> list[Score]:
     """Run one method on every pair; the first image of each size is run once more beforehand, not timed."""
-    sizes, scores, key = set(), [], jax.random.key(0)
+    sizes, scores = set(), []
     for pair in pairs:
         if pair.lr.shape not in sizes:
             sizes.add(pair.lr.shape)
             upscale(pair.lr)
         begin = time.perf_counter()
         result = upscale(pair.lr)
-        seconds = time.perf_counter() - begin
-        sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
-        values = tuple(float(value[0]) for value in _measure(sr, hr, lr, key))
-        scores.append(Score(method, pair.set_name, pair.image, values, seconds))
+        scores.append(score_result(method, pair, result, time.perf_counter() - begin))
     return scores
+
+
+def score_result(method: str, pair: Pair, result: Shaped[np.ndarray, "H W 3"], seconds: float = math.nan) -> Score:
+    """The score of one result."""
+    sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
+    values = tuple(float(value[0]) for value in _measure(sr, hr, lr, jax.random.key(0)))
+    return Score(method, pair.set_name, pair.image, values, seconds)
 
 
 @jax.jit
