@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from jaxsr.imaging.files import list_images, read_photo
-from jaxsr.metrics.niqe import BLOCK, Luma, block_sharpness, niqe_features, niqe_luma
+from jaxsr.metrics.niqe import BLOCK, LUMAS, block_sharpness, niqe_features, niqe_luma
 from jaxsr.metrics.niqe_model import FEATURES, make_niqe_model
 
 THRESHOLD = 0.75
@@ -29,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="photographs and folders of them")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the model to write, .npz")
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="least sharpness, of the sharpest block's")
-    parser.add_argument("--luma", choices=("ycbcr", "grey"), default="ycbcr", help="the luma it will be used with")
+    parser.add_argument("--luma", choices=LUMAS, default="ycbcr", help="the luma it will be used with")
     parser.add_argument("--source", default="", help="a note on the photographs and their licence, kept in the file")
     return parser
 
@@ -59,7 +59,7 @@ def list_photos(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def sharp_features(path: Path, threshold: float, luma: Luma) -> Float[np.ndarray, "n 36"]:
+def sharp_features(path: Path, threshold: float, luma: str) -> Float[np.ndarray, "n 36"]:
     """Features of the sharp blocks of a photograph; flat blocks are never among them.
 
     Raises ValueError for a threshold outside [0,1) or a photograph of less than one block.
@@ -74,7 +74,7 @@ def sharp_features(path: Path, threshold: float, luma: Luma) -> Float[np.ndarray
 
 
 @partial(jax.jit, static_argnames="luma")
-def _measure(rgb: Array, luma: Luma) -> tuple[Array, Array]:
+def _measure(rgb: Array, luma: str) -> tuple[Array, Array]:
     y = niqe_luma(rgb, luma)
     return niqe_features(y), block_sharpness(y)
 

@@ -6,8 +6,6 @@ fitted to its normalised luma and to the products of neighbours. Their mean and 
 sharp blocks of good photographs: the model, see `niqe_model`.
 """
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,8 +17,7 @@ from jaxsr.metrics.niqe_model import NiqeModel, bundled_niqe_model
 from jaxsr.metrics.psnr import luminance, rgb_to_y
 from jaxsr.metrics.windows import gaussian_taps, local_moments
 
-Luma = Literal["ycbcr", "grey"]
-
+LUMAS = ("ycbcr", "grey")
 BLOCK = 96
 _WINDOW = gaussian_taps(7, 7 / 6)
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -31,7 +28,7 @@ _RATIOS = gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))
 
 
 def niqe(
-    images: Float[Array, "b h w c"], model: NiqeModel | None = None, *, border: int = 0, luma: Luma = "ycbcr"
+    images: Float[Array, "b h w c"], model: NiqeModel | None = None, *, border: int = 0, luma: str = "ycbcr"
 ) -> Float[Array, " b"]:
     """NIQE of every image of a batch: 0 or more, less is more natural; good photographs have about 3 to 5.
 
@@ -60,15 +57,15 @@ def niqe(
     return _distance(features, model)
 
 
-def niqe_luma(rgb: Float[Array, "b h w c"], luma: Luma) -> Float[Array, "b h w 1"]:
+def niqe_luma(rgb: Float[Array, "b h w c"], luma: str) -> Float[Array, "b h w 1"]:
     """The luma that NIQE looks at, in whole grey levels of 0..255, as the 8-bit images of the reference.
 
     `ycbcr` is Y of MATLAB's `rgb2ycbcr` (16..235): what super-resolution papers report. `grey` is MATLAB's `rgb2gray`
     (0..255): what the authors of NIQE took, for the published model too. Images NHWC RGB, float32 in [0,1].
     Raises ValueError for other than 3 channels or an unknown luma.
     """
-    if luma not in ("ycbcr", "grey"):
-        raise ValueError(f"luma {luma!r} is not known: use 'ycbcr' or 'grey'")
+    if luma not in LUMAS:
+        raise ValueError(f"luma {luma!r} is not known: use one of {', '.join(LUMAS)}")
     return jnp.round(255 * (rgb_to_y(rgb) if luma == "ycbcr" else luminance(rgb)))
 
 
@@ -135,12 +132,14 @@ def _local_moments(luma: Float[Array, "b h w 1"]) -> tuple[Array, Array]:
 def _block_features(blocks: Float[Array, "b n s s"]) -> Float[Array, "b n 18"]:
     """The 18 features of one scale; neighbours are those within the block, the last one's being the first."""
     products = [blocks * jnp.roll(blocks, shift, axis=(-2, -1)) for shift in _NEIGHBOURS]
-    fits = [_fit_aggd(x.reshape(*x.shape[:2], -1)) for x in (blocks, *products)]
-    shape, _, left, right = fits[0]
-    return jnp.stack([shape, (left + right) / 2, *(value for fit in fits[1:] for value in fit)], axis=-1)
+    values = jnp.stack([blocks, *products], axis=2)
+    fits = _fit_aggd(values.reshape(*values.shape[:3], -1))
+    shape, _, left, right = jnp.moveaxis(fits[:, :, 0], -1, 0)
+    own = jnp.stack([shape, (left + right) / 2], axis=-1)
+    return jnp.concatenate([own, fits[:, :, 1:].reshape(*own.shape[:2], -1)], axis=-1)
 
 
-def _fit_aggd(x: Float[Array, "b n d"]) -> tuple[Array, Array, Array, Array]:
+def _fit_aggd(x: Float[Array, "b n k d"]) -> Float[Array, "b n k 4"]:
     """Shape, mean and left and right scale of the AGGD with the moments of the last axis (eqs. 5 to 8 and Lasmar 2009).
 
     NaN where no value is below, or none above, 0.
@@ -155,7 +154,7 @@ def _fit_aggd(x: Float[Array, "b n d"]) -> tuple[Array, Array, Array, Array]:
     to_scale = _table(np.sqrt(gamma(1 / _SHAPES) / gamma(3 / _SHAPES)))[nearest]
     to_mean = _table(gamma(2 / _SHAPES) / gamma(1 / _SHAPES))[nearest]
     left, right = left * to_scale, right * to_scale
-    return _table(_SHAPES)[nearest], (right - left) * to_mean, left, right
+    return jnp.stack([_table(_SHAPES)[nearest], (right - left) * to_mean, left, right], axis=-1)
 
 
 def _table(values: np.ndarray) -> Array:

@@ -2,10 +2,10 @@
 
 import os
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -71,14 +71,22 @@ def _make_from_file(path: str | os.PathLike[str], mean: np.ndarray, covariance: 
         raise ValueError(f"{path}: {error}") from error
 
 
-def _read_arrays(path: Path) -> Mapping[str, np.ndarray]:
-    """All arrays of a .mat (up to version 7) or an .npz file, by name."""
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a model in a .mat (up to version 7) or an .npz file, by name."""
+    load = _read_mat if path.suffix.lower() == ".mat" else np.load
     try:
-        if path.suffix.lower() == ".mat":
-            from scipy.io import loadmat  # takes long to import, and is seldom needed
-
-            return loadmat(path)
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files if key in (*NPZ_KEYS, *MAT_KEYS)}
-    except (ValueError, EOFError, NotImplementedError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:
+            arrays = load(file)
+            return {key: arrays[key] for key in (*NPZ_KEYS, *MAT_KEYS) if key in arrays}
+    except (ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not an .npz or .mat file of arrays; give a NIQE parameter file") from error
+
+
+def _read_mat(file: BinaryIO) -> dict[str, Any]:
+    from scipy.io import loadmat  # seldom needed
+    from scipy.io.matlab import MatReadError
+
+    try:
+        return loadmat(file, variable_names=MAT_KEYS)
+    except MatReadError as error:
+        raise ValueError(error) from error

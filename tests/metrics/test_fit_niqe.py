@@ -12,13 +12,13 @@ from tests.metrics import niqe_oracle
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """A folder of four images of 4 x 4 blocks, sharp above and blurred below, two of them in a folder below."""
+    """A folder of four images of 4 x 4 blocks, sharp but for the lowest row, two of them in a folder below."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "more").mkdir()
     for k in range(4):
         rng = np.random.default_rng(k)
         x = ndimage.gaussian_filter(rng.normal(size=(384, 384, 3)), (0.7, 0.7, 0))
-        x[192:] = ndimage.gaussian_filter(x[192:], (2, 2, 0))
+        x[288:] = ndimage.gaussian_filter(x[288:], (2, 2, 0))
         image = np.rint(255 * np.clip(0.5 + 0.3 * x, 0, 1)).astype(np.uint8)
         Image.fromarray(image).save(folder / ("more" if k % 2 else ".") / f"{k}.png")
     return folder
