@@ -30,7 +30,9 @@ _RATIOS = gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))
 def niqe(
     images: Float[Array, "b h w c"], model: NiqeModel | None = None, *, border: int = 0, luma: str = "ycbcr"
 ) -> Float[Array, " b"]:
-    """NIQE of every image of a batch: 0 or more, less is more natural; good photographs have about 3 to 5.
+    """NIQE of every image of a batch: 0 or more, less is more natural.
+
+    With the bundled model Kodak's photographs of 768 x 512 have 1.7 to 3.5, and made by bicubic x4 5.6 to 7.5.
 
     sqrt((m1 - m2)^T ((S1 + S2) / 2)^-1 (m1 - m2)), of the model's mean and covariance and the image's. Works under
     jit and vmap; constant between the steps of its table and its rounding, so of no use for a gradient.
