@@ -5,9 +5,10 @@
 --data holds `lrx4/PAIRS.tsv` (LR path, tab, HR path, both below --data); the HR image is cropped at the bottom and the
 right to four times its LR image. Grey images count as RGB. Results are rounded to 8 bits before they are scored.
 
-PSNR-Y, SSIM: BT.601 luma (16..235), 4 pixels of border left out. Bicubic has 28.43 dB on Set5 and 26.09 on Set14; the papers
-have 28.42, as they round Y, and 26.00, as they take the grey `bridge` at full range.
-SWD, HF: `jaxsr.metrics.texture`. NIQE: our own model, which has few blocks to go by in images this small. LR: `lr_consistency`, of RGB, on the rounded results.
+PSNR-Y, SSIM: BT.601 luma (16..235), 4 pixels of border left out. Bicubic has 28.43 dB on Set5 and 26.09 on Set14; the
+papers have 28.42, as they round Y, and 26.00, as they take the grey `bridge` at full range.
+SWD, HF: `jaxsr.metrics.texture`. NIQE: with our own model; it has few blocks to go by in images this small.
+LR: `lr_consistency`, of RGB, on the rounded results.
 Seconds: median per image of the whole call, after one untimed call for its size; scoring is not in it.
 """
 
