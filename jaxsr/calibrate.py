@@ -11,7 +11,6 @@ from jaxsr.choices import (
     FORWARD_ODES,
     OBJECTIVES,
     PRECISIONS,
-    REFERENCE_MEANS,
     REFERENCE_VARIANCES,
     SAMPLERS,
     THINNINGS,
@@ -54,7 +53,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     loop.add_argument("--forward-ode", choices=FORWARD_ODES, default="diffusion", help="the reference path")
     loop.add_argument("--through", choices=THROUGHS, default="mean", help="gradient in the mean or in the state")
-    loop.add_argument("--reference-mean", choices=REFERENCE_MEANS, default="clean", help="c_t: the latent, or shifted")
     loop.add_argument("--reference-variance", choices=REFERENCE_VARIANCES, default="posterior", help="Sigma_ref")
     loop = parser.add_argument_group("closed loop (full sampling of every candidate)")
     add = loop.add_argument
@@ -118,7 +116,7 @@ def make_choices(args: argparse.Namespace) -> "Choices":
     from jaxsr.calibration.plan import Choices
     from jaxsr.options import Options
 
-    names = ("rule", "seed", "through", "reference_mean", "reference_variance", "forward_ode", "objective")
+    names = ("rule", "seed", "through", "reference_variance", "forward_ode", "objective")
     return Choices(
         **{name: getattr(args, name) for name in names},
         candidates=parse_grid(args.candidates),

@@ -115,7 +115,7 @@ def open_pairs(
         crops: of each photograph; a square number, side by side about its centre.
         limit: take the first photographs only.
     Raises:
-        PairError: for an empty folder, fewer than two pairs, names without a partner, or crops that do not fit.
+        PairError: for an empty folder, fewer than two photographs, names without a partner, or crops that do not fit.
         OSError, ImportError: for data that cannot be read.
     """
     grid = isqrt(crops)
@@ -129,10 +129,10 @@ def open_pairs(
     else:
         names, photos, lows = _folders(Path(hr), None if lr is None else Path(lr), least, limit)
     pairs = PairSet(tuple(names), photos, lows, scale, crop, grid)
-    if len(pairs) < 2:
+    if len(names) < 2:
         raise PairError(
-            f"--pairs: {hr} gives {len(pairs)} pair{'s' * (len(pairs) != 1)} with {least} pixels a side: "
-            "a calibration needs at least 2; give more or larger photographs, or a smaller --crop."
+            f"--pairs: {hr} gives {len(names)} photograph{'s' * (len(names) != 1)} of at least {least} pixels a side, "
+            "and a calibration needs at least 2: give more or larger ones, or a smaller --crop."
         )
     return pairs
 
