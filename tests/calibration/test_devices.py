@@ -11,25 +11,15 @@ from jaxsr.calibration import devices, plots
 from jaxsr.calibration.result import Calibration
 from tests.calibration.fake import assert_same_numbers, compile_once, install, start, write_photos
 
-WORDS = ["--candidates", "0.1,0.3", "--profile", "constant,open-loop", "--closed-loop", "psnr,swd", "--crop", 16, "--crops", 4]
-    "--candidates",
-    "0.1,0.3",
-    "--profile",
-    "constant,open-loop",
-    "--closed-loop",
-    "psnr,swd",
-    "--crop",
-    "16",
-    "--crops",
-    "4",
-]
+CLOSED = ("--candidates", "0.1,0.3", "--profile", "constant,open-loop", "--closed-loop", "psnr,swd")
+CROPS = ("--crop", 16, "--crops", 4)
 
 
 def test_eight_devices_and_two_processes_give_the_numbers_of_one(tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "hr")  # 12 pairs: 8 devices get one each and then not all of them
 
     def arguments(name: str, *more: object) -> list[str]:
-        return [str(word) for word in ("--pairs", photos, "-o", tmp_path / name, *WORDS, *more)]
+        return [str(word) for word in ("--pairs", photos, "-o", tmp_path / name, *CLOSED, *CROPS, *more)]
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
