@@ -156,6 +156,8 @@ def _run(args: argparse.Namespace) -> int:
     )
     calibration = calibrate(run, args.output, overwrite=args.overwrite)
     if first:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # below the line of progress
         for name, preset in calibration.presets.items():
             print(f"{name:9} {' '.join(f'{scale:+.3f}' for scale in preset['scale'])}  ({preset['rule']})")
         written = [args.output, *write_plots(run, calibration, args.output)]

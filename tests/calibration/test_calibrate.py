@@ -122,6 +122,7 @@ def stop():
         ((*CLOSED, "--profile", "none"), "--profile: no 'none'"),
         ((*CLOSED, "--rule", "best"), "rule: 'best' is not understood"),
         ((*CLOSED, "--rule", "min niqe"), "--rule: niqe is not measured"),
+        (("--closed-loop", "psnr,niqe"), "NIQE needs"),
         (("--lr-pairs", "missing"), "not a folder"),
         (("--crop", "64"), "gives 0 photographs"),
     ],
