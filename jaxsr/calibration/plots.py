@@ -57,9 +57,9 @@ def plot_front(figure: Any, closed: dict[str, Any], images: dict[str, Float[np.n
         axes.scatter([row[x] for row in mine], [row[y] for row in mine], s=14, label=profile)
     front = [closed["rows"][row] for row in closed["front"]]
     axes.plot([row[x] for row in front], [row[y] for row in front], color="0.6", zorder=0, label="Pareto front")
-    for preset, at in closed["picks"].items():
-        row = closed["rows"][at]
-        axes.annotate(preset, (row[x], row[y]), xytext=(6, 6), textcoords="offset points")
+    for at in set(closed["picks"].values()):
+        row, names = closed["rows"][at], [preset for preset, pick in closed["picks"].items() if pick == at]
+        axes.annotate(", ".join(names), (row[x], row[y]), xytext=(-6, 6), textcoords="offset points", ha="right")
     axes.set(xlabel=x, ylabel=y)
     axes.legend()
     for cell, (title, image) in enumerate(images.items()):
