@@ -1,6 +1,6 @@
 """The fourth and last part of tiny-x4's training: three times as long as the third; see configs/tiny_x4.py.
 
-    python -m jaxsr.train --config configs/tiny_x4_part4.py --data PHOTOGRAPHS -o runs/tiny_x4_part4
+python -m jaxsr.train --config configs/tiny_x4_part4.py --data PHOTOGRAPHS -o runs/tiny_x4_part4
 """
 
 from jaxsr.models.presets import PRESETS

@@ -31,9 +31,17 @@ def slots(layers: Mapping[int, nnx.Module]) -> nnx.Dict:
 def conv3x3(inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike, stride: int = 1, zero: bool = False):
     """3x3 convolution padded by one on all sides; `zero` starts it at zero, so that a residual branch starts silent."""
     init = nnx.initializers.zeros_init() if zero else nnx.initializers.lecun_normal()
-    settings = {"conv_general_dilated": _convolve} if stride == 1 else {}
+    operation = _convolve if stride == 1 else jax.lax.conv_general_dilated
     return nnx.Conv(
-        inputs, outputs, (3, 3), strides=stride, padding=1, kernel_init=init, rngs=rngs, dtype=dtype, **settings
+        inputs,
+        outputs,
+        (3, 3),
+        strides=stride,
+        padding=1,
+        kernel_init=init,
+        conv_general_dilated=operation,
+        rngs=rngs,
+        dtype=dtype,
     )
 
 
