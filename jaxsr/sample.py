@@ -5,16 +5,17 @@ import io
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jaxsr
 from jaxsr.choices import BLENDS, PRECISIONS, SAMPLERS, THINNINGS
+from jaxsr.guidance_arguments import add_guidance, conflict, join_numbers
 
 if TYPE_CHECKING:
+    from jaxsr.guide_files import Recipe
     from jaxsr.jobs import Job
-    from jaxsr.options import Options
     from jaxsr.pipeline import Upscaler
 
 SOME_FAILED = 3
@@ -61,6 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="make results again that are there already")
     add("--dry-run", action="store_true", help="show tiles, memory and time, and write nothing")
     add("--version", action="version", version=f"jaxsr {jaxsr.__version__}")
+    add_guidance(parser)
     return parser
 
 
@@ -90,13 +92,15 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     parser = make_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args(join_numbers(sys.argv[1:] if argv is None else argv))
     if args.list_models:
         return list_models()
     if not args.input:
         parser.error("give at least one image or folder with -i")
     if any(part in args.suffix for part in "/\\"):
         parser.error("argument --suffix: must be part of a file name")
+    if reason := conflict(args):
+        parser.error(reason)
     try:
         return run(args)
     except EXPECTED as error:
@@ -121,31 +125,38 @@ def run(args: argparse.Namespace) -> int:
     from jaxsr.jobs import find_inputs, plan_jobs
 
     inputs = find_inputs(args.input, args.output, recursive=args.recursive)
-    jobs = plan_jobs(inputs, args.output, suffix=args.suffix, ext=args.ext, n_samples=args.n_samples)
+    if args.reference and len(inputs) > 1:
+        raise ValueError("--reference: shows a part of one image, so give one with --input.")
+    suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # beside the result that is chosen from it
+    jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=args.ext, n_samples=args.n_samples)
+    from jaxsr.guide_files import read_recipe
     from jaxsr.pipeline import Options, load, plan_run
     from jaxsr.runtime import enable_compilation_cache
 
     enable_compilation_cache()
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
     upscaler = load(args.model, accept_license=args.accept_license)
+    if args.preset:
+        options = upscaler.with_preset(options, args.preset, args.calibration)
     resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses what does not fit the model
-    options = replace(options, steps=resolved.steps, sampler=resolved.sampler)
-    missing, done, failed = find_missing(upscaler, jobs, options, args)
+    recipe = read_recipe(args, replace(options, steps=resolved.steps, sampler=resolved.sampler))
+    missing, done, failed = find_missing(upscaler, jobs, recipe, args)
     act = dry_run if args.dry_run else make_all
-    return act(upscaler, missing, done, failed, options, args)
+    return act(upscaler, missing, done, failed, recipe, args)
 
 
 def find_missing(
-    upscaler: "Upscaler", jobs: list["Job"], options: "Options", args: argparse.Namespace
+    upscaler: "Upscaler", jobs: list["Job"], recipe: "Recipe", args: argparse.Namespace
 ) -> tuple[list["Job"], list["Job"], list[str]]:
     """The jobs to do, those that are done already, and why some may not be done."""
-    from jaxsr.jobs import is_done, requested
+    from jaxsr.jobs import is_done
+    from jaxsr.results import wanted
 
     missing, done, failed = [], [], []
     for job in jobs:
-        wanted = requested(job, upscaler.sha256, asdict(options), seed=args.seed, quality=args.quality)
         try:
-            (done if not args.overwrite and is_done(job, wanted) else missing).append(job)
+            there = not args.overwrite and is_done(job, wanted(upscaler, job, recipe, recipe.options, args))
+            (done if there else missing).append(job)
         except EXPECTED as error:
             failed.append(_reason(job, error))
     return missing, done, failed
@@ -161,7 +172,7 @@ def make_all(
     missing: list["Job"],
     done: list["Job"],
     failed: list[str],
-    options: "Options",
+    recipe: "Recipe",
     args: argparse.Namespace,
 ) -> int:
     """Make every missing result; one that fails does not stop the others. Returns the exit code."""
@@ -171,19 +182,24 @@ def make_all(
 
     for folder in {job.target.parent for job in (*missing, *done)}:
         remove_leftovers(folder)
-    made, began = 0, time.perf_counter()
+    consistencies, began = [], time.perf_counter()
     with image_bar(len(missing)) as report:
         for index, job in enumerate(missing):
             name = job.source.name
             report(index, name, 0, 0)
             try:
-                make(upscaler, job, options, args, lambda tile, tiles, at=(index, name): report(*at, tile, tiles))
-                made += 1
+                show = lambda tile, tiles, at=(index, name): report(*at, tile, tiles)  # noqa: E731
+                consistencies.append(make(upscaler, job, recipe, args, show))
             except IMAGE_FAILED as error:
                 failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)
+    made = len(consistencies)
     rate = f" ({made / (time.perf_counter() - began):.2g} images/s)" if made else ""
     print(f"{made} made{rate}, {len(done)} there already, {len(failed)} failed; results in {args.output}")
+    if consistencies:
+        print(
+            f"LR-consistency: {sum(consistencies) / made:.2f} dB on average (results shrunk again, against the input)"
+        )
     return _list_failures(failed)
 
 
@@ -198,7 +214,7 @@ def dry_run(
     missing: list["Job"],
     done: list["Job"],
     failed: list[str],
-    options: "Options",
+    recipe: "Recipe",
     args: argparse.Namespace,
 ) -> int:
     """Print what a run would do: sizes, tiles, memory and time, measured on one call per size of tile."""
@@ -209,7 +225,7 @@ def dry_run(
     costs, planned, total = {}, 0, 0.0
     for job in missing:
         try:
-            line, seconds = foresee(upscaler, job, options, args.batch, costs)
+            line, seconds = foresee(upscaler, job, recipe, args.batch, costs)
         except IMAGE_FAILED as error:
             failed.append(_reason(job, error))
             continue
