@@ -9,6 +9,9 @@ Precision = Literal["fp32", "bf16"]
 Through = Literal["mean", "state"]
 ReferenceMean = Literal["clean", "shifted"]
 ReferenceVariance = Literal["posterior", "marginal"]
+ForwardODE = Literal["diffusion", "inversion"]
+Objective = Literal["norm", "lstsq"]
+Reference = Literal["lr", "hr"]
 
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 THINNINGS: tuple[str, ...] = get_args(Thinning)
@@ -17,3 +20,6 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 THROUGHS: tuple[str, ...] = get_args(Through)
 REFERENCE_MEANS: tuple[str, ...] = get_args(ReferenceMean)
 REFERENCE_VARIANCES: tuple[str, ...] = get_args(ReferenceVariance)
+FORWARD_ODES: tuple[str, ...] = get_args(ForwardODE)
+OBJECTIVES: tuple[str, ...] = get_args(Objective)
+REFERENCES: tuple[str, ...] = get_args(Reference)

@@ -1,0 +1,1 @@
+"""Algorithm 1: which guidance scale to take, from pairs of LR and HR images."""
