@@ -8,7 +8,7 @@ from jaxsr.models.presets import Preset
 from jaxsr.options import Options, schedule_for
 
 FILE_NAME = "calibration.json"
-_GUIDING = ("through", "reference_mean", "reference_variance")
+_GUIDING = ("through", "reference_variance")  # the mean is the same for the LR image, clean or shifted
 
 
 def find_calibration(calibration: str | Path | Calibration | None, model_file: Path) -> Calibration:
@@ -47,7 +47,7 @@ def with_preset(options: Options, name: str, calibration: Calibration, preset: P
         raise ValueError("alpha: the preset gives it; leave one of the two out.")
     check(calibration, model_sha256, schedule_for(preset, options), options.sampler or preset.sampler)
     words = {key: getattr(calibration, key) for key in _GUIDING}
-    for key in options.guiding:
-        if getattr(options, key) != words[key]:
+    for key in words:
+        if key in options.guiding and getattr(options, key) != words[key]:
             raise ValueError(f"{key}: the preset is for {words[key]}, not {getattr(options, key)}; leave it out.")
     return replace(options, alpha=calibration.scale(name), **words)

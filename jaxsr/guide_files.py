@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8, UInt16
 
 from jaxsr.calibrated import calibration_path
 from jaxsr.checkpoint import sha256_file
+from jaxsr.choices import Objective
 from jaxsr.guided import Guide, make_guide
 from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.pixels import from_float
@@ -27,9 +28,8 @@ class Recipe:
         options: how to sample.
         strip: alphas of the panels, or none.
         alpha_map, mask: grey in [0, 1]. reference: in its file's depth.
-        box, feather: where the reference lies, and how it fades in.
-        files: names of options and the files that were given for them.
-        hashes: sha256 of these.
+        box, feather, objective: where the reference lies, how it fades in, and how alpha is fitted to it.
+        files: (option, file, its sha256) of those that were given.
     """
 
     options: Options
@@ -38,19 +38,22 @@ class Recipe:
     reference: UInt8[np.ndarray, "H W 3"] | UInt16[np.ndarray, "H W 3"] | None = None
     mask: Float[np.ndarray, "p q"] | None = None
     box: Box | None = None
-    feather: int = FEATHER
+    feather: int | None = None
+    objective: Objective | None = None
     files: tuple[tuple[str, Path, str], ...] = ()
 
     def guide(self, rgb: Float[np.ndarray, "h w 3"], scale: int) -> Guide:
         """What guides the image `rgb`; ValueError where a file does not fit it."""
         parts = {"alpha_map": self.alpha_map, "reference": self.reference, "mask": self.mask, "box": self.box}
-        return make_guide(rgb, scale, **parts, feather=self.feather, strip=self.strip)
+        how = {"feather": self.feather, "objective": self.objective, "strip": self.strip}
+        return make_guide(rgb, scale, **parts, **how)
 
     def chosen(self) -> dict[str, Any]:
         """What decides a result beside its options, for `jobs.requested`: nothing where nothing more was given."""
-        where = {"reference_box": self.box, "feather": self.feather} if self.reference is not None else {}
-        more = {"strip": self.strip} | where
-        return {name: sha256 for name, _, sha256 in self.files} | {k: v for k, v in more.items() if v not in (None, ())}
+        numbers = {"strip": self.strip or None, "reference_box": self.box, "feather": self.feather}
+        numbers |= {"objective": self.objective}
+        hashes = {name: sha256 for name, _, sha256 in self.files}
+        return hashes | {name: value for name, value in numbers.items() if value is not None}
 
     def flags(self) -> dict[str, Any]:
         """The options that ask for the same again, with absolute paths."""
@@ -63,8 +66,8 @@ def read_recipe(args: argparse.Namespace, options: Options) -> Recipe:
     Raises:
         ImageFileError: for one that cannot be read.
     """
-    files = tuple((name, path, sha256_file(path)) for name in _FILES if (path := getattr(args, name)) is not None)
-    grey = {name: read_photo(path).rgb.mean(-1) for name, path, _ in files if name != "reference"}
+    paths = {name: path for name in _FILES if (path := getattr(args, name)) is not None}
+    grey = {name: read_photo(path).rgb.mean(-1) for name, path in paths.items() if name != "reference"}
     return Recipe(
         options,
         args.strip or (),
@@ -72,8 +75,9 @@ def read_recipe(args: argparse.Namespace, options: Options) -> Recipe:
         None if args.reference is None else _read_pixels(args.reference),
         grey.get("reference_mask"),
         args.reference_box,
-        FEATHER if args.feather is None else args.feather,
-        files,
+        FEATHER if args.reference and args.feather is None else args.feather,
+        args.objective,
+        tuple((name, path, sha256_file(path)) for name, path in paths.items()),
     )
 
 
@@ -96,6 +100,6 @@ def describe_guidance(args: argparse.Namespace, model_file: Path, recipe: Recipe
 
 
 def _numbers(scales: Scales) -> dict[str, Any]:
-    lr = scales.lr if len(scales.lr) > 1 else scales.lr[0]
+    lr: Any = scales.lr[0] if len(scales.lr) == 1 else scales.lr
     hr = {"reference_scale": scales.hr, "reference_offset": scales.offset} if scales.hr else {}
     return {"alpha": lr} | hr

@@ -5,30 +5,46 @@ tiles at a time only.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Num
+from jaxtyping import Float, Num
 
+from jaxsr.choices import OBJECTIVES, Objective
 from jaxsr.imaging import tiling
+from jaxsr.imaging.pixels import as_array
 from jaxsr.options import Options, Scales
 from jaxsr.region import FEATHER, Box, Region, cut_region, make_region
 
+Values = Any  # float32, np.ndarray where it is cut, jax.Array in the compiled function
+
 
 class TileReference(NamedTuple):
-    """The HR reference of some tiles, with its scale and offset per step: shapes (b, t, t, 1) and (b, T, T, 3)."""
+    """The HR reference of some tiles.
 
-    weight: Num[np.ndarray, "b t t 1"] | Float[Array, "b t t 1"]
-    image: Num[np.ndarray, "b T T 3"] | Float[Array, "b T T 3"]
-    scale: Float[np.ndarray, " s"] | Float[Array, " s"]
-    offset: Float[np.ndarray, " s"] | Float[Array, " s"]
+    Attributes:
+        weight: shape (b, t, t, 1), at the size of the input.
+        image: in [0, 1], shape (b, T, T, 3), at the size of the result.
+        scale, offset: one number per step.
+    """
+
+    weight: Values
+    image: Values
+    scale: Values
+    offset: Values
 
 
 class TileGuides(NamedTuple):
-    """What guides some tiles: the LR scale per step (a row for each panel of a strip), its map or None, a reference."""
+    """What guides some tiles.
 
-    scale: Float[np.ndarray, "*k s"] | Float[Array, "*k s"]
-    weight: Num[np.ndarray, "b t t 1"] | Float[Array, "b t t 1"] | None
+    Attributes:
+        scale: LR scale, one number per step, or a row of them for each panel of a strip.
+        weight: map of the LR scale's factors, shape (b, t, t, 1), or None.
+        hr: reference, or None.
+    """
+
+    scale: Values
+    weight: Values | None
     hr: TileReference | None
 
 
@@ -39,29 +55,34 @@ class Guide:
     Attributes:
         alpha_map: factor of alpha at every pixel of the input, any number.
         region: where an HR reference is known; alpha is that of the rest then.
+        objective: how alpha is fitted in the region where it is not given: `lstsq` (Eq. 10) where None, or `norm`.
         strip: in place of alpha several of them, each of which gives a result of its own.
     Raises:
-        ValueError: for a map of numbers that are not finite.
+        ValueError: for a map of numbers that are not finite, or an unknown objective.
     """
 
     alpha_map: Float[np.ndarray, "h w"] | None = None
     region: Region | None = None
+    objective: Objective | None = None
     strip: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.alpha_map is not None and not np.isfinite(self.alpha_map).all():
             raise ValueError("alpha_map: has numbers that are not finite; give one factor for every pixel.")
+        if self.objective not in (*OBJECTIVES, None):
+            raise ValueError(f"objective: no {self.objective!r}; choose one of {', '.join(OBJECTIVES)}.")
 
 
 def make_guide(
     rgb: Float[np.ndarray, "h w 3"],
     scale: int,
     *,
-    alpha_map: Num[np.ndarray, "..."] | None = None,
-    reference: Num[np.ndarray, "..."] | None = None,
+    alpha_map: Any = None,
+    reference: Any = None,
     box: Box | None = None,
-    mask: Num[np.ndarray, "..."] | None = None,
-    feather: int = FEATHER,
+    mask: Any = None,
+    feather: int | None = None,
+    objective: Objective | None = None,
     strip: tuple[float, ...] = (),
 ) -> Guide:
     """The guide of the image `rgb`, of what users give: see `Upscaler.upscale`, and `make_region` for the reference.
@@ -71,14 +92,16 @@ def make_guide(
     Raises:
         ValueError: for what does not fit.
     """
-    if reference is None and (box is not None or mask is not None):
-        name = "reference_mask" if box is None else "reference_box"
-        raise ValueError(f"{name}: says where a reference lies; give the reference too.")
-    factors = None if alpha_map is None else _as_map(alpha_map, "alpha_map")
+    factors = None if alpha_map is None else _as_map(as_array(alpha_map), "alpha_map")
     if reference is None:
-        return Guide(factors, None, strip)
-    weight = None if mask is None else _as_map(mask, "reference_mask")
-    return Guide(factors, make_region(rgb, reference, scale, box=box, mask=weight, feather=feather), strip)
+        where = {"reference_box": box, "reference_mask": mask, "feather": feather, "objective": objective}
+        if needless := [name for name, value in where.items() if value is not None]:
+            raise ValueError(f"{needless[0]}: says how a reference is used; give the reference too.")
+        return Guide(factors, strip=strip)
+    weight = None if mask is None else _as_map(as_array(mask), "reference_mask")
+    width = FEATHER if feather is None else feather
+    region = make_region(rgb, as_array(reference), scale, box=box, mask=weight, feather=width)
+    return Guide(factors, region, objective, strip)
 
 
 def _as_map(values: Num[np.ndarray, "..."], name: str) -> Float[np.ndarray, "h w"]:
@@ -99,9 +122,12 @@ def check_guide(guide: Guide, options: Options, size: tuple[int, int]) -> None:
         raise ValueError(f"alpha_map: must be {width}x{height} pixels as the image is, but is {columns}x{rows}.")
     if guide.strip and options.alpha is not None:
         raise ValueError("strip: gives the alphas, so leave alpha (or the preset) out.")
-    fitted = guide.region is not None and options.alpha is None
-    if guide.alpha_map is not None and not (any(options.alphas) or guide.strip or fitted):
+    if guide.objective and not is_fitted(guide, options):
+        raise ValueError("objective: is for an alpha that is fitted; leave alpha (or preset, or strip) out.")
+    if guide.alpha_map is not None and not (any(options.alphas) or guide.strip or is_fitted(guide, options)):
         raise ValueError("alpha_map: multiplies alpha, which is 0; give alpha, a preset, a strip or a reference.")
+    if options.reference_mean == "shifted" and guide.region is None:
+        raise ValueError("reference_mean: the shifted mean of the LR image is that image; it needs a reference.")
     if options.guiding and not is_guided(guide, options):
         raise ValueError(f"{options.guiding[0]}: there is nothing that guides; give alpha, a preset or a reference.")
 
@@ -111,8 +137,13 @@ def is_guided(guide: Guide, options: Options) -> bool:
     return any(options.alphas) or bool(guide.strip) or guide.region is not None
 
 
+def is_fitted(guide: Guide, options: Options) -> bool:
+    """Whether alpha is fitted in the region of a reference."""
+    return guide.region is not None and options.alpha is None and not guide.strip
+
+
 def lr_scales(guide: Guide, options: Options) -> tuple[tuple[float, ...], ...]:
-    """The LR scale of every step, t = 1 first: one row, or one for each panel of the strip. `options` know the steps."""
+    """The LR scale of every step, t = 1 first: one row, or one for each panel of the strip; for resolved options."""
     rows = [(alpha,) for alpha in guide.strip] or [options.alphas or (0.0,)]
     return tuple(row * (options.steps or 1) if len(row) == 1 else row for row in rows)
 

@@ -52,7 +52,7 @@ class Options:
             or what is fitted where a reference is given.
         through: what the guidance's gradient is taken by, see `jaxsr.diffusion.Guidance`; as the next two, it needs
             something that guides.
-        reference_mean: `clean` or `shifted`.
+        reference_mean: `clean` or `shifted`, of an HR reference; the LR image's are the same.
         reference_variance: `posterior` or `marginal`.
     Raises:
         ValueError: for a value that no model takes; the message begins with the option's name.

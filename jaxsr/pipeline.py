@@ -5,9 +5,7 @@ content and its position alone: whatever the batch and the order of files or til
 result equal up to rounding.
 """
 
-import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,17 +18,17 @@ from jaxtyping import Array, Float, Key, Num
 
 from jaxsr import checkpoint, registry
 from jaxsr.calibrated import find_calibration, with_preset
-from jaxsr.calibration.open_loop import HostMoments
+from jaxsr.calibration.open_loop import Moments
 from jaxsr.calibration.result import Calibration
-from jaxsr.choices import Reference
-from jaxsr.guided import Guide, check_guide, is_guided, lr_scales, make_guide
+from jaxsr.choices import Objective, Reference
+from jaxsr.guided import Guide, check_guide, is_fitted, is_guided, lr_scales, make_guide
 from jaxsr.imaging import noise, tiling
 from jaxsr.imaging.pixels import as_array, from_float, to_float_rgb
 from jaxsr.model import Model, Params
 from jaxsr.models.presets import Preset, preset_from_dict
 from jaxsr.options import Options, Run, Scales, plan_run, with_less_memory
-from jaxsr.programs import compile_program, program_key
-from jaxsr.region import FEATHER, Box, fit_lr_scale, fit_reference
+from jaxsr.programs import compile_program, cost, program_key
+from jaxsr.region import Box, fit_lr_scale, fit_reference
 from jaxsr.tile_calls import NotFiniteError, Progress, enlarge_tiles, guides_of, measure_tiles
 
 T = TypeVar("T")
@@ -66,7 +64,8 @@ class Upscaler:
         reference: Any = None,
         reference_box: Box | None = None,
         reference_mask: Any = None,
-        feather: int = FEATHER,
+        feather: int | None = None,
+        objective: Objective | None = None,
         calibration: str | Path | Calibration | None = None,
         preset: str | None = None,
         **options: Any,
@@ -86,7 +85,8 @@ class Upscaler:
                 times this size.
             reference_mask: or (h, w) in [0, 1]: where it is to be used; the reference has `scale` times the size of
                 the image or of the box around the mask.
-            feather: pixels of the input over which the reference fades in from its border.
+            feather: pixels of the input over which the reference fades in from its border, 8 if None.
+            objective: `lstsq` (if None) or `norm`: how alpha is fitted to the reference, where it is not given.
             calibration: a calibration or its file; None is the one beside the model's file.
             preset: name of one of its choices of alpha.
             **options: fields of `Options`.
@@ -108,9 +108,8 @@ class Upscaler:
             raise ValueError("calibration: say which of its presets, such as preset='balanced'.")
         image = as_array(image)
         rgb, grey = to_float_rgb(image)
-        maps = {"alpha_map": alpha_map, "reference": reference, "mask": reference_mask}
-        maps = {name: None if value is None else as_array(value) for name, value in maps.items()}
-        guide = make_guide(rgb, self.preset.scale, **maps, box=reference_box, feather=feather)
+        where = {"reference": reference, "box": reference_box, "mask": reference_mask, "feather": feather}
+        guide = make_guide(rgb, self.preset.scale, alpha_map=alpha_map, objective=objective, **where)
         height, width = (self.preset.scale * n for n in rgb.shape[:2])
         out = np.empty((height, width) if grey else (height, width, 3), image.dtype)
         self.enlarge(rgb, out, chosen, guide=guide, seed=seed, sample=sample, batch=batch, progress=progress)
@@ -164,12 +163,12 @@ class Upscaler:
         if region is None:
             return Scales(lr)
 
-        def moments(against: Reference) -> list[HostMoments]:
+        def moments(against: Reference) -> list[Moments]:
             function = partial(self.compiled(run.options, run.remat, against), self.params, key)
             return measure_tiles(function, rgb, run, region, self.preset.scale)
 
-        if not guide.strip and run.options.alpha is None:
-            lr = (fit_lr_scale(moments("lr")),)
+        if is_fitted(guide, run.options):
+            lr = (fit_lr_scale(moments("lr"), guide.objective or "lstsq"),)
         return Scales(lr, *fit_reference(moments("hr")))
 
     def _retry(self, attempt: Callable[[Run], T], run: Run, asked: Options) -> tuple[T, Run]:
@@ -197,7 +196,7 @@ class Upscaler:
         return self._compiled[cache_key]
 
     @cached_property
-    def _compiled(self) -> dict[tuple, jax.stages.Wrapped]:
+    def _compiled(self) -> dict[Hashable, jax.stages.Wrapped]:
         return {}
 
     def measure(
@@ -215,16 +214,7 @@ class Upscaler:
             run = replace(run, scales=Scales(lr_scales(guide, run.options)))
         more = guides_of(run, guide, self.preset.scale)([0] * run.batch)
         key, origins = noise.image_key(0, noise.content_hash(tiles), 0), np.zeros((run.batch, 2), np.int32)
-        arguments = (self.params, key, tiles, origins, *more)
-        program = self.compiled(run.options, run.remat).lower(*arguments).compile()
-        jax.block_until_ready(program(*arguments))
-        began = time.perf_counter()
-        jax.block_until_ready(program(*arguments))
-        seconds, sizes = time.perf_counter() - began, program.memory_analysis()
-        if sizes is None:  # a backend that does not say
-            return seconds, math.nan
-        memory = sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes
-        return seconds, float(memory)
+        return cost(self.compiled(run.options, run.remat), (self.params, key, tiles, origins, *more))
 
 
 def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) -> Upscaler:

@@ -1,15 +1,17 @@
 """The functions that are compiled for the tiles of an image: enlarge them, and measure a reference on them."""
 
+import math
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from jaxsr import diffusion
-from jaxsr.calibration.open_loop import DeviceMoments, measure
+from jaxsr.calibration.open_loop import Moments, measure
 from jaxsr.choices import Reference
 from jaxsr.diffusion import Denoiser, Guidance, Noise, Schedule
 from jaxsr.guided import TileGuides, TileReference
@@ -66,9 +68,7 @@ def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Call
     return enlarge
 
 
-def measure_function(
-    model: Model, schedule: Schedule, options: Options, against: Reference
-) -> Callable[..., DeviceMoments]:
+def measure_function(model: Model, schedule: Schedule, options: Options, against: Reference) -> Callable[..., Moments]:
     """The pure function (params, key, tiles, origins, reference) -> moments against the HR or the LR image.
 
     The moments (see `jaxsr.calibration.open_loop`) are weighted by the reference's weight.
@@ -76,7 +76,7 @@ def measure_function(
 
     def moments(
         params: Params, key: Key[Array, ""], tiles: Tiles, origins: Int[Array, "b 2"], reference: TileReference
-    ) -> DeviceMoments:
+    ) -> Moments:
         start = _start(model, schedule, params, key, tiles, origins)
         z_hr, mask = _z_hr(model, params, start, reference), to_latent(reference.weight, model.preset)
         how = {"reference": against, "mask": mask, "sampler": options.sampler, **_words(options)}
@@ -104,6 +104,18 @@ def program_key(preset: Preset, options: Options, remat: bool, against: Referenc
     return (options.sampler or preset.sampler, *(getattr(options, name) for name in names), remat, against)
 
 
+def cost(program: jax.stages.Wrapped, arguments: tuple) -> tuple[float, float]:
+    """Seconds of one call, and the compiled program's memory in bytes (NaN for a backend that does not say)."""
+    compiled = program.lower(*arguments).compile()
+    jax.block_until_ready(compiled(*arguments))
+    began = time.perf_counter()
+    jax.block_until_ready(compiled(*arguments))
+    seconds, sizes = time.perf_counter() - began, compiled.memory_analysis()
+    if sizes is None:
+        return seconds, math.nan
+    return seconds, float(sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes)
+
+
 def _start(
     model: Model, schedule: Schedule, params: Params, key: Key[Array, ""], tiles: Tiles, origins: Int[Array, "b 2"]
 ) -> _Start:
@@ -118,7 +130,7 @@ def _start(
     return _Start(lr, z_lr, model.denoiser(params, schedule, z_lr, lr), draw)
 
 
-def _words(options: Options) -> dict[str, str]:
+def _words(options: Options) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ("through", "reference_mean", "reference_variance")}
 
 
@@ -142,7 +154,7 @@ def _z_hr(model: Model, params: Params, start: _Start, hr: TileReference) -> Flo
     return model.encode(params, jnp.where(known, hr.image * 2 - 1, around))
 
 
-def to_latent(weight: Mask, preset: Preset) -> Mask:
+def to_latent(weight: Mask, preset: Preset) -> Float[Array, "b hz wz 1"]:
     """A map at the size of the input, area-averaged to the latent's."""
     b, h, w, _ = weight.shape
     fine = jnp.repeat(jnp.repeat(weight, preset.scale, 1), preset.scale, 2)

@@ -4,14 +4,11 @@ import argparse
 import io
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
-import jaxsr
-from jaxsr.choices import BLENDS, PRECISIONS, SAMPLERS, THINNINGS
-from jaxsr.guidance_arguments import add_guidance, conflict, join_numbers
+from jaxsr.arguments import find_conflict, join_numbers, make_parser
 
 if TYPE_CHECKING:
     from jaxsr.guide_files import Recipe
@@ -23,67 +20,6 @@ SOME_FAILED = 3
 EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError)
 # How one image can fail without stopping the others; JAX's errors of the device are RuntimeErrors.
 IMAGE_FAILED = (*EXPECTED, RuntimeError)
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command's options; nothing of JAX is imported for them."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxsr.sample",
-        description=__doc__,
-        epilog="exit code: 0 all done, 1 error, 2 wrong usage, 3 some images failed (they are listed at the end)",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("-i", "--input", type=Path, nargs="+", metavar="PATH", help="images, or folders of images")
-    add("-o", "--output", type=Path, default=Path("out"), metavar="DIR", help="folder for the results (default: out)")
-    add("-n", "--model", default="tiny-x4", metavar="NAME", help="a known model or a checkpoint (default: tiny-x4)")
-    add("--list-models", action="store_true", help="list the known models with their licences, and stop")
-    add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
-    add("--steps", type=_whole(1), metavar="N", help="sampling steps (default: the model's)")
-    add("--sampler", choices=SAMPLERS, help="sampler (default: the model's)")
-    add("--thinning", choices=THINNINGS, default="ends", help="which trained steps fewer steps keep")
-    add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of every random choice (default: 0)")
-    add("--n-samples", type=_whole(1), default=1, metavar="N", help="different results per image (default: 1)")
-    add("-t", "--tile", type=_tile, default="auto", metavar="N", help="auto, off, or the side in input pixels")
-    add("--overlap", type=_whole(0), metavar="N", help="overlap of tiles in input pixels (default: an eighth)")
-    add("--blend", choices=BLENDS, default="feather", help="mean: as in the released ResShift tool")
-    add(
-        "--batch",
-        type=_whole(1),
-        default=1,
-        metavar="N",
-        help="tiles per call: same noise, result equal up to rounding",
-    )
-    add("--precision", choices=PRECISIONS, default="fp32", help="compute precision of the network")
-    add("-r", "--recursive", action="store_true", help="look into folders below; the results mirror the tree")
-    add("--suffix", default="", help="added to the name of each result")
-    add("-f", "--ext", choices=("png", "jpg", "webp", "tif"), help="format of the results (default: as the input)")
-    add("--quality", type=_whole(1, 100), default=95, metavar="Q", help="of JPEG and WebP, 1 to 100 (default: 95)")
-    add("--overwrite", action="store_true", help="make results again that are there already")
-    add("--dry-run", action="store_true", help="show tiles, memory and time, and write nothing")
-    add("--version", action="version", version=f"jaxsr {jaxsr.__version__}")
-    add_guidance(parser)
-    return parser
-
-
-def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    span = f"of at least {least}" if most is None else f"from {least} to {most}"
-
-    def parse(text: str) -> int:
-        number = int(text) if text.isdecimal() else -1
-        if number < least or (most is not None and number > most):
-            raise argparse.ArgumentTypeError(f"must be a whole number {span}, not {text!r}")
-        return number
-
-    return parse
-
-
-def _tile(text: str) -> int | str:
-    if text in ("auto", "off"):
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be auto, off or a number of pixels, not {text!r}")
-    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give at least one image or folder with -i")
     if any(part in args.suffix for part in "/\\"):
         parser.error("argument --suffix: must be part of a file name")
-    if reason := conflict(args):
+    if reason := find_conflict(args):
         parser.error(reason)
     try:
         return run(args)
@@ -188,8 +124,7 @@ def make_all(
             name = job.source.name
             report(index, name, 0, 0)
             try:
-                show = lambda tile, tiles, at=(index, name): report(*at, tile, tiles)  # noqa: E731
-                consistencies.append(make(upscaler, job, recipe, args, show))
+                consistencies.append(make(upscaler, job, recipe, args, partial(report, index, name)))
             except IMAGE_FAILED as error:
                 failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from jaxsr.calibration.open_loop import HostMoments, Moments
+from jaxsr.calibration.open_loop import Moments
 from jaxsr.guided import Guide, cut_guides, cut_reference
 from jaxsr.imaging import tiling
 from jaxsr.options import Run
@@ -40,7 +40,7 @@ def enlarge_tiles(
 
 def measure_tiles(
     function: Function, rgb: Float[np.ndarray, "h w 3"], run: Run, region: Region, scale: int
-) -> list[HostMoments]:
+) -> list[Moments]:
     """The moments of the tiles that see the region; each counts as an image."""
     cut = lambda indices: (cut_reference(region, run.plan, indices, scale),)  # noqa: E731
     found = []
