@@ -68,17 +68,13 @@ def measure(
         noise: k -> standard normal array of z_lr's shape; k = 0 starts the chain and is the eps of `diffusion` too.
         reference: the image that the correction refers to: `lr`, or `hr` for a region where it is known.
         forward_ode: the reference path, see `reference_path`.
-        through, reference_mean, reference_variance: as of `Guidance`.
+        through, reference_mean, reference_variance: as of `Guidance`; `clean` and `shifted` are one for the LR image.
         mask: weights of the places, 0 or more, at latent resolution; None counts all.
         sampler: `ancestral`, `deterministic` or `heun`.
     Raises:
         ValueError: for a word that an option does not know.
     """
     _check(reference=(reference, REFERENCES), sampler=(sampler, tuple(SAMPLERS)))
-    path = reference_path(denoise, schedule, z_hr, z_lr, noise(jnp.int32(0)), forward_ode)
-    steps = trajectory(denoise, schedule, z_lr, noise, sampler=sampler)
-    steps = jax.tree.map(lambda values: values[::-1], steps)  # t = 1 first, as the schedule
-    weights = jnp.broadcast_to(jnp.ones(()) if mask is None else mask, z_lr.shape)
     guidance = Guidance(
         reference=z_lr if reference == "lr" else z_hr,
         scale=1.0,
@@ -86,6 +82,10 @@ def measure(
         reference_mean=reference_mean,
         reference_variance=reference_variance,
     )
+    path = reference_path(denoise, schedule, z_hr, z_lr, noise(jnp.int32(0)), forward_ode)
+    steps = trajectory(denoise, schedule, z_lr, noise, sampler=sampler)
+    steps = jax.tree.map(lambda values: values[::-1], steps)  # t = 1 first, as the schedule
+    weights = jnp.broadcast_to(jnp.ones(()) if mask is None else mask, z_lr.shape)
 
     def at_step(scanned: tuple[StepTables, Latent, Step]) -> Moments:
         row, z_t, step = scanned

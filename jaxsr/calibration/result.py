@@ -5,7 +5,7 @@ import math
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -21,6 +21,7 @@ SIGN_CONVENTION = (
     "mean + scale_t (mean - z_lr): scale > 0 leads away from the LR image (perception), scale < 0 toward it "
     "(fidelity), 0 is the plain sampler; the first number is for t = 1, the last step taken."
 )
+_SCHEDULE_KEYS = {"eta", "kappa", "timestep_map", "input_scaling"}
 
 
 class CalibrationError(ValueError):
@@ -62,7 +63,8 @@ class Calibration:
         open_loop: of `objectives.table`.
         closed_loop: the table of the closed loop, or None.
     Raises:
-        CalibrationError: for a preset of an unknown name, without one finite scale per step, or without a rule.
+        CalibrationError: for a schedule that lacks a part, or a preset of an unknown name, without one finite scale per
+            step, or without a rule.
     """
 
     model: str
@@ -83,10 +85,12 @@ class Calibration:
     open_loop: dict[str, Any]
     closed_loop: dict[str, Any] | None = None
     sign_convention: str = SIGN_CONVENTION
-    jaxsr_version: str = field(default=__version__)
+    jaxsr_version: str = __version__
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
+        if not self.schedule.keys() >= _SCHEDULE_KEYS:
+            raise CalibrationError(f"the schedule needs {', '.join(sorted(_SCHEDULE_KEYS))}.")
         for name, preset in self.presets.items():
             if name not in PRESETS:
                 raise CalibrationError(f"no preset can be called {name!r}; the names are {', '.join(PRESETS)}.")
@@ -118,11 +122,13 @@ class Calibration:
             raise CalibrationError(f"{path}: no calibration, or cut short ({error}); make it again.") from error
         try:
             return cls(**_checked_keys(content))
-        except (CalibrationError, KeyError, TypeError) as error:
+        except CalibrationError as error:
             raise CalibrationError(f"{path}: {error}") from error
+        except (AttributeError, KeyError, TypeError) as error:
+            raise CalibrationError(f"{path}: a damaged calibration ({error!r}); calibrate again.") from error
 
     def write(self, path: str | Path) -> None:
-        """Write the file, whole or not at all. Raises ValueError for a number that is not finite."""
+        """Write the file, whole or not at all. Raises CalibrationError for a number that is not finite."""
         try:
             text = json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
         except ValueError as error:

@@ -1,0 +1,125 @@
+"""Which candidate of a closed loop to take: rules such as `max perception, lose <= 0.5 dB`, and the Pareto front.
+
+A table maps the names of metrics to one number per candidate (the mean over images). What a candidate loses is counted
+against the plain sampler, the candidate of scale 0.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+Table = Mapping[str, Float[np.ndarray, " k"]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric tells: whether more of it is better, what kind it is, and the unit of its differences."""
+
+    more_is_better: bool
+    kind: Literal["fidelity", "perception"]
+    unit: str | None = None
+
+
+METRICS: dict[str, Metric] = {
+    "psnr": Metric(True, "fidelity", "dB"),
+    "ssim": Metric(True, "fidelity"),
+    "lr_consistency": Metric(True, "fidelity", "dB"),
+    "swd": Metric(False, "perception"),
+    "niqe": Metric(False, "perception"),
+}
+_GRAMMAR = re.compile(
+    r"(max|min)\s+([\w-]+)(?:\s*,\s*lose\s*(?:<=|≤)\s*(\d+\.?\d*|\.\d+)\s*(%|[a-z][\w-]*))?", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The best `metric` among the candidates that lose at most `budget` of `guard`; without a guard, among all.
+
+    With `relative`, the budget is a fraction of the plain sampler's value.
+    """
+
+    metric: str
+    guard: str | None = None
+    budget: float = 0.0
+    relative: bool = False
+
+
+def check_metric(name: str) -> Metric:
+    """The metric of that name. Raises ValueError, with the known names, for another."""
+    if name not in METRICS:
+        raise ValueError(f"metric: no {name!r}; choose among {', '.join(METRICS)}.")
+    return METRICS[name]
+
+
+def parse(text: str, fidelity: str, perception: str) -> Rule:
+    """A rule from its words: `max|min METRIC|fidelity|perception [, lose <= X dB|%|METRIC]`.
+
+    `fidelity` and `perception` name the metrics that stand for these words. `max perception` means the best, whichever
+    way the metric counts; a metric by its name takes `max` or `min` as it counts. The loss is of the metric that is
+    named after the number; with dB or % it is that of the other kind than what is sought.
+
+    Raises ValueError, with what to write instead, for anything else.
+    """
+    found = _GRAMMAR.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"rule: {text!r} is not understood; write for example 'max perception, lose <= 0.5 dB'.")
+    direction, sought, number, unit = (group and group.lower() for group in found.groups())
+    words = {"fidelity": fidelity, "perception": perception}
+    metric = words.get(sought, sought)
+    best = "max" if sought in words or check_metric(metric).more_is_better else "min"
+    if direction != best:
+        raise ValueError(f"rule: {text!r} seeks the worst; write '{best} {sought}'.")
+    if number is None:
+        return Rule(metric)
+    other = fidelity if check_metric(metric).kind == "perception" else perception
+    guard = other if unit in ("db", "%") else words.get(unit, unit)
+    if unit == "db" and check_metric(guard).unit != "dB":
+        raise ValueError(f"rule: {guard} is not counted in dB; write 'lose <= {number} {guard}' or a number with %.")
+    check_metric(guard)
+    return Rule(metric, guard, float(number) / (100 if unit == "%" else 1), unit == "%")
+
+
+def pick(table: Table, rule: Rule, plain: int) -> int:
+    """The index of the candidate that a rule chooses; `plain` is that of scale 0, which always satisfies it.
+
+    Candidates with numbers that are not finite are passed over; of equal ones the first that loses least is taken.
+    Raises ValueError for a metric that the table lacks, or a plain sampler of NaN.
+    """
+    names = [name for name in (rule.metric, rule.guard) if name is not None]
+    if missing := [name for name in names if name not in table]:
+        raise ValueError(f"rule: {missing[0]} was not measured; the table has {', '.join(table)}.")
+    good = [_goodness(table, name) for name in names]  # the metric sought first, the guard last
+    finite = np.all(np.isfinite(good), axis=0)
+    if not finite[plain]:
+        raise ValueError(f"rule: {' or '.join(names)} of the plain sampler is not finite; check the pairs.")
+    lost = np.full_like(good[0], np.inf)
+    lost[finite] = good[-1][plain] - good[-1][finite]
+    budget = rule.budget * (abs(good[-1][plain]) if rule.relative else 1)
+    allowed = finite & (lost <= (np.inf if rule.guard is None else budget))
+    order = np.lexsort((lost, -good[0]))
+    return int(order[allowed[order]][0])
+
+
+def pareto_front(table: Table, fidelity: str, perception: str) -> list[int]:
+    """The candidates that no other beats in both metrics, from the most faithful to the one of best perception.
+
+    Of candidates that are equal in both the first counts; those with numbers that are not finite are left out.
+    """
+    x, y = _goodness(table, fidelity), _goodness(table, perception)
+    front, best = [], -np.inf
+    for i in np.lexsort((-y, -x)):
+        if np.isfinite(x[i]) and np.isfinite(y[i]) and y[i] > best:
+            front.append(int(i))
+            best = y[i]
+    return front
+
+
+def _goodness(table: Table, name: str) -> Float[np.ndarray, " k"]:
+    """The metric, negated where less of it is better."""
+    values = np.asarray(table[name], np.float64)
+    return values if check_metric(name).more_is_better else -values
