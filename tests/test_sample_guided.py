@@ -40,7 +40,9 @@ def model(small_upscalers, monkeypatch) -> Upscaler:
     monkeypatch.setattr(Upscaler, "compiled", lambda *_: guided)
     monkeypatch.setattr(pipeline, "measure_tiles", lambda *_: [])
     monkeypatch.setattr(pipeline, "fit_reference", lambda moments: ((-1.0, -0.5), (0.0, 0.125)))
-    monkeypatch.setattr(pipeline, "fit_lr_scale", lambda moments, objective: (0.5, 0.25 if objective == "norm" else 0.0))
+    monkeypatch.setattr(
+        pipeline, "fit_lr_scale", lambda moments, objective: (0.5, 0.25 if objective == "norm" else 0.0)
+    )
     return upscaler
 
 
@@ -140,7 +142,12 @@ GUIDED = {
     "--alpha -0.5,0.25": {"alpha": [-0.5, 0.25]},
     "--alpha .5 --alpha-map map.png": {"alpha": [0.5, 0.5], "alpha_map": "map.png"},
     "--strip -0.5,0,0.5": {"alpha": [[-0.5, -0.5], [0, 0], [0.5, 0.5]]},
-    BOX: {"alpha": [0.5, 0.0], "reference_scale": [-1.0, -0.5], "reference_offset": [0.0, 0.125], "reference": "hr.png"},
+    BOX: {
+        "alpha": [0.5, 0.0],
+        "reference_scale": [-1.0, -0.5],
+        "reference_offset": [0.0, 0.125],
+        "reference": "hr.png",
+    },
     f"{BOX} --objective norm": {"alpha": [0.5, 0.25], "reference": "hr.png"},
     f"{BOX} --alpha 0.25 --feather 0": {"alpha": [0.25, 0.25], "reference": "hr.png"},
     f"{BOX} --strip -0.5,0.5": {"alpha": [[-0.5, -0.5], [0.5, 0.5]], "reference": "hr.png"},
