@@ -1,0 +1,74 @@
+"""Scales to try: a grid of numbers, made into one scale per step by profiles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+PROFILES = ("constant", "last", "open-loop")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of the closed loop: number `value` of the grid under a profile, as one scale per step, t = 1 first."""
+
+    profile: str
+    value: float
+    scale: tuple[float, ...]
+
+
+def parse_grid(text: str) -> tuple[float, ...]:
+    """The numbers of `start:stop:count` (both ends included) or of a list with commas, rising, each once.
+
+    Raises:
+        ValueError: for other text, numbers that are not finite, or a count below 2.
+    """
+    try:
+        if ":" in text:
+            start, stop, count = text.split(":")
+            numbers = np.linspace(float(start), float(stop), int(count)) if int(count) > 1 else np.array([np.nan])
+        else:
+            numbers = np.array([float(word) for word in text.split(",")])
+    except ValueError:
+        numbers = np.array([np.nan])
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"--candidates: must be START:STOP:COUNT or numbers with commas, not {text!r}.")
+    return tuple(np.unique(np.round(numbers, 12) + 0.0).tolist())  # + 0.0: no -0.0
+
+
+def parse_profiles(text: str) -> tuple[str, ...]:
+    """Names with commas, each once. Raises ValueError for one that is not among `PROFILES`."""
+    names = tuple(dict.fromkeys(text.split(",")))
+    if unknown := [name for name in names if name not in PROFILES]:
+        raise ValueError(f"--profile: no {unknown[0]!r}; choose from {', '.join(PROFILES)}, with commas between.")
+    return names
+
+
+def expand(values: Sequence[float], profiles: Sequence[str], open_loop: Float[np.ndarray, " t"]) -> list[Candidate]:
+    """Every number under every profile, after the plain sampler, which is the first and what losses are counted from.
+
+    `constant`: the same scale at every step; `last`: at t = 1 alone, the last step taken; `open-loop`: that multiple
+    of Algorithm 1's scale of each step.
+    """
+    steps = len(open_loop)
+    shapes = {"constant": np.ones(steps), "last": np.eye(steps)[0], "open-loop": open_loop}
+    plain = Candidate("plain", 0.0, (0.0,) * steps)
+    guided = (
+        Candidate(profile, value, tuple((value * shapes[profile] + 0.0).tolist()))
+        for profile in profiles
+        for value in values
+        if value
+    )
+    return [plain, *guided]
+
+
+def even_chunks(candidates: Sequence[Candidate], most: int) -> tuple[Float32[np.ndarray, "k t"], int]:
+    """Scales as an array and the size of a chunk, at most `most`: the last chunk is filled up with the last candidate.
+
+    Chunks as even as can be, so that little is filled up.
+    """
+    scales = np.array([candidate.scale for candidate in candidates], np.float32)
+    chunks = -(-len(scales) // most)
+    size = -(-len(scales) // chunks)
+    return np.pad(scales, ((0, chunks * size - len(scales)), (0, 0)), mode="edge"), size

@@ -1,0 +1,70 @@
+"""Pictures of a calibration: the loss of every step, and the front with images at its ends."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxsr.calibration.result import Calibration
+from jaxsr.calibration.run import Run, example_images
+
+
+def write_plots(run: Run, calibration: Calibration, output: Path) -> list[Path]:
+    """Write `<output>.loss.png` and, after a closed loop, `<output>.front.png`; returns what was written.
+
+    Without matplotlib (of the extra `notebooks`) nothing is written, and a line on stderr says so.
+    """
+    try:
+        from matplotlib.figure import Figure  # no pyplot: no window and no state
+    except ImportError:
+        print("no plots: they need matplotlib, see  pip install 'jaxsr[notebooks]'", file=sys.stderr)
+        return []
+    loss = output.with_name(f"{output.name}.loss.png")
+    figures = {loss: plot_loss(Figure(figsize=(6, 4), layout="constrained"), calibration)}
+    if calibration.closed_loop:
+        ends = [calibration.closed_loop["front"][at] for at in (0, -1)]
+        scales = np.array([calibration.closed_loop["rows"][row]["scale"] for row in (*ends, 0)])
+        faithful, perceptual, plain = example_images(run, scales)
+        images = {"most faithful": faithful, "plain": plain, "best perception": perceptual}
+        images["original"] = run.pairs[0][1].astype(np.float32) / np.float32(255)
+        front = output.with_name(f"{output.name}.front.png")
+        figures[front] = plot_front(Figure(figsize=(10, 6), layout="constrained"), calibration.closed_loop, images)
+    for path, figure in figures.items():
+        figure.savefig(path, dpi=120)
+    return list(figures)
+
+
+def plot_loss(figure: Any, calibration: Calibration) -> Any:
+    """The norm loss of Algorithm 1 over the candidates, a curve per step; the closed form is marked."""
+    axes, found = figure.add_subplot(), calibration.open_loop
+    for step, losses in enumerate(found["losses"]):
+        (line,) = axes.plot(calibration.candidates, losses, label=f"t = {step + 1}")
+        axes.axvline(found["weighted_median"][step], color=line.get_color(), linestyle=":", linewidth=1)
+    axes.set(xlabel="scale", ylabel="mean of | ||Δ|| - |scale| ||ΣG|| |", title="Open loop; dotted: weighted median")
+    axes.legend()
+    return figure
+
+
+def plot_front(figure: Any, closed: dict[str, Any], images: dict[str, Float[np.ndarray, "h w 3"]]) -> Any:
+    """Perception over fidelity of every candidate, the Pareto front, the presets, and images of its ends below."""
+    grid = figure.add_gridspec(2, len(images), height_ratios=[3, 2])
+    axes, x, y = figure.add_subplot(grid[0, :]), closed["fidelity"], closed["perception"]
+    rows = [row for row in closed["rows"] if row[x] is not None and row[y] is not None]
+    for profile in dict.fromkeys(row["profile"] for row in rows):
+        mine = [row for row in rows if row["profile"] == profile]
+        axes.scatter([row[x] for row in mine], [row[y] for row in mine], s=14, label=profile)
+    front = [closed["rows"][row] for row in closed["front"]]
+    axes.plot([row[x] for row in front], [row[y] for row in front], color="0.6", zorder=0, label="Pareto front")
+    for at in set(closed["picks"].values()):
+        row, names = closed["rows"][at], [preset for preset, pick in closed["picks"].items() if pick == at]
+        axes.annotate(", ".join(names), (row[x], row[y]), xytext=(-6, 6), textcoords="offset points", ha="right")
+    axes.set(xlabel=x, ylabel=y)
+    axes.legend()
+    for cell, (title, image) in enumerate(images.items()):
+        below = figure.add_subplot(grid[1, cell])
+        below.imshow(np.clip(image, 0, 1))
+        below.set_title(title)
+        below.axis("off")
+    return figure

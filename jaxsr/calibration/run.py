@@ -1,0 +1,187 @@
+"""A whole calibration: the open loop over all pairs, the closed loop over all candidates, and the presets they give."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from jaxsr.calibration import objectives, rules
+from jaxsr.calibration.candidates import Candidate, even_chunks, expand
+from jaxsr.calibration.devices import image_mesh, over_images, own_share, replicate
+from jaxsr.calibration.journal import Journal
+from jaxsr.calibration.open_loop import Moments
+from jaxsr.calibration.pairs import PairSet
+from jaxsr.calibration.plan import Choices, describe, make_chain
+from jaxsr.calibration.result import Calibration, Preset
+from jaxsr.calibration.scores import keep_images, make_score
+from jaxsr.calibration.sweep import image_keys, open_function, sweep_function
+from jaxsr.pipeline import NotFiniteError, Upscaler
+from jaxsr.training.data import prefetch
+
+Values = dict[str, np.ndarray]
+Call = Callable[[np.ndarray, np.ndarray], Values]
+"""(LR crops, HR crops) of one batch -> {name: (rows, b)}."""
+_ASKED = ("profiles", "metrics", "rule")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One calibration: what is calibrated on what, and how fast; `calibrate` carries it out.
+
+    Attributes:
+        upscaler, name: the model, and what it is called.
+        pairs: to calibrate on.
+        choices: what decides the numbers.
+        batch: images per call and device; changes nothing but speed and memory.
+        candidate_batch: candidates in the network at once; as `batch`.
+        progress: takes a line after every call.
+    """
+
+    upscaler: Upscaler
+    name: str
+    pairs: PairSet
+    choices: Choices
+    batch: int = 1
+    candidate_batch: int = 16
+    progress: Callable[[str], None] = lambda line: None
+
+
+def calibrate(run: Run, output: Path, *, overwrite: bool = False) -> Calibration:
+    """Calibrate a model and write the file `output`, going on from `<output>.part` where a run was stopped.
+
+    With `overwrite`, a stopped run of other choices is dropped.
+
+    Raises:
+        ValueError: for crops or steps that do not fit the model or a metric, or a stopped run of other choices.
+        NotFiniteError: if the model or a metric gives numbers that are not finite.
+    """
+    choices, described = run.choices, describe(run.upscaler, run.pairs, run.choices)
+    _check_metrics(run)
+    journal = Journal(output.with_name(f"{output.name}.part"), described, overwrite=overwrite)
+    moments, grid = open_loop(run, journal), np.array(choices.candidates)
+    scales = {"open-loop": objectives.choose(moments, grid, choices.objective)}
+    closed = closed_loop(run, journal, scales["open-loop"]) if choices.metrics else None
+    if closed:
+        scales |= {preset: np.array(closed["rows"][row]["scale"]) for preset, row in closed["picks"].items()}
+    stated = {"open-loop": f"{choices.objective} objective"} | choices.rules
+    calibration = Calibration(
+        **{key: value for key, value in described.items() if key not in _ASKED},
+        model=run.name,
+        presets={preset: Preset(scale=scale.tolist(), rule=stated[preset]) for preset, scale in scales.items()},
+        open_loop=objectives.table(moments, grid, seed=choices.seed, groups=run.pairs.groups),
+        closed_loop=closed,
+    )
+    if jax.process_index() == 0:
+        calibration.write(output)
+    journal.remove()
+    return calibration
+
+
+def open_loop(run: Run, journal: Journal) -> Moments:
+    """The moments of Algorithm 1 over all pairs, float64."""
+    mesh, seed = image_mesh(), run.choices.seed
+    params = replicate(mesh, run.upscaler.params)
+    moments = open_function(make_chain(run.upscaler, run.pairs, run.choices), run.choices.forward_ode)
+    call = over_images(mesh, moments)
+    _go_through(run, journal, "open", lambda lr, hr: call(params, image_keys(seed, lr), lr, hr), (1, "pairs"))
+    return Moments(**journal.stacked("open", range(len(run.pairs))))
+
+
+def closed_loop(run: Run, journal: Journal, open_scale: Float[np.ndarray, " t"]) -> dict[str, Any]:
+    """The table of `closed_table`, from the guided sampler run for every candidate and pair."""
+    mesh, choices = image_mesh(), run.choices
+    params = replicate(mesh, run.upscaler.params)
+    candidates = expand(choices.candidates, choices.profiles, open_scale)
+    scales, chunk = even_chunks(candidates, run.candidate_batch)
+    score = make_score(choices.metrics, run.upscaler.preset.scale)
+    sweep = over_images(mesh, sweep_function(make_chain(run.upscaler, run.pairs, choices), score, chunk), common=1)
+
+    def call(lr: np.ndarray, hr: np.ndarray) -> Values:
+        values = sweep(params, image_keys(choices.seed, lr), lr, hr, scales)
+        return {key: value[: len(candidates)] for key, value in values.items()}
+
+    _go_through(run, journal, "closed", call, (len(candidates), "candidate-images"))
+    return closed_table(choices, candidates, journal.stacked("closed", range(len(run.pairs))))
+
+
+def closed_table(
+    choices: Choices, candidates: Sequence[Candidate], values: dict[str, Float[np.ndarray, "k n"]]
+) -> dict[str, Any]:
+    """Every candidate with its mean scores, the Pareto front, and the row of each preset, as JSON can hold it.
+
+    A candidate that diverged on some image has no score there, and so no mean (null): it is never picked.
+    """
+    table = {name: scores.mean(1) for name, scores in values.items()}
+    fidelity, perception = choices.stands_for("fidelity"), choices.stands_for("perception")
+    picks = {
+        preset: rules.pick(table, rules.parse(rule, fidelity, perception), 0) for preset, rule in choices.rules.items()
+    }
+    means = [{name: float(table[name][k]) for name in table} for k in range(len(candidates))]
+    finite = [{name: value if np.isfinite(value) else None for name, value in row.items()} for row in means]
+    rows = [asdict(candidate) | row for candidate, row in zip(candidates, finite, strict=True)]
+    front = rules.pareto_front(table, fidelity, perception)
+    return {"fidelity": fidelity, "perception": perception, "rows": rows, "front": front, "picks": picks}
+
+
+def example_images(run: Run, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarray, "k h w 3"]:
+    """What some scales make of the first pair, in [0, 1], on one device of this process."""
+    sweep = sweep_function(make_chain(run.upscaler, run.pairs, run.choices), keep_images, run.candidate_batch)
+    lr, hr = (crop[None] for crop in run.pairs[0])
+    keys = image_keys(run.choices.seed, lr)
+    return np.asarray(jax.jit(sweep)(run.upscaler.params, keys, lr, hr, scales.astype(np.float32))["images"])[:, 0]
+
+
+def _check_metrics(run: Run) -> None:
+    """Raise ValueError for crops that a metric cannot take, before anything is computed."""
+    size, scale = run.pairs.crop, run.upscaler.preset.scale
+    lr, hr = (jax.ShapeDtypeStruct((1, side, side, 3), np.float32) for side in (size, size * scale))
+    jax.eval_shape(make_score(run.choices.metrics, scale), hr, hr, lr)
+
+
+def _go_through(run: Run, journal: Journal, name: str, call: Call, work: tuple[int, str]) -> None:
+    """Make the rows of a pass that the journal lacks, batch by batch over all devices; the next are read meanwhile.
+
+    `work` is what one pair counts for in the rate, and its unit.
+    """
+    todo = sorted(set(range(len(run.pairs))) - journal.done(name))
+    size = run.batch * jax.device_count()
+    groups = [todo[start : start + size] for start in range(0, len(todo), size)]
+    began, made = perf_counter(), 0
+    for group, (lr, hr) in zip(groups, prefetch(_read(run.pairs, groups, size)), strict=True):
+        values = call(lr, hr)
+        _check_finite(name, values, [run.pairs.name(i) for i in group])
+        rows = {i: {key: value[:, at].tolist() for key, value in values.items()} for at, i in enumerate(group)}
+        journal.append(name, rows)
+        made += len(group)
+        rate = made * work[0] / (perf_counter() - began)
+        done, left = len(run.pairs) - len(todo) + made, (len(todo) - made) * work[0] / rate
+        run.progress(f"{name} loop: {done}/{len(run.pairs)} pairs, {rate:.3g} {work[1]}/s, {left:.0f} s left")
+
+
+def _read(
+    pairs: PairSet, groups: Sequence[Sequence[int]], size: int
+) -> Iterator[tuple[UInt8[np.ndarray, "b p p 3"], UInt8[np.ndarray, "b s s 3"]]]:
+    """This process's (LR crops, HR crops) of every group, filled up to one size with its last pair."""
+    for group in groups:
+        full = [*group, *[group[-1]] * (size - len(group))]
+        lr, hr = zip(*(pairs[i] for i in own_share(full)), strict=True)
+        yield np.stack(lr), np.stack(hr)
+
+
+def _check_finite(pass_name: str, values: Values, names: Sequence[str]) -> None:
+    """Refuse numbers that are not finite; in the closed loop those of the plain sampler, as a candidate may diverge."""
+    for at, name in enumerate(names):
+        rows = {key: value[:, at] if pass_name == "open" else value[:1, at] for key, value in values.items()}
+        bad = [key for key, numbers in rows.items() if not np.isfinite(numbers).all()]
+        if bad and (pass_name == "open" or len(bad) == len(rows)):
+            raise NotFiniteError(
+                f"{name}: the network returned numbers that are not finite; check the model's weights, or give "
+                "--precision fp32."
+            )
+        if bad:
+            raise NotFiniteError(f"{name}: {bad[0]} is not a number there; leave out that picture, or the metric.")

@@ -1,0 +1,124 @@
+"""The closed loop: the guided sampler run for every candidate scale, each output scored, as one compiled call.
+
+All candidates of an image share its encoding, x_T and the first prediction, so K candidates of T steps cost
+K (T - 1) + 1 network calls an image in place of K T. Candidates go through the network in chunks (`lax.map` over
+`vmap`), so that memory is bounded by the chunk; images are the axis that `jaxsr.calibration.devices` shards. Guidance
+through the state needs the gradient of the first call as well, which is made once a chunk.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8, UInt32
+
+from jaxsr.calibration.open_loop import measure
+from jaxsr.choices import ForwardODE, ReferenceVariance, Through
+from jaxsr.diffusion import Denoiser, Guidance, Noise, Schedule, sample
+from jaxsr.diffusion.process import Latent
+from jaxsr.diffusion.sampler import start
+from jaxsr.imaging import noise
+from jaxsr.model import Image, Model, Params
+
+Keys = UInt32[Array, "b 2"]
+LR = UInt8[Array, "b h w 3"]
+HR = UInt8[Array, "b H W 3"]
+Scales = Float[Array, "k t"]
+Score = Callable[[Image, Image, Image], dict[str, Array]]
+"""(enlarged, HR, LR), all in [0, 1] -> arrays with a leading axis of images."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The guided sampler that is calibrated: model, schedule (thinned), and the words of `Guidance`.
+
+    There is no `reference_mean` to choose: with c = z_lr, `shifted` is `clean`, as c + eta (z_lr - c) = z_lr.
+    """
+
+    model: Model
+    schedule: Schedule
+    sampler: str = "ancestral"
+    through: Through = "mean"
+    reference_variance: ReferenceVariance = "posterior"
+
+
+def image_keys(seed: int, lr: UInt8[np.ndarray, "b h w 3"]) -> UInt32[np.ndarray, "b 2"]:
+    """Key data of every LR image: from the seed and the image's content, as the `sample` command draws its noise."""
+    pixels = lr.astype(np.float32) / np.float32(255)
+    keys = (noise.image_key(seed, noise.content_hash(one), 0) for one in pixels)
+    return np.stack([np.asarray(jax.random.key_data(key)) for key in keys])
+
+
+def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict[str, Array]]:
+    """The pure function (params, keys, lr, hr, scales) -> {name: (K, b, ...)}, to be jitted.
+
+    Args:
+        chain: the sampler, guided by the LR image with each row of `scales`, shape (K, T), t = 1 first.
+        score: what is kept of each enlarged image.
+        chunk: candidates that go through the network at once.
+    """
+
+    def sweep(params: Params, keys: Keys, lr: LR, hr: HR, scales: Scales) -> dict[str, Array]:
+        z_lr, draw, denoise = _conditions(chain, params, keys, lr)
+        state = chain.through == "state"
+        if not state:
+            denoise = share_first_call(denoise, chain.schedule, start(chain.schedule, z_lr, draw(jnp.int32(0))))
+
+        def one(scale: Float[Array, " t"]) -> dict[str, Array]:
+            words = {name: getattr(chain, name) for name in ("through", "reference_variance")}
+            guidance = Guidance(reference=z_lr, scale=scale, **words)
+            options = {"sampler": chain.sampler, "guidance": [guidance], "unroll_first": state}
+            x0 = sample(denoise, chain.schedule, z_lr, draw, **options)
+            sr = jnp.clip((chain.model.decode(params, x0) + 1) / 2, 0, 1)
+            return score(sr, _unit(hr), _unit(lr))
+
+        return jax.lax.map(one, scales, batch_size=chunk)
+
+    return sweep
+
+
+def open_function(chain: Chain, forward_ode: ForwardODE) -> Callable[..., dict[str, Array]]:
+    """The pure function (params, keys, lr, hr) -> fields of `Moments`, each (T, b): the open loop with c = z_lr."""
+
+    def moments(params: Params, keys: Keys, lr: LR, hr: HR) -> dict[str, Array]:
+        z_lr, draw, denoise = _conditions(chain, params, keys, lr)
+        z_hr = chain.model.encode(params, _unit(hr) * 2 - 1)
+        words = {name: getattr(chain, name) for name in ("through", "reference_variance", "sampler")}
+        return measure(denoise, chain.schedule, z_lr, z_hr, draw, forward_ode=forward_ode, **words)._asdict()
+
+    return moments
+
+
+def share_first_call(denoise: Denoiser, schedule: Schedule, x_start: Latent) -> Denoiser:
+    """The same denoiser with its prediction at the chain's start made once, outside of what maps over candidates.
+
+    The prediction is a constant to it, so it has no gradient there.
+    """
+    last = jnp.int32(schedule.steps - 1)
+    first = denoise(x_start, last)
+
+    def shared(x: Latent, step: Int[Array, ""]) -> Latent:
+        return jax.lax.cond(step == last, lambda x: first, lambda x: denoise(x, step), x)
+
+    return shared
+
+
+def _conditions(chain: Chain, params: Params, keys: Keys, lr: LR) -> tuple[Latent, Noise, Denoiser]:
+    """z_lr, the noise of every image and the denoiser: what all candidates have in common."""
+    signed = _unit(lr) * 2 - 1
+    z_lr = chain.model.encode_lr(params, signed)
+    typed = jax.random.wrap_key_data(keys, impl="threefry2x32")
+
+    def draw(k: Int[Array, ""]) -> Latent:
+        def field(key):
+            return noise.field(jax.random.fold_in(key, k), jnp.zeros(2, jnp.int32), z_lr.shape[1:])
+
+        return jax.vmap(field)(typed)
+
+    return z_lr, draw, chain.model.denoiser(params, chain.schedule, z_lr, signed)
+
+
+def _unit(pixels: LR) -> Image:
+    return pixels.astype(jnp.float32) / 255
