@@ -99,10 +99,10 @@ def plan_jobs(
 
 
 def requested(job: Job, model_sha256: str, options: dict[str, Any], *, seed: int, quality: int) -> dict[str, Any]:
-    """What decides the bits of a result besides its input; `quality` only where the format knows it."""
+    """What decides the bits of a result besides its input, as JSON has it; `quality` only where the format knows it."""
     lossy = job.target.suffix.lower() in (*JPEG, *WEBP)
     chosen = options | {"seed": seed, "sample": job.sample} | ({"quality": quality} if lossy else {})
-    return {"model_sha256": model_sha256, "options": chosen}
+    return {"model_sha256": model_sha256, "options": json.loads(json.dumps(chosen))}
 
 
 def is_done(job: Job, wanted: dict[str, Any]) -> bool:

@@ -1,5 +1,7 @@
 """Options: what is refused, what they come to for an image, and what is tried when memory is short."""
 
+import re
+
 import jaxtyping
 import pytest
 
@@ -25,13 +27,19 @@ PRESET = small_preset()
         ("tile", 0),
         ("tile", "huge"),
         ("overlap", -1),
+        ("alpha", "much"),
+        ("alpha", float("nan")),
+        ("alpha", (0.1, float("inf"))),
+        ("through", "network"),
+        ("reference_mean", "noisy"),
+        ("reference_variance", "unit"),
     ],
 )
 def test_values_that_no_model_takes_are_refused_by_name(name, value):
     # As users meet it: without the type checks of the test run, which come first.
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
-        with pytest.raises(ValueError, match=rf"^{name}: .*{value}"):
+        with pytest.raises(ValueError, match=rf"^{name}: .*{re.escape(str(value))}"):
             Options(**{name: value})
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
@@ -49,6 +57,7 @@ def test_an_overlap_of_one_tile_is_refused():
         ({"tile": 40}, "^tile: must be a multiple of 16"),
         ({"tile": 32, "overlap": 8}, "^overlap: must be a multiple of 16"),
         ({"tile": 32, "overlap": 32}, "^overlap must be"),
+        ({"alpha": (0.1, 0.2, 0.3)}, "^alpha: must be one number or 2, one per step, got 3"),
     ],
 )
 def test_values_that_do_not_fit_the_model_are_refused(options, message):
@@ -144,3 +153,14 @@ def test_a_tile_that_was_asked_for_is_not_changed():
     assert _halvings(plan_run(PRESET, (500, 500), asked, batch=2), asked) == [(1, 64)]
     with pytest.raises(MemoryError, match="--tile 32"):
         with_less_memory(plan_run(PRESET, (500, 500), asked), PRESET, asked)
+
+
+def test_short_memory_first_recomputes_where_the_gradient_goes_through_the_network():
+    asked = Options(through="state", alpha=0.1)
+    run = with_less_memory(plan_run(PRESET, (500, 500), asked, batch=2), PRESET, asked)
+    assert (run.remat, run.batch, run.plan.tile) == (True, 2, 256)
+    assert _halvings(run, asked)[:2] == [(1, 256), (1, 128)]
+    while run.plan.tile > 64:
+        run = with_less_memory(run, PRESET, asked)
+        assert run.remat
+    assert not with_less_memory(plan_run(PRESET, (500, 500), Options(), batch=2), PRESET, Options()).remat

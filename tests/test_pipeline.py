@@ -28,7 +28,7 @@ def channel(small_upscalers) -> Upscaler:
 @pytest.fixture
 def exact(channel, monkeypatch) -> Upscaler:
     """The upscaler with `nearest` in place of its network."""
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: nearest)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: nearest)
     return channel
 
 
@@ -241,7 +241,7 @@ def test_feather_hides_a_tone_of_each_tile_on_a_gradient(channel, monkeypatch):
         centred = tiles - tiles.mean((1, 2, 3), keepdims=True)
         return nearest(params, key, 0.5 + 0.1 * centred / tiles.std((1, 2, 3), keepdims=True), origins)
 
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: normalise)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: normalise)
     feather, mean = (
         _column_energy(channel.upscale(GRADIENT, tile=TILE, blend=blend))[EDGES - 1].mean() for blend in tiling.BLENDS
     )
@@ -261,7 +261,7 @@ def _failing(fails, error):
             raise error
         return nearest(params, key, tiles * error, origins)
 
-    return lambda self, options: enlarge
+    return lambda self, options, *_: enlarge
 
 
 FULL = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes.")
@@ -301,7 +301,7 @@ def test_other_errors_of_the_device_are_not_hidden(channel, monkeypatch):
 
 def test_an_image_that_bf16_cannot_hold_is_made_in_fp32(channel, monkeypatch):
     broken, sound = (_failing(lambda *_, f=fails: f, np.float32(np.nan))(None, None) for fails in (True, False))
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, o: broken if o.precision == "bf16" else sound)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, o, *_: broken if o.precision == "bf16" else sound)
     out = np.empty((160, 120, 3), np.uint8)
     run = channel.enlarge(IMAGE / np.float32(255), out, Options(precision="bf16"), seed=0)
     assert run.options.precision == "fp32"

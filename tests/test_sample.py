@@ -44,7 +44,7 @@ def model(small_upscalers, monkeypatch) -> Upscaler:
 @pytest.fixture
 def exact(model, monkeypatch) -> Upscaler:
     """Also, `nearest` in place of its network."""
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: nearest)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: nearest)
     return model
 
 
@@ -121,13 +121,18 @@ FLAGS = {
     "precision": "bf16",
     "seed": 4,
     "quality": 71,
+    "alpha": 0.3,
+    "through": "state",
+    "reference_variance": "marginal",
 }
 
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_every_sampling_flag_reaches_what_is_done_and_recorded(exact, tmp_path, name):
     _picture(tmp_path / "a.jpg")
-    assert _run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out", f"--{name}", FLAGS[name]) == 0
+    words = [f"--{name.replace('_', '-')}", FLAGS[name]]
+    words += ["--alpha", 0.1] if name in ("through", "reference_variance") else []
+    assert _run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out", *words) == 0
     record = _sidecar(tmp_path / "out/a.jpg")
     assert record["requested"][name] == record["options"][name] == FLAGS[name]
 
@@ -136,7 +141,8 @@ def test_no_sampling_flag_is_left_out_above(exact, tmp_path):
     _picture(tmp_path / "a.jpg")
     assert _run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out") == 0
     default = _sidecar(tmp_path / "out/a.jpg")["requested"]
-    assert default.keys() == FLAGS.keys() | {"sample"}  # which --n-samples counts up
+    counted, elsewhere = {"sample"}, {"reference_mean"}  # --n-samples counts, tests/test_sample_guided.py
+    assert default.keys() == FLAGS.keys() | counted | elsewhere
     assert not [name for name in FLAGS if default[name] == FLAGS[name]]
 
 
@@ -353,7 +359,7 @@ def test_an_error_of_the_device_or_an_encoder_costs_one_image(exact, tmp_path, m
             raise errors.pop()
         return nearest(params, key, tiles, origins)
 
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: failing)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: failing)
     assert _run("-i", tmp_path / "in", "-o", tmp_path / "out") == 3
     out, err = capsys.readouterr()
     assert out.startswith("1 made")
@@ -400,7 +406,7 @@ def _short_of_memory(limit: int):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
         return nearest(params, key, tiles, origins)
 
-    return lambda self, options: enlarge
+    return lambda self, options, *_: enlarge
 
 
 def test_short_memory_is_overcome_and_recorded(model, tmp_path, monkeypatch, capsys):
@@ -455,7 +461,7 @@ def test_ctrl_c_stops_with_what_is_done(exact, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         return nearest(params, key, tiles, origins)
 
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: interrupted)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: interrupted)
     words = ["-i", tmp_path / "in", "-o", tmp_path / "out"]
     assert _run(*words) == 130
     assert "run the same command again" in capsys.readouterr().err
