@@ -41,9 +41,9 @@ class Options:
         steps: sampling steps; None takes the model's own number.
         sampler: `ancestral`, `deterministic` or `heun`; None takes the model's own.
         thinning: which rows of the trained schedule fewer steps keep, see `jaxsr.diffusion.thin`.
-        tile: side of the tiles in pixels of the input; `off` makes one tile of the whole image; `auto` takes the
-            smallest of 64, 128 and, without a VQ autoencoder, 256 that holds the image, else the largest, and halves
-            it where memory is short.
+        tile: side of the tiles in pixels of the input; `off` makes one tile of the whole image; `auto` takes of 64,
+            128 and 256 the one that computes the fewest pixels (with a VQ autoencoder, of 64 and 128 the smallest that
+            holds the image, else the largest), and halves it where memory is short.
         overlap: of neighbouring tiles, in pixels of the input; None is an eighth of the tile, at least 16.
         blend: `feather`, or `mean` as in the released ResShift tool.
         precision: `fp32` or `bf16` compute; an image that bf16 cannot hold is made in fp32.
@@ -149,29 +149,35 @@ def plan_run(preset: Preset, size: tuple[int, int], options: Options, batch: int
         raise ValueError(f"model: {preset.name} fills in what a mask marks, which this version cannot do yet.")
     if batch < 1:
         raise ValueError(f"batch: must be at least 1, got {batch}.")
-    unit = tile_unit(preset)
-    auto = AUTO_TILES if isinstance(preset.codec, PixelCodecConfig) else AUTO_TILES_VQ
-    tile = _tile_side(unit, max(size), options, auto)
-    default = min(-(-tile // 8 // unit) * unit, tile - unit)
-    overlap = default if options.overlap is None else options.overlap
-    feather = options.blend == "feather"
-    for name, value in ({"tile": tile} | ({"overlap": overlap} if feather else {})).items():
-        if value % unit:
-            raise ValueError(f"{name}: must be a multiple of {unit} for this model, got {value}.")
-    plan = tiling.plan_tiles(*size, tile, overlap, align=unit if feather else 1, blend=options.blend)
+    plan = _plan_tiles(preset, size, options, _tile_side(preset, size, options))
     steps, sampler = schedule_for(preset, options).steps, options.sampler or preset.sampler
     if len(options.alphas) not in (0, 1, steps):
         raise ValueError(f"alpha: must be one number or {steps}, one per step, got {len(options.alphas)}.")
-    return Run(replace(options, steps=steps, sampler=sampler, tile=tile, overlap=overlap), batch, plan)
+    return Run(replace(options, steps=steps, sampler=sampler, tile=plan.tile, overlap=plan.overlap), batch, plan)
 
 
-def _tile_side(unit: int, longest: int, options: Options, auto: tuple[int, ...]) -> int:
+def _plan_tiles(preset: Preset, size: tuple[int, int], options: Options, tile: int) -> tiling.TilePlan:
+    unit, feather = tile_unit(preset), options.blend == "feather"
+    default = min(-(-tile // 8 // unit) * unit, tile - unit)
+    overlap = default if options.overlap is None else options.overlap
+    for name, value in ({"tile": tile} | ({"overlap": overlap} if feather else {})).items():
+        if value % unit:
+            raise ValueError(f"{name}: must be a multiple of {unit} for this model, got {value}.")
+    return tiling.plan_tiles(*size, tile, overlap, align=unit if feather else 1, blend=options.blend)
+
+
+def _tile_side(preset: Preset, size: tuple[int, int], options: Options) -> int:
+    unit = tile_unit(preset)
     if options.tile == "off":
-        return -(-longest // unit) * unit
-    if options.tile == "auto":
-        sides = [-(-side // unit) * unit for side in auto]
-        return next((side for side in sides if side >= longest and side > (options.overlap or 0)), sides[-1])
-    return options.tile
+        return -(-max(size) // unit) * unit
+    if options.tile != "auto":
+        return options.tile
+    pixel = isinstance(preset.codec, PixelCodecConfig)
+    sides = [-(-side // unit) * unit for side in (AUTO_TILES if pixel else AUTO_TILES_VQ)]
+    fitting = [side for side in sides if side > (options.overlap or 0)] or sides[-1:]
+    if not pixel:  # a network of GroupNorm had better see the whole image
+        return next((side for side in fitting if side >= max(size)), sides[-1])
+    return min(fitting, key=lambda side: (side**2 * len(_plan_tiles(preset, size, options, side)), -side))
 
 
 def with_less_memory(run: Run, preset: Preset, asked: Options) -> Run:
