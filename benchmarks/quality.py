@@ -33,7 +33,7 @@ from jaxsr.diffusion.sampler import SAMPLERS
 from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.resize import bicubic_matrix
 from jaxsr.metrics.consistency import lr_consistency
-from jaxsr.metrics.niqe import niqe
+from jaxsr.metrics.niqe import BLOCK, niqe
 from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.ssim import ssim
 from jaxsr.metrics.texture import high_frequency_ratio, texture_distance
@@ -139,9 +139,15 @@ def _measure(sr: Array, hr: Array, lr: Array, key: Key[Array, ""]) -> tuple[Arra
         ssim(sr, hr, border=SCALE, luma=True),
         texture_distance(sr, hr, key),
         high_frequency_ratio(sr, hr),
-        niqe(sr),
+        niqe(sr) if _holds_blocks(sr) else jnp.full(len(sr), jnp.nan),
         lr_consistency(sr, lr, SCALE),
     )
+
+
+def _holds_blocks(images: Array) -> bool:
+    """Whether NIQE has the two blocks that it needs."""
+    _, h, w, _ = images.shape
+    return (h // BLOCK) * (w // BLOCK) >= 2
 
 
 def summarise(scores: Sequence[Score]) -> list[dict[str, str | float]]:
