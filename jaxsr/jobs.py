@@ -64,7 +64,8 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
             if not (_sidecar(image).exists() and results in image.resolve().parents)
         ]
         if not images:
-            below = "" if recursive else " (give --recursive to look below it)"
+            folders = any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir())
+            below = " (give --recursive to look below it)" if folders and not recursive else ""
             raise ValueError(f"--input: there is no image to enlarge in the folder {path}{below}.")
         found += [(image, image.relative_to(path)) for image in images]
     return list(dict.fromkeys(found))
