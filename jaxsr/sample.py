@@ -58,7 +58,7 @@ def list_models() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Find the images, load the model, make what is not there yet; returns the exit code."""
-    from jaxsr.jobs import find_inputs, plan_jobs
+    from jaxsr.jobs import check_output, find_inputs, plan_jobs
 
     inputs = find_inputs(args.input, args.output, recursive=args.recursive)
     if args.reference and len(inputs) > 1:
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     enable_compilation_cache()
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
     upscaler = load(args.model, accept_license=args.accept_license)
+    check_output(args.output)
     if args.preset:
         options = upscaler.with_preset(options, args.preset, args.calibration)
     resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses what does not fit the model
