@@ -24,7 +24,8 @@ from jaxsr.checkpoint import sha256_file
 from jaxsr.imaging.deep import encode_png16
 from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.pixels import from_float
-from jaxsr.options import Options
+from jaxsr.models.presets import PRESETS
+from jaxsr.options import Options, tile_unit
 from jaxsr.pipeline import Upscaler
 from jaxsr.results import enlarge_alpha
 from jaxsr.sample import main, make_parser
@@ -107,6 +108,8 @@ def test_wrong_usage_is_refused_by_the_name_of_the_option(words, capsys):
 
 def test_the_command_offers_what_the_library_has():
     parser, default = make_parser(), Options()
+    unit = tile_unit(PRESETS["tiny_x4"])
+    assert " ".join(parser.format_help().split()).count(f"a multiple of {unit}") == 2
     args = parser.parse_args(["-i", "x"])
     assert {name: getattr(args, name) for name in vars(default)} == vars(default)
 
