@@ -56,6 +56,10 @@ def test_missing_paths_and_empty_folders_are_refused(tmp_path):
     _picture(tmp_path / "sub/a.png")
     with pytest.raises(ValueError, match="--recursive"):
         find_inputs([tmp_path], OUT, recursive=False)
+    (tmp_path / "sub/.hidden").mkdir()
+    (tmp_path / "sub/a.png").unlink()
+    with pytest.raises(ValueError, match=r"no image to enlarge in the folder .*sub\.$"):
+        find_inputs([tmp_path / "sub"], OUT, recursive=False)
 
 
 def test_results_inside_the_input_folder_are_no_inputs(tmp_path):
@@ -66,10 +70,6 @@ def test_results_inside_the_input_folder_are_no_inputs(tmp_path):
     assert again == [(result, Path("a.png"))]  # but they may be enlarged once more
 
 
-    (tmp_path / "sub/.hidden").mkdir()
-    (tmp_path / "sub/a.png").unlink()
-    with pytest.raises(ValueError, match=r"no image to enlarge in the folder .*sub\.$"):
-        find_inputs([tmp_path / "sub"], OUT, recursive=False)
 @pytest.mark.parametrize(
     ("settings", "target"),
     [

@@ -382,6 +382,41 @@ def test_names_that_are_no_text_are_shown(exact, tmp_path, capsys):
     assert r"caf\udce9.png exists" in capsys.readouterr().err
 
 
+def test_a_name_with_line_breaks_stays_one_line(model, tmp_path, capsys):
+    _picture(tmp_path / "in/a\nb\x1b[2J\u2028.png")
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out"]
+    shown = r"a\nb\x1b[2J\u2028.png"
+    assert _run(*words, "--dry-run") == 0
+    first, _ = capsys.readouterr().out.splitlines()
+    assert first.count(shown) == 2
+    assert _run(*words) == 0
+    assert _run(*words, "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines()[-2].endswith(f"{shown}: there already")
+    assert _run(*words, "--seed", 1) == 3
+    out, err = capsys.readouterr()
+    assert (len(out.splitlines()), len(err.splitlines())) == (1, 1)
+    assert shown in err
+
+
+def test_a_run_that_makes_nothing_names_no_place_of_results(exact, tmp_path, capsys):
+    _picture(tmp_path / "in/a.png")
+    (tmp_path / "in/bad.png").touch()
+    words = ["-o", tmp_path / "out"]
+    assert _run("-i", tmp_path / "in/bad.png", *words) == 3
+    assert capsys.readouterr().out == "0 made, 0 there already, 1 failed\n"
+    assert _run("-i", tmp_path / "in", *words) == 3
+    assert f"1 failed; results in {tmp_path / 'out'}\n" in capsys.readouterr().out
+
+
+def test_an_output_that_is_a_file_is_refused_before_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    for name in "ab":
+        _picture(tmp_path / f"in/{name}.png")
+    assert _run("-i", tmp_path / "in", "-o", tmp_path / "in/a.png") == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"error: --output: {tmp_path / 'in/a.png'} is not a folder; give the name of one.\n")
+
+
 def test_leftovers_of_a_killed_run_are_removed(exact, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
