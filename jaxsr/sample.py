@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import fields, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxsr.arguments import find_conflict, join_numbers, make_parser
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from jaxsr.guide_files import Recipe
     from jaxsr.jobs import Job
     from jaxsr.pipeline import Upscaler
+    from jaxsr.results import Made
 
 SOME_FAILED = 3
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -131,25 +133,36 @@ def make_all(
 
     for folder in {job.target.parent for job in (*missing, *done)}:
         remove_leftovers(folder)
-    consistencies, began = [], time.perf_counter()
+    results: dict[Job, Made] = {}
+    began = time.perf_counter()
     with image_bar(len(missing)) as report:
         for index, job in enumerate(missing):
             name = one_line(job.source.name)
             report(index, name, 0, 0)
             try:
-                consistencies.append(make(upscaler, job, recipe, args, partial(report, index, name)))
+                results[job] = make(upscaler, job, recipe, args, partial(report, index, name))
             except IMAGE_FAILED as error:
                 failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)
-    made = len(consistencies)
+    made = len(results)
     rate = f" ({made / (time.perf_counter() - began):.2g} images/s)" if made else ""
     where = f"; results in {args.output}" if made or done else ""
     say(f"{made} made{rate}, {len(done)} there already, {len(failed)} failed{where}")
-    if consistencies:
-        print(
-            f"LR-consistency: {sum(consistencies) / made:.2f} dB on average (results shrunk again, against the input)"
-        )
+    if results:
+        mean = sum(result.consistency for result in results.values()) / made
+        print(f"LR-consistency: {mean:.2f} dB on average (results shrunk again, against the input)")
+    _list_losses(results)
     return _list_failures(failed)
+
+
+def _list_losses(results: dict["Job", "Made"]) -> None:
+    """One line for each kind of loss, with the number of images that it befell; nothing where there was none."""
+    images: dict[str, set[Path]] = {}
+    for job, result in results.items():
+        for loss in result.lost:
+            images.setdefault(loss, set()).add(job.source)
+    for loss, sources in images.items():
+        print(f"note: {len(sources)} image{'s' if len(sources) > 1 else ''} {loss}")
 
 
 def _list_failures(failed: list[str]) -> int:

@@ -27,7 +27,7 @@ from jaxsr.imaging.pixels import from_float
 from jaxsr.models.presets import PRESETS
 from jaxsr.options import Options, tile_unit
 from jaxsr.pipeline import Upscaler
-from jaxsr.results import enlarge_alpha
+from jaxsr.results import enlarge_alpha, losses
 from jaxsr.sample import main, make_parser
 from tests.small_model import enlarged, nearest, small_preset
 
@@ -295,6 +295,44 @@ def test_sixteen_bits_stay_sixteen_bits(exact, tmp_path, channels):
     photo = read_photo(tmp_path / "out/a.png")
     assert (photo.depth, photo.grey) == (16, channels == 1)
     np.testing.assert_array_equal(np.rint(photo.rgb * 65535)[..., :channels], enlarged(pixels))
+
+
+def test_what_an_image_loses_is_told_once_and_in_its_sidecar(exact, tmp_path, capsys):
+    for name, alpha in (("a", 255), ("b", 0), ("c", 254)):
+        Image.new("RGBA", (4, 4), (10, 20, 30, alpha)).save(tmp_path / f"{name}.png")
+    (tmp_path / "d.png").write_bytes(encode_png16(np.full((4, 4, 3), 700, np.uint16), None, None))
+    Image.new("CMYK", (4, 4), (10, 20, 30, 0)).save(tmp_path / "e.jpg")
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    for name in ("f.gif", "g.tif", "h.webp"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    deep = Image.fromarray(np.zeros((4, 4), np.uint16))
+    deep.save(tmp_path / "i.tif")
+    deep.save(tmp_path / "j.tif", save_all=True, append_images=[deep])
+    words = ["-i", *sorted(tmp_path.iterdir()), "-o", tmp_path / "out"]
+
+    assert _run(*words, "--ext", "jpg", "--n-samples", 2) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        "note: 2 images lost transparency (JPEG cannot hold it)",
+        "note: 3 images lost depth beyond 8 bits a channel (JPEG cannot hold it)",
+        "note: 1 image lost its CMYK colours (made sRGB, at 8 bits)",
+        "note: 4 images lost all frames but the first",
+    ]
+    told = {name: _sidecar(tmp_path / f"out/{name}_0.jpg")["notes"] for name in "abc"}
+    lost = ["The image lost transparency (JPEG cannot hold it)."]
+    assert told == {"a": [], "b": lost, "c": lost}
+
+    some = ["-i", tmp_path / "b.png", tmp_path / "d.png", "-o", tmp_path / "out"]
+    assert _run(*some) == 0
+    assert "note: " not in capsys.readouterr().out
+    assert _run(*some, "--ext", "webp") == 0
+    assert capsys.readouterr().out.endswith(
+        "\nnote: 1 image lost depth beyond 8 bits a channel (WebP cannot hold it)\n"
+    )
+    strip = np.zeros((4, 4, 3), np.uint8)
+    held = [losses(read_photo(path), strip, Path("a.png"), strip=True) for path in some[1:3]]
+    reasons = ("transparency", "depth beyond 8 bits a channel")
+    assert held == [(f"lost {reason} (a strip cannot hold it)",) for reason in reasons]
 
 
 @pytest.mark.parametrize(("mode", "limit"), [("L", 4), ("LA", 3.2), ("RGB", 2.3), ("RGBA", 2.3)])
