@@ -42,8 +42,15 @@ def make_parser() -> argparse.ArgumentParser:
     add("--thinning", choices=THINNINGS, default="ends", help="which trained steps fewer steps keep")
     add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of every random choice (default: 0)")
     add("--n-samples", type=_whole(1), default=1, metavar="N", help="different results per image (default: 1)")
-    add("-t", "--tile", type=_tile, default="auto", metavar="N", help="auto, off, or the side in input pixels")
-    add("--overlap", type=_whole(0), metavar="N", help="overlap of tiles in input pixels (default: an eighth)")
+    add(
+        "-t",
+        "--tile",
+        type=_tile,
+        default="auto",
+        metavar="N",
+        help="auto, off, or the side in input pixels, for tiny-x4 a multiple of 16",
+    )
+    add("--overlap", type=_whole(0), metavar="N", help="of tiles, likewise a multiple of 16 (default: an eighth)")
     add("--blend", choices=BLENDS, default="feather", help="mean: as in the released ResShift tool")
     add(
         "--batch",

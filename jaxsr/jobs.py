@@ -64,10 +64,24 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
             if not (_sidecar(image).exists() and results in image.resolve().parents)
         ]
         if not images:
-            below = "" if recursive else " (give --recursive to look below it)"
+            folders = any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir())
+            below = " (give --recursive to look below it)" if folders and not recursive else ""
             raise ValueError(f"--input: there is no image to enlarge in the folder {path}{below}.")
         found += [(image, image.relative_to(path)) for image in images]
     return list(dict.fromkeys(found))
+
+
+def check_output(folder: Path) -> None:
+    """Refuse an output that is no folder and cannot become one, before time is spent; nothing is made.
+
+    Raises:
+        ValueError: if it, or what it would lie in, is a file or a folder that this user cannot write.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise ValueError(f"--output: {there} is not a folder; give the name of one.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--output: the folder {there} cannot be written; choose another, or change its permissions.")
 
 
 def plan_jobs(

@@ -4,7 +4,7 @@ import argparse
 import math
 import shlex
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import jaxsr
 from jaxsr.checkpoint import sha256_file
 from jaxsr.guide_files import Recipe, describe_guidance
 from jaxsr.imaging.decode import Pixels
-from jaxsr.imaging.files import Photo, check_side, pixel_dtype, read_photo
+from jaxsr.imaging.files import JPEG, Photo, check_side, pixel_dtype, read_photo
 from jaxsr.imaging.pixels import from_float
 from jaxsr.jobs import Job, requested, write_result
 from jaxsr.metrics.consistency import lr_consistency_by_bands
@@ -30,11 +30,21 @@ _ALPHA_BAND = 64  # rows of the input
 _LANCZOS_REACH = 3  # pixels of the input
 
 
-def make(upscaler: Upscaler, job: Job, recipe: Recipe, args: argparse.Namespace, progress: Progress) -> float:
-    """Read, enlarge and write one photograph, with its sidecar; the enlarged one is held once, in its file's depth.
+@dataclass(frozen=True)
+class Made:
+    """What is told of a result that was made.
 
-    Returns its consistency with the input (`lr_consistency`) in dB, of a strip the mean over the panels.
+    Attributes:
+        consistency: with the input (`lr_consistency`) in dB, of a strip the mean over the panels.
+        lost: what the photograph lost on its way, each to be read after "the image".
     """
+
+    consistency: float
+    lost: tuple[str, ...]
+
+
+def make(upscaler: Upscaler, job: Job, recipe: Recipe, args: argparse.Namespace, progress: Progress) -> Made:
+    """Read, enlarge and write one photograph, with its sidecar; the enlarged one is held once, in its file's depth."""
     photo, scale, began = read_photo(job.source), upscaler.preset.scale, time.perf_counter()
     check_side(job.target, max(result_shape(photo, scale, recipe)))
     rgb = photo.rgb
@@ -48,10 +58,22 @@ def make(upscaler: Upscaler, job: Job, recipe: Recipe, args: argparse.Namespace,
     consistency = _consistency(colour, rgb, scale)
     record = describe(upscaler, job, recipe, done, args) | {"size": [pixels.shape[1], pixels.shape[0]]}
     told = [round(value, 3) if math.isfinite(value) else None for value in consistency]
-    record |= {"lr_consistency_db": told if recipe.strip else told[0]}
+    lost = losses(photo, pixels, job.target, strip=bool(recipe.strip))
+    record |= {"lr_consistency_db": told if recipe.strip else told[0], "notes": [f"The image {it}." for it in lost]}
     record |= {"seconds": round(time.perf_counter() - began, 3)}
     write_result(job, pixels, photo, record, quality=args.quality)
-    return sum(consistency) / len(consistency)
+    return Made(sum(consistency) / len(consistency), lost)
+
+
+def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[str, ...]:
+    """What the photograph lost on its way into `target`, which is to hold `pixels`; nothing where nothing was lost."""
+    lost, jpeg = photo.lost, target.suffix.lower() in JPEG
+    holder = "a strip" if strip else "JPEG" if jpeg else "WebP"
+    if (strip or jpeg) and photo.alpha is not None and photo.alpha.min() < 1:
+        lost += (f"lost transparency ({holder} cannot hold it)",)
+    if photo.depth > 8 * pixels.itemsize:
+        lost += (f"lost depth beyond 8 bits a channel ({holder} cannot hold it)",)
+    return lost
 
 
 def _canvas(photo: Photo, scale: int, recipe: Recipe, job: Job) -> tuple[Pixels, Num[np.ndarray, "H W *c"]]:

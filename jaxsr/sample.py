@@ -2,10 +2,12 @@
 
 import argparse
 import io
+import re
 import sys
 import time
 from dataclasses import fields, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxsr.arguments import find_conflict, join_numbers, make_parser
@@ -14,12 +16,24 @@ if TYPE_CHECKING:
     from jaxsr.guide_files import Recipe
     from jaxsr.jobs import Job
     from jaxsr.pipeline import Upscaler
+    from jaxsr.results import Made
 
 SOME_FAILED = 3
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # What becomes one sentence: unreadable, not to be written, too large, not finite.
 EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError)
 # How one image can fail without stopping the others; JAX's errors of the device are RuntimeErrors.
 IMAGE_FAILED = (*EXPECTED, RuntimeError)
+
+
+def one_line(text: str) -> str:
+    """Text with its control characters and line breaks escaped: names of files may have them."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(text: str, *, wrong: bool = False) -> None:
+    """Print one line on stdout, or on stderr where something went wrong."""
+    print(one_line(text), file=sys.stderr if wrong else sys.stdout)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(args)
     except EXPECTED as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", wrong=True)
         return 1
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
@@ -58,8 +72,9 @@ def list_models() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Find the images, load the model, make what is not there yet; returns the exit code."""
-    from jaxsr.jobs import find_inputs, plan_jobs
+    from jaxsr.jobs import check_output, find_inputs, plan_jobs
 
+    check_output(args.output)
     inputs = find_inputs(args.input, args.output, recursive=args.recursive)
     if args.reference and len(inputs) > 1:
         raise ValueError("--reference: shows a part of one image, so give one with --input.")
@@ -118,29 +133,41 @@ def make_all(
 
     for folder in {job.target.parent for job in (*missing, *done)}:
         remove_leftovers(folder)
-    consistencies, began = [], time.perf_counter()
+    results: dict[Job, Made] = {}
+    began = time.perf_counter()
     with image_bar(len(missing)) as report:
         for index, job in enumerate(missing):
-            name = job.source.name
+            name = one_line(job.source.name)
             report(index, name, 0, 0)
             try:
-                consistencies.append(make(upscaler, job, recipe, args, partial(report, index, name)))
+                results[job] = make(upscaler, job, recipe, args, partial(report, index, name))
             except IMAGE_FAILED as error:
                 failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)
-    made = len(consistencies)
+    made = len(results)
     rate = f" ({made / (time.perf_counter() - began):.2g} images/s)" if made else ""
-    print(f"{made} made{rate}, {len(done)} there already, {len(failed)} failed; results in {args.output}")
-    if consistencies:
-        print(
-            f"LR-consistency: {sum(consistencies) / made:.2f} dB on average (results shrunk again, against the input)"
-        )
+    where = f"; results in {args.output}" if made or done else ""
+    say(f"{made} made{rate}, {len(done)} there already, {len(failed)} failed{where}")
+    if results:
+        mean = sum(result.consistency for result in results.values()) / made
+        print(f"LR-consistency: {mean:.2f} dB on average (results shrunk again, against the input)")
+    _list_losses(results)
     return _list_failures(failed)
+
+
+def _list_losses(results: dict["Job", "Made"]) -> None:
+    """One line for each kind of loss, with the number of images that it befell; nothing where there was none."""
+    images: dict[str, set[Path]] = {}
+    for job, result in results.items():
+        for loss in result.lost:
+            images.setdefault(loss, set()).add(job.source)
+    for loss, sources in images.items():
+        print(f"note: {len(sources)} image{'s' if len(sources) > 1 else ''} {loss}")
 
 
 def _list_failures(failed: list[str]) -> int:
     for reason in failed:
-        print(f"failed: {reason}", file=sys.stderr)
+        say(f"failed: {reason}", wrong=True)
     return SOME_FAILED if failed else 0
 
 
@@ -156,7 +183,7 @@ def dry_run(
     from jaxsr.results import foresee
 
     for job in done:
-        print(f"{job.target}: there already")
+        say(f"{job.target}: there already")
     costs, planned, total = {}, 0, 0.0
     for job in missing:
         try:
@@ -165,7 +192,7 @@ def dry_run(
             failed.append(_reason(job, error))
             continue
         planned, total = planned + 1, total + seconds
-        print(line)
+        say(line)
     print(f"{planned} to make in about {total:.0f} s, {len(done)} there already, {len(failed)} would fail")
     return _list_failures(failed)
 

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,11 @@ def test_every_type_comes_back_as_itself(exact, dtype, channels):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 4), np.uint8), "shape"),
+        (np.zeros((4, 4, 5), np.uint8), "shape"),
+        (np.zeros((4, 4, 4), np.uint8), r"without the alpha channel, image\[..., :3\], .* keeps transparency"),
+        (np.zeros((4, 4, 2), np.uint8), r"image\[..., 0\]"),
+        ("photo.png", r"open photo\.png first .* NumPy array or a Pillow image"),
+        (Path("photo.png"), r"open photo\.png first"),
         (np.zeros((0, 4, 3), np.uint8), "shape"),
         (np.zeros((4, 4, 3), np.int32), "int32"),
         (np.full((4, 4, 3), 1.5), r"\[0, 1\]"),

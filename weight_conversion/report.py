@@ -12,7 +12,7 @@ from weight_conversion.architecture import Config
 from weight_conversion.convert import Part, Source, read_source
 from weight_conversion.reader import ReadError
 from weight_conversion.rules import ConversionError
-from weight_conversion.verify import Arrays, Row, load_golden, verify_autoencoder, verify_unet
+from weight_conversion.verify import Arrays, GoldenError, Row, load_golden, verify_autoencoder, verify_unet
 
 KINDS = {"unet": "unet", "vq": "autoencoder", "autoencoder": "autoencoder", "sampler": "sampler"}
 _TELLING = {"noise": "sampler", "t": "unet", "encode": "autoencoder", "codes": "autoencoder", "decode": "autoencoder"}
@@ -174,8 +174,10 @@ def _with_context(rows: Iterator[Row], golden: Path) -> Iterator[Row]:
         yield from rows
     except KeyError as error:
         raise ValueError(f"{golden}: lacks the array {error}; check --kind.") from error
-    except (TypeError, IndexError) as error:  # what jax and numpy raise for shapes that do not go together
+    except GoldenError as error:
+        raise ValueError(f"{golden}: {error}") from error
+    except (ValueError, TypeError, IndexError) as error:  # what networks, jax and numpy raise for sizes that do not fit
         reason = str(error).partition("\n")[0].removesuffix(".")
-        raise ValueError(f"{golden}: its arrays do not fit the network ({reason}); check that they belong.") from error
-    except ValueError as error:
-        raise error if str(golden) in str(error) else ValueError(f"{golden}: {error}") from error
+        raise ValueError(
+            f"{golden}: seems to be of another network; its arrays do not fit this one ({reason})."
+        ) from error

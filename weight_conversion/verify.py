@@ -23,6 +23,10 @@ _STAGES = ("time_embed", "feature_extractor", "input_blocks", "middle_block", "o
 _STAGES += ("encoder", "quant_conv", "quantize", "post_quant_conv", "decoder")
 
 
+class GoldenError(ValueError):
+    """A golden file with arrays that are not of its kind, or not of the sampler's configuration."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One comparison: the array's name, where (case or step), the relative error, and what is allowed."""
@@ -197,7 +201,7 @@ def _cases(golden: Arrays, known: set[str]) -> Iterator[tuple[str, Arrays]]:
     for name, array in golden.items():
         case, rest = _split(name)
         if rest not in known and not rest.startswith("act/"):
-            raise ValueError(f"the golden file has an array {name!r} that is not known for this kind; check --kind.")
+            raise GoldenError(f"the golden file has an array {name!r} that is not known for this kind; check --kind.")
         cases.setdefault(case, {})[rest] = array
     yield from cases.items()
 

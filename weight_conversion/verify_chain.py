@@ -17,7 +17,7 @@ from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 from weight_conversion.settings import schedule_config
 from weight_conversion.tolerances import TOLERANCES
-from weight_conversion.verify import Arrays, Params, Row, build, nhwc, relative_error
+from weight_conversion.verify import Arrays, GoldenError, Params, Row, build, nhwc, relative_error
 
 ARRAYS = {"lr", "mask", "z_lr", "noise", "pred_x0", "mean", "sample", "decoded", "sqrt_etas", "timestep_map"}
 _STEPS = ("pred_x0", "mean", "sample")
@@ -83,10 +83,10 @@ def verify_sampler(model: Model, settings: Mapping[str, Any], params: Params, go
     before it; those without start from the LR image. Only `lr` and `noise` (and the mask) must be there.
 
     Raises:
-        ValueError: for arrays that are not known, or of another number of steps.
+        GoldenError: for arrays that are not known, or of another number of steps.
     """
     if unknown := golden.keys() - ARRAYS:
-        raise ValueError(f"the golden file has arrays that are not known: {', '.join(sorted(unknown))}; check --kind.")
+        raise GoldenError(f"the golden file has arrays that are not known: {', '.join(sorted(unknown))}; check --kind.")
     respacing, trained = settings.get("timestep_respacing"), model.preset.schedule.build()
     schedule = thin(trained, int(respacing), keep="released") if respacing else trained
     _check_steps(schedule.steps, golden)
@@ -120,7 +120,7 @@ def _check_steps(steps: int, golden: Arrays) -> None:
     found = {name: len(golden[name]) for name in rows if name in golden}
     wrong = [f"{name} has {n} in place of {rows[name]}" for name, n in found.items() if n != rows[name]]
     if wrong:
-        raise ValueError(f"the golden file is not of {steps} steps, as the configuration says ({', '.join(wrong)}).")
+        raise GoldenError(f"the golden file is not of {steps} steps, as the configuration says ({', '.join(wrong)}).")
 
 
 def _run(model: Model, schedule: Schedule, params: Params, inputs: Mapping[str, jax.Array]) -> dict[str, Any]:

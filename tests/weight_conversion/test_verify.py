@@ -131,7 +131,7 @@ def test_complaints(tmp_path, capsys):
     np.savez(tmp_path / "vq_b.npz", **{"case1/decode": np.zeros((1, 3, 8, 8), np.float32)})
     assert "vq_b.npz: lacks the array 'x'" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npz")
     np.savez(tmp_path / "vq_b.npz", x=np.zeros((1, 4, 8, 8), np.float32), decode=np.zeros(1))
-    assert "do not fit the network" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npz")
+    assert "seems to be of another network" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npz")
     np.save(tmp_path / "vq_b.npy", np.zeros(1))
     assert "vq_b.npy: is no .npz file" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npy")
     (tmp_path / "vq_c.npz").write_bytes(b"\x89PNG")
@@ -148,6 +148,18 @@ def test_complaints(tmp_path, capsys):
     (tmp_path / "c.json").write_text(json.dumps(data | {"n_embed": 63}))
     text = error_of(capsys, CODEC, "--golden", golden, "--config", tmp_path / "c.json")
     assert "wrongly shaped: quantize.embedding.weight [64, 3] for [63, 3]" in text
+
+
+def test_a_missing_file_is_named(tmp_path, capsys):
+    missing = tmp_path / "nosuch.pth"
+    for arguments in ([missing, "--golden", GOLDEN / "vq_f4_io.npz"], [CODEC, "--golden", missing]):
+        assert error_of(capsys, *arguments) == f"error: {missing}: no such file or directory; check the name."
+
+
+@pytest.mark.parametrize(("network", "other"), [("sr", "inpaint"), ("inpaint", "sr")])
+def test_the_golden_file_of_another_network_is_told(network, other, capsys):
+    text = error_of(capsys, GOLDEN / f"unet_{network}.pth", "--golden", GOLDEN / f"unet_{other}_io.npz")
+    assert f"unet_{other}_io.npz: seems to be of another network" in text
 
 
 def test_the_partner_of_a_sampler_is_found_only_where_one_fits(tmp_path, capsys):
