@@ -284,11 +284,11 @@ def test_short_memory_starts_the_image_again_with_less(channel, monkeypatch, bat
 
 def test_short_memory_in_the_middle_of_an_image_leaves_nothing_of_the_first_try(channel, monkeypatch):
     calls = []
-    fails = lambda batch, tile: calls.append(tile) is None and tile == 256 and calls.count(256) > 1  # noqa: E731
+    fails = lambda batch, tile: calls.append(tile) is None and tile == 64 and calls.count(64) > 1  # noqa: E731
     monkeypatch.setattr(Upscaler, "compiled", _failing(fails, FULL))
-    image = _noise(300, 20, np.uint8, 3)
+    image = _noise(130, 20, np.uint8, 3)
     np.testing.assert_array_equal(channel.upscale(image), enlarged(image))
-    assert calls[:3] == [256, 256, 128]
+    assert calls[:3] == [64, 64, 32]
 
 
 @pytest.mark.parametrize(("tile", "message"), [(32, "--tile 16"), ("off", "--tile 16"), (16, "more memory")])
