@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr import diffusion, pipeline
+from jaxsr import diffusion, programs
 from jaxsr.calibration.candidates import Candidate, even_chunks
 from jaxsr.calibration.open_loop import Moments, measure
 from jaxsr.calibration.scores import MOST_DB, keep_images, make_score
@@ -114,7 +114,7 @@ def test_the_known_prediction_is_used_at_the_start_alone():
 
 
 def test_scale_zero_is_what_the_pipeline_makes_of_the_crop(monkeypatch):
-    monkeypatch.setattr(pipeline, "Model", Smooth)
+    monkeypatch.setattr(programs, "Model", Smooth)
     enlarged = [fake_upscaler().upscale(lr, seed=0, tile=16, steps=STEPS) for lr in crops()[0]]
     images = np.rint(255 * swept(scales=SCALES[:1])[0])
     assert np.abs(images - np.stack(enlarged)).max() <= 1  # one grey level where rounding falls the other way
