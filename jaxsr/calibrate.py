@@ -129,6 +129,8 @@ def make_choices(args: argparse.Namespace) -> "Choices":
 def _run(args: argparse.Namespace) -> int:
     import jax
 
+    if args.output.is_dir():
+        raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as calib.json.")
     if args.output.exists() and not args.overwrite:
         raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
     if joined := bool(args.distributed or args.coordinator):

@@ -46,8 +46,9 @@ def with_preset(options: Options, name: str, calibration: Calibration, preset: P
     if options.alpha is not None:
         raise ValueError("alpha: the preset gives it; leave one of the two out.")
     check(calibration, model_sha256, schedule_for(preset, options), options.sampler or preset.sampler)
-    words = {key: getattr(calibration, key) for key in _GUIDING}
+    scale = calibration.scale(name)
+    words = {key: getattr(calibration, key) for key in _GUIDING} if any(scale) else {}  # the plain sampler has none
     for key in words:
         if key in options.guiding and getattr(options, key) != words[key]:
             raise ValueError(f"{key}: the preset is for {words[key]}, not {getattr(options, key)}; leave it out.")
-    return replace(options, alpha=calibration.scale(name), **words)
+    return replace(options, alpha=scale, **words)

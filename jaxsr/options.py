@@ -82,8 +82,9 @@ class Options:
                 raise ValueError(f"{name}: must be {known}a whole number of at least {least}, got {value!r}.")
         if self.tile == "off" and self.overlap is not None:
             raise ValueError("overlap: one tile overlaps nothing; leave it out, or give a tile.")
-        if not all(isinstance(value, Real) and math.isfinite(value) for value in self.alphas):
-            raise ValueError(f"alpha: must be a number, or one per step, got {self.alpha!r}.")
+        known = all(isinstance(value, Real) and math.isfinite(value) for value in self.alphas)
+        if not known or (self.alpha is not None and not self.alphas):
+            raise ValueError(f"alpha: must be a number, or a tuple of one per step, got {self.alpha!r}.")
 
     @property
     def alphas(self) -> tuple[float, ...]:

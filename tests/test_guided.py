@@ -289,6 +289,13 @@ def test_a_preset_is_its_scales_with_what_they_were_found_with(pointwise, tmp_pa
     np.testing.assert_array_equal(beside.upscale(LR, preset="faithful", **TILES), results["faithful"])
 
 
+def test_a_preset_of_zeros_is_the_plain_sampler_whatever_it_was_found_with(pointwise):
+    presets = {"faithful": {"scale": [0.0, 0.0], "rule": "by hand"}}
+    calibration = make_calibration(pointwise, presets=presets, through="state", reference_variance="marginal")
+    result = pointwise.upscale(LR, preset="faithful", calibration=calibration, **TILES)
+    np.testing.assert_array_equal(result, pointwise.upscale(LR, **TILES))
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [

@@ -30,6 +30,7 @@ PRESET = small_preset()
         ("alpha", "much"),
         ("alpha", float("nan")),
         ("alpha", (0.1, float("inf"))),
+        ("alpha", ()),
         ("through", "network"),
         ("reference_mean", "noisy"),
         ("reference_variance", "unit"),

@@ -136,6 +136,14 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(fake, tmp_path, capsys, 
     assert list(tmp_path.glob("calib*")) == []
 
 
+@pytest.mark.parametrize("words", [(), ("--overwrite",)], ids=str)
+def test_a_folder_as_the_output_is_refused_at_once(fake, tmp_path, capsys, words):
+    (tmp_path / "calib.json").mkdir()
+    assert calibrate.main(fake(*words)) == 1
+    assert "calib.json is a folder; give the name of a file" in capsys.readouterr().err
+    assert not (tmp_path / "calib.json.part").exists()
+
+
 @pytest.mark.parametrize(
     "words",
     [("--rule", "max fidelity"), ("--profile", "last"), ("--batch", "0"), ("--coordinator", "localhost:1")],

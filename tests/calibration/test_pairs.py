@@ -132,3 +132,15 @@ def test_the_description_tells_data_sets_apart(tmp_path):
     ]
     assert all(described[i] != described[j] for i in range(4) for j in range(i))
     assert (described[0]["pairs"], described[2]["pairs"], described[2]["photographs"]) == (3, 12, 3)
+
+
+@pytest.mark.parametrize("changed", ["hr", "lr"])
+def test_the_description_tells_other_contents_under_the_same_names_apart(tmp_path, changed):
+    folders = {"hr": photographs(tmp_path / "hr", 2)}
+    folders["lr"] = write_lr(folders["hr"], tmp_path / "lr")
+    before = open_pairs(str(folders["hr"]), str(folders["lr"]), **SMALL).describe()
+    assert open_pairs(str(folders["hr"]), str(folders["lr"]), **SMALL).describe() == before
+    file = folders[changed] / "1.png"
+    Image.fromarray(pixels(file)[:, ::-1]).save(file)
+    after = open_pairs(str(folders["hr"]), str(folders["lr"]), **SMALL).describe()
+    assert {key for key in after if after[key] != before[key]} == {"files_sha256"}
