@@ -12,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 NEEDED = (
+    "jaxsr/assets/niqe.npz",
+    "jaxsr/assets/tiny-x4/calibration.json",
     "jaxsr/assets/tiny-x4/model.safetensors",
     "jaxsr/py.typed",
     "weight_conversion/licences/s_lab_1_0.txt",

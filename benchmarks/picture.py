@@ -1,6 +1,6 @@
-"""The picture on top of the README: LR, bicubic, the model and the original, side by side.
+"""The picture on top of the README: LR, bicubic, the model, its preset `vivid` and the original, side by side.
 
-python -m benchmarks.picture --hr kodak24/23.webp --box 300,60,160,160 -o docs/images/comparison.png
+python -m benchmarks.picture --hr kodak24/23.webp --box 80,160,160,160 -o docs/images/comparison.png
 """
 
 import argparse
@@ -17,14 +17,16 @@ SCALE, ZOOM, GAP, CAPTION = 4, 2, 8, 26
 
 
 def panels(hr: np.ndarray, model: str, seed: int) -> dict[str, Image.Image]:
-    """The four versions of a photograph, all at the size of `hr` (h, w, 3), uint8."""
+    """The versions of a photograph, all at the size of `hr` (h, w, 3), uint8."""
     lr = downsample_bicubic_uint8(hr, SCALE)
     hr = hr[: SCALE * lr.shape[0], : SCALE * lr.shape[1]]
+    upscaler = jaxsr.load(model)
     size, small = (hr.shape[1], hr.shape[0]), Image.fromarray(lr)
     return {
         "LR": small.resize(size, Image.Resampling.NEAREST),
         "bicubic": small.resize(size, Image.Resampling.BICUBIC),
-        "jaxsr tiny-x4, 4 steps": Image.fromarray(jaxsr.load(model).upscale(lr, seed=seed)),
+        f"jaxsr {model}": Image.fromarray(upscaler.upscale(lr, seed=seed)),
+        f"jaxsr {model}, vivid": Image.fromarray(upscaler.upscale(lr, seed=seed, preset="vivid")),
         "original": Image.fromarray(hr),
     }
 
@@ -32,7 +34,7 @@ def panels(hr: np.ndarray, model: str, seed: int) -> dict[str, Image.Image]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hr", type=Path, required=True, help="the original photograph")
-    parser.add_argument("--box", default="300,60,160,160", help="x,y,width,height of the part to show")
+    parser.add_argument("--box", default="80,160,160,160", help="x,y,width,height of the part to show")
     parser.add_argument("--model", default="tiny-x4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True)

@@ -5,14 +5,16 @@
 --data holds `lrx4/PAIRS.tsv` (LR path, tab, HR path, both below --data); the HR image is cropped at the bottom and the
 right to four times its LR image. Grey images count as RGB. Results are rounded to 8 bits before they are scored.
 
-PSNR-Y: BT.601 luma (16..235), 4 pixels of border left out. Bicubic has 28.43 dB on Set5 and 26.09 on Set14; the papers
-have 28.42, as they round Y, and 26.00, as they take the grey `bridge` at full range.
-SWD, HF: `jaxsr.metrics.texture`. LR: `lr_consistency`, of RGB, on the rounded results.
+PSNR-Y, SSIM: BT.601 luma (16..235), 4 pixels of border left out. Bicubic has 28.43 dB on Set5 and 26.09 on Set14; the
+papers have 28.42, as they round Y, and 26.00, as they take the grey `bridge` at full range.
+SWD, HF: `jaxsr.metrics.texture`. NIQE: with our own model; it has few blocks to go by in images this small.
+LR: `lr_consistency`, of RGB, on the rounded results.
 Seconds: median per image of the whole call, after one untimed call for its size; scoring is not in it.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -31,12 +33,14 @@ from jaxsr.diffusion.sampler import SAMPLERS
 from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.resize import bicubic_matrix
 from jaxsr.metrics.consistency import lr_consistency
+from jaxsr.metrics.niqe import BLOCK, niqe
 from jaxsr.metrics.psnr import psnr
+from jaxsr.metrics.ssim import ssim
 from jaxsr.metrics.texture import high_frequency_ratio, texture_distance
 from jaxsr.runtime import enable_compilation_cache
 
 SCALE = 4
-COLUMNS = ("PSNR-Y", "SWD", "HF", "LR")
+COLUMNS = ("PSNR-Y", "SSIM", "SWD", "HF", "NIQE", "LR")
 
 Photo = UInt8[np.ndarray, "h w 3"]
 Upscale = Callable[[Photo], Shaped[np.ndarray, "H W 3"]]
@@ -110,28 +114,40 @@ def methods(model: str, steps: Sequence[int], sampler: str, seed: int) -> dict[s
 
 def score(method: str, upscale: Upscale, pairs: Sequence[Pair]) -> list[Score]:
     """Run one method on every pair; the first image of each size is run once more beforehand, not timed."""
-    sizes, scores, key = set(), [], jax.random.key(0)
+    sizes, scores = set(), []
     for pair in pairs:
         if pair.lr.shape not in sizes:
             sizes.add(pair.lr.shape)
             upscale(pair.lr)
         begin = time.perf_counter()
         result = upscale(pair.lr)
-        seconds = time.perf_counter() - begin
-        sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
-        values = tuple(float(value[0]) for value in _measure(sr, hr, lr, key))
-        scores.append(Score(method, pair.set_name, pair.image, values, seconds))
+        scores.append(score_result(method, pair, result, time.perf_counter() - begin))
     return scores
+
+
+def score_result(method: str, pair: Pair, result: Shaped[np.ndarray, "H W 3"], seconds: float = math.nan) -> Score:
+    """The score of one result."""
+    sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
+    values = tuple(float(value[0]) for value in _measure(sr, hr, lr, jax.random.key(0)))
+    return Score(method, pair.set_name, pair.image, values, seconds)
 
 
 @jax.jit
 def _measure(sr: Array, hr: Array, lr: Array, key: Key[Array, ""]) -> tuple[Array, ...]:
     return (
         psnr(sr, hr, border=SCALE, luma=True),
+        ssim(sr, hr, border=SCALE, luma=True),
         texture_distance(sr, hr, key),
         high_frequency_ratio(sr, hr),
+        niqe(sr) if _holds_blocks(sr) else jnp.full(len(sr), jnp.nan),
         lr_consistency(sr, lr, SCALE),
     )
+
+
+def _holds_blocks(images: Array) -> bool:
+    """Whether NIQE has the two blocks that it needs."""
+    _, h, w, _ = images.shape
+    return (h // BLOCK) * (w // BLOCK) >= 2
 
 
 def summarise(scores: Sequence[Score]) -> list[dict[str, str | float]]:
@@ -148,7 +164,7 @@ def summarise(scores: Sequence[Score]) -> list[dict[str, str | float]]:
 def markdown(title: str, rows: Sequence[dict[str, str | float]]) -> str:
     """A Markdown table of `summarise`'s rows, under its title."""
     head = f"\n## {title}\n\n| method | {' | '.join(COLUMNS)} | s/image |\n|---|" + "---|" * (len(COLUMNS) + 1)
-    form = "| {method} | {PSNR-Y:.2f} | {SWD:.2f} | {HF:.2f} | {LR:.1f} | {seconds:.2f} |"
+    form = "| {method} | {PSNR-Y:.2f} | {SSIM:.4f} | {SWD:.2f} | {HF:.2f} | {NIQE:.2f} | {LR:.1f} | {seconds:.2f} |"
     return "\n".join([head, *(form.format(**row) for row in rows)])
 
 

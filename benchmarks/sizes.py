@@ -51,7 +51,7 @@ CANDIDATES = {
 
 
 def make_config(preset: Preset, data: Path, steps: int, seed: int) -> TrainConfig:
-    sizes = {"hr_size": 96, "batch_size": 16, "checkpoint_every": steps, "sample_every": 0}
+    sizes = {"hr_size": 64, "batch_size": 36, "checkpoint_every": steps, "sample_every": 0}
     rates = {"learning_rate": 1e-3, "warmup": min(100, steps // 3)}
     return TrainConfig(preset=preset, data=str(data / "train"), steps=steps, seed=seed, **sizes, **rates)
 

@@ -1,12 +1,10 @@
-"""The bundled model tiny-x4: a small Swin-UNet on pixels, x4, bicubic LR, trained on photographs by two CPU cores.
+"""A small Swin-UNet on pixels, x4, bicubic LR: the preset of the bundled model, from nothing, in one run.
 
-    python -m jaxsr.train --config configs/tiny_x4_part1.py --data PHOTOGRAPHS -o runs/tiny_x4_part1
-    python -m jaxsr.train --config configs/tiny_x4_part2.py --data PHOTOGRAPHS -o runs/tiny_x4_part2
-    python -m jaxsr.train --config configs/tiny_x4_part3.py --data PHOTOGRAPHS -o runs/tiny_x4_part3
     python -m jaxsr.train --config configs/tiny_x4.py --data PHOTOGRAPHS -o runs/tiny_x4
 
-The first two runs tried other schedules, and were stopped; each starts from what the one before it had learnt.
-What it must reach, and how it is measured: jaxsr/assets/tiny-x4/README.md.
+The bundled weights were trained in four parts, with other settings tried in between: configs/tiny_x4_part1.py to
+tiny_x4_part4.py, each from what the one before it had learnt. What they reached, and how it is measured:
+jaxsr/assets/tiny-x4/README.md.
 """
 
 from jaxsr.models.presets import PRESETS
@@ -15,13 +13,11 @@ from jaxsr.training.config import TrainConfig
 config = TrainConfig(
     preset=PRESETS["tiny_x4"],
     data="../shared/data/train",
-    start_from="runs/tiny_x4_part3/model",
     hr_size=96,
     batch_size=16,
-    steps=6000,
-    learning_rate=5e-4,
-    warmup=100,
+    steps=12_000,
+    learning_rate=1e-3,
+    warmup=200,
     checkpoint_every=250,
     sample_every=1000,
-    seed=3,
 )

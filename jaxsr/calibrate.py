@@ -11,7 +11,6 @@ from jaxsr.choices import (
     FORWARD_ODES,
     OBJECTIVES,
     PRECISIONS,
-    REFERENCE_MEANS,
     REFERENCE_VARIANCES,
     SAMPLERS,
     THINNINGS,
@@ -54,7 +53,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     loop.add_argument("--forward-ode", choices=FORWARD_ODES, default="diffusion", help="the reference path")
     loop.add_argument("--through", choices=THROUGHS, default="mean", help="gradient in the mean or in the state")
-    loop.add_argument("--reference-mean", choices=REFERENCE_MEANS, default="clean", help="c_t: the latent, or shifted")
     loop.add_argument("--reference-variance", choices=REFERENCE_VARIANCES, default="posterior", help="Sigma_ref")
     loop = parser.add_argument_group("closed loop (full sampling of every candidate)")
     add = loop.add_argument
@@ -118,7 +116,7 @@ def make_choices(args: argparse.Namespace) -> "Choices":
     from jaxsr.calibration.plan import Choices
     from jaxsr.options import Options
 
-    names = ("rule", "seed", "through", "reference_mean", "reference_variance", "forward_ode", "objective")
+    names = ("rule", "seed", "through", "reference_variance", "forward_ode", "objective")
     return Choices(
         **{name: getattr(args, name) for name in names},
         candidates=parse_grid(args.candidates),
@@ -131,6 +129,8 @@ def make_choices(args: argparse.Namespace) -> "Choices":
 def _run(args: argparse.Namespace) -> int:
     import jax
 
+    if args.output.is_dir():
+        raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as calib.json.")
     if args.output.exists() and not args.overwrite:
         raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
     if joined := bool(args.distributed or args.coordinator):
@@ -158,6 +158,8 @@ def _run(args: argparse.Namespace) -> int:
     )
     calibration = calibrate(run, args.output, overwrite=args.overwrite)
     if first:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # below the line of progress
         for name, preset in calibration.presets.items():
             print(f"{name:9} {' '.join(f'{scale:+.3f}' for scale in preset['scale'])}  ({preset['rule']})")
         written = [args.output, *write_plots(run, calibration, args.output)]

@@ -64,10 +64,24 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
             if not (_sidecar(image).exists() and results in image.resolve().parents)
         ]
         if not images:
-            below = "" if recursive else " (give --recursive to look below it)"
+            folders = any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir())
+            below = " (give --recursive to look below it)" if folders and not recursive else ""
             raise ValueError(f"--input: there is no image to enlarge in the folder {path}{below}.")
         found += [(image, image.relative_to(path)) for image in images]
     return list(dict.fromkeys(found))
+
+
+def check_output(folder: Path) -> None:
+    """Refuse an output that is no folder and cannot become one, before time is spent; nothing is made.
+
+    Raises:
+        ValueError: if it, or what it would lie in, is a file or a folder that this user cannot write.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise ValueError(f"--output: {there} is not a folder; give the name of one.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--output: the folder {there} cannot be written; choose another, or change its permissions.")
 
 
 def plan_jobs(
@@ -99,10 +113,10 @@ def plan_jobs(
 
 
 def requested(job: Job, model_sha256: str, options: dict[str, Any], *, seed: int, quality: int) -> dict[str, Any]:
-    """What decides the bits of a result besides its input; `quality` only where the format knows it."""
+    """What decides the bits of a result besides its input, as JSON has it; `quality` only where the format knows it."""
     lossy = job.target.suffix.lower() in (*JPEG, *WEBP)
     chosen = options | {"seed": seed, "sample": job.sample} | ({"quality": quality} if lossy else {})
-    return {"model_sha256": model_sha256, "options": chosen}
+    return {"model_sha256": model_sha256, "options": json.loads(json.dumps(chosen))}
 
 
 def is_done(job: Job, wanted: dict[str, Any]) -> bool:

@@ -31,20 +31,24 @@ Image = Float[Array, "b h w 3"]
 
 @dataclass(frozen=True)
 class Model:
-    """The pure functions of one preset at one compute dtype; holds no weights."""
+    """The pure functions of one preset at one compute dtype; holds no weights.
+
+    `remat`: a gradient through the network computes its blocks again, in place of keeping what is inside of them.
+    """
 
     preset: Preset
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @property
     @lru_cache(maxsize=8)  # noqa: B019  # shared by equal models, which hold no weights
     def _abstract(self) -> dict[str, nnx.Module]:
         """The networks with shapes in place of arrays: nothing is allocated."""
-        preset, parts, rngs = self.preset, {}, OneKey()
-        parts["network"] = nnx.eval_shape(lambda: SwinUNet(preset.network, rngs=rngs, dtype=self.dtype))
+        preset, parts, kw = self.preset, {}, {"rngs": OneKey(), "dtype": self.dtype}
+        parts["network"] = nnx.eval_shape(lambda: SwinUNet(preset.network, remat=self.remat, **kw))
         if isinstance(preset.codec, VQConfig):
             config = preset.codec
-            parts["codec"] = nnx.eval_shape(lambda: VQAutoencoder(config, rngs=rngs, dtype=self.dtype))
+            parts["codec"] = nnx.eval_shape(lambda: VQAutoencoder(config, **kw))
         return parts
 
     def shapes(self) -> dict[str, tuple[int, ...]]:

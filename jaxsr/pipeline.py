@@ -5,35 +5,35 @@ content and its position alone: whatever the batch and the order of files or til
 result equal up to rounding.
 """
 
-import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Num
+from jaxtyping import Array, Float, Key, Num
 
-from jaxsr import checkpoint, diffusion, registry
-from jaxsr.diffusion import Schedule
+from jaxsr import checkpoint, registry
+from jaxsr.calibrated import find_calibration, with_preset
+from jaxsr.calibration.open_loop import Moments
+from jaxsr.calibration.result import Calibration
+from jaxsr.choices import Objective, Reference
+from jaxsr.guided import Guide, check_guide, is_fitted, is_guided, lr_scales, make_guide
 from jaxsr.imaging import noise, tiling
 from jaxsr.imaging.pixels import as_array, from_float, to_float_rgb
-from jaxsr.model import DTYPES, Model, Params
+from jaxsr.model import Model, Params
 from jaxsr.models.presets import Preset, preset_from_dict
-from jaxsr.options import Options, Run, plan_run, schedule_for, with_less_memory
-from jaxsr.runtime import compiler_options
+from jaxsr.options import Options, Run, Scales, plan_run, with_less_memory
+from jaxsr.programs import compile_program, cost, program_key
+from jaxsr.region import Box, fit_lr_scale, fit_reference
+from jaxsr.tile_calls import NotFiniteError, Progress, enlarge_tiles, guides_of, measure_tiles
 
-Progress = Callable[[int, int], None]
-"""Called with (tiles done, tiles in all)."""
 T = TypeVar("T")
-
-
-class NotFiniteError(ArithmeticError):
-    """The network returned pixels that are not numbers."""
+_NOTHING = Guide()
+__all__ = ["NotFiniteError", "Options", "Progress", "Upscaler", "load", "plan_run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +60,14 @@ class Upscaler:
         sample: int = 0,
         batch: int = 1,
         progress: Progress | None = None,
+        alpha_map: Any = None,
+        reference: Any = None,
+        reference_box: Box | None = None,
+        reference_mask: Any = None,
+        feather: int | None = None,
+        objective: Objective | None = None,
+        calibration: str | Path | Calibration | None = None,
+        preset: str | None = None,
         **options: Any,
     ) -> Num[np.ndarray, "H W *c"]:
         """One sample of the enlarged image, exactly `preset.scale` times the size.
@@ -71,6 +79,16 @@ class Upscaler:
             sample: number of the sample, to draw several of one image.
             batch: tiles per call of the network; the noise is the same, the result equal up to rounding.
             progress: called with (tiles done, tiles in all).
+            alpha_map: (h, w), multiplies alpha pixel by pixel.
+            reference: an image of a higher resolution (HR), of the same types, that shows a part of it.
+            reference_box: where that lies: (x, y, width, height) in pixels of the input; the reference has `scale`
+                times this size.
+            reference_mask: or (h, w) in [0, 1]: where it is to be used; the reference has `scale` times the size of
+                the image or of the box around the mask.
+            feather: pixels of the input over which the reference fades in from its border, 8 if None.
+            objective: `lstsq` (if None) or `norm`: how alpha is fitted to the reference, where it is not given.
+            calibration: a calibration or its file; None is the one beside the model's file.
+            preset: name of one of its choices of alpha.
             **options: fields of `Options`.
         Returns:
             the enlarged image in the type of the input; grey stays grey.
@@ -83,12 +101,26 @@ class Upscaler:
         known = [field.name for field in fields(Options)]
         if unknown := options.keys() - set(known):
             raise TypeError(f"upscale has no option {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
+        chosen = Options(**options)
+        if preset is not None:
+            chosen = self.with_preset(chosen, preset, calibration)
+        elif calibration is not None:
+            raise ValueError("calibration: say which of its presets, such as preset='balanced'.")
         image = as_array(image)
         rgb, grey = to_float_rgb(image)
+        where = {"reference": reference, "box": reference_box, "mask": reference_mask, "feather": feather}
+        guide = make_guide(rgb, self.preset.scale, alpha_map=alpha_map, objective=objective, **where)
         height, width = (self.preset.scale * n for n in rgb.shape[:2])
         out = np.empty((height, width) if grey else (height, width, 3), image.dtype)
-        self.enlarge(rgb, out, Options(**options), seed=seed, sample=sample, batch=batch, progress=progress)
+        self.enlarge(rgb, out, chosen, guide=guide, seed=seed, sample=sample, batch=batch, progress=progress)
         return out
+
+    def with_preset(
+        self, options: Options, preset: str, calibration: str | Path | Calibration | None = None
+    ) -> Options:
+        """The options with what a preset of a calibration file says, see `jaxsr.calibrated`."""
+        found = find_calibration(calibration, self.source)
+        return with_preset(options, preset, found, self.preset, self.sha256)
 
     def enlarge(
         self,
@@ -96,44 +128,48 @@ class Upscaler:
         out: Num[np.ndarray, "H W *c"],
         options: Options,
         *,
+        guide: Guide = _NOTHING,
         seed: int,
         sample: int = 0,
         batch: int = 1,
         progress: Progress | None = None,
     ) -> Run:
-        """As `upscale`, from float32 pixels in [0, 1] into `out`, in its type; returns what was really done."""
+        """As `upscale`, from float32 pixels in [0, 1] into `out`, in its type; returns what was really done.
+
+        With a strip in `guide`, `out` has the shape (H, W, panels, 3).
+        """
+        check_guide(guide, options, rgb.shape[:2])
         first = plan_run(self.preset, rgb.shape[:2], options, batch)
         key = noise.image_key(seed, noise.content_hash(rgb), sample)
 
-        def attempt(run: Run) -> None:
-            tiles = self._tiles(rgb, key, run, progress)
+        def attempt(run: Run) -> Scales | None:
+            scales = self._scales(rgb, key, run, guide)
+            function = partial(self.compiled(run.options, run.remat), self.params, key)
+            more = guides_of(replace(run, scales=scales), guide, self.preset.scale)
+            tiles = enlarge_tiles(function, rgb, run, more, progress)
             for y0, rows in tiling.blend_tiles(run.plan, self.preset.scale, tiles):
-                out[y0 : y0 + len(rows)] = from_float(rows.mean(-1) if out.ndim == 2 else rows, out.dtype)
+                band = out[y0 : y0 + len(rows)]
+                band[:] = from_float(rows.mean(-1) if out.ndim == 2 else rows, out.dtype).reshape(band.shape)
+            return scales
 
-        return self._retry(attempt, first, options)[1]
+        scales, run = self._retry(attempt, first, options)
+        return replace(run, scales=scales)
 
-    def _tiles(
-        self, rgb: np.ndarray, key: Key[Array, ""], run: Run, progress: Progress | None
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """(number, enlarged tile) of every tile, in calls of one shape: the last one is filled up."""
-        total = len(run.plan)
-        for start, results in _one_ahead(self._calls(rgb, key, run)):
-            results = np.asarray(results)  # waits for the device, which has the next call to go on with
-            if not np.isfinite(results).all():
-                raise NotFiniteError("the network returned pixels that are not numbers; check the model's weights.")
-            done = min(start + run.batch, total)
-            yield from zip(range(start, done), results, strict=False)
-            if progress:
-                progress(done, total)
+    def _scales(self, rgb: np.ndarray, key: Key[Array, ""], run: Run, guide: Guide) -> Scales | None:
+        """The numbers of the guidance, fitted where there is a reference; None where nothing guides."""
+        if not is_guided(guide, run.options):
+            return None
+        lr, region = lr_scales(guide, run.options), guide.region
+        if region is None:
+            return Scales(lr)
 
-    def _calls(self, rgb: np.ndarray, key: Key[Array, ""], run: Run) -> Iterator[tuple[int, Any]]:
-        """(number of the first tile, enlarged tiles) of every call, on the device and perhaps not finished."""
-        plan, enlarge = run.plan, self.compiled(run.options)
-        for start in range(0, len(plan), run.batch):
-            indices = [min(start + i, len(plan) - 1) for i in range(run.batch)]
-            tiles = np.stack([tiling.cut(rgb, plan, i) for i in indices])
-            origins = np.array([plan.origin(i) for i in indices], np.int32)
-            yield start, enlarge(self.params, key, tiles, origins)
+        def moments(against: Reference) -> list[Moments]:
+            function = partial(self.compiled(run.options, run.remat, against), self.params, key)
+            return measure_tiles(function, rgb, run, region, self.preset.scale)
+
+        if is_fitted(guide, run.options):
+            lr = (fit_lr_scale(moments("lr"), guide.objective or "lstsq"),)
+        return Scales(lr, *fit_reference(moments("hr")))
 
     def _retry(self, attempt: Callable[[Run], T], run: Run, asked: Options) -> tuple[T, Run]:
         """`attempt(run)`, from the start with less where memory is short, and in fp32 where bf16 gives no numbers."""
@@ -149,47 +185,36 @@ class Upscaler:
                     raise
                 run = with_less_memory(run, self.preset, asked)
 
-    def compiled(self, options: Options) -> jax.stages.Wrapped:
-        """The jitted function (params, key, tiles, origins) -> enlarged tiles; kept for the next image."""
-        sampler = options.sampler or self.preset.sampler
-        cache_key = (options.steps, sampler, options.thinning, options.precision)
+    def compiled(self, options: Options, remat: bool = False, against: Reference | None = None) -> jax.stages.Wrapped:
+        """The jitted function (params, key, tiles, origins, guides=None) -> enlarged tiles; kept for the next image.
+
+        With `against`, the one that measures a reference, see `jaxsr.programs`.
+        """
+        cache_key = program_key(self.preset, options, remat, against)
         if cache_key not in self._compiled:
-            model = Model(self.preset, DTYPES[options.precision])
-            function = enlarge_function(model, schedule_for(self.preset, options), sampler)
-            self._compiled[cache_key] = jax.jit(function, compiler_options=compiler_options())
+            self._compiled[cache_key] = compile_program(self.preset, options, remat, against)
         return self._compiled[cache_key]
 
     @cached_property
-    def _compiled(self) -> dict[tuple, jax.stages.Wrapped]:
+    def _compiled(self) -> dict[Hashable, jax.stages.Wrapped]:
         return {}
 
-    def measure(self, size: tuple[int, int], options: Options, batch: int = 1) -> tuple[Run, float, float]:
+    def measure(
+        self, size: tuple[int, int], options: Options, batch: int = 1, guide: Guide = _NOTHING
+    ) -> tuple[Run, float, float]:
         """For an image of `size`: what is to be done, seconds per call, and the program's memory in bytes."""
-        (seconds, memory), run = self._retry(self._measure, plan_run(self.preset, size, options, batch), options)
+        check_guide(guide, options, size)
+        first = plan_run(self.preset, size, options, batch)
+        (seconds, memory), run = self._retry(lambda run: self._measure(run, guide), first, options)
         return run, seconds, memory
 
-    def _measure(self, run: Run) -> tuple[float, float]:
+    def _measure(self, run: Run, guide: Guide) -> tuple[float, float]:
         tiles = np.zeros((run.batch, run.plan.tile, run.plan.tile, 3), np.float32)
+        if is_guided(guide, run.options):
+            run = replace(run, scales=Scales(lr_scales(guide, run.options)))
+        more = guides_of(run, guide, self.preset.scale)([0] * run.batch)
         key, origins = noise.image_key(0, noise.content_hash(tiles), 0), np.zeros((run.batch, 2), np.int32)
-        arguments = (self.params, key, tiles, origins)
-        program = self.compiled(run.options).lower(*arguments).compile()
-        jax.block_until_ready(program(*arguments))
-        began = time.perf_counter()
-        jax.block_until_ready(program(*arguments))
-        seconds, sizes = time.perf_counter() - began, program.memory_analysis()
-        if sizes is None:  # a backend that does not say
-            return seconds, math.nan
-        memory = sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes
-        return seconds, float(memory)
-
-
-def _one_ahead(calls: Iterator[T]) -> Iterator[T]:
-    """The same items, each handed out once the one after it has been started."""
-    waiting = next(calls)
-    for started in calls:
-        yield waiting
-        waiting = started
-    yield waiting
+        return cost(self.compiled(run.options, run.remat), (self.params, key, tiles, origins, *more))
 
 
 def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) -> Upscaler:
@@ -209,28 +234,3 @@ def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) 
         raise checkpoint.CheckpointError(f"{file}: {error}") from error
     checkpoint.check_params(stored, Model(preset).shapes(), source=file)
     return Upscaler(preset, jax.tree.map(jnp.asarray, stored), file, checkpoint.sha256_file(file))
-
-
-def enlarge_function(model: Model, schedule: Schedule, sampler: str) -> Callable[..., Array]:
-    """The pure function (params, key, tiles, origins) -> enlarged tiles in [0, 1], to be jitted."""
-    preset = model.preset
-
-    def enlarge(
-        params: Params,
-        key: Key[Array, ""],
-        tiles: Float[Array, "b t t 3"],
-        origins: Int[Array, "b 2"],
-    ) -> Float[Array, "b T T 3"]:
-        lr = tiles * 2 - 1
-        z_lr = model.encode_lr(params, lr)
-        lattice = origins * preset.scale // preset.latent_factor
-
-        def draw(k: Int[Array, ""]) -> Float[Array, "b h w z"]:
-            step_key = jax.random.fold_in(key, k)
-            return jax.vmap(lambda origin: noise.field(step_key, origin, z_lr.shape[1:]))(lattice)
-
-        denoise = model.denoiser(params, schedule, z_lr, lr)
-        x0 = diffusion.sample(denoise, schedule, z_lr, draw, sampler=sampler)
-        return jnp.clip((model.decode(params, x0) + 1) / 2, 0, 1)
-
-    return enlarge

@@ -163,12 +163,10 @@ def _bundled(card: ModelCard) -> Path:
 
 def _install(card: ModelCard, folder: Path, *, accept_license: bool, convert: Converter | None) -> None:
     licence = card.licence
-    print(f"{card.name}: {licence.name} ({licence.url}): {licence.notice}", file=sys.stderr)
+    terms = f"{card.name}: {licence.name} ({licence.url}): {licence.notice}"
     if licence.noncommercial and not accept_license:
-        raise LicenceError(
-            f"the weights of {card.name} are for non-commercial use only ({licence.name}, {licence.url}): "
-            "read the licence and give --accept-license if you accept it"
-        )
+        raise LicenceError(f"{terms}; read the licence and give --accept-license if you accept it")
+    print(terms, file=sys.stderr)
     if convert is None:
         from weight_conversion.convert import convert_card as convert  # here: it imports the networks
     convert(card, {file.name: _download(file) for file in card.files}, folder)

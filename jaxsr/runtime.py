@@ -1,6 +1,8 @@
 """Process-wide settings of JAX for the commands: compilation cache and compiler options."""
 
 import os
+import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -15,14 +17,31 @@ CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"
 def enable_compilation_cache() -> Path | None:
     """Keep compiled programs between runs, in `JAXSR_CACHE_DIR` (see `cache_dir`); `JAXSR_CACHE=off` does not.
 
-    Returns the folder, or None where the cache is off or was already set by the user through JAX's own settings.
+    Returns the folder, or None where the cache is off, was already set by the user through JAX's own settings, or
+    cannot be kept in the folder, which one line on stderr says.
     """
     if os.environ.get("JAXSR_CACHE") == "off" or jax.config.values["jax_compilation_cache_dir"]:
         return None
     folder = cache_dir() / "xla"
+    try:
+        _try_folder(folder)
+    except OSError as error:
+        reason = f"{folder}: {error.strerror}"
+        print(
+            f"note: compiled programs are not kept ({reason}); set JAXSR_CACHE_DIR, or JAXSR_CACHE=off", file=sys.stderr
+        )
+        return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return folder
+
+
+def _try_folder(folder: Path) -> None:
+    """Make the folder, list it, and write a file that is gone at once; OSError where that cannot be done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.listdir(folder)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"0")
 
 
 @cache

@@ -2,86 +2,38 @@
 
 import argparse
 import io
+import re
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jaxsr
-from jaxsr.choices import BLENDS, PRECISIONS, SAMPLERS, THINNINGS
+from jaxsr.arguments import find_conflict, join_numbers, make_parser
 
 if TYPE_CHECKING:
+    from jaxsr.guide_files import Recipe
     from jaxsr.jobs import Job
-    from jaxsr.options import Options
     from jaxsr.pipeline import Upscaler
+    from jaxsr.results import Made
 
 SOME_FAILED = 3
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # What becomes one sentence: unreadable, not to be written, too large, not finite.
 EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError)
 # How one image can fail without stopping the others; JAX's errors of the device are RuntimeErrors.
 IMAGE_FAILED = (*EXPECTED, RuntimeError)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command's options; nothing of JAX is imported for them."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxsr.sample",
-        description=__doc__,
-        epilog="exit code: 0 all done, 1 error, 2 wrong usage, 3 some images failed (they are listed at the end)",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("-i", "--input", type=Path, nargs="+", metavar="PATH", help="images, or folders of images")
-    add("-o", "--output", type=Path, default=Path("out"), metavar="DIR", help="folder for the results (default: out)")
-    add("-n", "--model", default="tiny-x4", metavar="NAME", help="a known model or a checkpoint (default: tiny-x4)")
-    add("--list-models", action="store_true", help="list the known models with their licences, and stop")
-    add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
-    add("--steps", type=_whole(1), metavar="N", help="sampling steps (default: the model's)")
-    add("--sampler", choices=SAMPLERS, help="sampler (default: the model's)")
-    add("--thinning", choices=THINNINGS, default="ends", help="which trained steps fewer steps keep")
-    add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of every random choice (default: 0)")
-    add("--n-samples", type=_whole(1), default=1, metavar="N", help="different results per image (default: 1)")
-    add("-t", "--tile", type=_tile, default="auto", metavar="N", help="auto, off, or the side in input pixels")
-    add("--overlap", type=_whole(0), metavar="N", help="overlap of tiles in input pixels (default: an eighth)")
-    add("--blend", choices=BLENDS, default="feather", help="mean: as in the released ResShift tool")
-    add(
-        "--batch",
-        type=_whole(1),
-        default=1,
-        metavar="N",
-        help="tiles per call: same noise, result equal up to rounding",
-    )
-    add("--precision", choices=PRECISIONS, default="fp32", help="compute precision of the network")
-    add("-r", "--recursive", action="store_true", help="look into folders below; the results mirror the tree")
-    add("--suffix", default="", help="added to the name of each result")
-    add("-f", "--ext", choices=("png", "jpg", "webp", "tif"), help="format of the results (default: as the input)")
-    add("--quality", type=_whole(1, 100), default=95, metavar="Q", help="of JPEG and WebP, 1 to 100 (default: 95)")
-    add("--overwrite", action="store_true", help="make results again that are there already")
-    add("--dry-run", action="store_true", help="show tiles, memory and time, and write nothing")
-    add("--version", action="version", version=f"jaxsr {jaxsr.__version__}")
-    return parser
+def one_line(text: str) -> str:
+    """Text with its control characters and line breaks escaped: names of files may have them."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    span = f"of at least {least}" if most is None else f"from {least} to {most}"
-
-    def parse(text: str) -> int:
-        number = int(text) if text.isdecimal() else -1
-        if number < least or (most is not None and number > most):
-            raise argparse.ArgumentTypeError(f"must be a whole number {span}, not {text!r}")
-        return number
-
-    return parse
-
-
-def _tile(text: str) -> int | str:
-    if text in ("auto", "off"):
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be auto, off or a number of pixels, not {text!r}")
-    return int(text)
+def say(text: str, *, wrong: bool = False) -> None:
+    """Print one line on stdout, or on stderr where something went wrong."""
+    print(one_line(text), file=sys.stderr if wrong else sys.stdout)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,17 +42,19 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     parser = make_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args(join_numbers(sys.argv[1:] if argv is None else argv))
     if args.list_models:
         return list_models()
     if not args.input:
         parser.error("give at least one image or folder with -i")
     if any(part in args.suffix for part in "/\\"):
         parser.error("argument --suffix: must be part of a file name")
+    if reason := find_conflict(args):
+        parser.error(reason)
     try:
         return run(args)
     except EXPECTED as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", wrong=True)
         return 1
     except KeyboardInterrupt:
         print("stopped; run the same command again to go on", file=sys.stderr)
@@ -118,34 +72,42 @@ def list_models() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Find the images, load the model, make what is not there yet; returns the exit code."""
-    from jaxsr.jobs import find_inputs, plan_jobs
+    from jaxsr.jobs import check_output, find_inputs, plan_jobs
 
+    check_output(args.output)
     inputs = find_inputs(args.input, args.output, recursive=args.recursive)
-    jobs = plan_jobs(inputs, args.output, suffix=args.suffix, ext=args.ext, n_samples=args.n_samples)
+    if args.reference and len(inputs) > 1:
+        raise ValueError("--reference: shows a part of one image, so give one with --input.")
+    suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # beside the result that is chosen from it
+    jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=args.ext, n_samples=args.n_samples)
+    from jaxsr.guide_files import read_recipe
     from jaxsr.pipeline import Options, load, plan_run
     from jaxsr.runtime import enable_compilation_cache
 
     enable_compilation_cache()
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
     upscaler = load(args.model, accept_license=args.accept_license)
+    if args.preset:
+        options = upscaler.with_preset(options, args.preset, args.calibration)
     resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses what does not fit the model
-    options = replace(options, steps=resolved.steps, sampler=resolved.sampler)
-    missing, done, failed = find_missing(upscaler, jobs, options, args)
+    recipe = read_recipe(args, replace(options, steps=resolved.steps, sampler=resolved.sampler))
+    missing, done, failed = find_missing(upscaler, jobs, recipe, args)
     act = dry_run if args.dry_run else make_all
-    return act(upscaler, missing, done, failed, options, args)
+    return act(upscaler, missing, done, failed, recipe, args)
 
 
 def find_missing(
-    upscaler: "Upscaler", jobs: list["Job"], options: "Options", args: argparse.Namespace
+    upscaler: "Upscaler", jobs: list["Job"], recipe: "Recipe", args: argparse.Namespace
 ) -> tuple[list["Job"], list["Job"], list[str]]:
     """The jobs to do, those that are done already, and why some may not be done."""
-    from jaxsr.jobs import is_done, requested
+    from jaxsr.jobs import is_done
+    from jaxsr.results import wanted
 
     missing, done, failed = [], [], []
     for job in jobs:
-        wanted = requested(job, upscaler.sha256, asdict(options), seed=args.seed, quality=args.quality)
         try:
-            (done if not args.overwrite and is_done(job, wanted) else missing).append(job)
+            there = not args.overwrite and is_done(job, wanted(upscaler, job, recipe, recipe.options, args))
+            (done if there else missing).append(job)
         except EXPECTED as error:
             failed.append(_reason(job, error))
     return missing, done, failed
@@ -161,7 +123,7 @@ def make_all(
     missing: list["Job"],
     done: list["Job"],
     failed: list[str],
-    options: "Options",
+    recipe: "Recipe",
     args: argparse.Namespace,
 ) -> int:
     """Make every missing result; one that fails does not stop the others. Returns the exit code."""
@@ -171,25 +133,41 @@ def make_all(
 
     for folder in {job.target.parent for job in (*missing, *done)}:
         remove_leftovers(folder)
-    made, began = 0, time.perf_counter()
+    results: dict[Job, Made] = {}
+    began = time.perf_counter()
     with image_bar(len(missing)) as report:
         for index, job in enumerate(missing):
-            name = job.source.name
+            name = one_line(job.source.name)
             report(index, name, 0, 0)
             try:
-                make(upscaler, job, options, args, lambda tile, tiles, at=(index, name): report(*at, tile, tiles))
-                made += 1
+                results[job] = make(upscaler, job, recipe, args, partial(report, index, name))
             except IMAGE_FAILED as error:
                 failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)
+    made = len(results)
     rate = f" ({made / (time.perf_counter() - began):.2g} images/s)" if made else ""
-    print(f"{made} made{rate}, {len(done)} there already, {len(failed)} failed; results in {args.output}")
+    where = f"; results in {args.output}" if made or done else ""
+    say(f"{made} made{rate}, {len(done)} there already, {len(failed)} failed{where}")
+    if results:
+        mean = sum(result.consistency for result in results.values()) / made
+        print(f"LR-consistency: {mean:.2f} dB on average (results shrunk again, against the input)")
+    _list_losses(results)
     return _list_failures(failed)
+
+
+def _list_losses(results: dict["Job", "Made"]) -> None:
+    """One line for each kind of loss, with the number of images that it befell; nothing where there was none."""
+    images: dict[str, set[Path]] = {}
+    for job, result in results.items():
+        for loss in result.lost:
+            images.setdefault(loss, set()).add(job.source)
+    for loss, sources in images.items():
+        print(f"note: {len(sources)} image{'s' if len(sources) > 1 else ''} {loss}")
 
 
 def _list_failures(failed: list[str]) -> int:
     for reason in failed:
-        print(f"failed: {reason}", file=sys.stderr)
+        say(f"failed: {reason}", wrong=True)
     return SOME_FAILED if failed else 0
 
 
@@ -198,23 +176,23 @@ def dry_run(
     missing: list["Job"],
     done: list["Job"],
     failed: list[str],
-    options: "Options",
+    recipe: "Recipe",
     args: argparse.Namespace,
 ) -> int:
     """Print what a run would do: sizes, tiles, memory and time, measured on one call per size of tile."""
     from jaxsr.results import foresee
 
     for job in done:
-        print(f"{job.target}: there already")
+        say(f"{job.target}: there already")
     costs, planned, total = {}, 0, 0.0
     for job in missing:
         try:
-            line, seconds = foresee(upscaler, job, options, args.batch, costs)
+            line, seconds = foresee(upscaler, job, recipe, args.batch, costs)
         except IMAGE_FAILED as error:
             failed.append(_reason(job, error))
             continue
         planned, total = planned + 1, total + seconds
-        print(line)
+        say(line)
     print(f"{planned} to make in about {total:.0f} s, {len(done)} there already, {len(failed)} would fail")
     return _list_failures(failed)
 

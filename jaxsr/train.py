@@ -46,7 +46,10 @@ def _train(args: argparse.Namespace) -> Path:
         jax.distributed.initialize()
     enable_compilation_cache()
     given = {key: value for key in ("data", "steps", "seed") if (value := getattr(args, key)) is not None}
-    config = replace(load_config(args.config), **given)
+    config = load_config(args.config)
+    if args.steps is not None:  # a short trial has no room for the config's warm-up
+        given["warmup"] = min(config.warmup, args.steps // 10)
+    config = replace(config, **given)
     console = Console()
     report = partial(console.out, highlight=False)
     with console.status("starting") as status:  # shows nothing where the output is no terminal

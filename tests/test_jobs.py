@@ -14,7 +14,17 @@ from PIL import Image
 
 from jaxsr.checkpoint import sha256_file
 from jaxsr.imaging.files import ImageFileError, read_photo
-from jaxsr.jobs import ExistsError, Job, find_inputs, is_done, plan_jobs, remove_leftovers, requested, write_result
+from jaxsr.jobs import (
+    ExistsError,
+    Job,
+    check_output,
+    find_inputs,
+    is_done,
+    plan_jobs,
+    remove_leftovers,
+    requested,
+    write_result,
+)
 
 OUT = Path("out")
 
@@ -46,6 +56,10 @@ def test_missing_paths_and_empty_folders_are_refused(tmp_path):
     _picture(tmp_path / "sub/a.png")
     with pytest.raises(ValueError, match="--recursive"):
         find_inputs([tmp_path], OUT, recursive=False)
+    (tmp_path / "sub/.hidden").mkdir()
+    (tmp_path / "sub/a.png").unlink()
+    with pytest.raises(ValueError, match=r"no image to enlarge in the folder .*sub\.$"):
+        find_inputs([tmp_path / "sub"], OUT, recursive=False)
 
 
 def test_results_inside_the_input_folder_are_no_inputs(tmp_path):
@@ -230,6 +244,25 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     job = Job(_picture(tmp_path / "a.png"), tmp_path / "a.png" / "a.png", 0)
     with pytest.raises(ImageFileError, match=r"a\.png/a\.png: cannot be written \(.*\); check the folder"):
         _write(job, {})
+
+
+@pytest.mark.parametrize("below", ["file", "file/out", "file/out/deep", "link", "link/out"])
+def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path, below):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=rf"--output: .*{below.split('/')[0]} is not a folder"):
+        check_output(tmp_path / below)
+    check_output(tmp_path)
+    check_output(tmp_path / "new/deep")
+    assert sorted(os.listdir(tmp_path)) == ["file", "link"]
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write anywhere
+    with pytest.raises(ValueError, match=r"--output: the folder .* cannot be written"):
+        check_output(tmp_path / "new/deep")
+    (tmp_path / "new").mkdir()
+    check_output(tmp_path / "new/deep")
 
 
 def test_the_sidecar_is_json_whatever_the_name(tmp_path):

@@ -1,5 +1,7 @@
 """Options: what is refused, what they come to for an image, and what is tried when memory is short."""
 
+import re
+
 import jaxtyping
 import pytest
 
@@ -25,13 +27,20 @@ PRESET = small_preset()
         ("tile", 0),
         ("tile", "huge"),
         ("overlap", -1),
+        ("alpha", "much"),
+        ("alpha", float("nan")),
+        ("alpha", (0.1, float("inf"))),
+        ("alpha", ()),
+        ("through", "network"),
+        ("reference_mean", "noisy"),
+        ("reference_variance", "unit"),
     ],
 )
 def test_values_that_no_model_takes_are_refused_by_name(name, value):
     # As users meet it: without the type checks of the test run, which come first.
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
-        with pytest.raises(ValueError, match=rf"^{name}: .*{value}"):
+        with pytest.raises(ValueError, match=rf"^{name}: .*{re.escape(str(value))}"):
             Options(**{name: value})
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
@@ -49,6 +58,7 @@ def test_an_overlap_of_one_tile_is_refused():
         ({"tile": 40}, "^tile: must be a multiple of 16"),
         ({"tile": 32, "overlap": 8}, "^overlap: must be a multiple of 16"),
         ({"tile": 32, "overlap": 32}, "^overlap must be"),
+        ({"alpha": (0.1, 0.2, 0.3)}, "^alpha: must be one number or 2, one per step, got 3"),
     ],
 )
 def test_values_that_do_not_fit_the_model_are_refused(options, message):
@@ -71,8 +81,11 @@ def test_a_model_that_needs_a_mask_is_refused():
     [
         ((1, 1), {}, 64, 16, 1),
         ((64, 40), {}, 64, 16, 1),
-        ((64, 65), {}, 128, 16, 1),
-        ((300, 200), {}, 256, 32, 2),
+        ((64, 65), {}, 64, 16, 2),
+        ((120, 100), {}, 128, 16, 1),
+        ((180, 125), {}, 128, 16, 2),
+        ((250, 250), {}, 256, 32, 1),
+        ((300, 200), {}, 128, 16, 6),
         ((40, 30), {"overlap": 64}, 128, 64, 1),
         ((50, 20), {"tile": "off"}, 64, 16, 1),
         ((300, 17), {"tile": "off"}, 304, 48, 1),
@@ -129,18 +142,29 @@ def _halvings(run: Run, asked: Options) -> list[tuple[int, int]]:
 
 def test_short_memory_halves_the_batch_then_the_tile_down_to_the_unit():
     asked = Options(precision="bf16")
-    run = plan_run(PRESET, (500, 500), asked, batch=5)
+    run = plan_run(PRESET, (480, 480), asked, batch=5)
     assert _halvings(run, asked) == [(2, 256), (1, 256), (1, 128), (1, 64), (1, 32), (1, 16)]
     assert with_less_memory(run, PRESET, asked).options.precision == "bf16"
 
 
 def test_short_memory_never_goes_below_the_overlap():
     asked = Options(overlap=64)
-    assert _halvings(plan_run(PRESET, (500, 500), asked), asked) == [(1, 128)]
+    assert _halvings(plan_run(PRESET, (480, 480), asked), asked) == [(1, 128)]
 
 
 def test_a_tile_that_was_asked_for_is_not_changed():
     asked = Options(tile=64)
-    assert _halvings(plan_run(PRESET, (500, 500), asked, batch=2), asked) == [(1, 64)]
+    assert _halvings(plan_run(PRESET, (480, 480), asked, batch=2), asked) == [(1, 64)]
     with pytest.raises(MemoryError, match="--tile 32"):
-        with_less_memory(plan_run(PRESET, (500, 500), asked), PRESET, asked)
+        with_less_memory(plan_run(PRESET, (480, 480), asked), PRESET, asked)
+
+
+def test_short_memory_first_recomputes_where_the_gradient_goes_through_the_network():
+    asked = Options(through="state", alpha=0.1)
+    run = with_less_memory(plan_run(PRESET, (480, 480), asked, batch=2), PRESET, asked)
+    assert (run.remat, run.batch, run.plan.tile) == (True, 2, 256)
+    assert _halvings(run, asked)[:2] == [(1, 256), (1, 128)]
+    while run.plan.tile > 64:
+        run = with_less_memory(run, PRESET, asked)
+        assert run.remat
+    assert not with_less_memory(plan_run(PRESET, (480, 480), Options(), batch=2), PRESET, Options()).remat

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ def channel(small_upscalers) -> Upscaler:
 @pytest.fixture
 def exact(channel, monkeypatch) -> Upscaler:
     """The upscaler with `nearest` in place of its network."""
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: nearest)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: nearest)
     return channel
 
 
@@ -63,7 +64,11 @@ def test_every_type_comes_back_as_itself(exact, dtype, channels):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 4), np.uint8), "shape"),
+        (np.zeros((4, 4, 5), np.uint8), "shape"),
+        (np.zeros((4, 4, 4), np.uint8), r"without the alpha channel, image\[..., :3\], .* keeps transparency"),
+        (np.zeros((4, 4, 2), np.uint8), r"image\[..., 0\]"),
+        ("photo.png", r"open photo\.png first .* NumPy array or a Pillow image"),
+        (Path("photo.png"), r"open photo\.png first"),
         (np.zeros((0, 4, 3), np.uint8), "shape"),
         (np.zeros((4, 4, 3), np.int32), "int32"),
         (np.full((4, 4, 3), 1.5), r"\[0, 1\]"),
@@ -241,7 +246,7 @@ def test_feather_hides_a_tone_of_each_tile_on_a_gradient(channel, monkeypatch):
         centred = tiles - tiles.mean((1, 2, 3), keepdims=True)
         return nearest(params, key, 0.5 + 0.1 * centred / tiles.std((1, 2, 3), keepdims=True), origins)
 
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: normalise)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: normalise)
     feather, mean = (
         _column_energy(channel.upscale(GRADIENT, tile=TILE, blend=blend))[EDGES - 1].mean() for blend in tiling.BLENDS
     )
@@ -261,7 +266,7 @@ def _failing(fails, error):
             raise error
         return nearest(params, key, tiles * error, origins)
 
-    return lambda self, options: enlarge
+    return lambda self, options, *_: enlarge
 
 
 FULL = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes.")
@@ -279,11 +284,11 @@ def test_short_memory_starts_the_image_again_with_less(channel, monkeypatch, bat
 
 def test_short_memory_in_the_middle_of_an_image_leaves_nothing_of_the_first_try(channel, monkeypatch):
     calls = []
-    fails = lambda batch, tile: calls.append(tile) is None and tile == 256 and calls.count(256) > 1  # noqa: E731
+    fails = lambda batch, tile: calls.append(tile) is None and tile == 64 and calls.count(64) > 1  # noqa: E731
     monkeypatch.setattr(Upscaler, "compiled", _failing(fails, FULL))
-    image = _noise(300, 20, np.uint8, 3)
+    image = _noise(130, 20, np.uint8, 3)
     np.testing.assert_array_equal(channel.upscale(image), enlarged(image))
-    assert calls[:3] == [256, 256, 128]
+    assert calls[:3] == [64, 64, 32]
 
 
 @pytest.mark.parametrize(("tile", "message"), [(32, "--tile 16"), ("off", "--tile 16"), (16, "more memory")])
@@ -301,7 +306,7 @@ def test_other_errors_of_the_device_are_not_hidden(channel, monkeypatch):
 
 def test_an_image_that_bf16_cannot_hold_is_made_in_fp32(channel, monkeypatch):
     broken, sound = (_failing(lambda *_, f=fails: f, np.float32(np.nan))(None, None) for fails in (True, False))
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, o: broken if o.precision == "bf16" else sound)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, o, *_: broken if o.precision == "bf16" else sound)
     out = np.empty((160, 120, 3), np.uint8)
     run = channel.enlarge(IMAGE / np.float32(255), out, Options(precision="bf16"), seed=0)
     assert run.options.precision == "fp32"

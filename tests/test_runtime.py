@@ -34,6 +34,31 @@ def test_the_cache_can_be_turned_off(tmp_path, monkeypatch):
     assert jax.config.jax_compilation_cache_dir is None
 
 
+def test_a_cache_folder_that_cannot_be_used_is_left_out_with_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JAXSR_CACHE", "")
+    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path / "file/cache"))
+    assert runtime.enable_compilation_cache() is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: compiled programs are not kept ({tmp_path / 'file/cache/xla'}: ")
+    assert jax.config.jax_compilation_cache_dir is None
+    monkeypatch.setenv("JAXSR_CACHE", "off")
+    assert runtime.enable_compilation_cache() is None
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["os.listdir", "tempfile.TemporaryFile"])
+def test_a_cache_folder_of_another_user_is_left_out(tmp_path, monkeypatch, capsys, name):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("JAXSR_CACHE", "")
+    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(name, refused)
+    assert runtime.enable_compilation_cache() is None
+    assert "Permission denied" in capsys.readouterr().err
+
+
 def test_a_cache_that_the_user_set_stays(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXSR_CACHE", "")
     monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path))

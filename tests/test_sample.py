@@ -24,9 +24,10 @@ from jaxsr.checkpoint import sha256_file
 from jaxsr.imaging.deep import encode_png16
 from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.pixels import from_float
-from jaxsr.options import Options
+from jaxsr.models.presets import PRESETS
+from jaxsr.options import Options, tile_unit
 from jaxsr.pipeline import Upscaler
-from jaxsr.results import enlarge_alpha
+from jaxsr.results import enlarge_alpha, losses
 from jaxsr.sample import main, make_parser
 from tests.small_model import enlarged, nearest, small_preset
 
@@ -44,7 +45,7 @@ def model(small_upscalers, monkeypatch) -> Upscaler:
 @pytest.fixture
 def exact(model, monkeypatch) -> Upscaler:
     """Also, `nearest` in place of its network."""
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: nearest)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: nearest)
     return model
 
 
@@ -107,6 +108,8 @@ def test_wrong_usage_is_refused_by_the_name_of_the_option(words, capsys):
 
 def test_the_command_offers_what_the_library_has():
     parser, default = make_parser(), Options()
+    unit = tile_unit(PRESETS["tiny_x4"])
+    assert " ".join(parser.format_help().split()).count(f"a multiple of {unit}") == 2
     args = parser.parse_args(["-i", "x"])
     assert {name: getattr(args, name) for name in vars(default)} == vars(default)
 
@@ -121,13 +124,18 @@ FLAGS = {
     "precision": "bf16",
     "seed": 4,
     "quality": 71,
+    "alpha": 0.3,
+    "through": "state",
+    "reference_variance": "marginal",
 }
 
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_every_sampling_flag_reaches_what_is_done_and_recorded(exact, tmp_path, name):
     _picture(tmp_path / "a.jpg")
-    assert _run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out", f"--{name}", FLAGS[name]) == 0
+    words = [f"--{name.replace('_', '-')}", FLAGS[name]]
+    words += ["--alpha", 0.1] if name in ("through", "reference_variance") else []
+    assert _run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out", *words) == 0
     record = _sidecar(tmp_path / "out/a.jpg")
     assert record["requested"][name] == record["options"][name] == FLAGS[name]
 
@@ -136,7 +144,8 @@ def test_no_sampling_flag_is_left_out_above(exact, tmp_path):
     _picture(tmp_path / "a.jpg")
     assert _run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out") == 0
     default = _sidecar(tmp_path / "out/a.jpg")["requested"]
-    assert default.keys() == FLAGS.keys() | {"sample"}  # which --n-samples counts up
+    counted, elsewhere = {"sample"}, {"reference_mean"}  # --n-samples counts, tests/test_sample_guided.py
+    assert default.keys() == FLAGS.keys() | counted | elsewhere
     assert not [name for name in FLAGS if default[name] == FLAGS[name]]
 
 
@@ -288,6 +297,44 @@ def test_sixteen_bits_stay_sixteen_bits(exact, tmp_path, channels):
     np.testing.assert_array_equal(np.rint(photo.rgb * 65535)[..., :channels], enlarged(pixels))
 
 
+def test_what_an_image_loses_is_told_once_and_in_its_sidecar(exact, tmp_path, capsys):
+    for name, alpha in (("a", 255), ("b", 0), ("c", 254)):
+        Image.new("RGBA", (4, 4), (10, 20, 30, alpha)).save(tmp_path / f"{name}.png")
+    (tmp_path / "d.png").write_bytes(encode_png16(np.full((4, 4, 3), 700, np.uint16), None, None))
+    Image.new("CMYK", (4, 4), (10, 20, 30, 0)).save(tmp_path / "e.jpg")
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    for name in ("f.gif", "g.tif", "h.webp"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    deep = Image.fromarray(np.zeros((4, 4), np.uint16))
+    deep.save(tmp_path / "i.tif")
+    deep.save(tmp_path / "j.tif", save_all=True, append_images=[deep])
+    words = ["-i", *sorted(tmp_path.iterdir()), "-o", tmp_path / "out"]
+
+    assert _run(*words, "--ext", "jpg", "--n-samples", 2) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        "note: 2 images lost transparency (JPEG cannot hold it)",
+        "note: 3 images lost depth beyond 8 bits a channel (JPEG cannot hold it)",
+        "note: 1 image lost its CMYK colours (made sRGB, at 8 bits)",
+        "note: 4 images lost all frames but the first",
+    ]
+    told = {name: _sidecar(tmp_path / f"out/{name}_0.jpg")["notes"] for name in "abc"}
+    lost = ["The image lost transparency (JPEG cannot hold it)."]
+    assert told == {"a": [], "b": lost, "c": lost}
+
+    some = ["-i", tmp_path / "b.png", tmp_path / "d.png", "-o", tmp_path / "out"]
+    assert _run(*some) == 0
+    assert "note: " not in capsys.readouterr().out
+    assert _run(*some, "--ext", "webp") == 0
+    assert capsys.readouterr().out.endswith(
+        "\nnote: 1 image lost depth beyond 8 bits a channel (WebP cannot hold it)\n"
+    )
+    strip = np.zeros((4, 4, 3), np.uint8)
+    held = [losses(read_photo(path), strip, Path("a.png"), strip=True) for path in some[1:3]]
+    reasons = ("transparency", "depth beyond 8 bits a channel")
+    assert held == [(f"lost {reason} (a strip cannot hold it)",) for reason in reasons]
+
+
 @pytest.mark.parametrize(("mode", "limit"), [("L", 4), ("LA", 3.2), ("RGB", 2.3), ("RGBA", 2.3)])
 def test_the_enlarged_image_is_held_once_in_its_own_depth(exact, tmp_path, mode, limit):
     """Beside it the input and some bands as float RGB, which weigh more where the result has fewer channels."""
@@ -353,7 +400,7 @@ def test_an_error_of_the_device_or_an_encoder_costs_one_image(exact, tmp_path, m
             raise errors.pop()
         return nearest(params, key, tiles, origins)
 
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: failing)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: failing)
     assert _run("-i", tmp_path / "in", "-o", tmp_path / "out") == 3
     out, err = capsys.readouterr()
     assert out.startswith("1 made")
@@ -371,6 +418,41 @@ def test_names_that_are_no_text_are_shown(exact, tmp_path, capsys):
     assert r"caf\udce9.png: there already" in capsys.readouterr().out
     assert _run(*words, "--seed", 1) == 3
     assert r"caf\udce9.png exists" in capsys.readouterr().err
+
+
+def test_a_name_with_line_breaks_stays_one_line(model, tmp_path, capsys):
+    _picture(tmp_path / "in/a\nb\x1b[2J\u2028.png")
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out"]
+    shown = r"a\nb\x1b[2J\u2028.png"
+    assert _run(*words, "--dry-run") == 0
+    first, _ = capsys.readouterr().out.splitlines()
+    assert first.count(shown) == 2
+    assert _run(*words) == 0
+    assert _run(*words, "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines()[-2].endswith(f"{shown}: there already")
+    assert _run(*words, "--seed", 1) == 3
+    out, err = capsys.readouterr()
+    assert (len(out.splitlines()), len(err.splitlines())) == (1, 1)
+    assert shown in err
+
+
+def test_a_run_that_makes_nothing_names_no_place_of_results(exact, tmp_path, capsys):
+    _picture(tmp_path / "in/a.png")
+    (tmp_path / "in/bad.png").touch()
+    words = ["-o", tmp_path / "out"]
+    assert _run("-i", tmp_path / "in/bad.png", *words) == 3
+    assert capsys.readouterr().out == "0 made, 0 there already, 1 failed\n"
+    assert _run("-i", tmp_path / "in", *words) == 3
+    assert f"1 failed; results in {tmp_path / 'out'}\n" in capsys.readouterr().out
+
+
+def test_an_output_that_is_a_file_is_refused_before_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    for name in "ab":
+        _picture(tmp_path / f"in/{name}.png")
+    assert _run("-i", tmp_path / "in", "-o", tmp_path / "in/a.png") == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"error: --output: {tmp_path / 'in/a.png'} is not a folder; give the name of one.\n")
 
 
 def test_leftovers_of_a_killed_run_are_removed(exact, tmp_path):
@@ -400,7 +482,7 @@ def _short_of_memory(limit: int):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
         return nearest(params, key, tiles, origins)
 
-    return lambda self, options: enlarge
+    return lambda self, options, *_: enlarge
 
 
 def test_short_memory_is_overcome_and_recorded(model, tmp_path, monkeypatch, capsys):
@@ -455,7 +537,7 @@ def test_ctrl_c_stops_with_what_is_done(exact, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         return nearest(params, key, tiles, origins)
 
-    monkeypatch.setattr(Upscaler, "compiled", lambda self, options: interrupted)
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: interrupted)
     words = ["-i", tmp_path / "in", "-o", tmp_path / "out"]
     assert _run(*words) == 130
     assert "run the same command again" in capsys.readouterr().err

@@ -35,8 +35,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _convert(args) if args.command == "convert" else _verify(args)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         return 1
+
+
+def _sentence(error: ValueError | OSError) -> str:
+    """The system's own errors of a file with the name first, in place of `[Errno 2] ...`."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}; check the name."
+    return str(error)
 
 
 def _convert(args: argparse.Namespace) -> int:

@@ -125,6 +125,8 @@ def recognise(sources: Mapping[Part, Source]) -> Preset:
             raise
         return PRESETS[hint]  # its name says what it should be: let all that is wrong be listed
     fitting = [name for name in RELEASED if (PRESETS[name].network, PRESETS[name].codec) == layout]
+    # Of the two for inpainting, which are alike, the autoencoder's name decides where the network's does not.
+    fitting = [name for name in fitting if _stem(RELEASED[name], 1) == sources["codec"].path.stem] or fitting
     if len(fitting) == 1 or hint in fitting:
         return PRESETS[hint if hint in fitting else fitting[0]]
     path = sources["network"].path

@@ -108,7 +108,7 @@ def _read_zip(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read_archive(path, archive)
-    except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, OSError) as error:  # OSError: wild offsets
         raise ReadError(f"{path}: is truncated or damaged ({error}); download it again.") from error
     except UnsafePickleError as error:
         raise ReadError(

@@ -12,9 +12,10 @@ from weight_conversion.architecture import Config
 from weight_conversion.convert import Part, Source, read_source
 from weight_conversion.reader import ReadError
 from weight_conversion.rules import ConversionError
-from weight_conversion.verify import Arrays, Row, load_golden, verify_autoencoder, verify_unet
+from weight_conversion.verify import Arrays, GoldenError, Row, load_golden, verify_autoencoder, verify_unet
 
 KINDS = {"unet": "unet", "vq": "autoencoder", "autoencoder": "autoencoder", "sampler": "sampler"}
+_TELLING = {"noise": "sampler", "t": "unet", "encode": "autoencoder", "codes": "autoencoder", "decode": "autoencoder"}
 
 
 def rows(options: Namespace) -> Iterator[Row]:
@@ -26,9 +27,10 @@ def rows(options: Namespace) -> Iterator[Row]:
     data = read_config(options.config) if options.config else {}
     if options.torch_repo:
         return torch_rows(options, data)
-    golden, kind = load_golden(options.golden), options.kind or kind_of(options.golden)
+    golden = load_golden(options.golden)
+    kind = options.kind or kind_of(options.golden, golden)
     if kind == "sampler":
-        return _with_context(sampler_rows(options, data, golden), options.golden)
+        return sampler_rows(options, data, golden)
     source = _only(options.files)
     expected = "network" if kind == "unet" else "codec"
     if source.part != expected:
@@ -53,16 +55,21 @@ def read_config(path: Path) -> dict[str, Any]:
     return data
 
 
-def kind_of(golden: Path) -> str:
-    """The kind that a golden file's name starts with.
+def kind_of(path: Path, golden: Arrays) -> str:
+    """The kind that a golden file's name starts with; else the one that its arrays are of.
 
     Raises:
-        ValueError: if it starts with none.
+        ValueError: if neither tells one.
     """
-    kind = next((kind for start, kind in KINDS.items() if golden.name.startswith(start)), None)
-    if kind is None:
-        raise ValueError(f"{golden}: its name does not start with {', '.join(KINDS)}; say what it is with --kind.")
-    return kind
+    arrays = {name.rpartition("/")[2] for name in golden}
+    kinds = [kind for start, kind in KINDS.items() if path.name.startswith(start)]
+    kinds += [kind for name, kind in _TELLING.items() if name in arrays]
+    if not kinds:
+        raise ValueError(
+            f"{path}: its name does not start with {', '.join(KINDS)}, and its arrays are of none; "
+            "say what it is with --kind."
+        )
+    return kinds[0]
 
 
 def network_settings(source: Source, data: dict[str, Any]) -> dict[str, Any]:
@@ -82,21 +89,24 @@ def config_of(source: Source, data: dict[str, Any]) -> Config:
 
 def sampler_rows(options: Namespace, data: dict[str, Any], golden: Arrays) -> Iterator[Row]:
     """The rows of a whole chain. A part that is not given is looked for beside the given one and the golden file."""
-    from weight_conversion.verify_chain import chain_model, has_codec, verify_sampler
+    from weight_conversion.verify_chain import chain_model, codec_factor, verify_sampler
 
     if "diffusion" not in data:
         raise ValueError("--config: a sampler needs a configuration with the key 'diffusion'.")
-    needed: list[Part] = ["network", "codec"] if has_codec(golden) else ["network"]
+    if missing := {"lr", "noise"} - golden.keys():
+        raise ValueError(f"{options.golden}: lacks {' and '.join(sorted(missing))}, without which no chain runs.")
+    scale = data["diffusion"].get("sf", 1)
+    needed: list[Part] = ["network", "codec"] if codec_factor(scale, golden) > 1 else ["network"]
     sources = {source.part: source for source in map(read_source, options.files)}
-    folders = list(dict.fromkeys([options.files[0].parent, options.golden.parent]))
+    folders = list(dict.fromkeys([options.files[0].parent, options.golden.parent, options.config.parent]))
     for part in needed:
         if part not in sources:
-            sources[part] = find_partner(part, data["diffusion"].get("sf", 1), golden, folders)
+            sources[part] = find_partner(part, scale, golden, folders)
             print(f"{part}: {sources[part].path}")
     configs: dict[Part, Any] = {part: config_of(sources[part], data) for part in needed}
     params = {f"{p}.{name}": a for p, c in configs.items() for name, a in sources[p].float32(c).items()}
     model = chain_model(data["diffusion"], configs["network"], configs.get("codec"))
-    yield from verify_sampler(model, data["diffusion"], params, golden)
+    return _with_context(verify_sampler(model, data["diffusion"], params, golden), options.golden)
 
 
 def find_partner(part: Part, scale: int, golden: Arrays, folders: list[Path]) -> Source:
@@ -107,15 +117,16 @@ def find_partner(part: Part, scale: int, golden: Arrays, folders: list[Path]) ->
     """
     from weight_conversion.verify_chain import fits_codec, fits_network, made_z_lr
 
-    fits, found = fits_network if part == "network" else fits_codec, []
-    for path in sorted(p for folder in folders for p in folder.iterdir() if p.suffix in (".pth", ".safetensors")):
+    found, suffixes = [], (".pth", ".safetensors")
+    for path in sorted({p.resolve() for folder in folders for p in folder.iterdir() if p.suffix in suffixes}):
         try:
             source = read_source(path)
-            if source.part == part and fits(source.architecture(), golden):
+            config = source.architecture()
+            if fits_network(config, golden) if part == "network" else fits_codec(config, scale, golden):
                 found.append(source)
-        except (ReadError, ConversionError):
+        except (ReadError, ConversionError, OSError):
             continue  # not a file for us
-    if part == "codec" and len(found) > 1:
+    if part == "codec" and len(found) > 1 and "z_lr" in golden:
         configs: list[Any] = [source.architecture() for source in found]
         made = [made_z_lr(c, source.float32(c), scale, golden) for c, source in zip(configs, found, strict=True)]
         found = [source for source, it in zip(found, made, strict=True) if it]
@@ -146,6 +157,8 @@ def print_report(rows: Iterable[Row]) -> bool:
     for row in largest.values():
         verdict = "DEPARTS" if row.departs else "ok"
         print(f"{row.array:32} {row.error:.2e}  (allowed {row.tolerance:.0e})  {verdict}  {row.where}".rstrip())
+    if not largest:
+        print("nothing was compared: the golden file has inputs but no outputs")
     print(f"first block that departs: {f'{first.array} {first.where}'.strip() if first else 'none'}")
     return first is not None or not largest
 
@@ -161,3 +174,10 @@ def _with_context(rows: Iterator[Row], golden: Path) -> Iterator[Row]:
         yield from rows
     except KeyError as error:
         raise ValueError(f"{golden}: lacks the array {error}; check --kind.") from error
+    except GoldenError as error:
+        raise ValueError(f"{golden}: {error}") from error
+    except (ValueError, TypeError, IndexError) as error:  # what networks, jax and numpy raise for sizes that do not fit
+        reason = str(error).partition("\n")[0].removesuffix(".")
+        raise ValueError(
+            f"{golden}: seems to be of another network; its arrays do not fit this one ({reason})."
+        ) from error

@@ -27,6 +27,11 @@ def _demand(data: Mapping[str, Any], fixed: Mapping[str, Any], what: str) -> Non
             raise ValueError(f"{what}: {name} is {data[name]!r}, and only {value!r} is known here.")
 
 
+def _complaint(what: str, error: KeyError | TypeError) -> ValueError:
+    wrong = f"lacks {error}" if isinstance(error, KeyError) else f"has a value of the wrong type ({error})"
+    return ValueError(f"{what} {wrong}.")
+
+
 def _per_level(value: int | list[int], levels: int) -> tuple[int, ...]:
     return (value,) * levels if isinstance(value, int) else tuple(value)
 
@@ -50,8 +55,8 @@ def unet_config(data: Mapping[str, Any]) -> SwinUNetConfig:
             attention_resolutions=tuple(size for size in sizes if size in data["attention_resolutions"]),
             cond_mask=data.get("cond_mask", False),
         )
-    except KeyError as error:
-        raise ValueError(f"the network's configuration lacks {error}.") from error
+    except (KeyError, TypeError) as error:
+        raise _complaint("the network's configuration", error) from error
 
 
 def vq_config(data: Mapping[str, Any]) -> VQConfig:
@@ -61,7 +66,7 @@ def vq_config(data: Mapping[str, Any]) -> VQConfig:
         ValueError: for missing values, and for settings of which our network has no counterpart.
     """
     try:
-        inner = data["ddconfig"]
+        inner = dict(data["ddconfig"])
         _demand(inner, _VQ_FIXED, "the autoencoder's configuration")
         return VQConfig(
             embed_dim=data["embed_dim"],
@@ -73,8 +78,8 @@ def vq_config(data: Mapping[str, Any]) -> VQConfig:
             in_channels=inner["in_channels"],
             out_ch=inner["out_ch"],
         )
-    except KeyError as error:
-        raise ValueError(f"the autoencoder's configuration lacks {error}.") from error
+    except (KeyError, TypeError) as error:
+        raise _complaint("the autoencoder's configuration", error) from error
 
 
 def schedule_config(data: Mapping[str, Any]) -> ScheduleConfig:
@@ -93,8 +98,8 @@ def schedule_config(data: Mapping[str, Any]) -> ScheduleConfig:
             sqrt_eta_end=float(data["etas_end"]),
             input_scaling=input_scaling(data),
         )
-    except KeyError as error:
-        raise ValueError(f"the diffusion's configuration lacks {error}.") from error
+    except (KeyError, TypeError) as error:
+        raise _complaint("the diffusion's configuration", error) from error
 
 
 def input_scaling(data: Mapping[str, Any]) -> InputScaling:

@@ -1,5 +1,6 @@
 """Converted networks against golden arrays: every case of a file, array by array."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,12 @@ from weight_conversion.tolerances import TOLERANCES
 
 Arrays = Mapping[str, np.ndarray]
 Params = Mapping[str, Any]
+_STAGES = ("time_embed", "feature_extractor", "input_blocks", "middle_block", "output_blocks", "out")
+_STAGES += ("encoder", "quant_conv", "quantize", "post_quant_conv", "decoder")
+
+
+class GoldenError(ValueError):
+    """A golden file with arrays that are not of its kind, or not of the sampler's configuration."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,12 @@ def load_golden(path: Path) -> dict[str, np.ndarray]:
         ValueError: if it is no `.npz` file.
     """
     import zipfile
+    import zlib
 
     try:
         with np.load(path) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: is no .npz file of golden arrays, or is damaged ({error}).") from error
 
 
@@ -73,17 +81,15 @@ def verify_unet(config: SwinUNetConfig, params: Params, golden: Arrays) -> Itera
     """Every case of a `unet_*_io.npz`: the activation of every block, the output, the gradient through the network."""
     for case, arrays in _cases(golden, {"x", "lq", "mask", "t", "out", "cotangent", "vjp_x"}):
         ours = _unet_case(config, params, arrays)
-        names = [name for name in arrays if name.startswith("act/")] + ["out", "vjp_x"]
-        for name in names:
-            if name in arrays:
-                error = relative_error(ours[name], nhwc(arrays[name])) if name in ours else float("nan")
-                allowed = TOLERANCES["gradient" if name == "vjp_x" else "network"]
-                yield Row(name.removeprefix("act/"), case, error, allowed)
+        for name in [*_activations(arrays), *(name for name in ("out", "vjp_x") if name in arrays)]:
+            error = relative_error(ours[name], nhwc(arrays[name])) if name in ours else float("nan")
+            allowed = TOLERANCES["gradient" if name == "vjp_x" else "network"]
+            yield Row(name.removeprefix("act/"), case, error, allowed)
 
 
 def _unet_case(config: SwinUNetConfig, params: Params, arrays: Arrays) -> dict[str, Any]:
     inputs = {name: jnp.asarray(nhwc(arrays[name])) for name in ("x", "lq", "mask") if name in arrays}
-    timesteps = jnp.asarray(arrays["t"], jnp.int32)
+    timesteps = jnp.broadcast_to(jnp.asarray(arrays["t"], jnp.int32), inputs["x"].shape[:1])
 
     def forward(x: jax.Array, params: Params) -> tuple[jax.Array, dict[str, Any]]:
         network: SwinUNet = build(config, params)
@@ -98,7 +104,7 @@ def _unet_case(config: SwinUNetConfig, params: Params, arrays: Arrays) -> dict[s
         out, vjp, activations = jax.vjp(partial(forward, params=params), x, has_aux=True)
         return activations | {"out": out, "vjp_x": vjp(cotangent)[0]}
 
-    cotangent = jnp.asarray(nhwc(arrays["cotangent"])) if "cotangent" in arrays else None
+    cotangent = jnp.asarray(nhwc(arrays["cotangent"])) if "vjp_x" in arrays else None
     with jax.default_matmul_precision("highest"):
         return run(inputs["x"], params, cotangent)
 
@@ -108,9 +114,21 @@ def _captured(network: nnx.Module, method: Callable, arguments: tuple, wanted: A
     capture = nnx.capture(method, nnx.Intermediate, method_outputs=nnx.Intermediate)
     out, state = capture(*arguments)
     outputs = {".".join(map(str, path)): leaf.get_value()[0] for path, leaf in nnx.to_flat_state(state)}
-    names = [name for name in wanted if name.startswith("act/")]
-    found = {name: _activation(outputs, name.removeprefix("act/").partition("(")[0]) for name in names}
+    modules = {name: name.removeprefix("act/").partition("(")[0] for name in _activations(wanted)}
+    found = {name: _activation(outputs, module) for name, module in modules.items()}
     return out, {name: value for name, value in found.items() if value is not None}
+
+
+def _activations(arrays: Arrays) -> list[str]:
+    """Names of the activations in the order in which they arise, whatever their order in the file."""
+
+    def place(name: str) -> tuple:
+        parts = name.removeprefix("act/").partition("(")[0].split(".")
+        stage = _STAGES.index(parts[0]) if parts[0] in _STAGES else len(_STAGES)
+        numbers = [(int(part), "") if part.isdigit() else (-1, part) for part in parts[1:]]
+        return stage, *numbers, (math.inf, "")  # a list of layers ends after its last layer
+
+    return sorted((name for name in arrays if name.startswith("act/")), key=place)
 
 
 def _activation(outputs: Mapping[str, Any], module: str) -> Any:
@@ -130,9 +148,10 @@ def verify_autoencoder(config: VQConfig, params: Params, golden: Arrays) -> Iter
     names = ("encode", "codes", "quantized", "decode", "decode_unquantized")
     for case, arrays in _cases(golden, {"x", *names}):
         ours = _autoencoder_case(config, params, arrays)
-        for name in [name for name in arrays if name.startswith("act/")] + [n for n in names if n in arrays]:
+        for name in [*_activations(arrays), *(name for name in names if name in arrays)]:
             if name == "codes":
-                error = code_error(params["quantize.embedding.embedding"], arrays["encode"], ours[name], arrays[name])
+                latent = nhwc(arrays["encode"]) if "encode" in arrays else ours["encode"]
+                error = code_error(params["quantize.embedding.embedding"], latent, ours[name], arrays[name])
                 yield Row(name, case, error, TOLERANCES["code"])
             else:
                 error = relative_error(ours[name], nhwc(arrays[name])) if name in ours else float("nan")
@@ -140,42 +159,55 @@ def verify_autoencoder(config: VQConfig, params: Params, golden: Arrays) -> Iter
 
 
 def _autoencoder_case(config: VQConfig, params: Params, arrays: Arrays) -> dict[str, Any]:
+    """Every output, each from the golden array before it where the file has that, else from ours."""
+
     @jax.jit
-    def run(params: Params, x: jax.Array, latent: jax.Array, codes: jax.Array, quantized: jax.Array) -> dict[str, Any]:
+    def run(params: Params, given: dict[str, jax.Array]) -> dict[str, Any]:
         network: VQAutoencoder = build(config, params)
-        encoded, encoder = _captured(network, network.encode, (x,), arrays)
-        decoded, decoder = _captured(network, network.decode, (quantized,), arrays)
-        return {
-            **decoder,
-            **encoder,
-            "encode": encoded,
-            "codes": network.quantize.indices(latent),
-            "quantized": network.quantize.embedding(codes),
-            "decode": decoded,
-            "decode_unquantized": network.decode(latent, quantize=False),
-        }
+        encoded, encoder = _captured(network, network.encode, (given["x"],), arrays)
+        latent = ({"encode": encoded} | given)["encode"]
+        codes = network.quantize.indices(latent)
+        quantized = network.quantize.embedding(given.get("codes", codes))
+        decoded, decoder = _captured(network, network.decode, (given.get("quantized", quantized),), arrays)
+        ours = {"encode": encoded, "codes": codes, "quantized": quantized, "decode": decoded}
+        if "decode_unquantized" in arrays:
+            ours["decode_unquantized"] = network.decode(latent, quantize=False)
+        return {**decoder, **encoder, **ours}
 
-    inputs = (jnp.asarray(nhwc(arrays[name])) for name in ("x", "encode"))
-    codes, quantized = jnp.asarray(arrays["codes"], jnp.int32), jnp.asarray(nhwc(arrays["quantized"]))
+    given = {name: jnp.asarray(nhwc(arrays[name])) for name in ("x", "encode", "quantized") if name in arrays}
+    if "codes" in arrays:
+        given["codes"] = jnp.asarray(arrays["codes"], jnp.int32)
     with jax.default_matmul_precision("highest"):
-        return run(params, *inputs, codes, quantized)
+        return run(params, given)
 
 
-def code_error(table: Any, latent: np.ndarray, ours: Any, golden: np.ndarray) -> float:
-    """By how much the codes `ours` are farther from `latent` (NCHW) than `golden` are, over |z|^2 + |code|^2."""
-    z, codes = nhwc(latent).astype(np.float64), np.asarray(table, np.float64)
-    chosen, best = codes[np.asarray(ours)], codes[golden]
+def code_error(table: Any, latent: Any, ours: Any, golden: np.ndarray) -> float:
+    """How differently far the codes `ours` and `golden` are from `latent` (NHWC), over |z|^2 + |code|^2.
+
+    Infinite where the shapes differ or the table has no such code.
+    """
+    z, codes = np.asarray(latent, np.float64), np.asarray(table, np.float64)
+    if golden.shape != z.shape[:-1] or golden.min() < 0 or golden.max() >= len(codes):
+        return float("inf")
+    chosen, best = codes[np.asarray(ours)], codes[golden.astype(int)]
     excess = np.square(z - chosen).sum(-1) - np.square(z - best).sum(-1)
     scale = np.square(z).sum(-1) + np.square(best).sum(-1)
-    return float(np.max(excess / scale, initial=0.0))
+    return float(np.max(np.abs(excess) / scale))
 
 
 def _cases(golden: Arrays, known: set[str]) -> Iterator[tuple[str, Arrays]]:
-    """The arrays of each case, by their names without `caseN/`."""
+    """The arrays of each case, by their names without `CASE/`; a file of one case may leave that out."""
     cases: dict[str, dict[str, np.ndarray]] = {}
     for name, array in golden.items():
-        case, _, rest = name.partition("/")
+        case, rest = _split(name)
         if rest not in known and not rest.startswith("act/"):
-            raise ValueError(f"the golden file has an array {name!r} that is not known for this kind; check --kind.")
+            raise GoldenError(f"the golden file has an array {name!r} that is not known for this kind; check --kind.")
         cases.setdefault(case, {})[rest] = array
     yield from cases.items()
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Case and array of a name; cases may have slashes in their names."""
+    before, act, module = f"/{name}".rpartition("/act/")
+    case, _, rest = (before, act, act[1:] + module) if act else f"/{name}".rpartition("/")
+    return case.removeprefix("/"), rest

@@ -17,7 +17,7 @@ from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 from weight_conversion.settings import schedule_config
 from weight_conversion.tolerances import TOLERANCES
-from weight_conversion.verify import Arrays, Params, Row, build, nhwc, relative_error
+from weight_conversion.verify import Arrays, GoldenError, Params, Row, build, nhwc, relative_error
 
 ARRAYS = {"lr", "mask", "z_lr", "noise", "pred_x0", "mean", "sample", "decoded", "sqrt_etas", "timestep_map"}
 _STEPS = ("pred_x0", "mean", "sample")
@@ -25,24 +25,23 @@ _STEPS = ("pred_x0", "mean", "sample")
 _NEAR_TIE, _MOST_TIES = 1e-6, 8
 
 
-def has_codec(golden: Arrays) -> bool:
-    """Whether the chain runs in the latent of an autoencoder: a pixel model's result is its last sample."""
-    return golden["decoded"].shape[-2:] != golden["z_lr"].shape[-2:]
+def codec_factor(scale: int, golden: Arrays) -> int:
+    """Pixels of the result per latent position: 1 for a pixel model, whose result is its last sample."""
+    return scale * golden["lr"].shape[-1] // golden["noise"].shape[-1]
 
 
 def fits_network(config: Any, golden: Arrays) -> bool:
     """Whether a network's inputs and outputs are those of this chain."""
-    if not isinstance(config, SwinUNetConfig) or config.out_channels != golden["z_lr"].shape[1]:
+    if not isinstance(config, SwinUNetConfig) or config.out_channels != golden["noise"].shape[-3]:
         return False
-    ratio = golden["lr"].shape[-1] // golden["z_lr"].shape[-1]
-    return 2**config.halvings == ratio and config.cond_mask == ("mask" in golden)
+    return 2**config.halvings == codec_factor(1, golden) and config.cond_mask == ("mask" in golden)
 
 
-def fits_codec(config: Any, golden: Arrays) -> bool:
+def fits_codec(config: Any, scale: int, golden: Arrays) -> bool:
     """Whether an autoencoder's latent is that of this chain."""
-    if not isinstance(config, VQConfig) or config.latent_channels != golden["z_lr"].shape[1]:
+    if not isinstance(config, VQConfig) or config.latent_channels != golden["noise"].shape[-3]:
         return False
-    return config.factor == golden["decoded"].shape[-1] // golden["z_lr"].shape[-1]
+    return config.factor == codec_factor(scale, golden)
 
 
 def made_z_lr(config: VQConfig, params: Params, scale: int, golden: Arrays) -> bool:
@@ -81,36 +80,61 @@ def verify_sampler(model: Model, settings: Mapping[str, Any], params: Params, go
     """Every array of a `sampler_*.npz`, from the schedule to the image, with the stored noise.
 
     `params` carry the prefixes `network.` and `codec.`. Rows of `one step` start each step from the golden state
-    before it; those without start from the LR image.
+    before it; those without start from the LR image. Only `lr` and `noise` (and the mask) must be there.
+
+    Raises:
+        GoldenError: for arrays that are not known, or of another number of steps.
     """
     if unknown := golden.keys() - ARRAYS:
-        raise ValueError(f"the golden file has arrays that are not known: {', '.join(sorted(unknown))}; check --kind.")
+        raise GoldenError(f"the golden file has arrays that are not known: {', '.join(sorted(unknown))}; check --kind.")
     respacing, trained = settings.get("timestep_respacing"), model.preset.schedule.build()
     schedule = thin(trained, int(respacing), keep="released") if respacing else trained
-    yield Row("sqrt_etas", "", relative_error(np.sqrt(schedule.eta), golden["sqrt_etas"]), TOLERANCES["schedule"])
-    yield Row("timestep_map", "", relative_error(schedule.timestep_map, golden["timestep_map"]), 0.0)
+    _check_steps(schedule.steps, golden)
+    if "sqrt_etas" in golden:
+        yield Row("sqrt_etas", "", relative_error(np.sqrt(schedule.eta), golden["sqrt_etas"]), TOLERANCES["schedule"])
+    if "timestep_map" in golden:
+        yield Row("timestep_map", "", relative_error(schedule.timestep_map, golden["timestep_map"]), 0.0)
     names = [name for name in ("lr", "mask", "z_lr", "noise", "sample") if name in golden]
     inputs = {name: jnp.asarray(nhwc(golden[name])) for name in names}
     with jax.default_matmul_precision("highest"):
         ours = jax.jit(lambda params, inputs: _run(model, schedule, params, inputs))(params, inputs)
-        yield Row("z_lr", "", relative_error(ours["z_lr"], nhwc(golden["z_lr"])), TOLERANCES["network"])
+        if "z_lr" in golden:
+            yield Row("z_lr", "", relative_error(ours["z_lr"], nhwc(golden["z_lr"])), TOLERANCES["network"])
         for kind, tolerance in (("one step", "network"), ("chain", "chain")):
-            for k in range(schedule.steps):
+            for k in range(schedule.steps if kind in ours else 0):
                 for name, array in zip(_STEPS, ours[kind], strict=True):
-                    error = relative_error(array[k], nhwc(golden[name][k]))
-                    label = name if kind == "chain" else f"{name}, one step"
-                    yield Row(label, f"step {k + 1} of {schedule.steps}", error, TOLERANCES[tolerance])
-        yield Row("decoded", "", _decoding_error(model, params, inputs["sample"][-1], golden), TOLERANCES["network"])
+                    if name in golden:
+                        error = relative_error(array[k], nhwc(golden[name][k]))
+                        label = name if kind == "chain" else f"{name}, one step"
+                        yield Row(label, f"step {k + 1} of {schedule.steps}", error, TOLERANCES[tolerance])
+        if "decoded" in golden:
+            final = next((nhwc(golden[name][-1]) for name in ("sample", "pred_x0") if name in golden), None)
+            latent = ours["chain"][-1][-1] if final is None else jnp.asarray(final)
+            allowed = TOLERANCES["chain" if final is None else "network"]
+            yield Row("decoded", "", _decoding_error(model, params, latent, golden), allowed)
+
+
+def _check_steps(steps: int, golden: Arrays) -> None:
+    """Refuse arrays of another number of steps; `noise` has one row more, which starts the chain."""
+    rows = {name: steps + (name == "noise") for name in ("noise", *_STEPS)}
+    found = {name: len(golden[name]) for name in rows if name in golden}
+    wrong = [f"{name} has {n} in place of {rows[name]}" for name, n in found.items() if n != rows[name]]
+    if wrong:
+        raise GoldenError(f"the golden file is not of {steps} steps, as the configuration says ({', '.join(wrong)}).")
 
 
 def _run(model: Model, schedule: Schedule, params: Params, inputs: Mapping[str, jax.Array]) -> dict[str, Any]:
-    """z_lr, every step by itself and the whole chain."""
+    """z_lr, the whole chain and, where the golden states are there to start from, every step by itself."""
     lr, mask, noise = inputs["lr"], inputs.get("mask"), inputs["noise"]
     z_lr = model.encode_lr(params, lr)
     path = trajectory(model.denoiser(params, schedule, z_lr, lr, mask), schedule, z_lr, lambda k: noise[k])
+    ours = {"z_lr": z_lr, "chain": (path.x0_hat, path.mean, path.sample)}
+    if "sample" not in inputs:
+        return ours
 
-    denoise = model.denoiser(params, schedule, inputs["z_lr"], lr, mask)
-    first = start(schedule, inputs["z_lr"], noise[0])
+    z_lr = inputs.get("z_lr", z_lr)
+    denoise = model.denoiser(params, schedule, z_lr, lr, mask)
+    first = start(schedule, z_lr, noise[0])
     states = jnp.concatenate([first[None], inputs["sample"][:-1]])
     rows = jax.tree.map(lambda column: column[::-1], schedule.tables())
 
@@ -120,8 +144,7 @@ def _run(model: Model, schedule: Schedule, params: Params, inputs: Mapping[str, 
         mean = reverse_mean(x_t, x0_hat, row)
         return x0_hat, mean, mean + row.std * eps
 
-    single = jax.lax.map(one_step, (states, rows, noise[1:]))
-    return {"z_lr": z_lr, "chain": (path.x0_hat, path.mean, path.sample), "one step": single}
+    return ours | {"one step": jax.lax.map(one_step, (states, rows, noise[1:]))}
 
 
 def _decoding_error(model: Model, params: Params, latent: jax.Array, golden: Arrays) -> float:
@@ -129,7 +152,7 @@ def _decoding_error(model: Model, params: Params, latent: jax.Array, golden: Arr
     target = nhwc(golden["decoded"])
     decode = jax.jit(model.decode)
     error = relative_error(decode(params, latent), target)
-    if error <= TOLERANCES["network"] or not has_codec(golden):
+    if error <= TOLERANCES["network"] or not isinstance(model.preset.codec, VQConfig):
         return error
     table = np.asarray(params["codec.quantize.embedding.embedding"])
     for position, code in near_ties(np.asarray(latent), table)[:_MOST_TIES]:

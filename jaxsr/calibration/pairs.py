@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from jaxsr.checkpoint import sha256_file
 from jaxsr.imaging.files import list_images
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.training.data import downsample_crop, load_tfds
@@ -78,11 +79,12 @@ class PairSet:
         return np.repeat(np.arange(len(self.names)), self.grid**2)
 
     def describe(self) -> dict[str, Any]:
-        """What tells one data set from another, as JSON can hold it."""
+        """What tells one data set from another, as JSON can hold it: names and contents of the files, and the crops."""
         names = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape")).hexdigest()
         made = "bicubic" if self.lr is None else "given"
         sizes = {"scale": self.scale, "crop": self.crop, "crops_per_photograph": self.grid**2}
-        return {"names_sha256": names, "photographs": len(self.names), "pairs": len(self), "lr": made, **sizes}
+        hashes = {"names_sha256": names, **_hash_files(self.hr, self.lr)}
+        return {**hashes, "photographs": len(self.names), "pairs": len(self), "lr": made, **sizes}
 
     @cached_property
     def _latest(self):
@@ -115,7 +117,7 @@ def open_pairs(
         crops: of each photograph; a square number, side by side about its centre.
         limit: take the first photographs only.
     Raises:
-        PairError: for an empty folder, fewer than two pairs, names without a partner, or crops that do not fit.
+        PairError: for an empty folder, fewer than two photographs, names without a partner, or crops that do not fit.
         OSError, ImportError: for data that cannot be read.
     """
     grid = isqrt(crops)
@@ -129,10 +131,10 @@ def open_pairs(
     else:
         names, photos, lows = _folders(Path(hr), None if lr is None else Path(lr), least, limit)
     pairs = PairSet(tuple(names), photos, lows, scale, crop, grid)
-    if len(pairs) < 2:
+    if len(names) < 2:
         raise PairError(
-            f"--pairs: {hr} gives {len(pairs)} pair{'s' * (len(pairs) != 1)} with {least} pixels a side: "
-            "a calibration needs at least 2; give more or larger photographs, or a smaller --crop."
+            f"--pairs: {hr} gives {len(names)} photograph{'s' * (len(names) != 1)} of at least {least} pixels a side, "
+            "and a calibration needs at least 2: give more or larger ones, or a smaller --crop."
         )
     return pairs
 
@@ -146,6 +148,17 @@ def check_content(name: str, lr: RGB, hr: RGB, scale: int) -> None:
             f"{name}: LR and HR do not show the same (the shrunk HR image is at {-10 * np.log10(error):.1f} dB from "
             "the LR image): check that they are of one picture, aligned and not turned."
         )
+
+
+def _hash_files(*photos: Sequence[RGB] | None) -> dict[str, str]:
+    """One hash of what the files of photographs hold, HR and LR; nothing for other sources, whose names say all."""
+    sources = [one for images in photos if isinstance(images, LazyImages) for one in images.source]
+    files = [source for source in sources if isinstance(source, Path)]
+    if not files:
+        return {}
+    with ThreadPoolExecutor() as pool:
+        hashes = "".join(pool.map(sha256_file, files))
+    return {"files_sha256": hashlib.sha256(hashes.encode()).hexdigest()}
 
 
 def _folders(

@@ -7,7 +7,7 @@ from jaxsr.calibration import rules
 from jaxsr.calibration.pairs import PairSet
 from jaxsr.calibration.result import describe_schedule
 from jaxsr.calibration.sweep import Chain
-from jaxsr.choices import ForwardODE, Objective, ReferenceMean, ReferenceVariance, Through
+from jaxsr.choices import ForwardODE, Objective, ReferenceVariance, Through
 from jaxsr.model import DTYPES, Model
 from jaxsr.options import Options, schedule_for, tile_unit
 from jaxsr.pipeline import Upscaler
@@ -27,7 +27,7 @@ class Choices:
             `perception` in rules.
         rule: the rule of the preset `rule`, or None for no such preset.
         seed: of the noise.
-        through, reference_mean, reference_variance, forward_ode, objective: as of `Calibration`.
+        through, reference_variance, forward_ode, objective: as of `Calibration`.
         options: steps, sampler, thinning and precision.
     Raises:
         ValueError: for metrics of one kind alone, unknown ones, or a rule that is not understood.
@@ -39,7 +39,6 @@ class Choices:
     rule: str | None = None
     seed: int = 0
     through: Through = "mean"
-    reference_mean: ReferenceMean = "clean"
     reference_variance: ReferenceVariance = "posterior"
     forward_ode: ForwardODE = "diffusion"
     objective: Objective = "norm"
@@ -79,7 +78,7 @@ def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:
     preset, options = upscaler.preset, choices.options
     if pairs.crop % (unit := tile_unit(preset)):
         raise ValueError(f"--crop: must be a multiple of {unit} for this model, got {pairs.crop}.")
-    words = {key: getattr(choices, key) for key in ("through", "reference_mean", "reference_variance")}
+    words = {key: getattr(choices, key) for key in ("through", "reference_variance")}
     sampler = options.sampler or preset.sampler
     return Chain(Model(preset, DTYPES[options.precision]), schedule_for(preset, options), sampler, **words)
 
@@ -90,5 +89,10 @@ def describe(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> dict[str, 
     del stated["options"]
     options = {key: getattr(choices.options, key) for key in ("thinning", "precision")}
     made_with = {"model_sha256": upscaler.sha256, "schedule": describe_schedule(chain.schedule)}
-    data = {"sampler": chain.sampler, "data": pairs.describe(), "candidates": list(choices.candidates)}
+    data = {
+        "sampler": chain.sampler,
+        "reference_mean": "clean",
+        "data": pairs.describe(),
+        "candidates": list(choices.candidates),
+    }
     return stated | options | made_with | data

@@ -57,10 +57,12 @@ def plot_front(figure: Any, closed: dict[str, Any], images: dict[str, Float[np.n
         axes.scatter([row[x] for row in mine], [row[y] for row in mine], s=14, label=profile)
     front = [closed["rows"][row] for row in closed["front"]]
     axes.plot([row[x] for row in front], [row[y] for row in front], color="0.6", zorder=0, label="Pareto front")
-    for preset, at in closed["picks"].items():
-        row = closed["rows"][at]
-        axes.annotate(preset, (row[x], row[y]), xytext=(6, 6), textcoords="offset points")
-    axes.set(xlabel=x, ylabel=y)
+    near = [*front, closed["rows"][0]]  # diverging candidates would leave no room for these
+    limits = {f"{axis}lim": _around([row[name] for row in near]) for axis, name in (("x", x), ("y", y))}
+    for at in set(closed["picks"].values()):
+        row, names = closed["rows"][at], [preset for preset, pick in closed["picks"].items() if pick == at]
+        axes.annotate(", ".join(names), (row[x], row[y]), xytext=(-6, 6), textcoords="offset points", ha="right")
+    axes.set(xlabel=x, ylabel=y, **limits)
     axes.legend()
     for cell, (title, image) in enumerate(images.items()):
         below = figure.add_subplot(grid[1, cell])
@@ -68,3 +70,9 @@ def plot_front(figure: Any, closed: dict[str, Any], images: dict[str, Float[np.n
         below.set_title(title)
         below.axis("off")
     return figure
+
+
+def _around(values: list[float]) -> tuple[float, float]:
+    """The span of some values with a third of it more on each side."""
+    margin = (max(values) - min(values)) / 3 or 1.0
+    return min(values) - margin, max(values) + margin

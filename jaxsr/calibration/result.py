@@ -57,7 +57,7 @@ class Calibration:
         through, reference_mean, reference_variance: as of `Guidance`.
         forward_ode, objective: as of `open_loop.reference_path` and `objectives.choose`.
         candidates: scales that were tried.
-        data: hash of the names, number of pairs, crop: what tells one data set from another.
+        data: hashes of the names and of the files, number of pairs, crop: what tells one data set from another.
         seed: of the noise.
         presets: by names among `PRESETS`.
         open_loop: of `objectives.table`.

@@ -57,10 +57,11 @@ def calibrate(run: Run, output: Path, *, overwrite: bool = False) -> Calibration
     With `overwrite`, a stopped run of other choices is dropped.
 
     Raises:
-        ValueError: for crops or steps that do not fit the model, or a stopped run of other choices.
+        ValueError: for crops or steps that do not fit the model or a metric, or a stopped run of other choices.
         NotFiniteError: if the model or a metric gives numbers that are not finite.
     """
     choices, described = run.choices, describe(run.upscaler, run.pairs, run.choices)
+    _check_metrics(run)
     journal = Journal(output.with_name(f"{output.name}.part"), described, overwrite=overwrite)
     moments, grid = open_loop(run, journal), np.array(choices.candidates)
     scales = {"open-loop": objectives.choose(moments, grid, choices.objective)}
@@ -133,6 +134,13 @@ def example_images(run: Run, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarr
     lr, hr = (crop[None] for crop in run.pairs[0])
     keys = image_keys(run.choices.seed, lr)
     return np.asarray(jax.jit(sweep)(run.upscaler.params, keys, lr, hr, scales.astype(np.float32))["images"])[:, 0]
+
+
+def _check_metrics(run: Run) -> None:
+    """Raise ValueError for crops that a metric cannot take, before anything is computed."""
+    size, scale = run.pairs.crop, run.upscaler.preset.scale
+    lr, hr = (jax.ShapeDtypeStruct((1, side, side, 3), np.float32) for side in (size, size * scale))
+    jax.eval_shape(make_score(run.choices.metrics, scale), hr, hr, lr)
 
 
 def _go_through(run: Run, journal: Journal, name: str, call: Call, work: tuple[int, str]) -> None:

@@ -34,7 +34,7 @@ def make_score(metrics: Sequence[str], scale: int) -> Score:
     return lambda sr, hr, lr: {name: measures[name](sr, hr, lr) for name in metrics}
 
 
-def keep_images(sr: Image, hr: Image, lr: Image) -> dict[str, Array]:
+def keep_images(sr: Image, hr: Image, lr: Float[Array, "b p q 3"]) -> dict[str, Array]:
     """In place of scores: the enlarged images themselves, for pictures."""
     return {"images": sr}
 

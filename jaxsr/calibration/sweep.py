@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from jaxsr.calibration.open_loop import measure
-from jaxsr.choices import ForwardODE, ReferenceMean, ReferenceVariance, Through
+from jaxsr.choices import ForwardODE, ReferenceVariance, Through
 from jaxsr.diffusion import Denoiser, Guidance, Noise, Schedule, sample
 from jaxsr.diffusion.process import Latent
 from jaxsr.diffusion.sampler import start
@@ -23,7 +23,8 @@ from jaxsr.imaging import noise
 from jaxsr.model import Image, Model, Params
 
 Keys = UInt32[Array, "b 2"]
-Pixels = UInt8[Array, "b h w 3"]
+LR = UInt8[Array, "b h w 3"]
+HR = UInt8[Array, "b H W 3"]
 Scales = Float[Array, "k t"]
 Score = Callable[[Image, Image, Image], dict[str, Array]]
 """(enlarged, HR, LR), all in [0, 1] -> arrays with a leading axis of images."""
@@ -31,13 +32,15 @@ Score = Callable[[Image, Image, Image], dict[str, Array]]
 
 @dataclass(frozen=True)
 class Chain:
-    """The guided sampler that is calibrated: model, schedule (thinned), and the words of `Guidance`."""
+    """The guided sampler that is calibrated: model, schedule (thinned), and the words of `Guidance`.
+
+    There is no `reference_mean` to choose: with c = z_lr, `shifted` is `clean`, as c + eta (z_lr - c) = z_lr.
+    """
 
     model: Model
     schedule: Schedule
     sampler: str = "ancestral"
     through: Through = "mean"
-    reference_mean: ReferenceMean = "clean"
     reference_variance: ReferenceVariance = "posterior"
 
 
@@ -57,14 +60,14 @@ def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict
         chunk: candidates that go through the network at once.
     """
 
-    def sweep(params: Params, keys: Keys, lr: Pixels, hr: Pixels, scales: Scales) -> dict[str, Array]:
+    def sweep(params: Params, keys: Keys, lr: LR, hr: HR, scales: Scales) -> dict[str, Array]:
         z_lr, draw, denoise = _conditions(chain, params, keys, lr)
         state = chain.through == "state"
         if not state:
             denoise = share_first_call(denoise, chain.schedule, start(chain.schedule, z_lr, draw(jnp.int32(0))))
 
         def one(scale: Float[Array, " t"]) -> dict[str, Array]:
-            words = {name: getattr(chain, name) for name in ("through", "reference_mean", "reference_variance")}
+            words = {name: getattr(chain, name) for name in ("through", "reference_variance")}
             guidance = Guidance(reference=z_lr, scale=scale, **words)
             options = {"sampler": chain.sampler, "guidance": [guidance], "unroll_first": state}
             x0 = sample(denoise, chain.schedule, z_lr, draw, **options)
@@ -79,10 +82,10 @@ def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict
 def open_function(chain: Chain, forward_ode: ForwardODE) -> Callable[..., dict[str, Array]]:
     """The pure function (params, keys, lr, hr) -> fields of `Moments`, each (T, b): the open loop with c = z_lr."""
 
-    def moments(params: Params, keys: Keys, lr: Pixels, hr: Pixels) -> dict[str, Array]:
+    def moments(params: Params, keys: Keys, lr: LR, hr: HR) -> dict[str, Array]:
         z_lr, draw, denoise = _conditions(chain, params, keys, lr)
         z_hr = chain.model.encode(params, _unit(hr) * 2 - 1)
-        words = {name: getattr(chain, name) for name in ("through", "reference_mean", "reference_variance", "sampler")}
+        words = {name: getattr(chain, name) for name in ("through", "reference_variance", "sampler")}
         return measure(denoise, chain.schedule, z_lr, z_hr, draw, forward_ode=forward_ode, **words)._asdict()
 
     return moments
@@ -102,7 +105,7 @@ def share_first_call(denoise: Denoiser, schedule: Schedule, x_start: Latent) -> 
     return shared
 
 
-def _conditions(chain: Chain, params: Params, keys: Keys, lr: Pixels) -> tuple[Latent, Noise, Denoiser]:
+def _conditions(chain: Chain, params: Params, keys: Keys, lr: LR) -> tuple[Latent, Noise, Denoiser]:
     """z_lr, the noise of every image and the denoiser: what all candidates have in common."""
     signed = _unit(lr) * 2 - 1
     z_lr = chain.model.encode_lr(params, signed)
@@ -117,5 +120,5 @@ def _conditions(chain: Chain, params: Params, keys: Keys, lr: Pixels) -> tuple[L
     return z_lr, draw, chain.model.denoiser(params, chain.schedule, z_lr, signed)
 
 
-def _unit(pixels: Pixels) -> Image:
+def _unit(pixels: LR) -> Image:
     return pixels.astype(jnp.float32) / 255

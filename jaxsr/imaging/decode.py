@@ -18,6 +18,8 @@ MAX_PIXELS = 10**9
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 _PILLOW_LOCK = threading.Lock()
 
+FIRST_ONLY, FROM_CMYK = "lost all frames but the first", "lost its CMYK colours (made sRGB, at 8 bits)"
+
 Pixels = UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
 _Turned = UInt8[np.ndarray, "H W c"] | UInt16[np.ndarray, "H W c"]
 
@@ -26,23 +28,25 @@ class ImageFileError(ValueError):
     """An image file that cannot be read or written: one sentence that names the file and says what to do."""
 
 
-def decode(data: bytes, source: str) -> tuple[Pixels, bytes | None, bytes | None]:
+def decode(data: bytes, source: str) -> tuple[Pixels, bytes | None, bytes | None, tuple[str, ...]]:
     """Decode the first frame of an image file: upright pixels at full depth, ICC profile, EXIF that fits the pixels.
 
-    1 to 4 channels: grey, grey+alpha, RGB, RGBA, alpha unassociated. Raises ImageFileError for too many pixels and for
-    pixel types without a fixed white, and whatever the decoders raise for damaged data.
+    1 to 4 channels: grey, grey+alpha, RGB, RGBA, alpha unassociated. Last come those of FIRST_ONLY and FROM_CMYK that
+    are true. Raises ImageFileError for too many pixels and for pixel types without a fixed white, and whatever the
+    decoders raise for damaged data.
     """
     with _quiet_unlimited_pillow():
         if (tags := tiff16_tags(data)) is not None:
             _check_size(tags[256], tags[257], source)
             pixels = _turn(decode_tiff16(data, tags), tags.get(ORIENTATION, 1))
-            return pixels, tags.get(ICC_PROFILE), clean_exif(data)
+            return pixels, tags.get(ICC_PROFILE), clean_exif(data), (FIRST_ONLY,) * bool(tags.next)
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
             _check_size(*image.size, source)
             pixels, icc = _pillow_pixels(image, data, source)
+            lost = (FIRST_ONLY,) * _has_more_frames(image) + (FROM_CMYK,) * (image.mode == "CMYK")
             if image.format == "TIFF":  # which Pillow turns itself
-                return pixels, icc, clean_exif(data)
-            return _turn(pixels, _orientation(image)), icc, clean_exif(_exif_block(image))
+                return pixels, icc, clean_exif(data), lost
+            return _turn(pixels, _orientation(image)), icc, clean_exif(_exif_block(image)), lost
 
 
 @contextmanager
@@ -77,6 +81,13 @@ def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     pixels = np.asarray(image.convert(mode + "A" if image.has_transparency_data else mode))
     return pixels if pixels.ndim == 3 else pixels[..., None], icc
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    try:
+        return getattr(image, "is_animated", False)
+    except Exception:  # damage after the first frame stops no photograph
+        return False
 
 
 def _orientation(image: Image.Image) -> int:

@@ -31,7 +31,7 @@ class Photo:
     rgb: float32 in [0,1], encoded as in the file (its ICC profile, else sRGB); three equal channels when `grey`.
     alpha: opacity in [0,1], not multiplied into rgb, or None. depth: bits per channel of the file, 8 or 16.
     grey: written as one channel. icc: profile. exif: block from `Exif\\0\\0` on, Orientation 1.
-    source: name for errors.
+    source: name for errors. lost: what reading it cost, as `decode` says it.
     """
 
     rgb: Float[np.ndarray, "h w 3"]
@@ -41,6 +41,7 @@ class Photo:
     icc: bytes | None
     exif: bytes | None
     source: str
+    lost: tuple[str, ...] = ()
 
 
 def list_images(root: str | os.PathLike[str], recursive: bool) -> list[Path]:
@@ -64,7 +65,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     source = os.fspath(path)
     data = _read_bytes(source)
     try:
-        return _to_photo(*decode(data, source), source)
+        return _to_photo(*decode(data, source), source=source)
     except ImageFileError:
         raise
     except UnidentifiedImageError as error:
@@ -90,12 +91,12 @@ def _read_bytes(source: str) -> bytes:
     return data
 
 
-def _to_photo(pixels: Pixels, icc: bytes | None, exif: bytes | None, source: str) -> Photo:
+def _to_photo(pixels: Pixels, icc: bytes | None, exif: bytes | None, lost: tuple[str, ...], *, source: str) -> Photo:
     colours = 3 if pixels.shape[-1] > 2 else 1
     values = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
     rgb = np.ascontiguousarray(np.broadcast_to(values[..., :colours], (*values.shape[:2], 3)))
     alpha = np.ascontiguousarray(values[..., -1]) if pixels.shape[-1] > colours else None
-    return Photo(rgb, alpha, 8 * pixels.itemsize, colours == 1, icc, exif, source)
+    return Photo(rgb, alpha, 8 * pixels.itemsize, colours == 1, icc, exif, source, lost)
 
 
 def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> None:

@@ -1,5 +1,6 @@
 """Arrays of pixels that users hold, to float32 RGB in [0, 1] and back."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,14 @@ def as_array(image: Any) -> Num[np.ndarray, "..."]:
     """The array of anything that NumPy takes; of a Pillow image only where its pixels are what the array shows.
 
     Raises:
-        ValueError: for a Pillow image of another mode than RGB, L or I;16 (a palette's numbers are no colours).
+        ValueError: for a path, or a Pillow image of another mode than RGB, L or I;16 (a palette's numbers are no
+            colours).
     """
+    if isinstance(image, str | os.PathLike):
+        raise ValueError(
+            f"image: open {os.fspath(image)} first and give its pixels, a NumPy array or a Pillow image, "
+            "such as Image.open(path).convert('RGB')."
+        )
     if isinstance(image, Image.Image) and image.mode not in ("RGB", "L", "I;16"):
         raise ValueError(f"image: a Pillow image must be RGB, L or I;16, not {image.mode}; use image.convert('RGB').")
     return np.asarray(image)
@@ -26,6 +33,11 @@ def to_float_rgb(image: Num[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "h w 
         ValueError: for another shape or type, an empty image, or float pixels outside [0, 1].
     """
     grey = image.ndim == 2
+    if image.ndim == 3 and image.shape[2] in (2, 4):
+        raise ValueError(
+            f"image: give it without the alpha channel, image[..., {':3' if image.shape[2] == 4 else '0'}], "
+            f"got shape {image.shape}; the command, python -m jaxsr.sample, keeps transparency."
+        )
     if not (grey or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape:
         raise ValueError(f"image: must be (h, w, 3) or grey (h, w) with at least one pixel, got shape {image.shape}.")
     if np.issubdtype(image.dtype, np.floating):

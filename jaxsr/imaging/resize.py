@@ -1,15 +1,17 @@
 """Bicubic resizing: PyTorch's upsampling of the model input, and MATLAB's downsampling of the benchmarks."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64, Int64, Shaped, UInt8
+from jaxtyping import Array, Float, Float64, Int64, Num, Shaped, UInt8
 
 Border = Literal["mirror", "clamp"]
 Convention = Literal["double", "uint8"]
+_BAND = 64  # rows
 
 
 def upsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b sh sw c"]:
@@ -93,10 +95,29 @@ def _cubic(t: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
     return np.where(t <= 1, inner, np.where(t <= 2, outer, 0.0))
 
 
+def shrink_by_bands(image: Num[np.ndarray, "h w c"], scale: int) -> Iterator[tuple[int, Float64[np.ndarray, "m q c"]]]:
+    """As `downsample_bicubic`, on the host in float64, as bands (first row, rows) from top to bottom: for large images.
+
+    Any type and value range, unrounded. Memory: a few bands of 64 rows of the result.
+    Raises ValueError if the height or the width is not a multiple of the scale.
+    """
+    height, width, _ = image.shape
+    _check_multiple(height, width, scale)
+    indices, weights = bicubic_taps(height, height // scale)
+    for top in range(0, len(indices), _BAND):
+        half = _apply_taps(image, indices[top : top + _BAND], weights[top : top + _BAND])
+        yield top, _resize_rows(half.swapaxes(0, 1), width // scale, "mirror").swapaxes(0, 1)
+
+
 def _resize_rows(x: Shaped[np.ndarray, "h w c"], n_out: int, border: Border) -> Float64[np.ndarray, "p w c"]:
-    """Resize the first axis tap by tap: a product with the banded `bicubic_matrix`."""
-    indices, weights = bicubic_taps(x.shape[0], n_out, border)
-    out = np.zeros((n_out, *x.shape[1:]))
+    return _apply_taps(x, *bicubic_taps(x.shape[0], n_out, border))
+
+
+def _apply_taps(
+    x: Shaped[np.ndarray, "h w c"], indices: Int64[np.ndarray, "p k"], weights: Float64[np.ndarray, "p k"]
+) -> Float64[np.ndarray, "p w c"]:
+    """Resize the first axis tap by tap: a product with the banded `bicubic_matrix`, or some of its rows."""
+    out = np.zeros((len(indices), *x.shape[1:]))
     for index, weight in zip(indices.T, weights.T, strict=True):
         out += weight[:, None, None] * x[index]
     return out

@@ -1,6 +1,7 @@
 """The Swin-UNet of ResShift: predicts x_0 from the normalised x_t, the LR image and the integer time."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -136,18 +137,23 @@ class Upsample(nnx.Module):
         return self.conv(nearest_x2(x))
 
 
-def run(layers: nnx.List, x: Image, emb: Float[Array, "b e"]) -> Image:
-    """Apply a list of layers, of which the residual blocks take the time embedding."""
+def run(layers: nnx.List, x: Image, emb: Float[Array, "b e"], *, remat: bool = False) -> Image:
+    """Apply a list of layers, of which the residual blocks take the time embedding.
+
+    With `remat` a gradient keeps the layers' inputs only, and computes what is inside of them again.
+    """
     for layer in layers:
-        x = layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
+        apply = partial(layer, emb=emb) if isinstance(layer, ResBlock) else layer
+        x = jax.checkpoint(apply)(x) if remat else apply(x)
     return x
 
 
 class SwinUNet(nnx.Module):
-    """The network. `dtype` is the compute dtype (float32 or bfloat16); parameters and output are float32."""
+    """The network. `dtype` is the compute dtype (float32 or bfloat16); parameters and output are float32. For `remat`
+    see `run`."""
 
-    def __init__(self, config: SwinUNetConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
-        self.config, self.dtype = config, dtype
+    def __init__(self, config: SwinUNetConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32, remat: bool = False):
+        self.config, self.dtype, self.remat = config, dtype, remat
         width, emb, levels = config.model_channels, 4 * config.model_channels, len(config.channel_mult)
         kw = {"rngs": rngs, "dtype": dtype}
 
@@ -234,11 +240,11 @@ class SwinUNet(nnx.Module):
         h = jnp.concatenate([x, self.features(lq)], -1)
         skips = []
         for layers in self.input_blocks:
-            h = run(layers, h, emb)
+            h = run(layers, h, emb, remat=self.remat)
             skips.append(h)
-        h = run(self.middle_block, h, emb)
+        h = run(self.middle_block, h, emb, remat=self.remat)
         for layers in self.output_blocks:
-            h = run(layers, jnp.concatenate([h, skips.pop()], -1), emb)
+            h = run(layers, jnp.concatenate([h, skips.pop()], -1), emb, remat=self.remat)
         return self.out["2"](jax.nn.silu(self.out["0"](h))).astype(jnp.float32)
 
     def features(self, lq: Image) -> Image:

@@ -14,7 +14,7 @@ import jaxsr
 from benchmarks import quality
 from jaxsr.imaging.resize import downsample_bicubic, downsample_bicubic_uint8
 from jaxsr.metrics import texture
-from jaxsr.metrics.consistency import lr_consistency
+from jaxsr.metrics.consistency import lr_consistency, lr_consistency_by_bands
 from jaxsr.metrics.psnr import luminance, psnr, rgb_to_y
 from jaxsr.metrics.texture import finest_level, high_frequency_ratio, sliced_wasserstein, texture_distance
 
@@ -171,6 +171,23 @@ def test_consistency_of_an_exact_downsample_and_of_an_offset():
     np.testing.assert_allclose(lr_consistency(sr + 0.01, lr, 4), 40.0, atol=0.01)
     rounded = jnp.round(lr * 255) / 255
     assert ((lr_consistency(sr, rounded, 4) > 57) & (lr_consistency(sr, rounded, 4) < 61)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(4, 4, 3), (280, 36, 3), (520, 8, 1)])
+def test_consistency_by_bands_is_that_of_the_whole(shape, dtype):
+    generator = np.random.default_rng(0)
+    sr = generator.random(shape, np.float32)
+    lr = generator.random((shape[0] // 4, shape[1] // 4, shape[2]), np.float32)
+    peak = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    stored = (sr * peak).astype(dtype)
+    whole = lr_consistency(jnp.asarray(stored[None] / np.float32(peak)).astype(jnp.float32), jnp.asarray(lr[None]), 4)
+    np.testing.assert_allclose(lr_consistency_by_bands(stored, lr, 4), whole[0], atol=1e-3)
+    where = generator.random(lr.shape[:2]) < 0.5
+    where[0, 0] = True
+    error = np.square(np.asarray(downsample_bicubic(jnp.asarray(stored[None] / np.float32(peak)), 4))[0] - lr)[where]
+    np.testing.assert_allclose(lr_consistency_by_bands(stored, lr, 4, where), -10 * np.log10(error.mean()), atol=1e-3)
+    assert lr_consistency_by_bands(np.zeros_like(stored), np.zeros_like(lr), 4) == np.inf
 
 
 def test_consistency_refuses_a_wrong_scale():

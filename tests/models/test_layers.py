@@ -3,13 +3,14 @@
 from functools import partial
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from scipy.special import erf
 
-from jaxsr.models.layers import ChannelNorm, GroupNorm, conv3x3, nearest_x2, timestep_embedding
+from jaxsr.models.layers import ChannelNorm, GroupNorm, conv3x3, convolve, nearest_x2, timestep_embedding
 from jaxsr.models.swin_layer import (
     Mlp,
     SwinBlock,
@@ -189,3 +190,43 @@ def test_only_the_regions_mask_closes_the_border_that_the_roll_joins(window_mask
     assert np.abs(near - plain).max() > 1e-2
     assert (np.abs(far - plain).max() > 1e-2) == leaks
     assert leaks or (far == plain).all()
+
+
+def plain_convolve(x, kernel):
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def gradient_in_a_scan(convolution):
+    """x -> two steps along the gradient of a convolution of x, in a scan."""
+
+    def run(x, kernel):
+        def step(carry, _):
+            y, pull_back = jax.vjp(lambda v: jnp.tanh(convolution(v, kernel)), carry)
+            return pull_back(y)[0], None
+
+        return jax.lax.scan(step, x, None, length=2)[0]
+
+    return run
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_convolve_has_the_value_and_the_gradients_of_jax(dtype):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, kernel = jax.random.normal(keys[0], (2, 5, 7, 3), dtype), jax.random.normal(keys[1], (3, 3, 3, 4), dtype)
+    (y, ours), (expected, theirs) = (jax.vjp(f, x, kernel) for f in (convolve, plain_convolve))
+    np.testing.assert_array_equal(y, expected)
+    gradient = jax.random.normal(keys[2], y.shape, dtype)
+    tolerance = 1e-5 if dtype == jnp.float32 else 0.05
+    for a, b in zip(ours(gradient), theirs(gradient), strict=True):
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a.astype(jnp.float32), b.astype(jnp.float32), rtol=tolerance, atol=tolerance)
+
+
+def test_the_gradient_of_convolve_in_a_scan_keeps_the_kernel_in_the_order_that_is_fast():
+    x, kernel = jnp.ones((1, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
+    ours, theirs = (
+        jax.jit(gradient_in_a_scan(f)).lower(x, kernel).compile().as_text() for f in (convolve, plain_convolve)
+    )
+    slow = ("rhs_reversal", "01oi")
+    assert not any(word in ours for word in slow)
+    assert any(word in theirs for word in slow)  # else XLA has changed, and `convolve` may go

@@ -131,6 +131,24 @@ def test_a_pixel_chain_needs_no_autoencoder_and_clips():
         chain_model(settings | {"scale_factor": 0.5}, config, None)
 
 
+def test_a_chain_file_with_few_arrays_and_one_of_other_steps(tmp_path, capsys):
+    arrays = load_golden(GOLDEN / "sampler_s4.npz")
+    arguments = ["verify", *(str(GOLDEN / f"{name}.pth") for name in ("unet_sr", "vq_f4"))]
+    arguments += ["--golden", str(tmp_path / "a.npz"), "--config", str(GOLDEN / "sampler_s4_config.json")]
+
+    def found(**kept: np.ndarray) -> list[Row]:
+        np.savez(tmp_path / "a.npz", **kept)
+        return list(rows(make_parser().parse_args(arguments)))
+
+    few = {name: arrays[name] for name in ("lr", "noise", "decoded")}
+    (row,) = found(**few)
+    assert (row.array, row.departs) == ("decoded", False)
+    with pytest.raises(ValueError, match=r"a\.npz.*not of 4 steps.*noise has 4 in place of 5"):
+        found(**few | {"noise": arrays["noise"][1:]})
+    with pytest.raises(ValueError, match=r"a\.npz: lacks lr, without"):
+        found(noise=arrays["noise"])
+
+
 def test_near_ties_are_found_and_tried_either_way():
     from weight_conversion.verify_chain import near_ties
 
@@ -138,6 +156,5 @@ def test_near_ties_are_found_and_tried_either_way():
     latent = np.float32([[[[1, 0], [0.3, 0], [0, 2.5]]]])
     assert near_ties(latent, table) == [((0, 0, 0), 1), ((0, 0, 2), 2)]
     golden = np.array([[[1, 0, 2]]])
-    z = np.moveaxis(latent, -1, 1)
-    assert verify.code_error(table, z, np.array([[[0, 0, 0]]]), golden) < TOLERANCES["code"]
-    assert verify.code_error(table, z, np.array([[[1, 1, 2]]]), golden) > TOLERANCES["code"]
+    assert verify.code_error(table, latent, np.array([[[0, 0, 0]]]), golden) < TOLERANCES["code"]
+    assert verify.code_error(table, latent, np.array([[[1, 1, 2]]]), golden) > TOLERANCES["code"]

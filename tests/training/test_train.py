@@ -53,6 +53,12 @@ def fake_run(tmp_path, monkeypatch):
     return arguments
 
 
+def test_fewer_steps_than_the_warm_up_of_the_config_shorten_it(fake_run, tmp_path):
+    assert main(fake_run("--steps", 20, steps=400, warmup=100)) == 0
+    stored = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (stored["steps"], stored["warmup"]) == (20, 2)
+
+
 def test_overrides_replace_the_config_and_another_config_is_refused(fake_run, tmp_path, capsys):
     more = write_photos(tmp_path / "more")
     assert main(fake_run("--data", more, "--steps", 5, "--seed", 3, steps=12)) == 0

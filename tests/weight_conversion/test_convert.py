@@ -92,6 +92,20 @@ def test_equal_layouts_need_a_name_or_the_option(tmp_path, files):
         assert checkpoint.load(path)[1]["preset"]["name"] == "realsr_s15_v1"
 
 
+def test_the_autoencoders_name_decides_between_the_networks_for_inpainting(tmp_path, files, monkeypatch):
+    other = replace(PRESETS["inpainting_face_s4"], name="inpainting_imagenet_s4")
+    monkeypatch.setitem(PRESETS, "inpainting_imagenet_s4", other)
+    monkeypatch.setitem(convert.RELEASED, "inpainting_imagenet_s4", RELEASED["inpainting_imagenet_s4"])
+    network = write_pth(tmp_path / "model_500.pth", random_state_dict(replace(NETWORK, cond_mask=True)))
+    for name, codec in [("imagenet", files[1]), ("face", tmp_path / "celeba256_vq_f4_dim3_face.pth")]:
+        codec.exists() or files[1].rename(codec)
+        sources = convert._pair([read_source(network), read_source(codec)])
+        assert recognise(sources).name == f"inpainting_{name}_s4"
+    codec = codec.rename(tmp_path / "codec.pth")
+    with pytest.raises(ConversionError, match="inpainting_face_s4, inpainting_imagenet_s4 all have this layout"):
+        recognise(convert._pair([read_source(network), read_source(codec)]))
+
+
 def test_the_autoencoder_of_another_model_is_refused(tmp_path, files):
     other = files[1].rename(tmp_path / "celeba256_vq_f4_dim3_face.pth")
     with pytest.raises(ConversionError, match=r"celeba256.*is not the autoencoder of .*autoencoder_vq_f4\.pth"):

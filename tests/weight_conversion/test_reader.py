@@ -174,6 +174,17 @@ def test_truncated(tmp_path, keep):
         read_state_dict(path)
 
 
+def test_a_directory_that_points_nowhere(tmp_path, monkeypatch):
+    path = write_pth(tmp_path / "a.pth", {"w": random_array((50,))})
+
+    def fail(*_: object) -> None:
+        raise OSError(22, "Invalid argument")  # what seeking to a negative offset says
+
+    monkeypatch.setattr("zipfile.ZipFile.infolist", fail)
+    with pytest.raises(ReadError, match=r"a\.pth: is truncated or damaged"):
+        read_state_dict(path)
+
+
 def test_truncated_safetensors(tmp_path):
     save_file({"w": random_array((50,))}, tmp_path / "a.safetensors")
     (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-1])

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tests.weight_conversion.torch_files import random_array, write_pth
-from weight_conversion import torch_oracle
+from weight_conversion import torch_oracle, verify
 from weight_conversion.__main__ import main
 from weight_conversion.convert import read_source
 from weight_conversion.report import find_partner, kind_of, print_report
-from weight_conversion.verify import Row, build, load_golden, relative_error
+from weight_conversion.verify import Row, build, code_error, load_golden, relative_error
 
 GOLDEN = Path(__file__).parents[1] / "parity" / "golden"
 CODEC = str(GOLDEN / "vq_f4.pth")
@@ -80,13 +80,47 @@ def test_relative_error():
     ],
 )
 def test_kind_by_name(name, kind):
-    assert kind_of(Path("unet_folder") / name) == kind
+    assert kind_of(Path("unet_folder") / name, {"noise": np.zeros(1)} if kind != "sampler" else {}) == kind
+
+
+@pytest.mark.parametrize("stem", ["unet_inpaint_io", "vq_f4_io", "sampler_s4"])
+def test_kind_by_arrays(stem):
+    expected = {"unet": "unet", "vq": "autoencoder", "sampler": "sampler"}[stem.partition("_")[0]]
+    assert kind_of(Path("renamed.npz"), load_golden(GOLDEN / f"{stem}.npz")) == expected
+
+
+def test_cases_of_any_name_and_with_few_arrays(tmp_path, capsys):
+    arrays = {k[6:]: v.astype(float) for k, v in load_golden(GOLDEN / "vq_f4_io.npz").items() if k[:5] == "case1"}
+    few = {f"seed 3/32x48/{name}": arrays[name] for name in ("x", "decode")}
+    np.savez(tmp_path / "a.npz", **few, **arrays)  # the second case has no name, and its codes are of type float64
+    assert main(["verify", CODEC, "--golden", str(tmp_path / "a.npz")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == ["decode", "encode", "codes", "quantized", "decode_unquantized"]
+    np.savez(tmp_path / "a.npz", x=arrays["x"])
+    assert main(["verify", CODEC, "--golden", str(tmp_path / "a.npz"), "--kind", "autoencoder"]) == 1
+    assert "nothing was compared" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("golden", [[[[1]]], [[[2]]], [[[-1]]], [[[0, 0]]]])
+def test_codes_depart_if_they_are_not_the_nearest_of_the_table(golden):
+    table, latent = np.float32([[0, 0], [1, 0]]), np.float32([[[[0.1, 0]]]])
+    assert code_error(table, latent, [[[0]]], np.array([[[0]]])) == 0
+    assert code_error(table, latent, [[[0]]], np.array(golden)) > 0.1
+
+
+def test_activations_come_in_the_order_of_the_network():
+    names = ["output_blocks.0", "input_blocks.10", "input_blocks.2", "input_blocks.1", "input_blocks.1.1(swin)"]
+    ordered = ["time_embed", "input_blocks.1.1(swin)", "input_blocks.1", "input_blocks.2", "input_blocks.10"]
+    arrays = {f"act/{name}": np.zeros(1) for name in [*names, "time_embed", "encoder.mid.block_1"]}
+    expected = [f"act/{name}" for name in [*ordered, "output_blocks.0", "encoder.mid.block_1"]]
+    assert verify._activations(arrays) == expected
 
 
 def test_complaints(tmp_path, capsys):
     golden = small_golden(tmp_path)
     network = GOLDEN / "unet_sr.pth"
-    other = small_golden(tmp_path, "other.npz")
+    other = tmp_path / "other.npz"
+    np.savez(other, a=np.zeros(1))
     assert "say what it is with --kind" in error_of(capsys, CODEC, "--golden", other)
     assert "is no file for --kind autoencoder" in error_of(capsys, network, "--golden", golden)
     assert "give one FILE" in error_of(capsys, CODEC, network, "--golden", golden)
@@ -94,10 +128,20 @@ def test_complaints(tmp_path, capsys):
     unknown = small_golden(tmp_path, "vq_a.npz", **{"case1/extra": np.zeros(1)})
     assert "'case1/extra' that is not known" in error_of(capsys, CODEC, "--golden", unknown)
     np.savez(tmp_path / "vq_b.npz", **{"case1/x": np.zeros((1, 3, 8, 8), np.float32)})
-    assert "vq_b.npz: lacks the array 'codes'" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npz")
+    np.savez(tmp_path / "vq_b.npz", **{"case1/decode": np.zeros((1, 3, 8, 8), np.float32)})
+    assert "vq_b.npz: lacks the array 'x'" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npz")
+    np.savez(tmp_path / "vq_b.npz", x=np.zeros((1, 4, 8, 8), np.float32), decode=np.zeros(1))
+    assert "seems to be of another network" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npz")
+    np.save(tmp_path / "vq_b.npy", np.zeros(1))
+    assert "vq_b.npy: is no .npz file" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npy")
     (tmp_path / "vq_c.npz").write_bytes(b"\x89PNG")
     assert "vq_c.npz: is no .npz file" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_c.npz")
-    for text, match in [("{", "is no JSON"), ("[]", "must hold a JSON object"), ('{"n_embed": 3}', "lacks 'ddconfig'")]:
+    for text, match in [
+        ("{", "is no JSON"),
+        ("[]", "must hold a JSON object"),
+        ('{"n_embed": 3}', "lacks 'ddconfig'"),
+        ('{"ddconfig": 3}', "of the wrong type"),
+    ]:
         (tmp_path / "c.json").write_text(text)
         assert match in error_of(capsys, CODEC, "--golden", golden, "--config", tmp_path / "c.json")
     data = json.loads((GOLDEN / "vq_f4_config.json").read_text())
@@ -106,12 +150,25 @@ def test_complaints(tmp_path, capsys):
     assert "wrongly shaped: quantize.embedding.weight [64, 3] for [63, 3]" in text
 
 
+def test_a_missing_file_is_named(tmp_path, capsys):
+    missing = tmp_path / "nosuch.pth"
+    for arguments in ([missing, "--golden", GOLDEN / "vq_f4_io.npz"], [CODEC, "--golden", missing]):
+        assert error_of(capsys, *arguments) == f"error: {missing}: no such file or directory; check the name."
+
+
+@pytest.mark.parametrize(("network", "other"), [("sr", "inpaint"), ("inpaint", "sr")])
+def test_the_golden_file_of_another_network_is_told(network, other, capsys):
+    text = error_of(capsys, GOLDEN / f"unet_{network}.pth", "--golden", GOLDEN / f"unet_{other}_io.npz")
+    assert f"unet_{other}_io.npz: seems to be of another network" in text
+
+
 def test_the_partner_of_a_sampler_is_found_only_where_one_fits(tmp_path, capsys):
     (tmp_path / "unet_sr.pth").write_bytes((GOLDEN / "unet_sr.pth").read_bytes())
     (tmp_path / "sampler.npz").write_bytes((GOLDEN / "sampler_s4.npz").read_bytes())
     (tmp_path / "note.pth").write_bytes(b"not a checkpoint")
     arguments = [tmp_path / "unet_sr.pth", "--golden", tmp_path / "sampler.npz"]
-    arguments += ["--config", GOLDEN / "sampler_s4_config.json"]
+    (tmp_path / "c.json").write_text((GOLDEN / "sampler_s4_config.json").read_text())
+    arguments += ["--config", tmp_path / "c.json"]
     assert "the file of the codec too" in error_of(capsys, *arguments)
 
 

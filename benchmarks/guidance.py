@@ -1,0 +1,75 @@
+"""What guidance costs: python -m benchmarks.guidance [--model tiny-x4] [--size 64] [--steps 4]
+
+Sampling in the latent alone (no encoding, no decoding), plain and guided: the programs take turns, so that
+a noisy machine is noisy for all of them. Median of the ratios to the plain run of the same turn.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+import jaxsr
+from benchmarks.quality import machine
+from jaxsr import diffusion
+from jaxsr.diffusion import Guidance
+from jaxsr.model import Model
+from jaxsr.pipeline import Upscaler
+from jaxsr.runtime import compiler_options
+
+CASES = {
+    "plain": None,
+    "through the mean": {"through": "mean"},
+    "through the mean, two references": {"through": "mean"},
+    "through the state": {"through": "state"},
+}
+
+
+def make_program(upscaler: Upscaler, size: int, steps: int, case: str) -> Callable[[], jax.Array]:
+    """A compiled call without arguments."""
+    model = Model(upscaler.preset)
+    schedule = diffusion.thin(upscaler.preset.schedule.build(), steps)
+    lr = jax.random.uniform(jax.random.key(0), (1, size, size, 3), minval=-1.0)
+    z_lr = model.encode_lr(upscaler.params, lr)
+
+    def run(params: dict[str, jax.Array], z_lr: jax.Array, scale: jax.Array) -> jax.Array:
+        settings = CASES[case]
+        one = [] if settings is None else [Guidance(reference=z_lr, scale=scale, **settings)]
+        guidance = one * 2 if "two" in case else one
+        noise = diffusion.normal_noise(jax.random.key(1), steps, z_lr.shape)
+        return diffusion.sample(model.denoiser(params, schedule, z_lr, lr), schedule, z_lr, noise, guidance=guidance)
+
+    arguments = (upscaler.params, z_lr, jnp.full(steps, 0.1))
+    program = jax.jit(run, compiler_options=compiler_options()).lower(*arguments).compile()
+    return partial(program, *arguments)
+
+
+def seconds(program: Callable[[], jax.Array]) -> float:
+    began = time.perf_counter()
+    jax.block_until_ready(program())
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny-x4")
+    parser.add_argument("--size", type=int, default=64, help="side of the input in pixels")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--runs", type=int, default=15)
+    args = parser.parse_args()
+    upscaler = jaxsr.load(args.model)
+    programs = {case: make_program(upscaler, args.size, args.steps, case) for case in CASES}
+    turns = [{case: seconds(program) for case, program in programs.items()} for _ in range(args.runs + 1)][1:]
+    print(f"{machine()}; {args.model}, {args.size}x{args.size}, {args.steps} steps, {args.runs} runs\n")
+    print("| sampling | median s | ratio to plain |\n|---|---|---|")
+    for case in CASES:
+        ratio = statistics.median(turn[case] / turn["plain"] for turn in turns)
+        print(f"| {case} | {statistics.median(turn[case] for turn in turns):.3f} | {ratio:.3f} |")
+
+
+if __name__ == "__main__":
+    main()

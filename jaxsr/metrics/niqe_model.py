@@ -1,0 +1,92 @@
+"""The model of good photographs that NIQE measures against: mean and covariance of their 36 features, in a file."""
+
+import os
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Real
+
+FEATURES = 36
+BUNDLED = Path(__file__).parents[1] / "assets" / "niqe.npz"
+NPZ_KEYS, MAT_KEYS = ("mu_pris_param", "cov_pris_param"), ("mu_prisparam", "cov_prisparam")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NiqeModel:
+    """Mean m of the good photographs' features, and the matrix W that makes them white: W cov W^T = 1. A pytree."""
+
+    mean: Float[np.ndarray | Array, "36"]
+    whitening: Float[np.ndarray | Array, "36 36"]
+
+
+def make_niqe_model(mean: Real[np.ndarray, "36"], covariance: Real[np.ndarray, "36 36"]) -> NiqeModel:
+    """Model of the mean and the covariance of the features, inverted in float64, as float32 arrays on the host.
+
+    Raises ValueError for a covariance that is not positive definite, or numbers that are not finite.
+    """
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise ValueError("the mean or the covariance of the NIQE features is not finite: fit the model again")
+    try:
+        whitening = np.linalg.inv(np.linalg.cholesky(np.asarray(covariance, np.float64)))
+    except np.linalg.LinAlgError as error:
+        raise ValueError("the covariance of the NIQE features is singular: fit on more photographs") from error
+    return NiqeModel(np.asarray(mean, np.float32), np.asarray(whitening, np.float32))
+
+
+@cache
+def bundled_niqe_model() -> NiqeModel:
+    """The model that jaxsr brings, read once; `source` in its file says which photographs it was fitted on."""
+    return load_niqe_model(BUNDLED)
+
+
+def load_niqe_model(path: str | os.PathLike[str]) -> NiqeModel:
+    """Read a model: one of `jaxsr.metrics.fit_niqe`, or one of the published parameter files.
+
+    Published are `modelparameters.mat` (mu_prisparam, cov_prisparam) and `niqe_pris_params.npz` (mu_pris_param,
+    cov_pris_param, and the 7x7 Gaussian window that is used here anyway). With luma="grey" they give the numbers of
+    the authors' program, with "ycbcr" those of papers on super-resolution.
+    Raises ValueError for a file that is not such a model, OSError for one that cannot be read.
+    """
+    arrays = _read_arrays(Path(path))
+    for mean_key, covariance_key in (NPZ_KEYS, MAT_KEYS):
+        if mean_key in arrays and covariance_key in arrays:
+            mean, covariance = arrays[mean_key], arrays[covariance_key]
+            if mean.size != FEATURES or covariance.shape != (FEATURES, FEATURES):
+                raise ValueError(f"{path}: the model is not of {FEATURES} features; give a NIQE parameter file")
+            return _make_from_file(path, mean.reshape(FEATURES), covariance)
+    wanted = " or ".join(" and ".join(keys) for keys in (NPZ_KEYS, MAT_KEYS))
+    raise ValueError(f"{path}: no {wanted} in it; give a NIQE parameter file")
+
+
+def _make_from_file(path: str | os.PathLike[str], mean: np.ndarray, covariance: np.ndarray) -> NiqeModel:
+    try:
+        return make_niqe_model(mean, covariance)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a model in a .mat (up to version 7) or an .npz file, by name."""
+    load = _read_mat if path.suffix.lower() == ".mat" else np.load
+    try:
+        with path.open("rb") as file:
+            arrays = load(file)
+            return {key: arrays[key] for key in (*NPZ_KEYS, *MAT_KEYS) if key in arrays}
+    except (ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not an .npz or .mat file of arrays; give a NIQE parameter file") from error
+
+
+def _read_mat(file: BinaryIO) -> dict[str, Any]:
+    from scipy.io import loadmat  # seldom needed
+    from scipy.io.matlab import MatReadError
+
+    try:
+        return loadmat(file, variable_names=MAT_KEYS)
+    except MatReadError as error:
+        raise ValueError(error) from error

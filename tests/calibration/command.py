@@ -1,0 +1,25 @@
+"""The command on the fake model, as a process of its own: python -m tests.calibration.command SECONDS ARGUMENTS...
+
+Every call takes SECONDS longer, so that there is time to kill it.
+"""
+
+import os
+import sys
+import time
+
+from jaxsr import calibrate
+from jaxsr.calibration.journal import Journal
+from tests.calibration.fake import install, quick
+
+if __name__ == "__main__":
+    os.environ["JAXSR_CACHE"] = "off"
+    pause, append = float(sys.argv[1]), Journal.append
+
+    def slow(*args) -> None:
+        append(*args)
+        time.sleep(pause)
+
+    Journal.append = slow
+    install()
+    quick()
+    sys.exit(calibrate.main(sys.argv[2:]))

@@ -1,0 +1,133 @@
+"""A model of the small preset's kind whose network is one line, so that everything around it compiles at once."""
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from jaxsr import pipeline
+from jaxsr.calibration import devices, plan, run
+from jaxsr.calibration.result import Calibration
+from jaxsr.calibration.scores import make_score
+from jaxsr.calibration.sweep import Chain, open_function, sweep_function
+from jaxsr.diffusion import Schedule
+from jaxsr.metrics import texture
+from jaxsr.model import Model
+from jaxsr.pipeline import Upscaler
+from tests.small_model import small_preset
+
+ROOT = Path(__file__).parents[2]
+CALLS: Counter[str] = Counter()
+"""Images that really went through `encode_lr` and `predict`, where counting is on."""
+
+
+class Smooth(Model):
+    """z_lr plus a bend of the noisy latent: smooth, different at every step, and no two pixels alike."""
+
+    def predict(self, params, x_t, input_scale, timesteps, z_lr, lq, mask=None):
+        time = timesteps.astype(jnp.float32)[:, None, None, None]
+        bent = jnp.tanh(params["gain"] * jnp.roll(x_t, 1, axis=2) * jnp.reshape(input_scale, (-1, 1, 1, 1)))
+        return z_lr + 0.2 * bent / (1 + time)
+
+
+class Counted(Smooth):
+    """Counts the images of every call when it runs, inside of jit, vmap and scan."""
+
+    def predict(self, params, x_t, *args, **kwargs):
+        jax.debug.callback(lambda _: CALLS.update(network=x_t.shape[0]), x_t[0, 0, 0, 0])
+        return super().predict(params, x_t, *args, **kwargs)
+
+    def encode_lr(self, params, lr):
+        jax.debug.callback(lambda _: CALLS.update(encoder=lr.shape[0]), lr[0, 0, 0, 0])
+        return super().encode_lr(params, lr)
+
+
+def fake_upscaler(gain: float = 1.0, steps: int = 3) -> Upscaler:
+    preset = replace(small_preset(), steps=steps)
+    return Upscaler(preset, {"gain": jnp.float32(gain)}, Path("smooth"), f"{gain}".ljust(64, "0"))
+
+
+def install(monkeypatch=None, gain: float = 1.0, model: type[Model] = Smooth) -> None:
+    """Make the command load and run the fake; for good in a process of its own, where there is no monkeypatch."""
+    put = monkeypatch.setattr if monkeypatch else setattr
+    put(plan, "Model", model)
+    put(pipeline, "Model", model)
+    put(pipeline, "load", lambda name, **options: fake_upscaler(gain))
+
+
+@cache
+def _score(metrics: tuple[str, ...], scale: int):
+    return make_score(metrics, scale)
+
+
+@cache
+def _program(make, model, words, schedule, rest, common):
+    """One compiled function for all runs that differ in their data alone."""
+    eta, kappa, times, scaling = schedule
+    rebuilt = Schedule(np.frombuffer(eta), kappa, np.frombuffer(times, np.int64), scaling)
+    return devices.over_images(devices.image_mesh(), make(Chain(model, rebuilt, **dict(words)), *rest), common=common)
+
+
+def quick(monkeypatch=None) -> None:
+    """Compile for speed of compilation, and measure SWD on few patches."""
+    put = monkeypatch.setattr if monkeypatch else setattr
+    put(texture, "PATCHES", 64)
+    put(texture, "PROJECTIONS", 8)
+    put(devices, "compiler_options", lambda: {"xla_backend_optimization_level": 0})
+
+
+def compile_once(monkeypatch) -> None:
+    """Share compiled functions between tests."""
+
+    def keyed(make):
+        def later(chain: Chain, *rest):
+            s = chain.schedule
+            words = {name: getattr(chain, name) for name in ("sampler", "through", "reference_variance")}
+            schedule = (s.eta.tobytes(), s.kappa, s.timestep_map.astype(np.int64).tobytes(), s.input_scaling)
+            return make, chain.model, tuple(words.items()), schedule, rest
+
+        return later
+
+    quick(monkeypatch)
+    monkeypatch.setattr(run, "make_score", _score)
+    monkeypatch.setattr(run, "open_function", keyed(open_function))
+    monkeypatch.setattr(run, "sweep_function", keyed(sweep_function))
+    monkeypatch.setattr(run, "over_images", lambda mesh, key, common=0: _program(*key, common))
+
+
+def write_photos(folder: Path, count: int = 3, size: tuple[int, int] = (140, 132), seed: int = 0) -> Path:
+    """Smooth random photographs, so that an LR image is like its HR one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        coarse = rng.integers(0, 256, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+        smooth = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), np.int16)
+        noisy = np.clip(smooth + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{i}.png")
+    return folder
+
+
+def start(seconds: float, arguments: list[str], **environment: str) -> subprocess.Popen:
+    """The command in a process of its own, every call `seconds` longer: see `tests.calibration.command`."""
+    command = [sys.executable, "-m", "tests.calibration.command", str(seconds), *arguments]
+    variables = {"PATH": "", "PYTHONPATH": str(ROOT)} | environment
+    return subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True)
+
+
+def assert_same_numbers(one: Calibration, other: Calibration) -> None:
+    """Both loops' numbers are equal to 1e-5."""
+    np.testing.assert_allclose(one.open_loop["losses"], other.open_loop["losses"], rtol=1e-5, atol=1e-5)
+    for name in ("weighted_median", "weighted_median_interval"):
+        np.testing.assert_allclose(one.open_loop[name], other.open_loop[name], rtol=1e-5)
+    assert one.closed_loop
+    assert other.closed_loop
+    for row, same in zip(one.closed_loop["rows"], other.closed_loop["rows"], strict=True):
+        np.testing.assert_allclose(row["scale"], same["scale"], rtol=1e-5)
+        np.testing.assert_allclose([row["psnr"], row["swd"]], [same["psnr"], same["swd"]], rtol=1e-5)
