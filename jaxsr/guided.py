@@ -128,6 +128,8 @@ def check_guide(guide: Guide, options: Options, size: tuple[int, int]) -> None:
         raise ValueError("alpha_map: multiplies alpha, which is 0; give alpha, a preset, a strip or a reference.")
     if options.reference_mean == "shifted" and guide.region is None:
         raise ValueError("reference_mean: the shifted mean of the LR image is that image; it needs a reference.")
+    if options.reference_variance == "marginal" and guide.region and not (any(options.alphas) or guide.strip):
+        raise ValueError("reference_variance: the fit to the reference takes this factor back; give alpha too.")
     if options.guiding and not is_guided(guide, options):
         raise ValueError(f"{options.guiding[0]}: there is nothing that guides; give alpha, a preset or a reference.")
 

@@ -82,4 +82,6 @@ def _one_ahead(calls: Iterator[T]) -> Iterator[T]:
 
 def _check_finite(values: np.ndarray) -> None:
     if not np.isfinite(values).all():
-        raise NotFiniteError("the network returned pixels that are not numbers; check the model's weights.")
+        raise NotFiniteError(
+            "the network returned pixels that are not numbers; check the model's weights, or take a smaller alpha."
+        )

@@ -227,6 +227,10 @@ REFUSED = {
         {"objective": "norm", "alpha": 0.1, "reference": HR[:, :80], "reference_box": LEFT},
         "^objective: is for an alpha that is fitted",
     ),
+    "variance and fit": (
+        {"reference_variance": "marginal", "reference": HR[:, :80], "reference_box": LEFT},
+        "^reference_variance: the fit to the reference takes this factor back",
+    ),
     "number of alphas": ({"alpha": (0.1, 0.1, 0.1)}, "^alpha: must be one number or 2, one per step, got 3"),
     "no preset": ({"calibration": "x.json"}, "^calibration: say which of its presets"),
     "no file": ({"preset": "vivid"}, r"^calibration: there is no .*calibration\.json; make one"),
