@@ -14,16 +14,16 @@
 # %% [markdown]
 # # 1. The Gaussian world
 #
-# **Question.** A sample of few steps is too smooth. How much of its variance is missing, which guidance scale gives it back, and
-# why does a scale that is right for 4 steps diverge with 60?
+# **Question.** A sample of few steps is too smooth. How much of its variance is missing, which guidance scale gives
+# it back, and why does a scale that is right for 4 steps diverge with 60?
 #
 # If the data given the LR image are Gaussian, $x_0 \mid y_0 \sim N(m, s^2 I)$, then the exact denoiser is linear:
 #
 # $$E[x_0 \mid x_t] = m + g_t\,(x_t - (1-\eta_t) m - \eta_t y_0),\qquad
 # g_t = \frac{s^2 (1-\eta_t)}{(1-\eta_t)^2 s^2 + \kappa^2 \eta_t}.$$
 #
-# Every step of every sampler is then $x \to a x + b + \text{noise}$, guided or not, and two numbers per step tell everything.
-# There is no network and no error of one: what is wrong here is wrong with the steps.
+# Every step of every sampler is then $x \to a x + b + \text{noise}$, guided or not, and two numbers per step tell
+# everything. There is no network and no error of one: what is wrong here is wrong with the steps.
 
 # %%
 import jax
@@ -56,7 +56,8 @@ for steps, found in results.items():
     print(f"{steps:5}   {found.mean[-1]:18.4f}   {found.variance[-1]:8.3f}   {found.variance[-1] / world.s**2:8.0%}")
 
 # %% [markdown]
-# The recursion is no new assumption: the sampler itself, run on 400,000 numbers with the exact denoiser, says the same.
+# The recursion is no new assumption: the sampler itself, run on 400,000 numbers with the exact denoiser, says the
+# same.
 
 # %%
 schedule, shape = schedules[4], (1, 1000, 400, 1)
@@ -85,9 +86,10 @@ plt.show()
 # %% [markdown]
 # ## The scale that repairs it
 #
-# A step with slope $a_t$ and noise $\Sigma_t$ makes the variance $a_t^2 V_t + \Sigma_t$. Guidance away from any reference $c$ with scale
-# $\alpha_t$ makes it $(1+\alpha_t)^2 a_t^2 V_t + \Sigma_t$, so the $\alpha_t$ that gives every marginal its true variance is known in closed form.
-# It does not depend on $c$. The mean does: pushing away from the LR image shifts it by $\alpha_t(\mu_t - c)$ a step.
+# A step with slope $a_t$ and noise $\Sigma_t$ makes the variance $a_t^2 V_t + \Sigma_t$. Guidance away from any
+# reference $c$ with scale $\alpha_t$ makes it $(1+\alpha_t)^2 a_t^2 V_t + \Sigma_t$, so the $\alpha_t$ that gives
+# every marginal its true variance is known in closed form. It does not depend on $c$. The mean does: pushing away
+# from the LR image shifts it by $\alpha_t(\mu_t - c)$ a step.
 
 # %%
 print("steps   scale, t = 1 first (at most four shown)   variance    mean (true: 0.3)")
@@ -100,13 +102,13 @@ for steps, schedule in schedules.items():
         assert abs(found.variance[-1] - world.s**2) < 1e-9
 
 # %% [markdown]
-# Away from the true mean the repair is free. Away from the LR image, which is what there is in practice, the texture comes back at
-# the price of a shift: contrast is exaggerated.
+# Away from the true mean the repair is free. Away from the LR image, which is what there is in practice, the texture
+# comes back at the price of a shift: contrast is exaggerated.
 #
 # ## Why one constant scale diverges
 #
-# Two chains with the same noise end $\prod_t (1+\alpha)\,a_t$ times as far apart as they began. The product of the slopes tends to
-# a constant as the steps get finer; $(1+\alpha)^T$ does not.
+# Two chains with the same noise end $\prod_t (1+\alpha)\,a_t$ times as far apart as they began. The product of the
+# slopes tends to a constant as the steps get finer; $(1+\alpha)^T$ does not.
 
 # %%
 at_four = constant_scale(world, schedules[4])
@@ -131,8 +133,8 @@ plt.show()
 # %% [markdown]
 # ## Against the theoretical optimum
 #
-# No estimator whose results are at the distance $P$ (Wasserstein-2) from the data can have a smaller mean squared error than
-# $D(P) = s^2 + \max(P^* - P, 0)^2$ (Freirich, Michaeli and Meir, 2021), here given the LR image.
+# No estimator whose results are at the distance $P$ (Wasserstein-2) from the data can have a smaller mean squared
+# error than $D(P) = s^2 + \max(P^* - P, 0)^2$ (Freirich, Michaeli and Meir, 2021), here given the LR image.
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
@@ -155,8 +157,9 @@ excess = {name: float(place[1] - distortion_front(world, np.array(place[0]))) fo
 print("distortion above the front:", {name: round(value, 3) for name, value in excess.items()})
 
 # %% [markdown]
-# The plain samplers lie **on** the front: a perfect sample shrunk toward the posterior mean is optimal, and that is what a sample of few
-# steps is here. Guidance away from the true mean all but stays on it; away from the LR image it leaves it.
+# The plain samplers lie **on** the front: a perfect sample shrunk toward the posterior mean is optimal, and that is
+# what a sample of few steps is here. Guidance away from the true mean all but stays on it; away from the LR image it
+# leaves it.
 
 # %%
 missing = {steps: 1 - found.variance[-1] / world.s**2 for steps, found in results.items()}
@@ -169,11 +172,13 @@ held = world.moments(schedules[60], guidance=[Guidance(reference=world.y, scale=
 assert held.variance[-1] > 100 * world.s**2
 
 # %% [markdown]
-# **Answer.** Few steps keep the mean and lose variance. With the exact denoiser, 4 steps keep 25 % of it, 15 steps 65 %, 60 steps 86 % and 200 steps
-# 94 %. Guidance with a scale for every step, known in closed form (0.003, 0.779, 0.284 and 0.064 for 4 steps, t = 1 first), gives every
-# marginal its true variance, whatever the reference is. Away from the true mean that costs next to nothing; away from the LR
-# image, the only reference at hand in practice, it shifts the mean from 0.3 to 0.96. One constant scale of 0.297 does the same for the result of 4
-# steps, but held fixed it makes the standard deviation 13 times too large with 15 steps and a million times with 60: the threshold of divergence falls
-# from 1.13 (4 steps) to 0.21, 0.049 and 0.015, as 1/T, because differences grow by 1 + scale at every step. And few steps are
-# not a defect in every sense: without guidance all step counts lie on the theoretical front of distortion and perception, fewer steps nearer to its
-# faithful end, while guidance away from the LR image leaves the front.
+# **Answer.** Few steps keep the mean and lose variance. With the exact denoiser, 4 steps keep 25 % of it, 15 steps 65
+# %, 60 steps 86 % and 200 steps 94 %. Guidance with a scale for every step, known in closed form (0.003, 0.779, 0.284
+# and 0.064 for 4 steps, t = 1 first), gives every marginal its true variance, whatever the reference is. Away from
+# the true mean that costs next to nothing; away from the LR image, the only reference at hand in practice, it shifts
+# the mean from 0.3 to 0.96. One constant scale of 0.297 does the same for the result of 4 steps, but held fixed it
+# makes the standard deviation 13 times too large with 15 steps and a million times with 60: the threshold of
+# divergence falls from 1.13 (4 steps) to 0.21, 0.049 and 0.015, as 1/T, because differences grow by 1 + scale at
+# every step. And few steps are not a defect in every sense: without guidance all step counts lie on the theoretical
+# front of distortion and perception, fewer steps nearer to its faithful end, while guidance away from the LR image
+# leaves the front.

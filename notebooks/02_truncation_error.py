@@ -17,11 +17,13 @@
 # %% [markdown]
 # # 2. Is the truncation error linear in the KL gradient?
 #
-# **Question.** Theorem 3.2.1 of the paper says that the error of one coarse step is, up to two constants, the gradient of a KL
-# divergence: error = slope · Σ G + offset. Does that hold on the bundled network, and for which of the sixteen ways to take the gradient?
+# **Question.** Theorem 3.2.1 of the paper says that the error of one coarse step is, up to two constants, the
+# gradient of a KL divergence: error = slope · Σ G + offset. Does that hold on the bundled network, and for which of
+# the sixteen ways to take the gradient?
 #
-# The truncation error is the difference between where the exact flow leads from $x_t$ and where the sampler's step does. The exact flow
-# is Heun's method over all 60 steps that `tiny-x4` knows; the coarse sampler has 4. Pairs: eight crops of the Kodak photographs.
+# The truncation error is the difference between where the exact flow leads from $x_t$ and where the sampler's step
+# does. The exact flow is Heun's method over all 60 steps that `tiny-x4` knows; the coarse sampler has 4. Pairs: eight
+# crops of the Kodak photographs.
 
 # %%
 import jax
@@ -29,7 +31,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import jaxsr
-from jaxsr.calibration.open_loop import moments
 from jaxsr.calibration.objectives import fit_lstsq
 from jaxsr.calibration.pairs import open_pairs
 from jaxsr.diffusion import exponential_schedule, normal_noise, trajectory
@@ -47,8 +48,8 @@ enable_compilation_cache()
 # %% [markdown]
 # ## Where it is true: the Gaussian world
 #
-# There every step and the flow are linear in $x_t$, so the error is linear in anything that is linear in $x_t$, the gradient among them:
-# the theorem holds exactly, for every reference.
+# There every step and the flow are linear in $x_t$, so the error is linear in anything that is linear in $x_t$, the
+# gradient among them: the theorem holds exactly, for every reference.
 
 # %%
 world = GaussianWorld(kappa=2.0)
@@ -97,9 +98,10 @@ plt.show()
 # %% [markdown]
 # ## The regression
 #
-# For every sampler, reference (LR or HR image), `through` (mean or state) and reference mean (clean or shifted). The fourth choice, the reference's
-# variance, only scales the slope: R² is the same. `removed` is the share of the squared error that the fitted correction takes away, on
-# the images that it was fitted on, on others, and with constants of its own for each image (as a region with a known HR image would have).
+# For every sampler, reference (LR or HR image), `through` (mean or state) and reference mean (clean or shifted). The
+# fourth choice, the reference's variance, only scales the slope: R² is the same. `removed` is the share of the
+# squared error that the fitted correction takes away, on the images that it was fitted on, on others, and with
+# constants of its own for each image (as a region with a known HR image would have).
 
 # %%
 rows = [row for row in tables["regression"] if row["reference_variance"] == "posterior"]

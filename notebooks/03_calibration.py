@@ -17,17 +17,17 @@
 # %% [markdown]
 # # 3. Calibrating the knob
 #
-# **Question.** Which scale should guidance by the LR image have? The paper's Algorithm 1 matches the length of the correction with the
-# length of the error (the norm objective). Does that agree with least squares, does either agree with what the guided sampler really gives,
-# and does one scale per step buy more than one scale for all?
+# **Question.** Which scale should guidance by the LR image have? The paper's Algorithm 1 matches the length of the
+# correction with the length of the error (the norm objective). Does that agree with least squares, does either agree
+# with what the guided sampler really gives, and does one scale per step buy more than one scale for all?
 
 # %%
 import tempfile
 from pathlib import Path
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
 
 import jaxsr
 from jaxsr.calibration.candidates import parse_grid
@@ -38,8 +38,6 @@ from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.texture import texture_distance
 from jaxsr.options import Options
 from jaxsr.runtime import enable_compilation_cache
-
-import jax
 
 enable_compilation_cache()
 upscaler = jaxsr.load("tiny-x4")
@@ -59,13 +57,14 @@ opened, closed = found.open_loop, found.closed_loop
 # %% [markdown]
 # The same from the command line:
 #
-#     python -m jaxsr.calibrate -n tiny-x4 --pairs examples/pairs --candidates=-0.2:1.3:16 --profile constant,last,open-loop \
-#         --steps 4 --closed-loop psnr,swd,lr_consistency --rule "max perception, lose <= 0.5 dB" -o calib.json
+#     python -m jaxsr.calibrate -n tiny-x4 --pairs examples/pairs --candidates=-0.2:1.3:16 \
+#         --profile constant,last,open-loop --steps 4 --closed-loop psnr,swd,lr_consistency --rule "max perception, lose <= 0.5 dB" -o calib.json
 #
 # ## Open loop: two objectives
 #
-# Per step: the candidate of least norm loss (Algorithm 1, line 11), the same over all numbers in closed form (a weighted median), and the
-# slope of least squares with its R² and the cosine between the error Δ and the correction S.
+# Per step: the candidate of least norm loss (Algorithm 1, line 11), the same over all numbers in closed form (a
+# weighted median), and the slope of least squares with its R² and the cosine between the error Δ and the correction
+# S.
 
 # %%
 fit, quartiles = opened["lstsq"]["pooled"], opened["lstsq"]["per_image_quartiles"]
@@ -88,13 +87,14 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# The norm loss cannot see a direction. At t = 4, where the chain starts at the LR image's own $x_T$, ... the cosine says how much of the
-# error lies along the correction at all.
+# The norm loss cannot see a direction. At t = 4, where the chain starts at the LR image's own $x_T$, ... the cosine
+# says how much of the error lies along the correction at all.
 #
 # ## Closed loop: what the guided sampler gives
 #
-# PSNR on Y, and a distance of textures (sliced Wasserstein on the finest Laplacian level, lower is better), for three profiles: the
-# same scale at every step, the last step alone, and multiples of Algorithm 1's own scales. For comparison, more steps without guidance.
+# PSNR on Y, and a distance of textures (sliced Wasserstein on the finest Laplacian level, lower is better), for three
+# profiles: the same scale at every step, the last step alone, and multiples of Algorithm 1's own scales. For
+# comparison, more steps without guidance.
 
 # %%
 plain = closed["rows"][0]

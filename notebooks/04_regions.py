@@ -17,9 +17,9 @@
 # %% [markdown]
 # # 4. A telephoto crop repairs a wide picture
 #
-# **Question.** A camera has a wide picture of low resolution and a telephoto picture of one part of it. Where the reference is known, slope and
-# offset of the correction are fitted to it; outside, a scale that was fitted inside is applied away from the LR image. How much
-# is gained inside, and does anything reach the places where no reference is?
+# **Question.** A camera has a wide picture of low resolution and a telephoto picture of one part of it. Where the
+# reference is known, slope and offset of the correction are fitted to it; outside, a scale that was fitted inside is
+# applied away from the LR image. How much is gained inside, and does anything reach the places where no reference is?
 
 # %%
 import matplotlib.pyplot as plt
@@ -29,7 +29,6 @@ from PIL import Image
 import jaxsr
 from jaxsr.guided import make_guide
 from jaxsr.imaging.resize import downsample_bicubic_uint8
-from jaxsr.metrics.psnr import psnr
 from jaxsr.options import Options
 from jaxsr.runtime import enable_compilation_cache
 
@@ -42,8 +41,8 @@ tele = hr[4 * y : 4 * (y + height), 4 * x : 4 * (x + width)]
 print(f"wide picture {wide.shape[1]} x {wide.shape[0]}, telephoto picture {tele.shape[1]} x {tele.shape[0]} at {box}")
 
 # %% [markdown]
-# Four results: no guidance, the reference alone (nothing outside), the reference with the scale outside fitted by least squares (the default), and with
-# the scale fitted by the norm objective (Algorithm 1).
+# Four results: no guidance, the reference alone (nothing outside), the reference with the scale outside fitted by
+# least squares (the default), and with the scale fitted by the norm objective (Algorithm 1).
 
 
 # %%

@@ -17,12 +17,13 @@
 # %% [markdown]
 # # 5. Reading a released ResShift checkpoint: s4 against s15
 #
-# **Question.** What is in a released `.pth` file, and what does training for 4 steps in place of 15 change: in the schedule, in the cost, in the
-# size of the errors?
+# **Question.** What is in a released `.pth` file, and what does training for 4 steps in place of 15 change: in the
+# schedule, in the cost, in the size of the errors?
 #
-# Set `JAXSR_CHECKPOINTS` to a folder with `resshift_realsrx4_s4_v3.pth`, `resshift_realsrx4_s15_v1.pth` and `autoencoder_vq_f4.pth` to read the
-# real ones (non-commercial licence, 700 MB). Without it this notebook reads two small networks of the same make with **random weights**,
-# which lie among the tests: schedules and costs are then still those of the released models' method, pictures and errors mean nothing.
+# Set `JAXSR_CHECKPOINTS` to a folder with `resshift_realsrx4_s4_v3.pth`, `resshift_realsrx4_s15_v1.pth` and
+# `autoencoder_vq_f4.pth` to read the real ones (non-commercial licence, 700 MB). Without it this notebook reads two
+# small networks of the same make with **random weights**, which lie among the tests: schedules and costs are then
+# still those of the released models' method, pictures and errors mean nothing.
 
 # %%
 import os
@@ -36,7 +37,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from jaxsr.calibration.pairs import open_pairs
-from jaxsr.diffusion import normal_noise, thin, trajectory
+from jaxsr.diffusion import SAMPLERS, normal_noise, thin, trajectory
 from jaxsr.model import Model
 from jaxsr.models.presets import PRESETS
 from jaxsr.numerics.errors import forward_states, modular_error
@@ -57,7 +58,8 @@ print("released checkpoints" if real else "small stand-ins with random weights; 
 # %% [markdown]
 # ## From the file to parameters
 #
-# The reader executes nothing of the pickle; keys and shapes alone tell the architecture, and seven rules rename the parameters.
+# The reader executes nothing of the pickle; keys and shapes alone tell the architecture, and seven rules rename the
+# parameters.
 
 # %%
 models, params, sources = {}, {}, {}
@@ -80,7 +82,8 @@ for part, count in sizes.most_common(5):
 # %% [markdown]
 # ## The schedules
 #
-# `realsr_s4` was not thinned from `realsr_s15`: it was trained on four steps of its own, whose last one starts at much more noise.
+# `realsr_s4` was not thinned from `realsr_s15`: it was trained on four steps of its own, whose last one starts at
+# much more noise.
 
 # %%
 schedules = {name: model.preset.schedule.build() for name, model in models.items()}
@@ -141,7 +144,9 @@ for name, model in models.items():
     parts = {
         "encode": seconds(jax.jit(model.encode_lr), params[name], lr),
         "network": seconds(
-            jax.jit(lambda p, x, model=model, name=name: model.denoiser(p, schedules[name], x, lr)(x, 0)), params[name], x
+            jax.jit(lambda p, x, model=model, name=name: model.denoiser(p, schedules[name], x, lr)(x, 0)),
+            params[name],
+            x,
         ),
         "decode": seconds(jax.jit(model.decode), params[name], x),
     }
@@ -162,8 +167,9 @@ plt.show()
 # %% [markdown]
 # ## Errors, step by step
 #
-# Modular error: KL divergence of the step to the true one, from forward states. Truncation error: s15's own flow over all of its 15 steps, against
-# one step of 4 that are kept of them: what sampling s15 in 4 steps would cost, which training s4 avoids.
+# Modular error: KL divergence of the step to the true one, from forward states. Truncation error: s15's own flow over
+# all of its 15 steps, against one step of 4 that are kept of them: what sampling s15 in 4 steps would cost, which
+# training s4 avoids.
 
 # %%
 model, fine = models["s15"], schedules["s15"]
@@ -178,8 +184,8 @@ def truncation(params):
     kept = restrict(denoise, rows)
     states = trajectory(kept, coarse, z_lr, normal_noise(jax.random.key(0), 4, z_lr.shape)).x_t[::-1]
     ends = fine_ends(denoise, fine, z_lr, states, rows, np.array([-1, *rows[:-1]]))
-    found = {name: local_errors(kept, coarse, z_lr, states, ends, name) for name in ("ancestral", "deterministic", "heun")}
-    return {name: (error**2).mean((1, 2, 3, 4)) ** 0.5 for name, error in found.items()}
+    errors = {name: local_errors(kept, coarse, z_lr, states, ends, name) for name in SAMPLERS}
+    return {name: (error**2).mean((1, 2, 3, 4)) ** 0.5 for name, error in errors.items()}
 
 
 local = jax.device_get(truncation(params["s15"]))
