@@ -34,12 +34,13 @@ import jaxsr
 from jaxsr.calibration.objectives import fit_lstsq
 from jaxsr.calibration.pairs import open_pairs
 from jaxsr.diffusion import exponential_schedule, normal_noise, trajectory
+from jaxsr.metrics.psnr import psnr
 from jaxsr.numerics.gaussian_world import GaussianWorld
 from jaxsr.numerics.instruments import truncation_instrument
 from jaxsr.numerics.regression import Gradient, regress
 from jaxsr.numerics.run import Study, make_setup
 from jaxsr.numerics.tables import truncation_tables
-from jaxsr.numerics.truncation import fine_ends, local_errors, restrict
+from jaxsr.numerics.truncation import continuous_ends, fine_ends, local_errors, restrict
 from jaxsr.options import Options
 from jaxsr.runtime import enable_compilation_cache
 
@@ -67,6 +68,30 @@ print("slope    ", *(f"{value:8.4f}" for value in exact.slope))
 print("R^2      ", *(f"{value:8.4f}" for value in exact.r2))
 
 # %% [markdown]
+# ## Is the reference good enough?
+#
+# The same flow by three solvers: the closed form, diffrax (Dopri5, tolerances 1e-9, float64) and what a network
+# allows, Heun over the 60 rows that it knows (float32). What they differ by has to be small beside the error to be
+# measured.
+
+# %%
+fine = exponential_schedule(60, kappa=world.kappa, min_noise_level=0.02)
+rows = np.array([0, 20, 39, 59])
+coarse = fine.select(rows)
+draw = normal_noise(jax.random.key(0), 4, y.shape)
+states = trajectory(world.denoiser(coarse), coarse, y, draw).x_t[::-1]
+closed = np.stack([world.flow(x, a, b) for x, a, b in zip(states, coarse.eta, coarse.eta_prev, strict=True)])
+adaptive = continuous_ends(world.predict, y, states, coarse.eta, coarse.eta_prev)
+heun = fine_ends(world.denoiser(fine), fine, y, states, rows, np.array([-1, *rows[:-1]]))
+euler = local_errors(world.denoiser(coarse), coarse, y, states, closed, "deterministic")
+print("t   diffrax - closed form   Heun over 60 - closed form   error of one Euler step")
+for t in range(4):
+    gaps = [np.sqrt(np.mean(np.square(values[t] - closed[t]))) for values in (adaptive, heun)]
+    print(f"{t + 1}   {gaps[0]:21.1e}   {gaps[1]:26.1e}   {np.sqrt(np.mean(np.square(euler[t]))):23.1e}")
+
+# %% [markdown]
+# At t = 1, the last of the 60 rows, reference and sampler take the same one step: nothing is measured there.
+#
 # ## On the network: how large the error is
 
 # %%
@@ -99,12 +124,14 @@ plt.show()
 # ## The regression
 #
 # For every sampler, reference (LR or HR image), `through` (mean or state) and reference mean (clean or shifted). The
-# fourth choice, the reference's variance, only scales the slope: R² is the same. `removed` is the share of the
-# squared error that the fitted correction takes away, on the images that it was fitted on, on others, and with
-# constants of its own for each image (as a region with a known HR image would have).
+# fourth choice, the reference's variance, only scales the slope: R² is the same. For the LR image, shifted and clean
+# are one. `removed` is the share of the squared error that the fitted correction takes away, on the images that it
+# was fitted on, on others, and with constants of its own for each image (as a region with a known HR image would
+# have).
 
 # %%
 rows = [row for row in tables["regression"] if row["reference_variance"] == "posterior"]
+rows = [row for row in rows if (row["reference"], row["reference_mean"]) != ("lr", "shifted")]
 print("sampler       reference through mean      t    slope     R²  cosine   removed: inside  outside  each image")
 for row in sorted(rows, key=lambda row: (row["sampler"], -row["r2"])):
     if row["r2"] >= 0.1 or (row["reference"], row["through"], row["reference_mean"]) == ("lr", "mean", "clean"):
@@ -114,9 +141,50 @@ for row in sorted(rows, key=lambda row: (row["sampler"], -row["r2"])):
         )
 
 # %% [markdown]
+# ## Why the ancestral sampler seems to obey
+#
+# At t = 4 and 3 the ancestral sampler's error is all but linear in the gradient, with the LR image even more than
+# with the HR image. That is no error of discretisation. Both sides are mostly the noise of $x_t$: the flow carries
+# the noise $\varepsilon$ on as $\kappa\sqrt{\eta'}\,\varepsilon$, the ancestral mean keeps only $\sqrt{\eta'/\eta}$
+# of that, because it makes room for new noise. So error $= (\sqrt{\eta/\eta'} - 1)\,(\mu - c)$ for any $c$ that is
+# small beside the noise: a slope without any image in it.
+
+# %%
+eta, eta_prev = setup.coarse.eta, setup.coarse.eta_prev
+fitted = {
+    row["t"]: row
+    for row in rows
+    if row["sampler"] == "ancestral" and (row["reference"], row["through"]) == ("lr", "mean")
+}
+print("t   slope fitted   slope of the noise alone   R²")
+for t, row in sorted(fitted.items()):
+    print(f"{t}   {row['slope']:12.3f}   {np.sqrt(eta[t - 1] / eta_prev[t - 1]) - 1:24.3f}   {row['r2']:.3f}")
+
+# %% [markdown]
+# Taken as scales of the ancestral sampler they correct the mean to that of the flow, and then the step's new noise
+# comes on top of the old. What becomes of the pictures, PSNR on Y:
+
+# %%
+scales = (0.0, *(fitted[t]["slope"] for t in (2, 3, 4)))
+choices = {
+    "ancestral": {},
+    "ancestral, these slopes as scales": {"alpha": scales},
+    "deterministic": {"sampler": "deterministic"},
+    "heun": {"sampler": "heun"},
+}
+for name, choice in choices.items():
+    values = []
+    for lr, hr in pairs:
+        sr = upscaler.upscale(lr.astype(np.float32) / 255, steps=4, **choice)
+        truth = hr[None].astype(np.float32) / 255
+        values.append(float(psnr(np.clip(sr, 0, 1)[None], truth, border=4, luma=True)[0]))
+    print(f"{name:34} {np.mean(values):6.2f} dB")
+
+# %% [markdown]
 # ## What it looks like
 #
-# The ancestral step at t = 3 of one image: every element's error over what guidance of scale 1 would add.
+# One image, t = 3, every element's error over what guidance of scale 1 would add: the ancestral step, where both axes
+# are the noise, and the deterministic step, whose error is one of discretisation.
 
 # %%
 lr, hr = (image[None].astype(np.float32) / 255 for image in pairs[1])
@@ -124,32 +192,40 @@ lr, hr = (image[None].astype(np.float32) / 255 for image in pairs[1])
 
 @jax.jit
 def look(params):
-    denoise_fine, z_lr, z_hr = setup.latents(params, lr, hr)
-    denoise, coarse, rows = restrict(denoise_fine, setup.rows), setup.coarse, setup.rows
-    steps = trajectory(denoise, coarse, z_lr, setup.noise(jax.random.key(1), z_lr.shape))
-    states = steps.x_t[::-1]
-    ends = fine_ends(denoise_fine, setup.fine, z_lr, states, rows, np.array([-1, *rows[:-1]]))
-    errors = {name: local_errors(denoise, coarse, z_lr, states, ends, name) for name in ("ancestral", "deterministic")}
-    return steps.mean[::-1], errors, z_lr, z_hr
+    denoise_fine, z_lr, _ = setup.latents(params, lr, hr)
+    denoise, coarse, kept = restrict(denoise_fine, setup.rows), setup.coarse, setup.rows
+    states = trajectory(denoise, coarse, z_lr, setup.noise(jax.random.key(1), z_lr.shape)).x_t[::-1]
+    ends = fine_ends(denoise_fine, setup.fine, z_lr, states, kept, np.array([-1, *kept[:-1]]))
+    samplers = ("ancestral", "deterministic")
+    errors = {name: local_errors(denoise, coarse, z_lr, states, ends, name) for name in samplers}
+    return {name: (ends - error - z_lr, error) for name, error in errors.items()}
 
 
-means, errors, z_lr, z_hr = look(upscaler.params)
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True, layout="constrained")
-for panel, (name, reference) in zip(axes, (("LR", z_lr), ("HR", z_hr)), strict=True):
-    panel.plot(np.ravel(means[2] - reference), np.ravel(errors["ancestral"][2]), ",", alpha=0.5)
-    panel.set(xlabel=f"mean - {name} image", title=f"away from the {name} image")
-axes[0].set_ylabel("truncation error")
+seen = jax.device_get(look(upscaler.params))
+figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+for panel, (name, (correction, error)) in zip(axes, seen.items(), strict=True):
+    panel.plot(np.ravel(correction[2]), np.ravel(error[2]), ",", alpha=0.5)
+    panel.set(xlabel="mean - LR image", ylabel="truncation error", title=name)
 plt.show()
 
 # %%
 best = {s: max(row["r2"] for row in rows if row["sampler"] == s) for s in ("ancestral", "deterministic", "heun")}
-lr_best = max(row["r2"] for row in rows if row["reference"] == "lr" and row["sampler"] == "ancestral")
 outside = {s: max(row["removed_outside"] for row in rows if row["sampler"] == s) for s in best}
 print("best R² of any gradient and step:", {name: round(value, 3) for name, value in best.items()})
-print(f"best R² of the LR gradient, ancestral: {lr_best:.3f}")
 print("largest share of the error removed on other images:", {name: round(value, 3) for name, value in outside.items()})
 assert np.allclose(exact.r2[1:], 1, atol=1e-3)
-assert max(best.values()) < 0.5
+assert best["deterministic"] < 0.25
+assert best["heun"] < 0.25
+assert best["ancestral"] > 0.95
+assert abs(fitted[4]["slope"] / (np.sqrt(eta[3] / eta_prev[3]) - 1) - 1) < 0.1
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** Only where the theorem's assumptions are true. In the Gaussian world R² is 1 at every step. On the
+# bundled network with 4 steps it is not: the error of the deterministic sampler, 0.010 to 0.029 RMS where the flow
+# moves 0.5 to 0.8, has R² of at most 0.15 with any of the sixteen gradients, and Heun's of at most 0.17. The fitted
+# constants hold on other images as well as on their own, so there is nothing wrong with the fit: the error just
+# points elsewhere, and the correction can remove 15 % of its square at best. The ancestral sampler's error, ten times
+# as large, is linear in the gradient (R² 0.99 at t = 4), but its slope of 0.709 is that of the noise alone, 0.710: it
+# is the noise that the step drops to make room for new noise. To correct it brings that noise back on top of the new
+# one, and the pictures fall from 24.4 to 16.4 dB. What guidance does for a picture, it does not do by removing the
+# truncation error.

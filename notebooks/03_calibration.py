@@ -58,7 +58,8 @@ opened, closed = found.open_loop, found.closed_loop
 # The same from the command line:
 #
 #     python -m jaxsr.calibrate -n tiny-x4 --pairs examples/pairs --candidates=-0.2:1.3:16 \
-#         --profile constant,last,open-loop --steps 4 --closed-loop psnr,swd,lr_consistency --rule "max perception, lose <= 0.5 dB" -o calib.json
+#         --profile constant,last,open-loop --steps 4 \
+#         --closed-loop psnr,swd,lr_consistency --rule "max perception, lose <= 0.5 dB" -o calib.json
 #
 # ## Open loop: two objectives
 #

@@ -22,6 +22,8 @@
 # applied away from the LR image. How much is gained inside, and does anything reach the places where no reference is?
 
 # %%
+from dataclasses import asdict
+
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
@@ -66,7 +68,7 @@ results = {
 for name, (_, scales) in results.items():
     if scales:
         print(name)
-        for what, values in scales._asdict().items():
+        for what, values in asdict(scales).items():
             if values is not None:
                 print(f"    {what}, t = 1 first: {np.round(np.ravel(values), 3)}")
 
