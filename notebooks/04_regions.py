@@ -24,6 +24,7 @@
 # %%
 from dataclasses import asdict
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
@@ -31,6 +32,7 @@ from PIL import Image
 import jaxsr
 from jaxsr.guided import make_guide
 from jaxsr.imaging.resize import downsample_bicubic_uint8
+from jaxsr.metrics.texture import high_frequency_ratio, texture_distance
 from jaxsr.options import Options
 from jaxsr.runtime import enable_compilation_cache
 
@@ -95,6 +97,20 @@ print(f"{'':18}" + "".join(f"{place:>12}" for place in places))
 for name, row in table.items():
     print(f"{name:18}" + "".join(f"{value:12.2f}" for value in row.values()))
 
+# %% [markdown]
+# PSNR is not all. What the places without a reference look like: distance of textures (lower is better) and variance
+# of the finest details against the original's (1 is right), in the part of the picture to the right of the box.
+
+# %%
+beyond = 4 * (x + width + 8)
+truth = hr[None, :, beyond:].astype(np.float32) / 255
+texture = {}
+for name, (image, _) in results.items():
+    part = image[None, :, beyond:].astype(np.float32) / 255
+    distance, detail = texture_distance(part, truth, jax.random.key(0)), high_frequency_ratio(part, truth)
+    texture[name] = float(distance[0]), float(detail[0])
+    print(f"{name:18} texture distance {texture[name][0]:5.2f}, details {texture[name][1]:.2f}")
+
 # %%
 figure, axes = plt.subplots(2, 3, figsize=(13, 6.2), layout="constrained")
 view = np.s_[4 * (y - 24) : 4 * (y + height + 24), 4 * (x - 40) : 4 * (x + width + 40)]
@@ -113,9 +129,18 @@ plt.show()
 
 # %%
 gain = {place: table["outside by lstsq"][place] - table["plain"][place] for place in places}
-print({place: round(value, 2) for place, value in gain.items()})
+print("gain in dB:", {place: round(float(value), 2) for place, value in gain.items()})
 assert gain["inside"] > 3
-assert abs(gain["elsewhere"]) < 0.3
+assert 0 < gain["elsewhere"] < 0.5
+assert table["outside by norm"]["elsewhere"] < table["plain"]["elsewhere"] - 5
+assert texture["outside by lstsq"][0] > texture["plain"][0]
 
 # %% [markdown]
-# **Answer.** TODO
+# **Answer.** Inside, the fit works: 25.2 dB become 33.1, with offsets of nothing (0.001) and slopes of -0.90, -0.55,
+# -0.39 and 0.0 (t = 1 first), so the last step does most of it. It has to be said that inside the reference itself is
+# at hand and could be pasted; the gain shows that the correction points the right way. Nothing of its detail reaches
+# the places without a reference: the ring gains 0.2 dB, the rest of the picture 0.17 dB, because the scale fitted for
+# the LR image is negative and leads toward it. That is a smoother picture: its texture distance grows from 4.66 to
+# 5.33 and its finest details fall from 12 % to 6 % of the original's variance. The norm objective, which knows no
+# sign, takes scales of 1.9, 1.5 and 0.9 for the same places and loses 13 dB. To sharpen outside, give alpha or a
+# preset: they are not fitted to the error but to what the eye is to see.
