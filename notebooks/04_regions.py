@@ -37,6 +37,7 @@ from jaxsr.options import Options
 from jaxsr.runtime import enable_compilation_cache
 
 enable_compilation_cache()
+plt.rcParams["figure.dpi"] = 72
 upscaler = jaxsr.load("tiny-x4")
 hr = np.asarray(Image.open("../examples/wide.webp").convert("RGB"))
 wide = downsample_bicubic_uint8(hr, 4)

@@ -31,7 +31,7 @@ def test_what_is_committed_has_outputs_and_answers_its_question(source):
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    assert any("image/png" in output.get("data", {}) for output in outputs)
     assert "**Question.**" in cells[0].source
     answer = re.fullmatch(r"\*\*Answer\.\*\* (.+)", cells[-1].source, re.DOTALL)
     assert answer
