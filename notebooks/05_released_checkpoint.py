@@ -210,9 +210,9 @@ assert all(np.isfinite(one["modular"]).all() for one in found.values())
 # **Answer.** A released file is a dictionary of tensors whose names and shapes tell everything: it is read without
 # executing anything, and without PyTorch. s4 is not s15 with steps left out: it was trained on a schedule of its own,
 # whose last step starts at noise of 0.20, five times that of s15, and which goes from 1.04 to 0.20 in one step where
-# s15 takes seven. It costs less, but not in proportion, as encoder and decoder are paid once whatever the steps: 3
-# times the time for 15 steps in place of 4 with these small networks, not 3.75. To sample s15 itself in 4 of its 15
-# steps would be the cheap way, and the last plot says what that costs at every step: an Euler step errs by more than
-# Heun's, and the ancestral mean by several times as much, because it makes room for noise (notebook 2). With random
-# weights the pictures and the sizes of the errors mean nothing; with the real files in `JAXSR_CHECKPOINTS` the same
-# cells speak of the released models.
+# s15 takes seven. It costs less, but not in proportion, as encoder and decoder are paid once whatever the steps: the
+# times above differ by less than the 3.75 times that 15 steps are to 4. To sample s15 itself in 4 of its 15 steps
+# would be the cheap way, and the last plot says what that costs at every step: an Euler step errs by more than
+# Heun's, and the ancestral mean, where there is much noise, by several times as much, because it makes room for more
+# (notebook 2). With random weights the pictures and the sizes of the errors mean nothing; with the real files in
+# `JAXSR_CHECKPOINTS` the same cells speak of the released models.
