@@ -72,6 +72,7 @@ def test_modular_and_cumulative_errors_are_the_worlds(tables) -> None:
     expected = (ratio - 1 - np.log(ratio) + gap**2 / WORLD.s**2) / 2
     assert (last["dimension"], last["patches"]) == (48, 3 * 100)
     assert last["mean"] > last["floor"]
+    assert all(row["low"] <= row["mean"] <= row["high"] for row in tables["cumulative"])
     assert last["mean"] == pytest.approx(expected + last["floor"], rel=0.25)
 
 
