@@ -12,9 +12,6 @@
 # ---
 
 # %% [markdown]
-# # 1. The Gaussian world
-
-# %% [markdown]
 # # 2. Is the truncation error linear in the KL gradient?
 #
 # **Question.** Theorem 3.2.1 of the paper says that the error of one coarse step is, up to two constants, the

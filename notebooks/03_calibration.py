@@ -12,9 +12,6 @@
 # ---
 
 # %% [markdown]
-# # 1. The Gaussian world
-
-# %% [markdown]
 # # 3. Calibrating the knob
 #
 # **Question.** Which scale should guidance by the LR image have? The paper's Algorithm 1 matches the length of the

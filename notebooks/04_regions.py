@@ -12,9 +12,6 @@
 # ---
 
 # %% [markdown]
-# # 1. The Gaussian world
-
-# %% [markdown]
 # # 4. A telephoto crop repairs a wide picture
 #
 # **Question.** A camera has a wide picture of low resolution and a telephoto picture of one part of it. Where the

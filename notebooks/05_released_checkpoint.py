@@ -12,9 +12,6 @@
 # ---
 
 # %% [markdown]
-# # 1. The Gaussian world
-
-# %% [markdown]
 # # 5. Reading a released ResShift checkpoint: s4 against s15
 #
 # **Question.** What is in a released `.pth` file, and what does training for 4 steps in place of 15 change: in the
