@@ -55,7 +55,8 @@ def _known(name: str, data: Path | None) -> list[Item]:
     if data is None:
         raise PairingError(f"--dataset: give --data DIR, the folder that holds {name}: {card['get']}.")
     for layout in card["layouts"]:
-        if files := _glob(data, layout["hr"]):
+        files = _glob(data, layout["hr"])
+        if files and ("lr" not in layout or _glob(data, layout["lr"])):
             return _layout(data, files, layout)
     tried = ", ".join(layout["hr"] for layout in card["layouts"])
     raise PairingError(f"--data: {data} holds no {name} (looked for {tried}): {card['get']}.")

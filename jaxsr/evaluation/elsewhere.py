@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from jaxsr.evaluation.images import Pair, Ready
+from jaxsr.evaluation.metrics import METRICS
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.imaging.pixels import from_float
 
@@ -20,16 +21,23 @@ ORIGINALS = "original"
 
 @dataclass(frozen=True)
 class Found:
-    """Numbers of whole sets of images (as FID), and why a metric has none; numbers of images are in their rows."""
+    """What another library gave beside the numbers of images, which are in their rows; by the metrics' names.
+
+    Attributes:
+        whole: numbers of whole sets of images (as FID).
+        variants: what exactly was measured, with versions and weights.
+        reasons: why a metric has no number, of all images or of some, or what to know of it.
+    """
 
     whole: dict[str, float] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 def why_missing(name: str) -> str | None:
     """Why no metric of another library can be had, or None; that one has no weights shows only when it is run."""
     if importlib.util.find_spec(ADAPTER) is None:
-        return f"{name} is scored by pyiqa, for which this version has no adapter"
+        return f"{name} is a metric of pyiqa, which this version of jaxsr cannot run"
     return None
 
 
@@ -53,21 +61,30 @@ def _write(path: Path, pixels: Ready) -> None:
 
 
 def score(names: Sequence[str], protocol: Protocol, rows: Sequence[dict[str, Any]], folder: Path) -> Found:
-    """Put the numbers of some metrics into the rows of the images that were kept in `folder`.
-
-    The adapter gives for each name a list of numbers (one per image, None where it has none), one number for all, or a
-    sentence that says why there is none.
-    """
+    """Put the numbers of some metrics into the rows of the images that were kept in `folder`."""
     adapter, found = importlib.import_module(ADAPTER), Found()
     files = [result_file(folder, row["image"], row["patch"], row["seed"]) for row in rows]
     originals = [result_file(folder, row["image"], row["patch"], None) for row in rows]
-    variants: dict[str, Mapping[str, Any]] = {name: protocol.variant(name) for name in names}
-    for name, values in adapter.score_external(names, files, originals, variants).items():
-        if isinstance(values, str):
-            found.missing[name] = values
-        elif isinstance(values, float):
-            found.whole[name] = values
-        else:
-            for row, value in zip(rows, values, strict=True):
-                row[name] = value
+    asked = {METRICS[name].external: name for name in names}
+    variants = {external: protocol.variant(name) for external, name in asked.items()}
+    targets = originals if all(file.is_file() for file in originals) else None
+    for external, told in adapter.score_external(list(asked), files, targets, variants).items():
+        name = asked[external]
+        if isinstance(told, str):
+            found.reasons[name] = told
+            continue
+        found.variants[name] = _identify(told)
+        if told.set_score is not None:
+            found.whole[name] = told.set_score
+        for row, value in zip(rows, told.values, strict=False):
+            row[name] = value
+        if reason := told.note or next(iter(told.problems.values()), ""):
+            found.reasons[name] = reason
     return found
+
+
+def _identify(told: Any) -> str:
+    """What was measured, with the versions and the weights that it depends on."""
+    versions = ", ".join(f"{name} {version}" for name, version in told.versions.items())
+    weights = f", weights {told.weights_sha256[:12]}" if told.weights_sha256 else ""
+    return f"{told.variant}, {versions}{weights}"

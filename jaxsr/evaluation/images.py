@@ -13,8 +13,8 @@ from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.pixels import from_float
 from jaxsr.imaging.resize import downsample_bicubic, downsample_bicubic_uint8
 
-Stored = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
-Ready = UInt8[np.ndarray, "h w 3"] | Float[np.ndarray, "h w 3"]
+Stored = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
+Ready = UInt8[np.ndarray, "_ _ 3"] | Float[np.ndarray, "_ _ 3"]
 """Pixels to be compared: uint8, or float32 in [0, 1] where the protocol does not round."""
 
 

@@ -52,7 +52,8 @@ class Metric:
         title: as tables have it.
         up: more is better; None where neither is.
         describe: what exactly is measured, in words; equal words mean comparable numbers.
-        native: its function; None for one of another library, scored from files.
+        native: its function; None for one of another library.
+        external: its name in `jaxsr.evaluation.external`, which scores it from files.
         target, lr: it needs the originals, the LR images.
         digits: after the point, in tables.
         unit: of its numbers.
@@ -64,6 +65,7 @@ class Metric:
     up: bool | None
     describe: Callable[[How], str]
     native: Native | None = None
+    external: str = ""
     target: bool = True
     lr: bool = False
     digits: int = 4
@@ -128,13 +130,13 @@ def _describe_niqe(how: How) -> str:
     return f"NIQE, luma {luma}, border {how.protocol.border}, model {sha256}"
 
 
-def _elsewhere(name: str) -> Callable[[How], str]:
-    """In words: a metric of another library."""
+def _external(name: str, title: str, up: bool | None, *, target: bool = True, digits: int = 4) -> Metric:
+    """A metric of pyiqa; what exactly it measured is known when it has run."""
 
     def describe(how: How) -> str:
         return ", ".join([f"{name} of pyiqa", *(f"{key} {value}" for key, value in how.variant.items())])
 
-    return describe
+    return Metric(title, up, describe, external=name, target=target, digits=digits, keys=None)
 
 
 METRICS: dict[str, Metric] = {
@@ -169,11 +171,15 @@ METRICS: dict[str, Metric] = {
         digits=2,
     ),
     "niqe": Metric("NIQE", False, _describe_niqe, _niqe, target=False, digits=2, keys=("luma", "model")),
-    "lpips": Metric("LPIPS", False, _elsewhere("lpips"), keys=None),
-    "dists": Metric("DISTS", False, _elsewhere("dists"), keys=None),
-    "maniqa": Metric("MANIQA", True, _elsewhere("maniqa"), target=False, keys=None),
-    "clipiqa": Metric("CLIPIQA", True, _elsewhere("clipiqa"), target=False, keys=None),
-    "fid": Metric("FID", False, _elsewhere("fid"), digits=1, keys=None),
+    "lpips": _external("lpips", "LPIPS", False),
+    "dists": _external("dists", "DISTS", False),
+    "maniqa": _external("maniqa", "MANIQA", True, target=False),
+    "clipiqa": _external("clipiqa", "CLIPIQA", True, target=False),
+    "fid": _external("fid", "FID", False, digits=1),
+    # To check ours against.
+    "psnr_pyiqa": _external("psnr", "PSNR of pyiqa", True, digits=2),
+    "ssim_pyiqa": _external("ssim", "SSIM of pyiqa", True),
+    "niqe_pyiqa": _external("niqe", "NIQE of pyiqa", False, target=False, digits=2),
 }
 
 

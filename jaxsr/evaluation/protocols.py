@@ -9,16 +9,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Num
 
-Colour = Literal["rgb", "y"]
-GreyLuma = Literal["as-rgb", "full"]
 FOLDER = Path(__file__).with_name("protocols")
 DEFAULT = "plain"
-_WORDS = {"colour": get_args(Colour), "grey_luma": get_args(GreyLuma), "bits": (8, None)}
+_WORDS = {"colour": ("rgb", "y"), "grey_luma": ("as-rgb", "full"), "bits": (8, None)}
 
 
 class ProtocolError(ValueError):
@@ -51,8 +49,8 @@ class Protocol:
     name: str
     about: str
     scale: int = 4
-    colour: Colour = "y"
-    grey_luma: GreyLuma = "as-rgb"
+    colour: str = "y"
+    grey_luma: str = "as-rgb"
     round_luma: bool = False
     border: int = 4
     bits: int | None = 8

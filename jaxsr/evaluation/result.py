@@ -105,30 +105,29 @@ class Result:
 
 
 def summarise(
-    result: Result, variants: Mapping[str, str], missing: Mapping[str, str], whole: Mapping[str, float]
+    result: Result, variants: Mapping[str, str], reasons: Mapping[str, str], whole: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
     """The `metrics` of a result, from its rows.
 
     Args:
         result: whose `metrics` are not there yet.
         variants: what is measured, in words, by the metric's name, in the order of the columns.
-        missing: why a metric has no number, of all images or of some.
+        reasons: why a metric has no number, of all images or of some; or what else is to be told of it.
         whole: numbers of the images as a set, which have no intervals.
     """
     total, found = len({(row["image"], row["patch"]) for row in result.images}), {}
     for name, variant in variants.items():
         column, told = result.column(name), {"variant": variant, "up": METRICS[name].up}
+        few = f"of {len(column.images)} of {total} images" if len(column.images) < total else ""
         if column.images:
-            mean = mean_with_intervals(column.values, column.groups)
-            told |= mean._asdict() | {"n": len(column.images)}
-            if len(column.images) < total:
-                told["note"] = (
-                    f"of {len(column.images)} of {total} images; {missing.get(name, 'the rest has no number')}"
-                )
+            told |= mean_with_intervals(column.values, column.groups)._asdict() | {"n": len(column.images)}
         elif name in whole:
             told |= {"mean": whole[name], "images": None, "seeds": None, "n": total}
+            few = ""
         else:
-            told["missing"] = missing.get(name, "no image was scored")
+            told["missing"] = reasons.get(name, "no image was scored")
+        if "mean" in told and (note := "; ".join(filter(None, (few, reasons.get(name))))):
+            told["note"] = note
         found[name] = told
     return found
 

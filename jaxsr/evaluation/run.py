@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -83,11 +83,12 @@ def evaluate(job: Job, output: Path, *, overwrite: bool = False) -> Result:
         raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there is none'}")
     rows = [{"image": line["image"], "seed": line["seed"]} | row for line in lines for row in line["rows"]]
     found = elsewhere.score(others, job.protocol, rows, files) if others and files else elsewhere.Found()
-    result = _result(job, rows, lines, failed, scorer.reasons | missing | found.missing, found.whole)
+    found.reasons.update(scorer.reasons | missing)
+    result = _result(job, rows, lines, failed, found)
     result.write(output)
     if not failed:
         journal.remove()
-    if files and files != job.keep:
+    if files and files != job.keep and not failed:
         shutil.rmtree(files, ignore_errors=True)
     return result
 
@@ -197,8 +198,7 @@ def _result(
     rows: Sequence[Row],
     lines: Sequence[Row],
     failed: Sequence[str],
-    missing: Mapping[str, str],
-    whole: Mapping[str, float],
+    found: elsewhere.Found,
 ) -> Result:
     order = {name: i for i, name in enumerate(sorted({line["image"] for line in lines}))}
     hashes = {key: {line["image"]: line[key] or "" for line in lines} for key in ("hr", "lr")}
@@ -216,8 +216,8 @@ def _result(
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
         command=job.command,
     )
-    variants = {name: describe(name, job.protocol) for name in job.metrics}
-    return replace(result, metrics=summarise(result, variants, missing, whole))
+    variants = {name: found.variants.get(name) or describe(name, job.protocol) for name in job.metrics}
+    return replace(result, metrics=summarise(result, variants, found.reasons, found.whole))
 
 
 def _part(output: Path) -> Path:

@@ -55,7 +55,8 @@ def _table(results: Sequence[Result], against: str | None) -> Table:
     data, protocol, sha256 = results[0].data, results[0].protocol["name"], results[0].protocol_sha256[:12]
     title = f"{data['name']}, {data['images']} images, protocol {protocol} ({sha256})"
     head = [_heading(name, [v for n, v in columns if n == name].index(variant)) for name, variant in columns]
-    meant = [f"{title.rstrip(' ↑↓')}: {variant}." for title, (_, variant) in zip(head, columns, strict=True)]
+    named = zip(head, columns, strict=True)
+    meant = [f"{title.rstrip(' ↑↓')}: {said}." if "(" in title else f"{said}." for title, (_, said) in named]
     what = f"the mean difference to {base.name}" if base else "the mean"
     notes = [f"In brackets: 95 % of {what}, by bootstrap over images.", *meant, *_notes(results)]
     return Table(title, ("method", *head), tuple(rows), tuple(notes))
