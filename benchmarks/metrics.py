@@ -79,9 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for side in args.sides:
         seconds = measure(calls(side, args.batch), args.runs)
         theirs = seconds["ssim of skimage"]
-        print(
-            f"\n## {side}x{side}, {args.batch} images per call\n\n| metric | images/s | to skimage's SSIM |\n|---|---|---|"
-        )
+        print(f"\n## {side}x{side}, {args.batch} images per call\n")
+        print("| metric | images/s | to skimage's SSIM |\n|---|---|---|")
         for name, value in seconds.items():
             print(f"| {name} | {args.batch / value:.3g} | {theirs / value:.2f} |", flush=True)
     return 0
