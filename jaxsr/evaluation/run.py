@@ -166,7 +166,7 @@ def _read(job: Job, items: Sequence[Item], size: int) -> Iterator[list[tuple[Ite
 
 def _reason(name: str, error: BaseException) -> str:
     text = str(error) or type(error).__name__
-    return text if name in text else f"{name}: {text}"
+    return text if name in text.split(": ")[0] and ": " in text else f"{name}: {text}"
 
 
 def _score_some(job: Job, scorer: Scorer, loaded: Sequence[_Loaded], seed: int, files: Path | None) -> list[Row]:
