@@ -97,7 +97,7 @@ def _psnr(sr: Images, hr: Images, lr: Any, how: How) -> Float[Array, " b"]:
     return jnp.minimum(_similar(psnr)(sr, hr, lr, how), MOST_DB)
 
 
-def _lr_consistency(sr: Images, hr: Any, lr: Images, how: How) -> Float[Array, " b"]:
+def _lr_consistency(sr: Images, hr: Any, lr: Float[Array, "n p q 3"], how: How) -> Float[Array, " b"]:
     return jnp.minimum(lr_consistency(sr, lr, how.protocol.scale), MOST_DB)
 
 

@@ -53,7 +53,7 @@ def test_a_result_tells_everything(command, tmp_path, capsys):
     assert (result.data["name"], result.method) == ("hr", {"kind": "files"})
     assert {"jax", "numpy", "jaxsr"} <= result.versions.keys()
     assert "--pred" in result.command
-    rows = list(csv.DictReader((tmp_path / "one.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "one.csv").read_text().splitlines()))
     assert {row["image"]: float(row["psnr"]) for row in rows} == psnrs(result)
     out = capsys.readouterr().out
     assert result.protocol_sha256[:12] in out

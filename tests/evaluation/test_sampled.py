@@ -156,7 +156,7 @@ def test_a_model_of_another_scale_is_refused(hr, fake, tmp_path, capsys):
         str(tmp_path / "r.json"),
     ]
     assert evaluate.main(words) == 1
-    assert "x2 is of scale 2, small is not" in capsys.readouterr().err
+    assert "--protocol: x2 is of scale 2, the model 4" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def pair(seed: int = 0, amount: int = 10, size: tuple[int, int] = (32, 48), grey
     hr = picture(seed, *size)
     if grey:
         hr = hr[..., :1].repeat(3, -1)
-    sr = noisy(hr[..., :1].repeat(3, -1), amount) if grey else noisy(hr, amount)
+    sr = noisy(hr[..., :1], amount).repeat(3, -1) if grey else noisy(hr, amount)
     return Pair("a", 0, hr, hr[::4, ::4], sr, grey)
 
 
@@ -67,7 +67,7 @@ def test_floats_that_are_not_rounded_are_compared_as_they_are():
 
 def test_numbers_do_not_depend_on_batch_or_order(monkeypatch):
     monkeypatch.setattr(texture, "PATCHES", 64)
-    pairs = [pair(0), pair(1, size=(24, 32)), pair(2), pair(3)]
+    pairs = [pair(0), pair(1, 6, size=(24, 32)), pair(2, 14), pair(3, 20)]
     names = ("psnr", "swd", "lr_consistency")
     whole = Scorer(names, PLAIN, batch=8).score(pairs)
     single = Scorer(names, PLAIN, batch=1).score(pairs[::-1])[::-1]
