@@ -161,10 +161,13 @@ def summarise(scores: Sequence[Score]) -> list[dict[str, str | float]]:
 
 
 def markdown(title: str, rows: Sequence[dict[str, str | float]]) -> str:
-    """A Markdown table of `summarise`'s rows, under its title."""
-    head = f"\n## {title}\n\n| method | {' | '.join(COLUMNS)} | s/image |\n|---|" + "---|" * (len(COLUMNS) + 1)
-    form = "| {method} | {PSNR-Y:.2f} | {SSIM:.4f} | {SWD:.2f} | {HF:.2f} | {NIQE:.2f} | {LR:.1f} | {seconds:.2f} |"
-    return "\n".join([head, *(form.format(**row) for row in rows)])
+    """A Markdown table of `summarise`'s rows, under its title; with their times where all were measured."""
+    timed = all(np.isfinite(row["seconds"]) for row in rows)
+    head = ["method", *COLUMNS, *(["s/image"] if timed else [])]
+    form = "| {method} | {PSNR-Y:.2f} | {SSIM:.4f} | {SWD:.2f} | {HF:.2f} | {NIQE:.2f} | {LR:.1f} |"
+    form += " {seconds:.2f} |" if timed else ""
+    lines = [f"\n## {title}\n", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return "\n".join([*lines, *(form.format(**row) for row in rows)])
 
 
 def machine() -> str:

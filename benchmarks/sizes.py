@@ -17,8 +17,8 @@ from pathlib import Path
 
 import jax
 
+from benchmarks.bench_start import compute_seconds
 from benchmarks.quality import Pair, machine, methods, read_pairs, score
-from benchmarks.speed import compute_seconds
 from jaxsr.model import Model
 from jaxsr.models.presets import PRESETS, Preset
 from jaxsr.runtime import compiler_options

@@ -1,4 +1,4 @@
-"""What guidance costs: python -m benchmarks.guidance [--model tiny-x4] [--size 64] [--steps 4]
+"""What guidance costs: python -m benchmarks.bench_guidance [--model tiny-x4] [--size 64] [--steps 4]
 
 Sampling in the latent alone (no encoding, no decoding), plain and guided: the programs take turns, so that
 a noisy machine is noisy for all of them. Median of the ratios to the plain run of the same turn.

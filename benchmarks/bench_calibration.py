@@ -1,7 +1,7 @@
 """How fast the closed loop is: candidate-images per second of the sweep against plain loops, and its memory.
 
-    python -m benchmarks.calibration                                     # tiny-x4, small defaults
-    python -m benchmarks.calibration --candidates 1 8 64 --batch 4 --candidate-batch 16
+    python -m benchmarks.bench_calibration                                     # tiny-x4, small defaults
+    python -m benchmarks.bench_calibration --candidates 1 8 64 --batch 4 --candidate-batch 16
 
 Three ways to the same numbers (PSNR of every candidate and image), compiled beforehand, in one process, in turns; the
 median of --repeats counts:

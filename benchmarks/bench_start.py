@@ -1,4 +1,4 @@
-"""How long until a picture: python -m benchmarks.speed [--model tiny-x4] [--size 64] [--steps 4]
+"""How long until a picture: python -m benchmarks.bench_start [--model tiny-x4] [--size 64] [--steps 4]
 
 Prints the compute of one size x size image after compilation (median of several runs), and the wall time of the whole
 command from a cold and from a warm compilation cache, each in a fresh process.

@@ -1,0 +1,184 @@
+"""The Gaussian world: posterior diffusion whose every number is known in closed form, without a network.
+
+If x_0 | y_0 ~ N(m, s^2 I), then E[x_0 | x_t] = m + g_t (x_t - (1 - eta_t) m - eta_t y_0) is linear in x_t, so every
+step of every sampler is x -> slope x + offset (+ noise), guided or not, and a sample's marginal is a Gaussian that two
+numbers per step describe. All numbers are per element, float64; steps are in the schedule's order (t = 1 first).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxsr.diffusion import SAMPLERS, Denoiser, Guidance, Schedule
+
+Numbers = Float[np.ndarray, " n"]
+
+
+class Marginals(NamedTuple):
+    """Mean and variance of the samples at every eta, T + 1 of each; in the order taken: from eta_T down to 0."""
+
+    eta: Numbers
+    mean: Numbers
+    variance: Numbers
+
+
+class Lines(NamedTuple):
+    """The mean of every step as a linear function of x_t: slope x_t + offset, T of each, t = 1 first."""
+
+    slope: Numbers
+    offset: Numbers
+
+
+@dataclass(frozen=True)
+class GaussianWorld:
+    """x_0 | y_0 ~ N(m, s^2 I) with y_0 = y everywhere and noise strength kappa.
+
+    Raises ValueError, in every method that takes a schedule, for one of another kappa.
+    """
+
+    m: float = 0.3
+    s: float = 0.5
+    y: float = -0.4
+    kappa: float = 2.0
+
+    def marginal(self, eta: Any) -> tuple[Any, Any]:
+        """Mean and variance of x_t under the forward process (F)."""
+        return (1 - eta) * self.m + eta * self.y, (1 - eta) ** 2 * self.s**2 + self.kappa**2 * eta
+
+    def predict(self, x: Any, eta: Any) -> Any:
+        """E[x_0 | x_t = x], the exact denoiser; `eta` a number or an array of x's type that broadcasts."""
+        mean, variance = self.marginal(eta)
+        return self.m + self.s**2 * (1 - eta) / variance * (x - mean)
+
+    def flow(self, x: Any, eta: Any, eta_to: Any) -> Any:
+        """Where the exact flow takes x from eta to eta_to: a quantile of one marginal to the same of the other."""
+        (mean, variance), (mean_to, variance_to) = self.marginal(eta), self.marginal(eta_to)
+        return mean_to + (variance_to / variance) ** 0.5 * (x - mean)
+
+    def denoiser(self, schedule: Schedule) -> Denoiser:
+        """The exact denoiser as samplers take it, float32."""
+        self._check(schedule)
+        eta = jnp.asarray(schedule.eta, jnp.float32)
+        return lambda x, step: self.predict(x, eta[step])
+
+    def lines(self, schedule: Schedule, sampler: str = "ancestral", guidance: Sequence[Guidance] = ()) -> Lines:
+        """The mean of every step of a sampler, corrected by `guidance` (references: one number each)."""
+        self._check(schedule)
+        slope, offset = self._ancestral(schedule) if sampler == "ancestral" else self._flow_step(schedule, sampler)
+        new_slope, new_offset = slope, offset
+        for one in guidance:
+            center = float(jnp.asarray(one.reference).reshape(()))
+            if one.reference_mean == "shifted":
+                center = center + schedule.eta_prev * (self.y - center)
+            pull = np.asarray(one.scale, np.float64) * (slope if one.through == "state" else 1.0)
+            if one.reference_variance == "marginal":
+                pull = pull * schedule.variance_clipped / schedule.marginal_variance_clipped
+            mask = float(jnp.asarray(one.mask).reshape(()))
+            new_slope = new_slope + mask * pull * slope
+            new_offset = new_offset + mask * (pull * (offset - center) + np.asarray(one.offset, np.float64))
+        return Lines(new_slope, new_offset)
+
+    def moments(self, schedule: Schedule, sampler: str = "ancestral", guidance: Sequence[Guidance] = ()) -> Marginals:
+        """The marginals of a sampler, from its start N(y, kappa^2 eta_T) to its result: the two-number recursion."""
+        slope, offset = self.lines(schedule, sampler, guidance)
+        noise = _noise(schedule, sampler)
+        mean, variance = [self.y], [self.kappa**2 * schedule.eta[-1]]
+        for i in reversed(range(schedule.steps)):
+            mean.append(slope[i] * mean[-1] + offset[i])
+            variance.append(slope[i] ** 2 * variance[-1] + noise[i])
+        return Marginals(np.append(schedule.eta[::-1], 0.0), np.array(mean), np.array(variance))
+
+    def _check(self, schedule: Schedule) -> None:
+        if schedule.kappa != self.kappa:
+            raise ValueError(f"GaussianWorld: its kappa is {self.kappa}, that of the schedule {schedule.kappa}.")
+
+    def _prediction(self, eta: Numbers) -> Lines:
+        offset = self.predict(0.0, eta)
+        return Lines(self.predict(1.0, eta) - offset, offset)
+
+    def _ancestral(self, schedule: Schedule) -> Lines:
+        gain, rest = self._prediction(schedule.eta)
+        return Lines(schedule.coef_x + schedule.coef_x0 * gain, schedule.coef_x0 * rest)
+
+    def _flow_step(self, schedule: Schedule, sampler: str) -> Lines:
+        """`deterministic`: r x + ((1 - eta') - r (1 - eta)) f + (eta' - r eta) y with r = sqrt(eta'/eta); `heun`."""
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler: no {sampler!r}; choose one of {', '.join(SAMPLERS)}.")
+        eta, to = schedule.eta, schedule.eta_prev
+        root = np.sqrt(to / eta)
+        weight, rest = (1 - to) - root * (1 - eta), (to - root * eta) * self.y
+        f = self._prediction(eta)
+        euler = Lines(root + weight * f.slope, rest + weight * f.offset)
+        if sampler == "deterministic":
+            return euler
+        end = self._prediction(to)  # the prediction at Euler's end, except in the last step, which has none
+        last = to == 0
+        slope = np.where(last, f.slope, (f.slope + end.slope * euler.slope) / 2)
+        offset = np.where(last, f.offset, (f.offset + end.slope * euler.offset + end.offset) / 2)
+        return Lines(root + weight * slope, rest + weight * offset)
+
+
+def _noise(schedule: Schedule, sampler: str) -> Numbers:
+    return schedule.variance if sampler == "ancestral" else np.zeros(schedule.steps)
+
+
+def restoring_scales(world: GaussianWorld, schedule: Schedule, sampler: str = "ancestral") -> Numbers:
+    """The scale of every step (shape (T,), t = 1 first) that gives each marginal its true variance, in closed form.
+
+    With the step's slope a, its noise Sigma and the variance V of what it starts from, (1 + scale)^2 a^2 V + Sigma
+    must be the true variance at eta_{t-1}. For guidance through the mean with the variance `posterior`; any reference.
+    """
+    slope = world.lines(schedule, sampler).slope
+    variance = world.marginal(schedule.eta)[1]
+    variance[-1] = world.kappa**2 * schedule.eta[-1]  # where the chain starts, about the true one
+    wanted = world.marginal(schedule.eta_prev)[1] - _noise(schedule, sampler)
+    return np.sqrt(wanted / variance) / slope - 1
+
+
+def constant_scale(world: GaussianWorld, schedule: Schedule, sampler: str = "ancestral") -> float:
+    """The one scale, the same at every step, that gives the result its true variance s^2 (not the steps between)."""
+    from scipy.optimize import brentq
+
+    def excess(scale: float) -> float:
+        guidance = Guidance(reference=world.y, scale=scale)
+        return world.moments(schedule, sampler, [guidance]).variance[-1] - world.s**2
+
+    high = 0.1
+    while excess(high) < 0:
+        high *= 2
+    return brentq(excess, -0.99, high, xtol=1e-14)  # pyright: ignore[reportReturnType]
+
+
+def divergence_scale(world: GaussianWorld, schedule: Schedule, sampler: str = "ancestral") -> float:
+    """The constant scale beyond which the chain diverges: prod_t slope_t^(-1/T) - 1.
+
+    Two chains with the same noise end prod_t (1 + scale) slope_t times as far apart as they began. The product of the
+    slopes tends to a constant as steps get finer, so this threshold falls as 1/T, and a scale held fixed is passed:
+    the distance, and the result's variance, then grow as (1 + scale)^T.
+    """
+    return float(np.exp(-np.mean(np.log(np.abs(world.lines(schedule, sampler).slope)))) - 1)
+
+
+def distortion_front(world: GaussianWorld, perception: Numbers, spread: float = 0.0) -> Numbers:
+    """The least mean squared error of any estimator whose results are `perception` (W2) from the data, per element.
+
+    D(P) = D* + max(P* - P, 0)^2 (Freirich, Michaeli and Meir, NeurIPS 2021), where the posterior mean has D* = s^2 and
+    P* = sqrt(spread^2 + s^2) - spread. `spread` is the standard deviation of m over images, y moving along with it;
+    with 0 the perception is that of the results of one LR image, given that image.
+    """
+    at_mean = np.hypot(spread, world.s) - spread
+    return world.s**2 + np.maximum(at_mean - perception, 0) ** 2
+
+
+def distortion_place(world: GaussianWorld, mean: Any, variance: Any, spread: float = 0.0) -> tuple[Any, Any]:
+    """(perception W2, distortion MSE) per element of a sampler whose results are N(mean, variance), of `moments`.
+
+    The sampler draws anew: its results are independent of x_0 given y_0. `spread` is as of `distortion_front`.
+    """
+    bias = np.square(mean - world.m)
+    gap = np.sqrt(spread**2 + variance) - np.hypot(spread, world.s)
+    return np.sqrt(bias + np.square(gap)), bias + variance + world.s**2

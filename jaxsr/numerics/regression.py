@@ -1,0 +1,162 @@
+"""Is the truncation error linear in the KL gradient? Theorem 3.2.1, tested by least squares at every step.
+
+    error_t = slope Sigma_t G_t + offset,     G_t = grad D_KL( N(mu_theta(x_t), Sigma_t) || N(c_t, Sigma_ref) )
+
+The regressor is S_t = Sigma_t G_t, what guidance of scale 1 adds, so that slope and offset are a `Guidance`'s own.
+Fits and their sums are those of the calibration (`jaxsr.calibration`), with the truncation error in place of Delta.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxsr.calibration.objectives import Fit, fit_lstsq
+from jaxsr.calibration.open_loop import Moments, moments
+from jaxsr.choices import (
+    REFERENCE_MEANS,
+    REFERENCE_VARIANCES,
+    REFERENCES,
+    THROUGHS,
+    Reference,
+    ReferenceMean,
+    ReferenceVariance,
+    Through,
+)
+from jaxsr.diffusion import SAMPLERS, Denoiser, Guidance, Schedule, StepTables
+from jaxsr.diffusion.guidance import kl_gradient
+from jaxsr.diffusion.process import Latent
+
+States = Float[Array, "t b h w c"]
+PerStep = Float[np.ndarray, " t"]
+
+
+class Gradient(NamedTuple):
+    """One way to take the KL gradient: whose image is the reference, and the three choices of `Guidance`."""
+
+    reference: Reference
+    through: Through
+    reference_mean: ReferenceMean
+    reference_variance: ReferenceVariance
+
+    def guidance(self, z_lr: Latent, z_hr: Latent) -> Guidance:
+        """Guidance of scale 1 by this gradient."""
+        return Guidance(
+            reference=z_lr if self.reference == "lr" else z_hr,
+            scale=1.0,
+            through=self.through,
+            reference_mean=self.reference_mean,
+            reference_variance=self.reference_variance,
+        )
+
+
+_WORDS: Any = product(REFERENCES, THROUGHS, REFERENCE_MEANS, REFERENCE_VARIANCES)
+GRADIENTS = tuple(Gradient(*words) for words in _WORDS)
+"""All sixteen."""
+
+
+def regress(
+    denoise: Denoiser,
+    schedule: Schedule,
+    z_lr: Float[Array, "b h w c"],
+    z_hr: Float[Array, "b h w c"],
+    states: States,
+    errors: States,
+    *,
+    sampler: str = "ancestral",
+    gradients: Sequence[Gradient] = GRADIENTS,
+) -> dict[Gradient, Moments]:
+    """The joint moments of (error_t, S_t) for every gradient; fields of shape (T, b), t = 1 first. Pure; jit it.
+
+    Args:
+        denoise, schedule: of the coarse steps.
+        states: x_t of every step; errors: of `local_errors` there.
+        sampler: whose mean the gradient is taken at.
+    """
+
+    pulled = [at for at, one in enumerate(gradients) if one.through == "state"]
+
+    def at_step(scanned: tuple[StepTables, Latent, Latent]) -> tuple[Moments, ...]:
+        row, x_t, error = scanned
+        mean, pull_back = jax.vjp(lambda x: SAMPLERS[sampler](denoise, x, z_lr, row)[1], x_t)
+        at_mean = [one._replace(through="mean").guidance(z_lr, z_hr) for one in gradients]
+        terms = [kl_gradient(guidance, mean, None, z_lr, row) for guidance in at_mean]
+        if pulled:  # one after the other, so that the pass back through the network is compiled once
+            back = jax.lax.map(lambda term: pull_back(term)[0], jnp.stack([terms[at] for at in pulled]))
+            for place, at in enumerate(pulled):
+                terms[at] = back[place]
+        return tuple(moments(error, row.variance_clipped * term, jnp.ones_like(error)) for term in terms)
+
+    found = jax.lax.map(at_step, (schedule.tables(), states, errors))
+    return dict(zip(gradients, found, strict=True))
+
+
+def removed(sums: Moments, fit: Fit) -> PerStep:
+    """The share of the squared error, over all images, that slope S + offset removes: 1 for all of it.
+
+    Below 0 where the correction makes it larger; NaN where there is no error. Unlike R^2 it counts a common offset of
+    the error as error.
+    """
+    slope, offset = fit.slope[:, None], fit.offset[:, None]
+    left = sums.square_delta - 2 * slope * sums.product + slope**2 * sums.square_s
+    left = left + sums.n * np.square(sums.mean_delta - slope * sums.mean_s - offset)
+    whole = sums.square_delta + sums.n * np.square(sums.mean_delta)
+    return 1 - _share(left.sum(1), whole.sum(1))
+
+
+def _share(part: PerStep, whole: PerStep) -> PerStep:
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+
+
+def images(sums: Moments, chosen: Int[np.ndarray, " n"]) -> Moments:
+    """The moments of the chosen images."""
+    return Moments(*(field[:, chosen] for field in sums))
+
+
+class Removed(NamedTuple):
+    """Shares of the squared error that fitted corrections remove, each of shape (T,); see `split_half`."""
+
+    inside: PerStep
+    outside: PerStep
+    each: PerStep
+
+
+def split_half(sums: Moments, *, offset: bool = True) -> Removed:
+    """How much of the error the correction removes, in and out of sample.
+
+    `inside`: of the images that it was fitted on, and `outside`: of the others, for a fit on every second image and
+    one on the rest, averaged. `each`: with constants of its own for every image, as in a region whose HR is known.
+    Images as in the files' order: crops of one photograph should not be apart. One image has no outside: NaN.
+    """
+    count = sums.n.shape[1]
+    halves = [np.arange(start, count, 2) for start in (0, 1)]
+    fits = fit_lstsq(sums, pooled=False, offset=offset)
+    whole = sums.square_delta + sums.n * np.square(sums.mean_delta)
+    singles = [removed(images(sums, np.array([i])), Fit(*(field[:, i] for field in fits))) for i in range(count)]
+    each = _share(np.nansum(np.stack(singles, 1) * whole, 1), whole.sum(1))
+    if count < 2:
+        return Removed(each, np.full_like(each, np.nan), each)
+    pairs = [(images(sums, ours), images(sums, others)) for ours, others in (halves, halves[::-1])]
+    fitted = [fit_lstsq(ours, offset=offset) for ours, _ in pairs]
+    inside = np.mean([removed(ours, fit) for (ours, _), fit in zip(pairs, fitted, strict=True)], axis=0)
+    outside = np.mean([removed(others, fit) for (_, others), fit in zip(pairs, fitted, strict=True)], axis=0)
+    return Removed(inside, outside, each)
+
+
+def table(sums: Mapping[Gradient, Moments], eta: PerStep) -> list[dict[str, str | int | float]]:
+    """One row per gradient and step: its choices, t, eta, slope, offset, R^2, cosine, and what is removed.
+
+    `sums` are moments of many images, from `jaxsr.calibration.objectives.concatenate`.
+    """
+    rows = []
+    for gradient, one in sums.items():
+        fit, share = fit_lstsq(one), split_half(one)
+        columns = fit._asdict() | {f"removed_{name}": values for name, values in share._asdict().items()}
+        for i, at in enumerate(eta):
+            numbers = {name: float(values[i]) for name, values in columns.items()}
+            rows.append(gradient._asdict() | {"t": i + 1, "eta": float(at)} | numbers)
+    return rows

@@ -1,0 +1,186 @@
+"""A study carried out: instruments over pairs of images, image by image on disk, so that a stopped one goes on."""
+
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+import jaxsr
+from jaxsr.calibration.pairs import PairSet
+from jaxsr.calibration.result import describe_schedule
+from jaxsr.diffusion import thin
+from jaxsr.imaging.noise import content_hash, image_key
+from jaxsr.model import DTYPES, Model
+from jaxsr.numerics.instruments import INSTRUMENTS, Results, Setup, UnfitError
+from jaxsr.numerics.report import write_atomically, write_report
+from jaxsr.numerics.tables import TABLES
+from jaxsr.numerics.truncation import rows_of
+from jaxsr.options import Options, plan_run, schedule_for
+from jaxsr.pipeline import NotFiniteError, Upscaler
+from jaxsr.progress import image_bar
+
+DEFAULT_COUNTS = (1, 2, 4, 15, 60)
+_FINITE = ("modular/", "ours/", "rms/", "regress/")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Study:
+    """What is studied on what; `carry_out` does it.
+
+    Attributes:
+        upscaler, name: the model, and what it is called.
+        pairs: of images.
+        options: steps, sampler, thinning and precision; the rest is not used.
+        instruments: names, see `INSTRUMENTS`.
+        counts: step counts to compare; None takes those of DEFAULT_COUNTS that the model has.
+        scales, draws: as of `Setup`.
+        seed: of the noise; an image's depends on its content too, not on its place.
+    """
+
+    upscaler: Upscaler
+    name: str
+    pairs: PairSet
+    options: Options
+    instruments: Sequence[str] = tuple(INSTRUMENTS)
+    counts: Sequence[int] | None = None
+    scales: Sequence[float] = ()
+    draws: int = 4
+    seed: int = 0
+
+
+def make_setup(study: Study) -> Setup:
+    """The setup of the instruments. Raises ValueError for what does not fit the model, naming the option."""
+    preset, crop = study.upscaler.preset, study.pairs.crop
+    options = plan_run(preset, (crop, crop), study.options).options
+    if crop % preset.align:
+        raise ValueError(f"crop: must be a multiple of {preset.align} for this model, got {crop}.")
+    if study.draws < 2:
+        raise ValueError(f"draws: the dispersion needs at least 2 samples of each image, got {study.draws}.")
+    coarse, fine = schedule_for(preset, options), preset.schedule.build()
+    counts = [count for count in DEFAULT_COUNTS if count <= fine.steps] if study.counts is None else study.counts
+    return Setup(
+        model=Model(preset, DTYPES[options.precision]),
+        fine=fine,
+        rows=rows_of(fine, coarse),
+        sampler=options.sampler or preset.sampler,
+        compared=[thin(fine, count, keep=options.thinning) for count in sorted({*counts, coarse.steps})],
+        scales=tuple(study.scales),
+        draws=study.draws,
+    )
+
+
+def carry_out(study: Study, output: Path) -> Path:
+    """Measure what `output`/parts does not hold yet, write the report into `output`, and return its page.
+
+    An instrument that does not fit the model is left out; a note in the report says why.
+
+    Raises:
+        ValueError: for options that do not fit the model, or a folder that holds a study of other choices.
+        NotFiniteError: for numbers that are none.
+        OSError: for files that cannot be read or written.
+    """
+    setup = make_setup(study)
+    choices = describe(study, setup)
+    check_choices(output / "parts", choices)
+    tables, notes = {}, []
+    for name in study.instruments:
+        try:
+            parts = _measure_all(name, setup, study, output / "parts" / name)
+        except UnfitError as error:
+            notes.append(f"Left out: {error}")
+            print(f"left out: {error}", file=sys.stderr)
+        else:
+            tables |= TABLES[name](setup, parts)
+    shown = {"model": study.name} | choices | study.pairs.describe()
+    return write_report(output, tables, shown, notes)[0]
+
+
+def describe(study: Study, setup: Setup) -> dict[str, Any]:
+    """All choices that decide an image's results, as JSON has them; which images there are is not among them."""
+    found = {
+        "model_sha256": study.upscaler.sha256,
+        "schedule": describe_schedule(setup.coarse),
+        "steps": len(setup.rows),
+        "counts": [schedule.steps for schedule in setup.compared],
+        "scales": list(setup.scales),
+        "draws": setup.draws,
+        "sampler": setup.sampler,
+        "thinning": study.options.thinning,
+        "precision": study.options.precision,
+        "seed": study.seed,
+        "jaxsr": jaxsr.__version__,
+    }
+    return json.loads(json.dumps(found))
+
+
+def check_choices(folder: Path, choices: dict[str, Any]) -> None:
+    """Note the choices in a new folder of parts; raise ValueError where it holds parts of others."""
+    header = folder / "choices.json"
+    try:
+        stored = json.loads(header.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        write_atomically(header, json.dumps(choices, indent=1).encode())
+        return
+    except ValueError:
+        stored = {}
+    if other := [key for key in choices if not isinstance(stored, dict) or stored.get(key) != choices[key]]:
+        raise ValueError(
+            f"--output: {folder.parent} holds a study with another {', another '.join(other)}; give its choices to go "
+            "on with it, or another folder."
+        )
+
+
+def _measure_all(name: str, setup: Setup, study: Study, folder: Path) -> list[Results]:
+    measure, results, count = INSTRUMENTS[name](setup), [], len(study.pairs)
+    with image_bar(count) as report:
+        for i in range(count):
+            title = f"{name}: {study.pairs.name(i)}"
+            report(i, title, 0, 0)
+            lr, hr = study.pairs[i]
+            content = content_hash(np.concatenate([lr.ravel(), hr.ravel()]))
+            path = folder / f"{content[:32]}.npz"
+            found = load_part(path)
+            if found is None:
+                if not sys.stderr.isatty():
+                    print(f"{title} ({i + 1} of {count})", file=sys.stderr, flush=True)
+                key = image_key(study.seed, content, 0)
+                found = measure(study.upscaler.params, _as_batch(lr), _as_batch(hr), key)
+                _check_finite(found, study.pairs.name(i))
+                save_part(path, found)
+            results.append(found)
+    return results
+
+
+def _as_batch(image: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:
+    return image[None].astype(np.float32) / np.float32(255)
+
+
+def _check_finite(found: Results, name: str) -> None:
+    for key, values in found.items():
+        if (key.startswith(_FINITE) or key.endswith("/variance")) and not np.isfinite(values).all():
+            raise NotFiniteError(
+                f"{name}: {key} is not finite; check the image and the checkpoint, or take --precision fp32."
+            )
+
+
+def load_part(path: Path) -> Results | None:
+    """The results of one image, or None where there are none or the file is damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def save_part(path: Path, results: Results) -> None:
+    """Write the results of one image, whole or not at all. Raises OSError."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **results)
+    write_atomically(path, stream.getvalue())

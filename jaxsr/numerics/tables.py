@@ -1,0 +1,164 @@
+"""From what the instruments found, image by image, to tables: lists of rows, each a dict of words and numbers.
+
+Intervals (`low`, `high`) are 95 % percentile intervals of a bootstrap over the images.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxsr.calibration.objectives import concatenate
+from jaxsr.calibration.open_loop import Moments
+from jaxsr.choices import SAMPLERS
+from jaxsr.numerics import regression
+from jaxsr.numerics.dispersion import Point
+from jaxsr.numerics.errors import PatchSums, bootstrap_interval, cumulative_error, sampling_floor
+from jaxsr.numerics.instruments import Results, Setup
+from jaxsr.numerics.trajectories import REFERENCE_KINDS, Paths
+
+Row = dict[str, str | int | float]
+Tables = dict[str, list[Row]]
+
+
+def errors_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
+    """`modular`: nats per element of the latent; `cumulative`: nats per value of a patch, with counts and the floor.
+
+    NaN where the images give no covariance; an interval, where some of its resamplings do not.
+    """
+    modular: list[Row] = []
+    for where in ("forward", "sampler"):
+        values = np.stack([part[f"modular/{where}"] for part in parts])
+        modular += [
+            {"states": where, "t": i + 1, "eta": float(setup.coarse.eta[i])} | row
+            for i, row in enumerate(_means(values))
+        ]
+    return {"modular": modular, "cumulative": _cumulative(setup, parts)}
+
+
+def _cumulative(setup: Setup, parts: Sequence[Results]) -> list[Row]:
+    fields = ("ours", "truth")
+    sums = [PatchSums(*(np.stack([p[f"{one}/{f}"] for p in parts]) for f in PatchSums._fields)) for one in fields]
+
+    def pooled(drawn: np.ndarray) -> list[PatchSums]:
+        return [PatchSums(*(field[drawn].sum(0) for field in one)) for one in sums]
+
+    def error(drawn: np.ndarray) -> np.ndarray:
+        try:
+            return cumulative_error(*pooled(drawn))
+        except ValueError:  # images too few, or too flat, for a covariance
+            return np.full(len(setup.rows), np.nan)
+
+    images = len(parts)
+    ours, truth = pooled(np.arange(images))
+    values, floor = error(np.arange(images)), sampling_floor(ours, truth)
+    interval = partial(bootstrap_interval, error, images, resamples=200)
+    # Images drawn twice look farther from the truth than new ones would: the interval is moved to its estimate.
+    low, high = (end - interval(level=0.0)[0] + values for end in interval())
+    dimension = ours.total.shape[-1]
+    return [
+        {"t-1": t, "eta": float(setup.coarse.eta_prev[t]), "mean": float(values[t]), "low": float(low[t]),
+         "high": float(high[t]), "floor": float(floor[t]), "patches": float(ours.count[t]), "dimension": dimension,
+         "images": images}
+        for t in range(len(values))
+    ]  # fmt: skip
+
+
+def truncation_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
+    """`truncation`: RMS of the local errors and the way moved; `order`; `regression` on every KL gradient.
+
+    The regression has no t = 1 where nothing is measured there, see `jaxsr.numerics.truncation`.
+    """
+    local: list[Row] = []
+    for sampler in SAMPLERS:
+        values = np.stack([part[f"rms/{sampler}"] for part in parts])
+        gap, moved = (np.mean([part[name] for part in parts], 0) for name in ("reference_gap", "moved"))
+        local += [
+            {"sampler": sampler, "t": i + 1, "eta": float(setup.coarse.eta[i])} | row
+            | {"moved": float(moved[i]), "reference_gap": float(gap[i])}
+            for i, row in enumerate(_means(values))
+        ]  # fmt: skip
+    return {"truncation": local, "order": _order(setup, parts), "regression": _regression(setup, parts)}
+
+
+def _order(setup: Setup, parts: Sequence[Results]) -> list[Row]:
+    """Its `order` is the slope from the next shorter step to this one; NaN at the shortest."""
+    lam = 1 / np.sqrt(setup.fine.eta) - np.sqrt(setup.fine.eta)
+    length = lam[[setup.order_row - span for span in setup.spans]] - lam[setup.order_row]
+    rows: list[Row] = []
+    for sampler in SAMPLERS:
+        error = np.sqrt(np.mean([np.square(part[f"order/{sampler}"]) for part in parts], 0))
+        order = np.append(np.nan, np.diff(np.log(error)) / np.diff(np.log(length)))
+        columns = zip(setup.spans, length, error, order, strict=True)
+        rows += [
+            {"sampler": sampler, "rows": span, "length": float(at), "rms": float(rms), "order": float(slope)}
+            for span, at, rms, slope in columns
+        ]
+    return rows
+
+
+def _regression(setup: Setup, parts: Sequence[Results]) -> list[Row]:
+    rows: list[Row] = []
+    for sampler in SAMPLERS:
+        sums = {}
+        for gradient in regression.GRADIENTS:
+            name = "/".join(("regress", sampler, *gradient))
+            sums[gradient] = concatenate([Moments(*part[name][..., None]) for part in parts])
+        rows += [{"sampler": sampler} | row for row in regression.table(sums, setup.coarse.eta)]
+    nothing = setup.rows[0] == 0  # from the first row to eta = 0 reference and samplers take the same one step
+    return [row for row in rows if not (nothing and row["t"] == 1)]
+
+
+def trajectories_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
+    """`alignment`: cos(SR -> HR, SR -> LR); `plane`: of the first image; `spectrum`: mean power of the images."""
+    eta = np.concatenate([[0.0], setup.coarse.eta])
+    rows: Tables = {"alignment": [], "plane": [], "spectrum": []}
+    for kind in REFERENCE_KINDS:
+        values = np.stack([part[f"alignment/{kind}"] for part in parts])
+        told = [{"reference": kind, "t": t, "eta": float(eta[t])} | row for t, row in enumerate(_means(values))]
+        rows["alignment"] += [row for row in told if np.isfinite(float(row["mean"]))]
+        share = float(np.mean([part[f"explained/{kind}"][:2].sum() for part in parts]))
+        for name, points in zip(Paths._fields, parts[0][f"plane/{kind}"], strict=True):
+            rows["plane"] += [
+                {"reference": kind, "path": name, "t": t, "x": float(x), "y": float(y), "explained": share}
+                for t, (x, y) in enumerate(points)
+            ]
+    names = ("hr", "sr", "lr", "error")
+    power = {name: np.mean([part[f"spectrum/{name}"] for part in parts], 0) for name in names}
+    bins = len(power["hr"])
+    for k in range(bins):
+        numbers = {name: float(power[name][k]) for name in names}
+        rows["spectrum"].append({"frequency": (k + 0.5) / bins / 2, **numbers})
+    return rows
+
+
+def dispersion_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
+    """`dispersion`: ratio of the samples' variance to what the data ask for; `front`: distortion and perception."""
+    tables: Tables = {"dispersion": [], "front": []}
+    for name in dict.fromkeys(key.rpartition("/")[0] for key in parts[0]):
+        point = Point(*(np.array([part[f"{name}/{field}"] for part in parts], np.float64) for field in Point._fields))
+        steps, scale = map(float, name.split())
+        low, high = bootstrap_interval(lambda d, p=point: p.variance[d].mean() / p.needed[d].mean(), len(parts))
+        means = {field: float(np.mean(values)) for field, values in point._asdict().items()}
+        setting = {"steps": int(steps), "scale": scale}
+        ratio = means["variance"] / means["needed"]
+        measured = {"variance": means.pop("variance"), "needed": means.pop("needed"), "ratio": ratio}
+        tables["dispersion"].append(setting | measured | {"low": float(low), "high": float(high)})
+        tables["front"].append(setting | means)
+    return tables
+
+
+def _means(values: Float[np.ndarray, "n t"]) -> list[Row]:
+    """For every step the mean over the images, its interval, and how many there are."""
+    low, high = bootstrap_interval(lambda drawn: values[drawn].mean(0), len(values))
+    columns = zip(values.mean(0), low, high, strict=True)
+    return [{"mean": float(m), "low": float(a), "high": float(b), "images": len(values)} for m, a, b in columns]
+
+
+TABLES: dict[str, Callable[[Setup, Sequence[Results]], Tables]] = {
+    "errors": errors_tables,
+    "truncation": truncation_tables,
+    "trajectories": trajectories_tables,
+    "dispersion": dispersion_tables,
+}

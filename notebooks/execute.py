@@ -1,0 +1,53 @@
+"""Execute notebooks and write them with their outputs: python notebooks/execute.py [-o DIR] [NOTEBOOK.py ...]
+
+Without names all of this folder; each `NAME.py` (jupytext, percent format) becomes `NAME.ipynb` beside it, or in DIR.
+Exit code 1 where a cell fails, and nothing is written for that notebook.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbclient
+import nbformat
+
+FOLDER = Path(__file__).parent
+
+
+def execute(source: Path, target: Path) -> None:
+    """Run every cell in this folder, and write the notebook whole. Raises CellExecutionError where a cell fails."""
+    notebook = jupytext.read(source)
+    client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(FOLDER)}})
+    client.record_timing = False
+    client.execute()
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"  # random by default, and so another file each time
+    notebook.metadata["language_info"] = {"name": "python"}
+    temporary = target.with_suffix(".tmp")
+    nbformat.write(notebook, temporary)
+    os.replace(temporary, target)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="folder of the .ipynb files")
+    parser.add_argument("notebooks", type=Path, nargs="*", help="NAME.py; by default all")
+    args = parser.parse_args(argv)
+    failed = 0
+    for source in args.notebooks or sorted(FOLDER.glob("[0-9]*.py")):
+        started = time.perf_counter()
+        try:
+            execute(source, args.output / source.with_suffix(".ipynb").name)
+        except nbclient.exceptions.CellExecutionError as error:
+            print(f"{source.name}: {error}", file=sys.stderr)
+            failed += 1
+        else:
+            print(f"{source.name}: {time.perf_counter() - started:.0f} s", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
