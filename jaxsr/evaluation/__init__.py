@@ -1,0 +1,1 @@
+"""Scores of folders of images that can be trusted: protocols, pairs, metrics, tables."""
