@@ -29,7 +29,7 @@ def main():
 
     request = json.load(sys.stdin)
     try:
-        import pyiqa
+        import pyiqa  # pyright: ignore[reportMissingImports]
     except Exception as error:  # a broken installation raises anything
         emit(missing=sentence(error))
         return
@@ -87,7 +87,7 @@ def versions():
 def fix_torch():
     """Full float32 and repeatable kernels; the device that pyiqa takes by default."""
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return {}
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -26,7 +26,7 @@ def random_backbone(net: str, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def image_pairs(metric: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Three pairs of a size for the metric, NHWC in [0,1], float32: noise beside waves, waves with little noise, and waves that are shifted."""
+    """Three pairs for a metric, NHWC in [0,1], float32: waves beside noise, noisy waves and shifted waves."""
     (h, w), rng = SIZES[metric], np.random.default_rng(seed)
     y, x = np.mgrid[:h, :w]
     phases = np.arange(3) * 0.7
