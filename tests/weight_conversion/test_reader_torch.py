@@ -65,7 +65,7 @@ def test_the_format_before_1_6(tmp_path):
 
 def test_what_our_tests_take_for_files_before_0_2_is_that(tmp_path):
     arrays = {"w": random_array((3, 4)), "b": random_array((4,), seed=1)}
-    state = torch.load(write_legacy(tmp_path / "old.pth", arrays, parameters=True), weights_only=True)
+    state = torch.load(write_legacy(tmp_path / "old.pth", arrays, parameters=True), "cpu", weights_only=True)
     for key, array in arrays.items():
         assert isinstance(state[key], torch.nn.Parameter)
         np.testing.assert_array_equal(state[key].detach().numpy(), array)
