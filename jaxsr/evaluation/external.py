@@ -69,7 +69,7 @@ class ExternalScores:
         variant: `Variant.id`; with `versions` and `weights_sha256` it says what was computed. Never join two that
             differ into one column.
         versions: of Python, pyiqa and what it computes with, by package; `device` is `cpu` or `cuda`.
-        weights_sha256: of the names and values of all its weights, None for a metric without any.
+        weights_sha256: of the names and values of all that it has in its state, None where that is nothing.
         lower_is_better: as pyiqa has it.
         values: one number per prediction, in their order, None where there is none; empty for a metric of sets.
         set_score: the number of a metric of sets.
