@@ -52,7 +52,7 @@ def package(net: str, params: dict[str, np.ndarray]) -> Run | None:
         print(f"the package lpips is not measured: {error}; pip install torch torchvision lpips")
         return None
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = theirs.LPIPS(net=net, pnet_rand=True, verbose=False)  # pyright: ignore[reportAttributeAccessIssue]  (pyright takes this file for it)
+    model = theirs.LPIPS(net=net, pnet_rand=True, verbose=False)  # pyright: ignore[reportAttributeAccessIssue]
     _fill(model, params)
     model = model.eval().to(device)
 
