@@ -1,7 +1,5 @@
 """Metrics of other libraries: the images are kept as files, which `jaxsr.evaluation.external` has scored."""
 
-import importlib
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jaxsr.evaluation import external
 from jaxsr.evaluation.images import Pair, Ready
 from jaxsr.evaluation.metrics import METRICS
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.imaging.pixels import from_float
 
-ADAPTER = "jaxsr.evaluation.external"
 ORIGINALS = "original"
 
 
@@ -32,13 +30,6 @@ class Found:
     whole: dict[str, float] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
-
-
-def why_missing(name: str) -> str | None:
-    """Why no metric of another library can be had, or None; that one has no weights shows only when it is run."""
-    if importlib.util.find_spec(ADAPTER) is None:
-        return f"{name} is a metric of pyiqa, which this version of jaxsr cannot run"
-    return None
 
 
 def keep(folder: Path, pairs: Sequence[Pair], seed: int) -> None:
@@ -62,14 +53,14 @@ def _write(path: Path, pixels: Ready) -> None:
 
 def score(names: Sequence[str], protocol: Protocol, rows: Sequence[dict[str, Any]], folder: Path) -> Found:
     """Put the numbers of some metrics into the rows of the images that were kept in `folder`."""
-    adapter, found = importlib.import_module(ADAPTER), Found()
+    found = Found()
     files = [result_file(folder, row["image"], row["patch"], row["seed"]) for row in rows]
     originals = [result_file(folder, row["image"], row["patch"], None) for row in rows]
     asked = {METRICS[name].external: name for name in names}
-    variants = {external: protocol.variant(name) for external, name in asked.items()}
+    variants = {theirs: protocol.variant(name) for theirs, name in asked.items()}
     targets = originals if all(file.is_file() for file in originals) else None
-    for external, told in adapter.score_external(list(asked), files, targets, variants).items():
-        name = asked[external]
+    for theirs, told in external.score_external(list(asked), files, targets, variants).items():
+        name = asked[theirs]
         if isinstance(told, str):
             found.reasons[name] = told
             continue

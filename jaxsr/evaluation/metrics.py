@@ -15,11 +15,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxsr.calibration.scores import MOST_DB
-from jaxsr.checkpoint import sha256_file
+from jaxsr.checkpoint import FILE_NAME, sha256_file
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.metrics import niqe_model
 from jaxsr.metrics.consistency import lr_consistency
+from jaxsr.metrics.dists import dists
+from jaxsr.metrics.lpips import lpips
 from jaxsr.metrics.niqe import niqe
+from jaxsr.metrics.perceptual_files import load_perceptual, metrics_dir, perceptual_path
 from jaxsr.metrics.psnr import psnr, rgb_to_y
 from jaxsr.metrics.ssim import ms_ssim, ssim
 from jaxsr.metrics.texture import PATCHES, PROJECTIONS, high_frequency_ratio, texture_distance
@@ -130,6 +133,24 @@ def _describe_niqe(how: How) -> str:
     return f"NIQE, luma {luma}, border {how.protocol.border}, model {sha256}"
 
 
+def _net(how: How) -> str:
+    return how.variant.get("net", "alex")
+
+
+def _no_weights(name: str) -> str | None:
+    """Why a network cannot be had, which is downloaded where it is not there; or None."""
+    try:
+        perceptual_path(name)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _weights_id(name: str) -> str:
+    path = metrics_dir() / name / FILE_NAME
+    return f", weights {sha256_file(path)[:12]}" if path.is_file() else ""
+
+
 def _external(name: str, title: str, up: bool | None, *, target: bool = True, digits: int = 4) -> Metric:
     """A metric of pyiqa; what exactly it measured is known when it has run."""
 
@@ -171,12 +192,27 @@ METRICS: dict[str, Metric] = {
         digits=2,
     ),
     "niqe": Metric("NIQE", False, _describe_niqe, _niqe, target=False, digits=2, keys=("luma", "model")),
-    "lpips": _external("lpips", "LPIPS", False),
-    "dists": _external("dists", "DISTS", False),
+    "lpips": Metric(
+        "LPIPS",
+        False,
+        lambda how: f"LPIPS 0.1, net {_net(how)}{_weights_id(f'lpips-{_net(how)}')}",
+        lambda sr, hr, lr, how: lpips(sr, hr, load_perceptual(f"lpips-{_net(how)}"), net=_net(how)),
+        missing=lambda how: _no_weights(f"lpips-{_net(how)}"),
+        keys=("net",),
+    ),
+    "dists": Metric(
+        "DISTS",
+        False,
+        lambda how: f"DISTS{_weights_id('dists')}",
+        lambda sr, hr, lr, how: dists(sr, hr, load_perceptual("dists")),
+        missing=lambda how: _no_weights("dists"),
+    ),
     "maniqa": _external("maniqa", "MANIQA", True, target=False),
     "clipiqa": _external("clipiqa", "CLIPIQA", True, target=False),
     "fid": _external("fid", "FID", False, digits=1),
     # To check ours against.
+    "lpips_pyiqa": _external("lpips", "LPIPS of pyiqa", False),
+    "dists_pyiqa": _external("dists", "DISTS of pyiqa", False),
     "psnr_pyiqa": _external("psnr", "PSNR of pyiqa", True, digits=2),
     "ssim_pyiqa": _external("ssim", "SSIM of pyiqa", True),
     "niqe_pyiqa": _external("niqe", "NIQE of pyiqa", False, target=False, digits=2),

@@ -103,10 +103,7 @@ def is_result_of(result: Result, job: Job) -> bool:
 
 def why_missing(name: str, protocol: Protocol) -> str | None:
     """Why a metric cannot be had, or None."""
-    metric = METRICS[name]
-    if metric.native is None:
-        return elsewhere.why_missing(name)
-    return metric.missing(How(protocol, variant=protocol.variant(name)))
+    return METRICS[name].missing(How(protocol, variant=protocol.variant(name)))
 
 
 def _score_all(

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsr import evaluate
+from jaxsr import checkpoint, evaluate
 from jaxsr.evaluation import metrics, run, tables
 from jaxsr.evaluation.result import Result
 from jaxsr.evaluation.scoring import Scorer
+from jaxsr.metrics.lpips import lpips_shapes
 from tests.evaluation.pictures import folders, noisy, picture, save, start
 
 
@@ -244,6 +245,17 @@ def test_a_metric_that_cannot_be_had_is_told_and_not_replaced(command, tmp_path,
     assert "| – |" in out
 
 
+def test_lpips_is_computed_here_where_its_weights_are(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXSR_METRICS_DIR", str(tmp_path / "metrics"))
+    random = np.random.default_rng(0)
+    params = {name: random.normal(0, 0.05, shape).astype(np.float32) for name, shape in lpips_shapes("alex").items()}
+    path = checkpoint.save(tmp_path / "metrics" / "lpips-alex", {k: np.abs(v) for k, v in params.items()}, {})
+    assert command("lpips") == 0
+    told = read(tmp_path).metrics["lpips"]
+    assert told["mean"] > 0
+    assert told["variant"] == f"LPIPS 0.1, net alex, weights {checkpoint.sha256_file(path)[:12]}"
+
+
 def test_an_external_metric_gets_the_compared_files_in_order(command, tmp_path, monkeypatch):
     class Told:
         variant, versions, weights_sha256, set_score = "pyiqa lpips(net=alex)", {"pyiqa": "9"}, "c" * 64, None
@@ -256,12 +268,7 @@ def test_an_external_metric_gets_the_compared_files_in_order(command, tmp_path, 
             assert (np.asarray(Image.open(target)) == np.asarray(Image.open(tmp_path / "hr" / f"{name}.png"))).all()
         return {"lpips": Told()}
 
-    class Adapter:
-        pass
-
-    Adapter.score_external = staticmethod(score_external)
-    monkeypatch.setattr(run, "why_missing", lambda name, protocol: None)
-    monkeypatch.setattr(run.elsewhere.importlib, "import_module", lambda name: Adapter)
+    monkeypatch.setattr(run.elsewhere.external, "score_external", score_external)
     monkeypatch.setitem(metrics.METRICS, "lpips", metrics._external("lpips", "LPIPS", False))
     assert command("lpips", "--batch", 1) == 0
     told = read(tmp_path).metrics["lpips"]
