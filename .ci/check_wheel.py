@@ -13,8 +13,11 @@ from pathlib import Path
 
 NEEDED = (
     "jaxsr/assets/niqe.npz",
+    "jaxsr/assets/perceptual/LICENSES.txt",
+    "jaxsr/assets/perceptual/model.safetensors",
     "jaxsr/assets/tiny-x4/calibration.json",
     "jaxsr/assets/tiny-x4/model.safetensors",
+    "jaxsr/evaluation/protocols/paper-table2.json",
     "jaxsr/py.typed",
     "weight_conversion/licences/s_lab_1_0.txt",
 )

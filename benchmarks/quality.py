@@ -30,8 +30,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key, Shaped, UInt8
 
 from jaxsr.diffusion.sampler import SAMPLERS
+from jaxsr.evaluation.methods import enlarge_bicubic
 from jaxsr.imaging.files import read_photo
-from jaxsr.imaging.resize import bicubic_matrix
 from jaxsr.metrics.consistency import lr_consistency
 from jaxsr.metrics.niqe import BLOCK, niqe
 from jaxsr.metrics.psnr import psnr
@@ -95,8 +95,7 @@ def to_uint8(image: Shaped[np.ndarray, "h w 3"]) -> Photo:
 
 def bicubic(lr: Photo) -> Float[np.ndarray, "H W 3"]:
     """MATLAB's bicubic (a = -0.5) enlargement: the `bicubic` row of the papers."""
-    rows, columns = (bicubic_matrix(n, SCALE * n) for n in lr.shape[:2])
-    return np.einsum("ph,hwc,qw->pqc", rows, lr / 255, columns, optimize=True)
+    return enlarge_bicubic(lr, SCALE)
 
 
 def methods(model: str, steps: Sequence[int], sampler: str, seed: int) -> dict[str, Upscale]:

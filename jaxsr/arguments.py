@@ -37,11 +37,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("-n", "--model", default="tiny-x4", metavar="NAME", help="a known model or a checkpoint (default: tiny-x4)")
     add("--list-models", action="store_true", help="list the known models with their licences, and stop")
     add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
-    add("--steps", type=_whole(1), metavar="N", help="sampling steps (default: the model's)")
+    add("--steps", type=whole(1), metavar="N", help="sampling steps (default: the model's)")
     add("--sampler", choices=SAMPLERS, help="sampler (default: the model's)")
     add("--thinning", choices=THINNINGS, default="ends", help="which trained steps fewer steps keep")
-    add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of every random choice (default: 0)")
-    add("--n-samples", type=_whole(1), default=1, metavar="N", help="different results per image (default: 1)")
+    add("--seed", type=whole(0, 2**32 - 1), default=0, metavar="N", help="of every random choice (default: 0)")
+    add("--n-samples", type=whole(1), default=1, metavar="N", help="different results per image (default: 1)")
     add(
         "-t",
         "--tile",
@@ -50,11 +50,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="auto, off, or the side in input pixels, for tiny-x4 a multiple of 16",
     )
-    add("--overlap", type=_whole(0), metavar="N", help="of tiles, likewise a multiple of 16 (default: an eighth)")
+    add("--overlap", type=whole(0), metavar="N", help="of tiles, likewise a multiple of 16 (default: an eighth)")
     add("--blend", choices=BLENDS, default="feather", help="mean: as in the released ResShift tool")
     add(
         "--batch",
-        type=_whole(1),
+        type=whole(1),
         default=1,
         metavar="N",
         help="tiles per call: same noise, result equal up to rounding",
@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("-r", "--recursive", action="store_true", help="look into folders below; the results mirror the tree")
     add("--suffix", default="", help="added to the name of each result")
     add("-f", "--ext", choices=("png", "jpg", "webp", "tif"), help="format of the results (default: as the input)")
-    add("--quality", type=_whole(1, 100), default=95, metavar="Q", help="of JPEG and WebP, 1 to 100 (default: 95)")
+    add("--quality", type=whole(1, 100), default=95, metavar="Q", help="of JPEG and WebP, 1 to 100 (default: 95)")
     add("--overwrite", action="store_true", help="make results again that are there already")
     add("--dry-run", action="store_true", help="show tiles, memory and time, and write nothing")
     add("--version", action="version", version=f"jaxsr {jaxsr.__version__}")
@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_guidance(parser: argparse.ArgumentParser) -> None:
     """Add those that guide, as a group of the help."""
     add = parser.add_argument_group("quality control").add_argument
-    add("--alpha", type=_alpha, metavar="A", help="above 0: more texture; below: closer to the input; or one per step")
+    add("--alpha", type=alphas, metavar="A", help="above 0: more texture; below: closer to the input; or one per step")
     add("--preset", metavar="NAME", help="alpha from the calibration: faithful, balanced, vivid, open-loop or rule")
     add("--calibration", type=Path, metavar="JSON", help="for --preset (default: the file beside the model)")
     add("--alpha-map", type=Path, metavar="IMAGE", help="multiplies alpha: white 1, black 0, of the input's size")
@@ -82,7 +82,7 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
     add("--reference", type=Path, metavar="IMAGE", help="a part of the input at the result's resolution")
     add("--reference-box", type=_box, metavar="X,Y,W,H", help="where that lies, in input pixels")
     add("--reference-mask", type=Path, metavar="IMAGE", help="or, white where to use it, of the input's size")
-    add("--feather", type=_whole(0), metavar="N", help="input pixels over which the reference fades in (default: 8)")
+    add("--feather", type=whole(0), metavar="N", help="input pixels over which the reference fades in (default: 8)")
     add("--objective", choices=OBJECTIVES, help="how alpha is fitted to the reference (default: lstsq)")
     add("--through", choices=THROUGHS, default="mean", help="state: take the gradient through the network")
     add(
@@ -151,7 +151,8 @@ def _numbers(text: str) -> tuple[float, ...]:
     return numbers
 
 
-def _alpha(text: str) -> float | tuple[float, ...]:
+def alphas(text: str) -> float | tuple[float, ...]:
+    """Argparse type: one number, or several with commas between."""
     first, *others = _numbers(text)
     return (first, *others) if others else first
 
@@ -163,7 +164,8 @@ def _box(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers)
 
 
-def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Argparse type: a whole number of at least `least` and at most `most`."""
     span = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def parse(text: str) -> int:

@@ -19,6 +19,7 @@ from jaxsr.choices import (
 
 if TYPE_CHECKING:
     from jaxsr.calibration.plan import Choices
+    from jaxsr.calibration.result import Calibration
 
 QUIET = 30.0
 """Seconds between lines of progress where the output is no terminal."""
@@ -162,11 +163,20 @@ def _run(args: argparse.Namespace) -> int:
             print(file=sys.stderr)  # below the line of progress
         for name, preset in calibration.presets.items():
             print(f"{name:9} {' '.join(f'{scale:+.3f}' for scale in preset['scale'])}  ({preset['rule']})")
+        if ends := _at_an_end(calibration):
+            steps = ", ".join(f"t = {t}" for t in ends)
+            print(f"open-loop: at an end of the candidates ({steps}); widen --candidates", file=sys.stderr)
         written = [args.output, *write_plots(run, calibration, args.output)]
         print(f"written: {', '.join(map(str, written))}")
     if joined:
         jax.distributed.shutdown()  # waits for all
     return 0
+
+
+def _at_an_end(calibration: "Calibration") -> list[int]:
+    """The steps whose norm objective took the last candidate while its closed form lies beyond it."""
+    last, closed = max(map(abs, calibration.candidates)), calibration.open_loop["weighted_median"]
+    return [t for t, scale in enumerate(closed, 1) if calibration.objective == "norm" and scale > last]
 
 
 def _progress() -> Callable[[str], None]:

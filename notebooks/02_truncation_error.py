@@ -41,7 +41,7 @@ from jaxsr.numerics.truncation import continuous_ends, fine_ends, local_errors, 
 from jaxsr.options import Options
 from jaxsr.runtime import enable_compilation_cache
 
-enable_compilation_cache()
+_ = enable_compilation_cache()
 
 # %% [markdown]
 # ## Where it is true: the Gaussian world

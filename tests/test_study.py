@@ -47,6 +47,7 @@ def test_a_study_goes_on_where_it_was_and_takes_more_images(command, tmp_path, c
 
     parts[0].write_bytes(parts[0].read_bytes()[:100])  # a damaged part is measured again
     os.utime(parts[1], (0, 0))
+    (output / "modular.csv").write_text("of an earlier report, of other images")
     assert command(output, "--limit", "3", "--instruments", "dispersion") == 0
     again = load_part(parts[0])
     assert again.keys() == whole.keys()
@@ -55,6 +56,7 @@ def test_a_study_goes_on_where_it_was_and_takes_more_images(command, tmp_path, c
     assert parts[1].stat().st_mtime == 0
     assert len(list((output / "parts" / "dispersion").iterdir())) == 3
     assert (output / "dispersion.csv").read_text() != table
+    assert not (output / "modular.csv").exists()
 
 
 def test_other_choices_need_another_folder(command, tmp_path, capsys) -> None:
@@ -63,7 +65,7 @@ def test_other_choices_need_another_folder(command, tmp_path, capsys) -> None:
     (output / "parts" / "choices.json").write_text('{"draws": 7}')
     assert command(output) == 1
     told = capsys.readouterr().err
-    assert told.startswith(f"error: --output: {output} holds a study with another model_sha256, another schedule")
+    assert told.startswith(f"error: --output: {output} holds a study with other choices (model_sha256, schedule")
     assert told.endswith("go on with it, or another folder.\n")
 
 

@@ -1,4 +1,4 @@
-"""State dicts read from `.pth` (the zip format of `torch.save`) and `.safetensors` files, without PyTorch.
+"""State dicts read from `.pth` (both formats of `torch.save`) and `.safetensors` files, without PyTorch.
 
 Tensors come as descriptions whose values are memory-mapped when asked for, one by one, so that reading costs no memory.
 """
@@ -17,7 +17,8 @@ import ml_dtypes
 import numpy as np
 
 from jaxsr.checkpoint import SAFETENSORS_TYPES
-from weight_conversion.unpickle import BrokenPickleError, Constructor, UnsafePickleError, loads
+from weight_conversion.legacy import MAGIC, read_legacy
+from weight_conversion.unpickle import BrokenPickleError, Constructor, Shell, UnsafePickleError, loads
 
 # Wrappers around a state dict, in the order of preference: averaged weights are the ones to sample with.
 WRAPPERS = ("ema_state_dict", "params_ema", "state_dict", "params")
@@ -37,7 +38,6 @@ _STORAGES = {
 _SAVE_AGAIN = (
     "save it again with a current PyTorch: torch.save(torch.load(OLD, map_location='cpu', weights_only=True), NEW)"
 )
-_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # PyTorch's magic number, pickled
 
 
 class ReadError(ValueError):
@@ -55,17 +55,19 @@ class Tensor:
 
 @dataclass(frozen=True)
 class _Storage:
-    """`numel` elements of one member of the zip file, whose `size` bytes lie as they are from byte `start` on."""
+    """`numel` elements in a file, whose `size` bytes lie as they are from byte `start` on."""
 
     path: Path
     start: int
     size: int
-    checksum: int
+    checksum: int | None
     dtype: np.dtype
     numel: int
 
     def check(self) -> None:
-        """Compare the member's bytes with the checksum in the zip file."""
+        """Compare the bytes with the checksum in the zip file; the old format has none."""
+        if self.checksum is None:
+            return
         if self.size and zlib.crc32(np.memmap(self.path, "u1", "r", self.start, (self.size,)).data) != self.checksum:
             raise ReadError(f"{self.path}: is damaged (a checksum does not fit its bytes); download it again.")
 
@@ -74,16 +76,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The state dict in a checkpoint file: wrappers are taken off and prefixes (`module.`, `_orig_mod.`) removed.
 
     Raises:
-        ReadError: in one sentence, for a file of another kind, a truncated or damaged one, one in PyTorch's old
-            formats, and one that asks for anything but tensors and containers. Nothing in the file is executed.
+        ReadError: in one sentence, for a file of another kind, a truncated or damaged one, one in PyTorch's first
+            format (tar), and one that asks for anything but tensors and containers. Nothing in the file is executed.
         OSError: if the file cannot be opened.
     """
     with open(path, "rb") as file:
         head = file.read(512)
     if head.startswith(b"PK\x03\x04"):
-        entries = _read_zip(path)
-    elif head.startswith((_LEGACY, b"storages")) or head[257:262] == b"ustar":
-        raise ReadError(f"{path}: is in the format of PyTorch before 1.6, which is not read here; {_SAVE_AGAIN}.")
+        entries = _read_pickled(path, _read_zip)
+    elif head.startswith(MAGIC):
+        entries = _read_pickled(path, _read_legacy)
+    elif head.startswith(b"storages") or head[257:262] == b"ustar":
+        raise ReadError(f"{path}: is in PyTorch's first format, which is not read here; {_SAVE_AGAIN}.")
     elif head[8:9] == b"{":
         entries = _read_safetensors(path)
     else:
@@ -104,10 +108,9 @@ def _hint(head: bytes) -> str:
     return f" but {kind}; check the name, or download it again" if kind else "; check the name, or download it again"
 
 
-def _read_zip(path: Path) -> Any:
+def _read_pickled(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _read_archive(path, archive)
+        return read(path)
     except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, OSError) as error:  # OSError: wild offsets
         raise ReadError(f"{path}: is truncated or damaged ({error}); download it again.") from error
     except UnsafePickleError as error:
@@ -117,6 +120,24 @@ def _read_zip(path: Path) -> Any:
         ) from error
     except BrokenPickleError as error:
         raise ReadError(f"{path}: is damaged, {error}; download it again.") from error
+
+
+def _read_zip(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        return _read_archive(path, archive)
+
+
+def _read_legacy(path: Path) -> Any:
+    length = path.stat().st_size
+
+    def storage(kind: str, start: int, numel: int) -> tuple[_Storage, int]:
+        dtype = np.dtype(_STORAGES.get(kind, np.void))
+        if dtype == np.void or not 0 <= numel * dtype.itemsize <= length - start:
+            raise BrokenPickleError("it names a storage that the file does not hold")
+        size = numel * dtype.itemsize
+        return _Storage(path, start, size, None, dtype, numel), size
+
+    return read_legacy(path, _constructors(), storage)
 
 
 def _read_archive(path: Path, archive: zipfile.ZipFile) -> Any:
@@ -147,10 +168,12 @@ def _constructors() -> dict[str, Constructor]:
     builders = {
         "collections.OrderedDict": dict,  # its items come as opcodes of their own
         "torch.Size": lambda items=(): tuple(items),
+        "torch._utils._rebuild_tensor": _rebuild_tensor,
         "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
         "torch._utils._rebuild_parameter": lambda tensor, requires_grad, hooks: tensor,
     }
     names = {f"torch.{name}": Constructor(name) for name in _STORAGES}
+    names["torch.nn.parameter.Parameter"] = Constructor("Parameter", lambda *_: Shell(), "NEWOBJ")  # before 0.2
     return names | {name: Constructor(name, build) for name, build in builders.items()}
 
 
@@ -225,12 +248,20 @@ def _unwrap(path: Path, entries: Any) -> Mapping[str, Any]:
     for _ in range(3):  # and no more: a pickle can hold itself
         if isinstance(entries, dict):
             entries = next((entries[name] for name in WRAPPERS if name in entries), entries)
+    if isinstance(entries, dict):
+        entries = {name: _content(value) for name, value in entries.items()}
     if not isinstance(entries, dict) or not any(isinstance(value, Tensor) for value in entries.values()):
         raise ReadError(f"{path}: holds no state dict, neither bare nor under {', '.join(WRAPPERS)}.")
     others = [str(name) for name, value in entries.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others:
         raise ReadError(f"{path}: its state dict has entries that are no tensors: {', '.join(others)}.")
     return entries
+
+
+def _content(value: Any) -> Any:
+    """The tensor of a parameter of PyTorch before 0.2, the first of its five attributes; all else as it is."""
+    state = value.state if isinstance(value, Shell) else None
+    return state[0] if isinstance(state, tuple) and len(state) == 5 else value
 
 
 def _plain_names(path: Path, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,11 +7,12 @@ unpickler never runs: there is no import, no attribute access, and nothing is ca
 import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 Build = Callable[..., Any]
 _SIMPLE = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+_LITERALS |= {"SHORT_BINSTRING", "BINSTRING"}  # texts of Python 2
 _FRESH = {"EMPTY_DICT": dict, "EMPTY_LIST": list}
 _IGNORED = {"PROTO", "FRAME"}
 _KEYS = (str, int, float, type(None))  # no tuples: the hash of a deeply nested one overflows the C stack
@@ -27,10 +28,18 @@ class BrokenPickleError(ValueError):
 
 @dataclass(frozen=True)
 class Constructor:
-    """A name that the pickle may use; `build` is None for names that only stand for themselves."""
+    """A name that the pickle may use; `build`, called by `opcode`, is None for names that only stand for themselves."""
 
     name: str
     build: Build | None = None
+    opcode: str = "REDUCE"
+
+
+@dataclass
+class Shell:
+    """An object made empty whose `state` the pickle sets later, as the parameters of PyTorch before 0.2 are."""
+
+    state: Any = None
 
 
 @dataclass
@@ -56,10 +65,13 @@ class _Machine:
             raise UnsafePickleError(f"it asks for {name!r}, which is no part of a tensor or container")
         return self.constructors[name]
 
-    def reduce(self) -> Any:
+    def call(self, opcode: str) -> Any:
         target, arguments = self.take(2)
+        name = getattr(target, "name", type(target).__name__)
         if not isinstance(target, Constructor) or target.build is None or not isinstance(arguments, tuple):
-            raise UnsafePickleError(f"it calls {getattr(target, 'name', type(target).__name__)!r}, which is not for it")
+            raise UnsafePickleError(f"it calls {name!r}, which is not for it")
+        if target.opcode != opcode:
+            raise UnsafePickleError(f"it calls {name!r} by the opcode {opcode}, which plain data does not need")
         return target.build(*arguments)
 
     def set_items(self, pairs: list[Any]) -> None:
@@ -68,6 +80,11 @@ class _Machine:
         if not isinstance(target, dict) or not all(isinstance(key, _KEYS) for key in keys):
             raise BrokenPickleError("it sets an item of what is no dict, or under a key that is no text or number")
         target.update(zip(keys, values, strict=True))
+
+    def set_state(self, state: Any) -> None:
+        """Attributes of all else, such as a state dict's _metadata, are dropped."""
+        if isinstance(self.stack[-1], Shell):
+            self.stack[-1].state = state
 
     def append(self, values: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
@@ -102,18 +119,20 @@ class _Machine:
                 push(self.find(".".join(arg.split(" "))))
             case "STACK_GLOBAL":
                 push(self.find(".".join(self.take(2))))
-            case "REDUCE":
-                push(self.reduce())
+            case "REDUCE" | "NEWOBJ":
+                push(self.call(name))
             case "BINPERSID":
                 push(self.persistent(*self.take(1)))
-            case "BUILD":  # attributes, such as a state dict's _metadata: dropped
-                self.take(1)
+            case "BUILD":
+                self.set_state(*self.take(1))
             case _:
                 raise UnsafePickleError(f"it uses the opcode {name}, which plain data does not need")
 
 
-def loads(data: bytes, constructors: Mapping[str, Constructor], persistent: Callable[[Any], Any]) -> Any:
+def loads(data: bytes | BinaryIO, constructors: Mapping[str, Constructor], persistent: Callable[[Any], Any]) -> Any:
     """The object in `data`, made of dicts, lists, tuples, numbers, texts and what `constructors` build.
+
+    A file is read from where it is to the end of one pickle.
 
     `constructors` maps "module.name" to what may stand for it; `persistent` resolves persistent ids (tensor storages).
 

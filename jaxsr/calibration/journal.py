@@ -1,4 +1,4 @@
-"""What a calibration has measured so far, line by line in a file beside its result, so that a killed one goes on."""
+"""What a run has measured so far, line by line in a file beside its result, so that a killed one goes on."""
 
 import json
 import os
@@ -16,32 +16,30 @@ Row = dict[str, list[float]]
 """Name of a number -> its values, of one pair."""
 
 
-class Journal:
-    """Rows of `<output>.part`: a header with all choices, then one JSON line for each pass and pair.
+class Lines:
+    """JSON lines of the file `path`, below a header with all choices that a run was begun with.
 
-    Process 0 alone reads and writes the file; all processes hold the same rows.
+    Process 0 alone reads and writes the file; all processes hold the same lines.
     """
 
-    def __init__(self, path: Path, choices: Mapping[str, Any], *, overwrite: bool = False) -> None:
-        """Take up the rows of a stopped run, or begin.
+    def __init__(self, path: Path, choices: Mapping[str, Any], *, what: str, overwrite: bool = False) -> None:
+        """Take up the lines of a stopped run, or begin. `what` names it in the error.
 
         Raises:
             ValueError: for a file of other choices, unless it may be overwritten.
         """
-        self._path, self._rows = path, {}
-        self._choices = json.loads(json.dumps(choices))
+        self._path, self._choices = path, json.loads(json.dumps(choices))
         found = broadcast(path.read_bytes() if jax.process_index() == 0 and path.exists() else b"")
         found = found[: found.rfind(b"\n") + 1]  # a line without its end was being written when the run was killed
         lines = found.splitlines()
         if lines and (difference := self._difference(lines[0])):
             if not overwrite:
                 raise ValueError(
-                    f"{path}: holds a stopped calibration with {difference}; give its choices to go on with it, or "
+                    f"{path}: holds a stopped {what} with {difference}; give its choices to go on with it, or "
                     "--overwrite to begin anew."
                 )
             lines = []
-        for line in lines[1:]:
-            self._keep(json.loads(line))
+        self.found: list[dict[str, Any]] = [json.loads(line) for line in lines[1:]]
         if jax.process_index() == 0:
             if lines:
                 os.truncate(path, len(found))
@@ -63,6 +61,28 @@ class Journal:
         ours = self._choices
         return ", ".join(f"another {key}" for key in ours | stored if ours.get(key) != stored.get(key))
 
+    def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Add some lines at the end of the file."""
+        if jax.process_index() == 0:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(line) + "\n" for line in lines))
+
+    def remove(self) -> None:
+        """Delete the file, when its result has been written."""
+        if jax.process_index() == 0:
+            self._path.unlink(missing_ok=True)
+
+
+class Journal:
+    """Rows of `<output>.part`: one line for each pass and pair."""
+
+    def __init__(self, path: Path, choices: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        """Take up the rows of a stopped calibration, or begin; see `Lines`."""
+        self._rows: dict[str, dict[int, dict[str, np.ndarray]]] = {}
+        self._lines = Lines(path, choices, what="calibration", overwrite=overwrite)
+        for line in self._lines.found:
+            self._keep(line)
+
     def _keep(self, line: dict[str, Any]) -> None:
         values = {name: np.array(numbers) for name, numbers in line["values"].items()}
         self._rows.setdefault(line["pass"], {})[line["pair"]] = values
@@ -76,9 +96,7 @@ class Journal:
         lines = [{"pass": name, "pair": pair, "values": row} for pair, row in rows.items()]
         for line in lines:
             self._keep(line)
-        if jax.process_index() == 0:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(line) + "\n" for line in lines))
+        self._lines.write(lines)
 
     def stacked(self, name: str, pairs: Sequence[int]) -> dict[str, Float[np.ndarray, "rows n"]]:
         """The values of a pass over some pairs, side by side, float64."""
@@ -87,5 +105,4 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the file, when its result has been written."""
-        if jax.process_index() == 0:
-            self._path.unlink(missing_ok=True)
+        self._lines.remove()

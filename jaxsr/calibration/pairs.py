@@ -134,7 +134,7 @@ def open_pairs(
     if len(names) < 2:
         raise PairError(
             f"--pairs: {hr} gives {len(names)} photograph{'s' * (len(names) != 1)} of at least {least} pixels a side, "
-            "and a calibration needs at least 2: give more or larger ones, or a smaller --crop."
+            "and it needs at least 2: give more or larger ones, or a smaller --crop."
         )
     return pairs
 

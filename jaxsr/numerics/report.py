@@ -71,6 +71,8 @@ def write_report(folder: Path, tables: Tables, choices: Mapping[str, Any], notes
     files["report.html"] = _page(tables, plots, choices, notes).encode()
     for name, data in files.items():
         write_atomically(folder / name, data)
+    for stale in {f"{name}.{ending}" for name in TITLES for ending in ("csv", "svg")} - files.keys():
+        (folder / stale).unlink(missing_ok=True)  # of an earlier report, of other images
     return [folder / name for name in reversed(files)]
 
 

@@ -132,7 +132,7 @@ def check_choices(folder: Path, choices: dict[str, Any]) -> None:
         stored = {}
     if other := [key for key in choices if not isinstance(stored, dict) or stored.get(key) != choices[key]]:
         raise ValueError(
-            f"--output: {folder.parent} holds a study with another {', another '.join(other)}; give its choices to go "
+            f"--output: {folder.parent} holds a study with other choices ({', '.join(other)}); give its choices to go "
             "on with it, or another folder."
         )
 

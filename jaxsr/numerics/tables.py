@@ -55,7 +55,7 @@ def _cumulative(setup: Setup, parts: Sequence[Results]) -> list[Row]:
     values, floor = error(np.arange(images)), sampling_floor(ours, truth)
     interval = partial(bootstrap_interval, error, images, resamples=200)
     # Images drawn twice look farther from the truth than new ones would: the interval is moved to its estimate.
-    low, high = (end - interval(level=0.0)[0] + values for end in interval())
+    low, high = (np.maximum(end - interval(level=0.0)[0] + values, 0) for end in interval())
     dimension = ours.total.shape[-1]
     return [
         {"t-1": t, "eta": float(setup.coarse.eta_prev[t]), "mean": float(values[t]), "low": float(low[t]),

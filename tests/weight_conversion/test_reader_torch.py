@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from tests.weight_conversion.torch_files import random_array, write_legacy
 from weight_conversion.reader import ReadError, read_state_dict
 
 with warnings.catch_warnings():
@@ -53,10 +54,24 @@ def test_a_module_and_its_optimizer(tmp_path):
     assert read_state_dict(tmp_path / "a.pth").keys() == net.state_dict().keys()
 
 
+def test_the_format_before_1_6(tmp_path):
+    made = tensors()
+    torch.save({"state_dict": made, "step": 3}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    read = read_state_dict(tmp_path / "old.pth")
+    for name, tensor in made.items():
+        expected = tensor.detach().to(torch.float64).numpy()
+        np.testing.assert_array_equal(np.array(read[name].read()).astype(np.float64), expected, strict=True)
+
+
+def test_what_our_tests_take_for_files_before_0_2_is_that(tmp_path):
+    arrays = {"w": random_array((3, 4)), "b": random_array((4,), seed=1)}
+    state = torch.load(write_legacy(tmp_path / "old.pth", arrays, parameters=True), "cpu", weights_only=True)
+    for key, array in arrays.items():
+        assert isinstance(state[key], torch.nn.Parameter)
+        np.testing.assert_array_equal(state[key].detach().numpy(), array)
+
+
 def test_what_is_no_state_dict_is_refused(tmp_path):
-    torch.save({"w": torch.zeros(3)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    with pytest.raises(ReadError, match=r"old\.pth: is in the format of PyTorch before 1\.6"):
-        read_state_dict(tmp_path / "old.pth")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
     with pytest.raises(ReadError, match=r"refused, it asks for 'torch\.nn\.modules\.linear\.Linear'"):
         read_state_dict(tmp_path / "module.pth")

@@ -94,6 +94,29 @@ def write_pth(path: Path, arrays: Mapping[str, np.ndarray], wrap: str | None = N
     return write_zip(path, value({wrap: state, "step": 3}) if wrap else state, storages)
 
 
+def write_legacy(path: Path, arrays: Mapping[str, np.ndarray], *, parameters: bool = False, **machine: Any) -> Path:
+    """A state dict in the format before 1.6; with `parameters` as PyTorch before 0.2 wrote it, in Python 2."""
+    rebuild = name("torch._utils", "_rebuild_tensor" if parameters else "_rebuild_tensor_v2")
+    entries = []
+    for key, array in arrays.items():
+        storage = value(("storage", name("torch", STORAGES[str(array.dtype)]), f"s{key}", "cuda:0", array.size, b"N"))
+        rest = () if parameters else (False, ORDERED_DICT)
+        built = call(rebuild, storage + b"Q", 0, array.shape, strides_of(array.shape), *rest)
+        if parameters:  # made empty, then given data, gradient, hooks, requires_grad and volatile
+            built = name("torch.nn.parameter", "Parameter") + b")\x81" + value((built, b"N", ORDERED_DICT, True, False))
+            built += b"b"
+        entries.append(b"](U" + bytes([len(key)]) + key.encode() + built + b"e")
+    state = name("collections", "OrderedDict") + b"](" + b"".join(entries) + b"e\x85R"
+    keys = b"](" + b"".join(value(f"s{key}") for key in reversed(arrays)) + b"e"
+    system = value({"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}} | machine)
+    head = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"".join(
+        PROTO + pickle + STOP for pickle in (value(1001), system, state, keys)
+    )
+    stored = (struct.pack("<q", arrays[key].size) + arrays[key].tobytes() for key in reversed(arrays))
+    path.write_bytes(head + b"".join(stored))
+    return path
+
+
 def manifest(stem: str) -> list[tuple[str, tuple[int, ...], str, str]]:
     """Key, shape, dtype and `param` or `buffer` of every entry of a released state dict."""
     data = json.loads(gzip.decompress((MANIFESTS / f"{stem}.json.gz").read_bytes()))

@@ -1,0 +1,116 @@
+"""Images per second of LPIPS: python -m benchmarks.lpips [--net alex vgg] [--size 128] [--batch 8]
+
+Ours, compiled, beside the package `lpips` of its authors, on the same random network and images, in one run: the two
+take turns, and each has the median of its turns. The package needs torch and torchvision; without them it says so.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsr.metrics.lpips import NETS, lpips, lpips_shapes
+
+Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def random_params(net: str) -> dict[str, np.ndarray]:
+    """Parameters that keep the size of the activations; heads are positive, as the published ones."""
+    rng, params = np.random.default_rng(0), {}
+    for name, shape in lpips_shapes(net).items():
+        if name.startswith("head."):
+            params[name] = rng.uniform(0, 0.2, shape).astype(np.float32)
+        else:
+            spread = np.sqrt(2 / np.prod(shape[:-1])) if len(shape) > 1 else 0.1
+            params[name] = (spread * rng.standard_normal(shape)).astype(np.float32)
+    return params
+
+
+def native(net: str, params: dict[str, np.ndarray]) -> Run:
+    """Ours, with the parameters on the device."""
+    on_device = jax.device_put(params)
+    compiled = jax.jit(lambda a, b, params: lpips(a, b, params, net=net))
+    return lambda a, b: np.asarray(compiled(jnp.asarray(a), jnp.asarray(b), on_device))
+
+
+def package(net: str, params: dict[str, np.ndarray]) -> Run | None:
+    """The package's, on the GPU if torch has one; None where it is not installed."""
+    warnings.simplefilter("ignore")
+    try:
+        import lpips as theirs  # pyright: ignore[reportMissingImports]
+        import torch  # pyright: ignore[reportMissingImports]
+        import torchvision  # pyright: ignore[reportMissingImports]  # noqa: F401
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision for another torch
+        print(f"the package lpips is not measured: {error}; pip install torch torchvision lpips")
+        return None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = theirs.LPIPS(net=net, pnet_rand=True, verbose=False)  # pyright: ignore[reportAttributeAccessIssue]
+    _fill(model, params)
+    model = model.eval().to(device)
+
+    def run(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            x, y = (torch.from_numpy(image).to(device).permute(0, 3, 1, 2) for image in (a, b))
+            return model(x, y, normalize=True)[:, 0, 0, 0].cpu().numpy()
+
+    return run
+
+
+def _fill(model: Any, params: dict[str, np.ndarray]) -> None:
+    """Put our random parameters into the package's network, by the numbers of torchvision's layers."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    for name, value in model.named_parameters():  # net.slice1.0.weight, ..., lin0.model.1.weight, ...
+        part, _, end = name.rpartition(".")
+        number = part.rpartition(".")[2]
+        if part.startswith("lin"):
+            ours = params[f"head.{part[3]}"]
+        elif end == "weight":
+            ours = params[f"features.{number}.kernel"].transpose(3, 2, 0, 1)
+        else:
+            ours = params[f"features.{number}.bias"]
+        value.data = torch.from_numpy(np.ascontiguousarray(ours)).reshape(value.shape)
+
+
+def measure(runs: list[Run], a: np.ndarray, b: np.ndarray, turns: int) -> list[float]:
+    """Median seconds of each, after a first call that compiles and is not counted."""
+    seconds: list[list[float]] = [[] for _ in runs]
+    for turn in range(turns + 1):
+        for run, times in zip(runs, seconds, strict=True):
+            began = time.perf_counter()
+            run(a, b)
+            if turn:
+                times.append(time.perf_counter() - began)
+    return [statistics.median(times) for times in seconds]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", nargs="+", choices=list(NETS), default=["alex", "vgg"])
+    parser.add_argument("--size", type=int, default=128, help="side of the images in pixels")
+    parser.add_argument("--batch", type=int, default=8, help="pairs in one call")
+    parser.add_argument("--turns", type=int, default=7)
+    args = parser.parse_args()
+    device = jax.devices()[0].device_kind
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {device}, jax {jax.__version__}")
+    rng = np.random.default_rng(0)
+    a, b = (rng.uniform(0, 1, (args.batch, args.size, args.size, 3)).astype(np.float32) for _ in range(2))
+    for net in args.net:
+        params = random_params(net)
+        runs = {"jaxsr": native(net, params)} | ({"lpips": theirs} if (theirs := package(net, params)) else {})
+        times = dict(zip(runs, measure(list(runs.values()), a, b, args.turns), strict=True))
+        rates = ", ".join(f"{name} {args.batch / seconds:.1f} pairs/s" for name, seconds in times.items())
+        ratio = f", ratio {times['lpips'] / times['jaxsr']:.2f}" if "lpips" in times else ""
+        print(f"{net}, {args.batch} pairs of {args.size}x{args.size}: {rates}{ratio}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""How fast the native metrics are: images per second, SSIM against skimage's, in one run.
+
+    python -m benchmarks.metrics --sides 256 512 --batch 8
+
+Images are uniform noise, which changes no time. Each number is the median over --runs calls, after one that compiles;
+the calls of all rows take turns, so that they meet the same load. skimage computes one image at a time, as its users
+do: Gaussian window, sigma 1.5, of RGB. Both SSIMs agree, which is checked before the clock starts.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from benchmarks.quality import machine
+from jaxsr.metrics.niqe import niqe
+from jaxsr.metrics.psnr import psnr
+from jaxsr.metrics.ssim import ms_ssim, ssim
+from jaxsr.metrics.texture import texture_distance
+from jaxsr.runtime import compiler_options
+
+Batch = Float[np.ndarray, "b h w 3"]
+Call = Callable[[], object]
+
+
+def skimage_ssim(a: Batch, b: Batch) -> Float[np.ndarray, " b"]:
+    """SSIM of every pair by skimage, where its windows lie inside the image, as ours."""
+    from skimage.metrics import structural_similarity
+
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    return np.array([structural_similarity(x, y, channel_axis=-1, **options) for x, y in zip(a, b, strict=True)])
+
+
+def calls(side: int, batch: int) -> dict[str, Call]:
+    """What is timed, by the name of its row, on images of side x side."""
+    generator = np.random.default_rng(0)
+    a, b = (generator.random((batch, side, side, 3), np.float32) for _ in range(2))
+    x, y = jnp.asarray(a), jnp.asarray(b)
+    natives = {"psnr": psnr, "ssim": ssim, "swd": lambda x, y: texture_distance(x, y, jax.random.key(0))}
+    natives |= {"ms_ssim": ms_ssim} if side > 160 else {}
+    natives |= {"niqe": lambda x, y: niqe(x)} if side >= 192 else {}
+    jitted = {name: jax.jit(metric, compiler_options=compiler_options()) for name, metric in natives.items()}
+    np.testing.assert_allclose(jitted["ssim"](x, y), skimage_ssim(a, b), atol=1e-5)
+
+    def native(name: str) -> Call:
+        return lambda: jax.block_until_ready(jitted[name](x, y))
+
+    return {name: native(name) for name in jitted} | {"ssim of skimage": lambda: skimage_ssim(a, b)}
+
+
+def measure(rows: dict[str, Call], runs: int) -> dict[str, float]:
+    """Median seconds of each; the calls take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in rows}
+    for turn in range(runs + 1):
+        for name, call in rows.items():
+            began = time.perf_counter()
+            call()
+            if turn:  # the first compiles
+                seconds[name].append(time.perf_counter() - began)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.metrics", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sides", type=int, nargs="+", default=[256, 512], help="sides of the images")
+    parser.add_argument("--batch", type=int, default=8, help="images per call")
+    parser.add_argument("--runs", type=int, default=9, help="timed calls of each row")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    print(machine())
+    for side in args.sides:
+        seconds = measure(calls(side, args.batch), args.runs)
+        theirs = seconds["ssim of skimage"]
+        print(f"\n## {side}x{side}, {args.batch} images per call\n")
+        print("| metric | images/s | to skimage's SSIM |\n|---|---|---|")
+        for name, value in seconds.items():
+            print(f"| {name} | {args.batch / value:.3g} | {theirs / value:.2f} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

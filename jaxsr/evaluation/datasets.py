@@ -1,0 +1,113 @@
+"""The images of a data set by its name, of any folder, or of a TFDS data set: with their LR images, where it has some.
+
+The named ones are found below one folder in the layouts that `datasets.json` lists, the first of them that is there.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jaxsr.evaluation.pairs import Item, Match, PairingError, attach, folder_names, match, plain_name, read_table
+from jaxsr.evaluation.protocols import Protocol, ProtocolError
+from jaxsr.imaging.files import READ
+
+FILE = Path(__file__).with_name("datasets.json")
+
+
+def known_datasets() -> dict[str, dict[str, Any]]:
+    """The named data sets: their layouts, and how to get them."""
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def open_dataset(name: str, data: Path | None = None, lr: Path | None = None) -> list[Item]:
+    """The images of a data set, sorted by name.
+
+    Args:
+        name: of a known data set below `data`; or a folder of HR images; or `tfds:NAME/SPLIT` (`load_tfds`).
+        data: the folder that holds the known data sets.
+        lr: folder of the LR images, in place of the data set's own or of those that bicubic makes.
+    Raises:
+        PairingError: for a data set that is not there, images without a partner, or two of one name.
+        ImportError, OSError: for TFDS data that cannot be had.
+    """
+    if name.startswith("tfds:"):
+        items = _tfds(name.removeprefix("tfds:"))
+    elif name in known_datasets():
+        items = _known(name, data)
+    elif Path(name).is_dir():
+        items = folder_items(Path(name))
+    else:
+        known = ", ".join(known_datasets())
+        raise PairingError(f"--dataset: no {name!r}; give one of {known}, a folder of images, or tfds:NAME/SPLIT.")
+    return attach(items, lr=lr)
+
+
+def folder_items(target: Path) -> list[Item]:
+    """The images of a folder and those below it as originals."""
+    return [Item(name, file) for name, file in folder_names(target).items()]
+
+
+def _known(name: str, data: Path | None) -> list[Item]:
+    card = known_datasets()[name]
+    if data is None:
+        raise PairingError(f"--dataset: give --data DIR, the folder that holds {name}: {card['get']}.")
+    for layout in card["layouts"]:
+        files = _glob(data, layout["hr"])
+        if files and ("lr" not in layout or _glob(data, layout["lr"])):
+            return _layout(data, files, layout)
+    tried = ", ".join(layout["hr"] for layout in card["layouts"])
+    raise PairingError(f"--data: {data} holds no {name} (looked for {tried}): {card['get']}.")
+
+
+def _glob(data: Path, pattern: str) -> Match:
+    found = sorted(path for path in data.glob(pattern) if path.suffix.lower() in READ and path.is_file())
+    names = {plain_name(path.stem): path for path in found}
+    if len(names) < len(found):
+        raise PairingError(f"{data / pattern}: {len(found) - len(names)} images share their names with others.")
+    return names
+
+
+def _layout(data: Path, files: Match, layout: dict[str, str]) -> list[Item]:
+    partners: dict[str, Path | None] = dict.fromkeys(files)
+    table = data / layout.get("pairs", "")
+    if "lr" in layout:
+        partners |= match({name: (name,) for name in files}, _glob(data, layout["lr"]), layout["lr"])
+    elif table.is_file():
+        listed = read_table(table, data)
+        if missing := [str(file) for file in files.values() if file not in listed]:
+            raise PairingError(f"{table}: does not name {', '.join(missing)}; add or remove them.")
+        partners |= {name: listed[file] for name, file in files.items()}
+    return [Item(name, file, partners[name]) for name, file in files.items()]
+
+
+def _tfds(name: str) -> list[Item]:
+    from jaxsr.training.data import load_tfds
+
+    dataset, _, split = name.rpartition("/")
+    images = load_tfds(dataset, split)
+    return [Item(f"{i:06d}", partial(images.__getitem__, i)) for i in range(len(images))]
+
+
+def fit_list(items: Sequence[Item], protocol: Protocol) -> list[Item]:
+    """The items, by the names that the protocol lists where these differ in usual endings alone.
+
+    Raises:
+        ProtocolError: unless the images are those that the protocol names, none too few and none too many.
+    """
+    if not protocol.images:
+        return list(items)
+    for rename in (str, plain_name):
+        names = [rename(item.name) for item in items]
+        if sorted(names) == sorted(protocol.images):
+            return sorted(map(_named, items, names), key=lambda item: item.name)
+    missing = [f"{name} (missing)" for name in sorted(protocol.images.keys() - set(names))]
+    wrong = missing + [f"{name} (not in it)" for name in sorted(set(names) - protocol.images.keys())]
+    more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+    raise ProtocolError(f"--protocol: the images are not those of {protocol.name}: {', '.join(wrong[:8])}{more}.")
+
+
+def _named(item: Item, name: str) -> Item:
+    return replace(item, name=name)

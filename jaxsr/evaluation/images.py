@@ -1,0 +1,176 @@
+"""Images made ready to be compared: read, checked against the protocol, cropped, divided and rounded as it says."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8, UInt16
+
+from jaxsr.evaluation.pairs import Item, Source
+from jaxsr.evaluation.protocols import Protocol
+from jaxsr.imaging.files import read_photo
+from jaxsr.imaging.pixels import from_float
+from jaxsr.imaging.resize import downsample_bicubic, downsample_bicubic_uint8
+
+Stored = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
+Ready = UInt8[np.ndarray, "_ _ 3"] | Float[np.ndarray, "_ _ 3"]
+"""Pixels to be compared: uint8, or float32 in [0, 1] where the protocol does not round."""
+
+
+class ImageError(ValueError):
+    """An image that does not fit the others; the sentence names it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image as its file has it, RGB, and whether the file is grey."""
+
+    pixels: Stored
+    grey: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One image (or one patch of one) to be scored.
+
+    Attributes:
+        image, patch: the item's name, and the number of the patch.
+        hr: the original, or None.
+        lr: what the result was made from, or None.
+        sr: the result, or None where it is still to be made.
+        grey: the original's file is grey.
+    """
+
+    image: str
+    patch: int
+    hr: Ready | None
+    lr: Ready | None
+    sr: Ready | None
+    grey: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """The pairs of one item, and the hashes of the pixels that they were cut from (None where there was no image)."""
+
+    pairs: tuple[Pair, ...]
+    hr_hash: str | None
+    lr_hash: str | None
+
+
+def read_picture(source: Source) -> Picture:
+    """Read a file, or take what a data set gives, at its own depth. Raises ImageFileError (a ValueError)."""
+    if not isinstance(source, Path):
+        return Picture(source(), False)
+    photo = read_photo(source)
+    return Picture(from_float(photo.rgb, np.uint16 if photo.depth == 16 else np.uint8), photo.grey)
+
+
+def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
+    """The pairs of an item, one for each patch.
+
+    With `make_lr` an LR image that is not given is made of the original with MATLAB's bicubic.
+
+    Raises:
+        ImageError: for images whose sizes do not fit each other or the crop; ImageFileError for unreadable ones.
+        ProtocolError: for other images than the protocol's.
+    """
+    hr, lr, sr = (None if source is None else read_picture(source) for source in (item.target, item.lr, item.pred))
+    hashes = (
+        None if hr is None else protocol.check(item.name, hr.pixels),
+        None if lr is None else protocol.check(item.name, lr.pixels, lr=True),
+    )
+    size = _lr_size(item, hr, lr, sr, protocol.scale)
+    whole = {"hr": hr and _fit(item, "the original", hr, size, protocol), "sr": None}
+    whole["lr"] = lr and ready(lr.pixels, protocol)
+    if lr is None and make_lr and whole["hr"] is not None:
+        whole["lr"] = _shrink(whole["hr"], protocol)
+    if sr is not None:
+        whole["sr"] = _fit(item, "the result", sr, size, protocol, None if hr is None else hr.pixels.shape)
+    grey = hr is not None and hr.grey
+    return Loaded(tuple(_cut(item.name, whole, size, protocol, grey)), *hashes)
+
+
+def ready(pixels: Shaped[np.ndarray, "h w 3"], protocol: Protocol) -> Ready:
+    """Pixels of 8 or 16 bits, or float ones, as the protocol compares them."""
+    if protocol.bits == 8 and pixels.dtype == np.uint8:
+        return pixels
+    peak = 1 if np.issubdtype(pixels.dtype, np.floating) else np.iinfo(pixels.dtype).max
+    return from_float(pixels.astype(np.float32) / np.float32(peak), np.uint8 if protocol.bits == 8 else np.float32)
+
+
+def to_float(pixels: Ready) -> Float[np.ndarray, "h w 3"]:
+    """Float32 in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(255) if pixels.dtype == np.uint8 else pixels
+
+
+def _shrink(hr: Ready, protocol: Protocol) -> Ready:
+    """By MATLAB's bicubic; rounded where the protocol rounds."""
+    if hr.dtype == np.uint8:
+        return downsample_bicubic_uint8(hr, protocol.scale)
+    return np.asarray(jnp.clip(downsample_bicubic(jnp.asarray(hr)[None], protocol.scale)[0], 0, 1))
+
+
+def _lr_size(item: Item, hr: Picture | None, lr: Picture | None, sr: Picture | None, scale: int) -> tuple[int, int]:
+    """Height and width in whole LR pixels, of what there is."""
+    first = lr or hr or sr
+    if first is None:
+        raise ImageError(f"{item.name}: there is no image of it.")
+    height, width = first.pixels.shape[:2] if lr else (n // scale for n in first.pixels.shape[:2])
+    if lr and hr and tuple(n // scale for n in hr.pixels.shape[:2]) != (height, width):
+        raise ImageError(
+            f"{item.name}: the original of {_size(hr)} and the LR image of {_size(lr)} pixels are no pair of scale "
+            f"{scale}; give images of one scene, or a protocol of another scale."
+        )
+    return height, width
+
+
+def _fit(
+    item: Item,
+    what: str,
+    picture: Picture,
+    size: tuple[int, int],
+    protocol: Protocol,
+    original: tuple[int, ...] | None = None,
+) -> Ready:
+    """The image cropped at the bottom and the right to whole LR pixels, where it is of that size or the original's."""
+    height, width = (protocol.scale * n for n in size)
+    shape = picture.pixels.shape
+    if what == "the result" and shape[:2] not in ((height, width), original and original[:2]):
+        raise ImageError(
+            f"{item.name}: the result has {_size(picture)} pixels in place of {width}x{height}; "
+            f"check that it was made at scale {protocol.scale} from this image."
+        )
+    return ready(picture.pixels[:height, :width], protocol)
+
+
+def _size(picture: Picture) -> str:
+    return f"{picture.pixels.shape[1]}x{picture.pixels.shape[0]}"
+
+
+def _cut(
+    name: str, whole: dict[str, Ready | None], size: tuple[int, int], protocol: Protocol, grey: bool
+) -> list[Pair]:
+    """One pair for each patch of the centre crop, row by row; the whole image where the protocol crops nothing."""
+    if protocol.crop is None:
+        return [Pair(name, 0, **whole, grey=grey)]
+    if min(size) < protocol.crop:
+        raise ImageError(
+            f"{name}: its {size[1]}x{size[0]} LR pixels do not hold the crop of {protocol.crop}x{protocol.crop} of "
+            f"protocol {protocol.name}; leave it out, or give another protocol."
+        )
+    side = protocol.crop // protocol.patches
+    top, left = ((n - protocol.crop) // 2 for n in size)
+    pairs = []
+    for patch in range(protocol.patches**2):
+        row, column = divmod(patch, protocol.patches)
+        corner = (top + row * side, left + column * side)
+        parts = {key: _window(x, corner, side, 1 if key == "lr" else protocol.scale) for key, x in whole.items()}
+        pairs.append(Pair(name, patch, **parts, grey=grey))
+    return pairs
+
+
+def _window(x: Ready | None, corner: tuple[int, int], side: int, scale: int) -> Ready | None:
+    y, z = (scale * n for n in corner)
+    return None if x is None else x[y : y + scale * side, z : z + scale * side]

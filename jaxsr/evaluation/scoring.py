@@ -1,0 +1,117 @@
+"""The native metrics of pairs of equal size, in one compiled call for a batch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxsr.evaluation.images import Pair
+from jaxsr.evaluation.metrics import METRICS, How
+from jaxsr.evaluation.protocols import Protocol
+from jaxsr.runtime import compiler_options
+
+Scores = dict[str, float | None]
+"""Name of a metric -> its number of one image; None where it has none."""
+MEGAPIXELS = 4.0
+"""Of a batch, at most: more than this is no faster and takes more memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores pairs by some metrics under a protocol; what it compiled is kept.
+
+    Attributes:
+        metrics: names of native ones.
+        protocol: how.
+        batch: pairs per call; changes nothing but speed and memory.
+    """
+
+    metrics: tuple[str, ...]
+    protocol: Protocol
+    batch: int = 8
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why a metric has no number of some image, the first time that this befell it."""
+    _programs: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = field(default_factory=dict)
+
+    def score(self, pairs: Sequence[Pair]) -> list[Scores]:
+        """One row for each pair, in order; all results must be there.
+
+        A metric that an image is too small for, or that is not a number of it, is None there; see `reasons`.
+        """
+        rows: dict[int, Scores] = {}
+        for places in _batches(pairs, self.batch):
+            rows |= zip(places, self._score_equal([pairs[i] for i in places]), strict=True)
+        return [rows[i] for i in range(len(pairs))]
+
+    def _score_equal(self, pairs: Sequence[Pair]) -> list[Scores]:
+        """Of pairs of one size."""
+        arrays = tuple(_stack([getattr(pair, name) for pair in pairs]) for name in ("sr", "hr", "lr"))
+        program, names = self._program(arrays, pairs[0].grey)
+        values = {name: np.asarray(column, np.float64) for name, column in program(*arrays).items()}
+        rows: list[Scores] = []
+        for at, pair in enumerate(pairs):
+            row: Scores = dict.fromkeys(self.metrics)
+            row |= {name: float(values[name][at]) for name in names if np.isfinite(values[name][at])}
+            for name in names:
+                if row[name] is None:
+                    self.reasons.setdefault(name, f"{pair.image}: {values[name][at]}")
+            rows.append(row)
+        return rows
+
+    def _program(self, arrays: tuple[Any, ...], grey: bool) -> tuple[Callable[..., Any], tuple[str, ...]]:
+        """The compiled function for these shapes, and the metrics that take them."""
+        key = (grey, *(None if x is None else (x.shape, x.dtype) for x in arrays))
+        if key not in self._programs:
+            shapes = tuple(None if x is None else jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays)
+            names = tuple(name for name in self.metrics if self._takes(name, shapes, grey))
+            measure = jax.jit(self._measure(names, grey), compiler_options=compiler_options())
+            self._programs[key] = measure, names
+        return self._programs[key]
+
+    def _takes(self, name: str, shapes: tuple[Any, ...], grey: bool) -> bool:
+        """Whether the metric can be computed of images of these shapes; if not, the reason is kept."""
+        try:
+            jax.eval_shape(self._measure((name,), grey), *shapes)
+        except ValueError as error:
+            self.reasons.setdefault(name, str(error))
+            return False
+        return True
+
+    def _measure(self, names: Sequence[str], grey: bool) -> Callable[[Any, Any, Any], dict[str, Array]]:
+        def measure(*images: Any) -> dict[str, Array]:
+            sr, hr, lr = (None if x is None else _unit(x) for x in images)
+            found = {}
+            for name in names:
+                native = METRICS[name].native
+                assert native is not None
+                assert sr is not None
+                found[name] = native(sr, hr, lr, How(self.protocol, grey, self.protocol.variant(name)))
+            return found
+
+        return measure
+
+
+def _unit(images: Array) -> Array:
+    """Pixels in [0, 1]."""
+    return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
+
+
+def _stack(images: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [image for image in images if image is not None]
+    return np.stack(known) if known else None
+
+
+def _batches(pairs: Sequence[Pair], batch: int) -> Iterator[list[int]]:
+    """The places of pairs of one size and kind, so many at once as `batch` and MEGAPIXELS allow."""
+    groups: dict[Any, list[int]] = {}
+    for i, pair in enumerate(pairs):
+        shapes = tuple(x if x is None else x.shape for x in (pair.sr, pair.hr, pair.lr))
+        groups.setdefault((shapes, pair.grey), []).append(i)
+    for (shapes, _), places in groups.items():
+        size = max(1, min(batch, int(MEGAPIXELS * 1e6 / (shapes[0][0] * shapes[0][1]))))
+        for start in range(0, len(places), size):
+            yield places[start : start + size]

@@ -1,0 +1,80 @@
+"""The worst images of a result on one picture: input, result and original beside each other, under their numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxsr.evaluation.images import Pair, Ready, load
+from jaxsr.evaluation.metrics import METRICS
+from jaxsr.evaluation.result import Result
+from jaxsr.evaluation.run import Job, make
+from jaxsr.imaging.pixels import from_float
+
+WORST = 10
+SIDE, GAP, LABEL = 256, 6, 16
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One of the worst: which image, patch and seed, and its number."""
+
+    image: str
+    patch: int
+    seed: int
+    value: float
+
+
+def worst(result: Result, metric: str, count: int = WORST) -> list[Bad]:
+    """The `count` worst rows of a metric, the worst first, each image and patch once."""
+    scored = (row for row in result.images if row.get(metric) is not None)
+    rows = [Bad(row["image"], row["patch"], row["seed"], row[metric]) for row in scored]
+    ordered = sorted(rows, key=lambda bad: bad.value, reverse=METRICS[metric].up is False)
+    first: dict[tuple[str, int], Bad] = {}
+    for bad in ordered:
+        first.setdefault((bad.image, bad.patch), bad)
+    return list(first.values())[:count]
+
+
+def write_sheet(path: Path, job: Job, result: Result, metric: str) -> None:
+    """Write the contact sheet of the worst by a metric; results are read, or made, again."""
+    found = worst(result, metric)
+    rows = [_row(_pair(job, bad), f"{bad.image} #{bad.patch} seed {bad.seed}  {_number(metric, bad)}") for bad in found]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows)).save(path)
+
+
+def _number(metric: str, bad: Bad) -> str:
+    return f"{METRICS[metric].title} {bad.value:.{METRICS[metric].digits}f}"
+
+
+def _pair(job: Job, bad: Bad) -> Pair:
+    item = next(item for item in job.items if item.name == bad.image)
+    pair = load(item, job.protocol, make_lr=job.method is not None).pairs[bad.patch]
+    return pair if job.method is None else make(job.method, pair, bad.seed, job.protocol)
+
+
+def _row(pair: Pair, label: str) -> UInt8[np.ndarray, "h w 3"]:
+    """Input, result and original of a pair, as far as there are any, with a label on top."""
+    row = Image.new("RGB", (3 * (SIDE + GAP), SIDE + LABEL + GAP), "white")
+    ImageDraw.Draw(row).text((2, 0), label, "black", ImageFont.load_default(12))
+    for place, pixels in enumerate((pair.lr, pair.sr, pair.hr)):
+        if pixels is not None:
+            row.paste(_thumbnail(pixels), (place * (SIDE + GAP), LABEL))
+    return np.asarray(row)
+
+
+def _thumbnail(pixels: Ready) -> Image.Image:
+    """The image in a square of SIDE: larger ones shrunk, smaller ones with square pixels."""
+    image = Image.fromarray(pixels if pixels.dtype == np.uint8 else from_float(pixels, np.uint8))
+    factor = SIDE / max(image.size)
+    width, height = (max(1, round(factor * n)) for n in image.size)
+    return image.resize((width, height), Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
+
+
+def default_metric(metrics: Sequence[str]) -> str | None:
+    """What the worst are found by where nothing is said: the first metric that has a better side."""
+    return next((name for name in metrics if METRICS[name].up is not None), None)

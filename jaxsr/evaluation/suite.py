@@ -1,0 +1,113 @@
+"""The table of the paper on our data: bicubic, the plain sampler, LR guidance and HR guidance, on several sets."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxsr.calibrated import find_calibration
+from jaxsr.evaluation.datasets import fit_list, open_dataset
+from jaxsr.evaluation.methods import Method, bicubic_method, model_method
+from jaxsr.evaluation.metrics import default_metrics
+from jaxsr.evaluation.protocols import load_protocol
+from jaxsr.evaluation.result import Result, write_text
+from jaxsr.evaluation.run import Job, Report, evaluate, is_result_of
+from jaxsr.evaluation.tables import render
+from jaxsr.options import Options
+from jaxsr.pipeline import Upscaler
+
+PROTOCOLS = {"set5": "set5", "set14": "set14", "div2k": "div2k-sub", "realsr": "realsr-sub"}
+PRESETS = ("faithful", "balanced", "vivid")
+STEPS = (4, 15, 60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """What is to be put side by side.
+
+    Attributes:
+        upscaler, model: the model, and as which it was asked for.
+        data: the folder that holds the sets.
+        sets: of PROTOCOLS.
+        limit: images of each set, spread evenly over it; None for all.
+        steps: of the plain sampler; the first is what the others are compared with, and what guidance takes.
+        seeds: of the samples.
+        metrics: in place of the protocols' own, or None.
+        report: called after every result, with the name of the table's row.
+    """
+
+    upscaler: Upscaler
+    model: str
+    data: Path
+    sets: Sequence[str] = tuple(PROTOCOLS)
+    limit: int | None = None
+    steps: Sequence[int] = STEPS
+    seeds: tuple[int, ...] = (0,)
+    metrics: tuple[str, ...] | None = None
+    command: str = ""
+    report: Callable[[str], Report] = lambda row: lambda count, name: None
+
+
+def run_suite(suite: Suite, folder: Path) -> list[Result]:
+    """Evaluate every method on every set into `folder`, and write table.md, .csv and .tex there.
+
+    A result that is there is taken as it is, and a stopped one goes on.
+
+    Raises:
+        ValueError: for data that is not there, or a model without the presets.
+    """
+    results = list(_results(suite, folder))
+    plain = f"plain, {suite.steps[0]} steps"
+    for form, name in (("md", "table.md"), ("csv", "table.csv"), ("latex", "table.tex")):
+        write_text(folder / name, render(results, form, against=plain))
+    return results
+
+
+def methods(suite: Suite) -> list[Method]:
+    """The rows of the table, in order."""
+    few, presets = suite.steps[0], find_calibration(None, suite.upscaler.source).presets
+
+    def sampled(name: str, steps: int, **more: Any) -> Method:
+        return model_method(suite.upscaler, Options(steps=steps), name=name, model=suite.model, **more)
+
+    rows = [bicubic_method(suite.upscaler.preset.scale)]
+    rows += [sampled(f"plain, {steps} steps", steps) for steps in suite.steps]
+    rows += [sampled(f"LR guidance, {name}", few, preset=name) for name in PRESETS if name in presets]
+    return [*rows, sampled(f"HR guidance, {few} steps", few, hr_guidance=True)]
+
+
+def _results(suite: Suite, folder: Path) -> Iterator[Result]:
+    rows = methods(suite)
+    for name in suite.sets:
+        protocol = load_protocol(PROTOCOLS[name])
+        items = fit_list(open_dataset(name, suite.data), protocol)
+        items = items[:: max(1, len(items) // (suite.limit or len(items)))][: suite.limit]
+        for method in rows:
+            output = folder / name / f"{method.name.replace(', ', '-').replace(' ', '-')}.json"
+            job = Job(
+                name=method.name,
+                items=items,
+                data=name,
+                protocol=protocol,
+                metrics=suite.metrics or default_metrics(protocol, target=True, lr=True),
+                method=method,
+                seeds=suite.seeds if method.random else suite.seeds[:1],
+                command=suite.command,
+                report=suite.report(f"{name}, {method.name}"),
+            )
+            yield _take(output, job) or evaluate(job, output)
+
+
+def _take(output: Path, job: Job) -> Result | None:
+    """The job's result where it is there already; None where it is not, or images of it failed.
+
+    Raises ValueError for another job's result of that name.
+    """
+    if not output.is_file():
+        return None
+    found = Result.read(output)
+    if found.failed:
+        return None
+    if not is_result_of(found, job):
+        raise ValueError(f"{output}: is of other images, options or metrics; give another --output, or remove it.")
+    return found

@@ -1,0 +1,68 @@
+"""DISTS: how unlike two images are in structure and texture; a texture may lie elsewhere. 0 for equal images.
+
+Ding, Ma, Wang and Simoncelli, "Image Quality Assessment: Unifying Structure and Texture Similarity", 2020 (TPAMI 2022).
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxsr.metrics.feature_nets import VGG16, Params, check_images, check_shapes_of, stage_outputs
+
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0,1]
+_CHANNELS = (3, *(stage.channels for stage in VGG16.stages))
+_C1, _C2 = 1e-6, 1e-6
+_POOL_EPSILON = 1e-12
+
+
+def dists(a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], params: Params) -> Float[Array, " b"]:
+    """DISTS of every image pair of a batch, 0 or more, seldom above 1. Differentiable, for use under jit too.
+
+    1 - sum of alpha l(x,y) + beta s(x,y) over the channels of the image and of five stages of VGG-16 with L2 pooling,
+    where l compares the means and s the variances with the covariance, as in SSIM, and all weights together sum to 1.
+
+    Args:
+        a, b: images of one shape, NHWC RGB, float32 in [0,1]. The order does not matter. The authors' programs first
+            reduce images to 256 pixels on the shorter side where asked to; nothing is resized here.
+        params: of `load_perceptual("dists")`.
+    Returns:
+        One number per image.
+    Raises:
+        ValueError: for images of unlike shapes or not RGB, or parameters of another metric.
+    """
+    check_images(a, b, 1, "DISTS")
+    check_shapes_of(params, dists_shapes(), "dists")
+    x = jnp.concatenate([a, b])
+    mean, deviation = (jnp.asarray(values, jnp.float32)[None, None, None] for values in (_MEAN, _DEVIATION))
+    features = [x, *stage_outputs(params, (x - mean) / deviation, VGG16, _l2_pool)]
+    terms = [_dissimilarities(stage) for stage in features]
+    luminance, structure = (jnp.concatenate(parts, axis=-1) for parts in zip(*terms, strict=True))
+    alpha, beta = (jnp.asarray(params[name]) for name in ("alpha", "beta"))
+    total = (luminance * alpha[None] + structure * beta[None]).sum(axis=-1)
+    return total / (alpha.sum() + beta.sum())
+
+
+def dists_shapes() -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter: VGG-16's, and the weights `alpha` and `beta` of all channels."""
+    return VGG16.shapes() | {"alpha": (sum(_CHANNELS),), "beta": (sum(_CHANNELS),)}
+
+
+def _dissimilarities(x: Float[Array, "k h w c"]) -> tuple[Array, Array]:
+    """1 - l and 1 - s of both halves of the batch, (batch, c), as sums of squares: exact where the images are alike."""
+    mean = x.mean(axis=(1, 2), keepdims=True)
+    centred = x - mean
+    (mean_a, mean_b), (a, b) = (jnp.split(part, 2) for part in (mean[:, 0, 0], centred))
+    variances = jnp.square(a).mean(axis=(1, 2)) + jnp.square(b).mean(axis=(1, 2))
+    luminance = jnp.square(mean_a - mean_b) / (jnp.square(mean_a) + jnp.square(mean_b) + _C1)
+    return luminance, jnp.square(a - b).mean(axis=(1, 2)) / (variances + _C2)
+
+
+def _l2_pool(x: Float[Array, "k h w c"]) -> Float[Array, "k p q c"]:
+    """Root of the mean square in the 3x3 Hann window (1/4, 1/2, 1/4 an axis) around every second pixel, 0 outside."""
+    square = jnp.pad(jnp.square(x), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    for axis in (1, 2):
+        last = square.shape[axis] - 2
+        parts = (jax.lax.slice_in_dim(square, k, k + last, stride=2, axis=axis) for k in range(3))
+        before, at, after = parts
+        square = (before + 2 * at + after) / 4
+    return jnp.sqrt(square + _POOL_EPSILON)

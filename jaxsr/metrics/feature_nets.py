@@ -1,0 +1,137 @@
+"""The convolutions of AlexNet and VGG-16, in which LPIPS and DISTS compare images, as functions of flat parameters.
+
+Parameters have torchvision's numbers: `features.<i>.kernel` (height, width, in, out) and `features.<i>.bias` (out).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Params = Mapping[str, Array | np.ndarray]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution with a bias and a ReLU: its number, channels in and out, side of the kernel, stride, padding."""
+
+    index: int
+    inputs: int
+    outputs: int
+    side: int = 3
+    stride: int = 1
+    padding: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Convolutions after a pooling (the first stage of a network has none before it)."""
+
+    convs: tuple[Conv, ...]
+    pooled: bool = True
+
+    @property
+    def channels(self) -> int:
+        return self.convs[-1].outputs
+
+
+@dataclass(frozen=True)
+class FeatureNet:
+    """A network up to its last convolution: its stages, its max pooling, and the least side of an image for it."""
+
+    stages: tuple[Stage, ...]
+    pool_side: int
+    pool_stride: int
+    min_side: int
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter."""
+        convs = [conv for stage in self.stages for conv in stage.convs]
+        kernels = {f"features.{c.index}.kernel": (c.side, c.side, c.inputs, c.outputs) for c in convs}
+        return kernels | {f"features.{c.index}.bias": (c.outputs,) for c in convs}
+
+
+ALEXNET = FeatureNet(
+    stages=(
+        Stage((Conv(0, 3, 64, 11, 4, 2),), pooled=False),
+        Stage((Conv(3, 64, 192, 5, 1, 2),)),
+        Stage((Conv(6, 192, 384),)),
+        Stage((Conv(8, 384, 256),), pooled=False),
+        Stage((Conv(10, 256, 256),), pooled=False),
+    ),
+    pool_side=3,
+    pool_stride=2,
+    min_side=31,
+)
+VGG16 = FeatureNet(
+    stages=(
+        Stage((Conv(0, 3, 64), Conv(2, 64, 64)), pooled=False),
+        Stage((Conv(5, 64, 128), Conv(7, 128, 128))),
+        Stage((Conv(10, 128, 256), Conv(12, 256, 256), Conv(14, 256, 256))),
+        Stage((Conv(17, 256, 512), Conv(19, 512, 512), Conv(21, 512, 512))),
+        Stage((Conv(24, 512, 512), Conv(26, 512, 512), Conv(28, 512, 512))),
+    ),
+    pool_side=2,
+    pool_stride=2,
+    min_side=16,
+)
+
+
+def stage_outputs(
+    params: Params, x: Float[Array, "b h w 3"], net: FeatureNet, pool: Callable[[Array], Array] | None = None
+) -> list[Array]:
+    """What every stage gives after its last ReLU, NHWC, the first stage's first.
+
+    `x` is the normalised image and `pool` what stands in for the network's max pooling. Products are in full float32
+    also where the hardware would round them, so that a number does not depend on the machine.
+    """
+    outputs = []
+    for stage in net.stages:
+        if stage.pooled:
+            x = pool(x) if pool else _max_pool(x, net.pool_side, net.pool_stride)
+        for conv in stage.convs:
+            x = _convolve(params, x, conv)
+        outputs.append(x)
+    return outputs
+
+
+def check_images(a: Array, b: Array, min_side: int, metric: str) -> None:
+    """Raise ValueError unless both batches are RGB, of one shape and large enough for the network."""
+    if a.shape != b.shape:
+        raise ValueError(f"images of {a.shape} and {b.shape} cannot be compared: crop them to one size")
+    _, h, w, channels = a.shape
+    if channels != 3:
+        raise ValueError(f"{metric} needs RGB, and the images have {channels} channels: repeat grey ones three times")
+    if min(h, w) < min_side:
+        raise ValueError(f"images of {h} x {w} pixels: {metric} needs at least {min_side} pixels a side")
+
+
+def check_shapes_of(params: Params, expected: Mapping[str, tuple[int, ...]], metric: str) -> None:
+    """Raise ValueError unless `params` has just the names and shapes in `expected`."""
+    found = {name: tuple(value.shape) for name, value in params.items()}
+    if found != dict(expected):
+        name = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        raise ValueError(
+            f"these are not the parameters of {metric} ({name} is {found.get(name, 'missing')} in place of "
+            f"{expected.get(name, 'nothing')}): read them with load_perceptual({metric!r})"
+        )
+
+
+def _convolve(params: Params, x: Array, conv: Conv) -> Array:
+    kernel, bias = (jnp.asarray(params[f"features.{conv.index}.{part}"]) for part in ("kernel", "bias"))
+    out = jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(conv.stride, conv.stride),
+        padding=[(conv.padding, conv.padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    return jax.nn.relu(out + bias[None, None, None])
+
+
+def _max_pool(x: Array, side: int, stride: int) -> Array:
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, side, side, 1), (1, stride, stride, 1), "VALID")

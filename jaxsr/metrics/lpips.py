@@ -1,0 +1,69 @@
+"""LPIPS: how unlike two images look, measured in the features of an image network. 0 for equal images, less is closer.
+
+Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR
+2018, version 0.1 of the authors' weights. Numbers of `alex` and of `vgg` are on different scales: never compare them.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxsr.metrics.feature_nets import ALEXNET, VGG16, Params, check_images, check_shapes_of, stage_outputs
+
+NETS = {"alex": ALEXNET, "vgg": VGG16}
+_SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of RGB in [-1,1]
+_EPSILON = 1e-10
+
+
+def lpips(
+    a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], params: Params, *, net: str = "alex"
+) -> Float[Array, " b"]:
+    """LPIPS of every image pair of a batch: 0 or more, in practice below 1. Differentiable, for use under jit too.
+
+    The sum over five stages of the network of the mean over pixels of sum_c w_c (u_c - v_c)^2 (eq. 1), where u and v
+    are the features of the two images scaled to unit length over the channels, and w_c >= 0 are the learned weights.
+
+    Args:
+        a, b: images of one shape, NHWC RGB, float32 in [0,1]; 31 pixels a side or more (vgg: 16). The order does not
+            matter.
+        params: of `load_perceptual("lpips-alex")` or `load_perceptual("lpips-vgg")`.
+        net: the network that `params` are of; papers report `alex` unless they say otherwise.
+    Returns:
+        One number per image.
+    Raises:
+        ValueError: for images of unlike shapes, too small or not RGB, an unknown network or parameters of another.
+    """
+    if net not in NETS:
+        raise ValueError(f"net {net!r} is not known: use one of {', '.join(NETS)}")
+    check_images(a, b, NETS[net].min_side, f"LPIPS with {net}")
+    check_shapes_of(params, lpips_shapes(net), f"lpips-{net}")
+    scaled = (2 * jnp.concatenate([a, b]) - 1 - _row(_SHIFT)) / _row(_SCALE)
+    terms = [
+        _stage_distance(features, jnp.asarray(params[f"head.{k}"]))
+        for k, features in enumerate(stage_outputs(params, scaled, NETS[net]))
+    ]
+    return jnp.stack(terms).sum(axis=0)
+
+
+def lpips_shapes(net: str) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter: the network's, and `head.<stage>`, the weights of its channels."""
+    heads = {f"head.{k}": (stage.channels,) for k, stage in enumerate(NETS[net].stages)}
+    return NETS[net].shapes() | heads
+
+
+def _stage_distance(features: Float[Array, "k h w c"], head: Float[Array, " c"]) -> Array:
+    """Of both halves of the batch."""
+    u, v = jnp.split(_unit(features), 2)
+    _, h, w, _ = features.shape
+    return jnp.einsum("bhwc,c->b", jnp.square(u - v), head, precision=jax.lax.Precision.HIGHEST) / (h * w)
+
+
+def _unit(x: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
+    """Divided by its length over the channels. A length of 0 has no derivative, so it is kept out of the root."""
+    square = jnp.square(x).sum(axis=-1, keepdims=True)
+    length = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    return x / (length + _EPSILON)
+
+
+def _row(values: tuple[float, ...]) -> Float[Array, "1 1 1 3"]:
+    return jnp.asarray(values, jnp.float32)[None, None, None]

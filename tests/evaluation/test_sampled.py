@@ -1,0 +1,204 @@
+"""Results made by the command: bicubic, a model with every option, patches, seeds, failures, and the suite."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+from jaxsr import evaluate, pipeline
+from jaxsr.evaluation import request, suite
+from jaxsr.evaluation.methods import enlarge_bicubic
+from jaxsr.evaluation.result import Result
+from jaxsr.pipeline import Upscaler
+from tests.evaluation.pictures import mean_square, picture, save
+
+
+@pytest.fixture
+def hr(tmp_path):
+    """A folder of three originals."""
+    for i, name in enumerate("abc"):
+        save(tmp_path / "hr" / f"{name}.png", picture(i))
+    return tmp_path / "hr"
+
+
+@pytest.fixture
+def fake(small_upscalers, monkeypatch):
+    """A model whose results differ with everything that it is told; the list of what it was told."""
+    calls = []
+
+    def upscale(self, image, *, seed, reference=None, reference_box=None, **options):
+        told = {"seed": seed, "box": reference_box} | options
+        calls.append(told | {"shape": image.shape, "reference": reference})
+        noise = np.random.default_rng(crc32(repr(told).encode())).uniform(-0.05, 0.05, (4, 4, 3))
+        big = image.repeat(4, 0).repeat(4, 1)
+        return np.clip(big + np.tile(noise, (image.shape[0], image.shape[1], 1)), 0, 1).astype(np.float32)
+
+    def with_preset(self, options, preset, calibration=None):
+        return Options(**{**vars(options), "alpha": 0.1 * len(preset)})
+
+    from jaxsr.options import Options
+
+    upscaler = small_upscalers["channel"]
+    monkeypatch.setattr(Upscaler, "upscale", upscale)
+    monkeypatch.setattr(Upscaler, "with_preset", with_preset)
+    monkeypatch.setattr(request, "load", lambda name, accept_license: upscaler)
+    monkeypatch.setattr(pipeline, "load", lambda name, accept_license: upscaler)
+    return calls
+
+
+def made(hr: Path, *more: object, name: str = "r.json", model: str = "small") -> Result:
+    output = hr.parent / name
+    words = ("-n", model, "--dataset", hr, "-o", output, "-m", "psnr", *more)
+    assert evaluate.main([str(word) for word in words]) == 0
+    return Result.read(output)
+
+
+def means(result: Result) -> float:
+    return result.metrics["psnr"]["mean"]
+
+
+def test_bicubic_is_made_of_the_shrunk_original(hr):
+    result = made(hr, "--protocol", "rgb", model="bicubic")
+    from jaxsr.imaging.resize import downsample_bicubic_uint8
+
+    big = np.clip(np.rint(255 * enlarge_bicubic(downsample_bicubic_uint8(picture(0), 4), 4)), 0, 255)
+    expected = 10 * np.log10(255**2 / mean_square(big, picture(0)))
+    assert result.images[0]["psnr"] == pytest.approx(expected, rel=1e-5)
+    assert (result.name, result.method) == ("bicubic", {"kind": "bicubic"})
+    assert result.metrics["psnr"]["seeds"] is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--steps", "1"),
+        ("--sampler", "deterministic"),
+        ("--precision", "bf16"),
+        ("--alpha", "-0.2,0.1"),
+        ("--preset", "vivid"),
+        ("--hr-guidance",),
+        ("--seeds", "5"),
+    ],
+    ids=" ".join,
+)
+def test_every_option_reaches_the_model_and_the_result(hr, fake, words):
+    plain, changed = made(hr), made(hr, *words, name="changed.json")
+    assert means(plain) != means(changed)
+    assert (plain.method, plain.seeds) != (changed.method, changed.seeds)
+    assert plain.protocol_sha256 == changed.protocol_sha256
+    assert changed.name != plain.name or words[0] == "--seeds"
+
+
+def test_hr_guidance_has_the_original_all_over(hr, fake):
+    made(hr, "--hr-guidance", "--limit", 1)
+    np.testing.assert_array_equal(fake[0]["reference"], picture(0))
+    assert fake[0]["box"] == (0, 0, 12, 8)
+
+
+def test_every_seed_is_a_sample_and_an_interval(hr, fake):
+    result = made(hr, "--seeds", 0, 1, 2, 1)
+    assert result.seeds == [0, 1, 2]
+    assert len(result.images) == 9
+    low, high = result.metrics["psnr"]["seeds"]
+    assert low < means(result) < high
+    one = made(hr, "--seeds", 1, name="one.json")
+    assert [r["psnr"] for r in one.images] == [r["psnr"] for r in result.images if r["seed"] == 1]
+
+
+def test_patches_are_sampled_one_by_one(hr, fake, tmp_path):
+    (tmp_path / "p.json").write_text('{"name": "p", "about": "", "border": 0, "crop": 8, "patches": 2}')
+    result = made(hr, "--protocol", tmp_path / "p.json")
+    assert {call["shape"] for call in fake} == {(4, 4, 3)}
+    assert [(row["image"], row["patch"]) for row in result.images[:5]] == [("a", i) for i in range(4)] + [("b", 0)]
+    assert result.data["images"] == 3
+    assert result.metrics["psnr"]["n"] == 12
+
+
+def test_one_failure_does_not_lose_the_rest_and_is_tried_again(hr, fake, monkeypatch, capsys):
+    upscale = Upscaler.upscale
+
+    def broken(self, image, **options):
+        if np.allclose(image, small):
+            raise ArithmeticError("not finite")
+        return upscale(self, image, **options)
+
+    from jaxsr.imaging.resize import downsample_bicubic_uint8
+
+    small = downsample_bicubic_uint8(picture(1), 4) / np.float32(255)
+    with monkeypatch.context() as patch:
+        patch.setattr(Upscaler, "upscale", broken)
+        words = ["-n", "small", "--dataset", str(hr), "-m", "psnr", "-o", str(hr.parent / "r.json")]
+        assert evaluate.main(words) == 3
+    assert "failed: b: not finite" in capsys.readouterr().err
+    assert {row["image"] for row in Result.read(hr.parent / "r.json").images} == {"a", "c"}
+    fake.clear()
+    assert evaluate.main(words) == 0
+    assert len(fake) == 1
+
+
+def test_a_data_set_has_to_be_named(hr, capsys):
+    assert evaluate.main(["-n", "bicubic", "-o", str(hr.parent / "r.json")]) == 1
+    assert "--dataset: say which images" in capsys.readouterr().err
+
+
+def test_a_model_of_another_scale_is_refused(hr, fake, tmp_path, capsys):
+    (tmp_path / "p.json").write_text('{"name": "x2", "about": "", "scale": 2}')
+    words = [
+        "-n",
+        "small",
+        "--dataset",
+        str(hr),
+        "--protocol",
+        str(tmp_path / "p.json"),
+        "-o",
+        str(tmp_path / "r.json"),
+    ]
+    assert evaluate.main(words) == 1
+    assert "--protocol: x2 is of scale 2, the model 4" in capsys.readouterr().err
+
+
+@pytest.fixture
+def sets(tmp_path, monkeypatch, fake):
+    """Two sets in place of the known ones, and a calibration of three presets."""
+    for i in range(5):
+        save(tmp_path / "data" / "set5" / f"{i}.png", picture(i))
+        save(tmp_path / "data" / "set14" / f"{i}.png", picture(5 + i))
+    monkeypatch.setattr(suite, "PROTOCOLS", dict.fromkeys(("set5", "set14"), "rgb"))
+    presets = {name: {} for name in suite.PRESETS}
+    monkeypatch.setattr(suite, "find_calibration", lambda *_: SimpleNamespace(presets=presets))
+
+    def run_it(*more: object) -> int:
+        words = ("suite", "--data", tmp_path / "data", "-o", tmp_path / "out", "--sets", "set5", "set14", "-m", "psnr")
+        return evaluate.main([str(word) for word in (*words, "--steps", 1, 2, "--limit", 2, *more)])
+
+    return run_it
+
+
+def test_the_suite_puts_all_methods_side_by_side(sets, tmp_path, fake):
+    assert sets() == 0
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert text.count("## ") == 2
+    rows = [line.split(" | ")[0].strip("| ") for line in text.splitlines() if line.startswith("| ")]
+    guided = [f"LR guidance, {name}" for name in suite.PRESETS]
+    assert rows[1:8] == ["bicubic", "plain, 1 steps", "plain, 2 steps", *guided, "HR guidance, 1 steps"]
+    assert "mean difference to plain, 1 steps" in text
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "set5",
+        "set14",
+        "table.md",
+        "table.csv",
+        "table.tex",
+    }
+    images = {row["image"] for row in Result.read(tmp_path / "out/set5/bicubic.json").images}
+    assert images == {"0", "2"}  # spread over the set
+    fake.clear()
+    assert sets() == 0
+    assert fake == []  # all there already
+
+
+def test_a_suite_of_other_choices_is_not_mixed_in(sets, capsys):
+    assert sets() == 0
+    assert sets("--seeds", 1) == 1
+    assert "is of other images, options or metrics" in capsys.readouterr().err
