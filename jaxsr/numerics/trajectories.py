@@ -96,6 +96,7 @@ def pca_plane(found: Paths, image: int = 0) -> Plane:
     """The plane that holds most of the three paths of one image of the batch, by a principal component analysis.
 
     `explained` has the shares of all components, falling; its first two are the plane's.
+    Mind the noise: three equal images, whose paths are noise alone, have over 95 % of it in their plane at 4 steps.
     """
     each = [np.asarray(path[:, image], np.float64).reshape(len(path), -1) for path in found]
     points = np.concatenate(each)

@@ -83,6 +83,16 @@ def test_the_plane_of_paths_that_lie_in_one() -> None:
     np.testing.assert_allclose(distances(found), distances(points.reshape(15, 2)), atol=1e-5)
 
 
+@pytest.mark.parametrize(("reference", "share"), [("diffusion", 0.979), ("oracle", 0.953)])
+def test_three_equal_images_lie_as_near_to_a_plane_as_those_of_a_study(reference, share) -> None:
+    """The share that docs/findings.md gives is that of the noise: a network and images of zeros have it too."""
+    schedule = exponential_schedule(60, min_noise_level=0.02).select(np.array([0, 20, 39, 59]))
+    nothing = jnp.zeros((1, 48, 48, 3))
+    noise = normal_noise(jax.random.key(0), 4, nothing.shape)
+    found = paths(lambda x, step: 0 * x, schedule, nothing, nothing, noise, reference=reference)
+    assert pca_plane(found).explained[:2].sum() == pytest.approx(share, abs=0.01)
+
+
 @pytest.mark.parametrize("size", [(32, 32), (24, 40)])
 def test_white_noise_has_its_variance_at_every_frequency(size: tuple[int, int]) -> None:
     noise = 3 + 0.5 * np.random.default_rng(0).standard_normal((40, *size, 3))
