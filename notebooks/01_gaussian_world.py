@@ -102,7 +102,7 @@ for steps, schedule in schedules.items():
         assert abs(found.variance[-1] - world.s**2) < 1e-9
 
 # %% [markdown]
-# Away from the true mean the repair is free. Away from the LR image, which is what there is in practice, the texture
+# Away from the true mean the repair is free. Away from the LR image, the reference that the paper has, the texture
 # comes back at the price of a shift: contrast is exaggerated.
 #
 # ## Why one constant scale diverges
@@ -175,10 +175,9 @@ assert held.variance[-1] > 100 * world.s**2
 # **Answer.** Few steps keep the mean and lose variance. With the exact denoiser, 4 steps keep 25 % of it, 15 steps 65
 # %, 60 steps 86 % and 200 steps 94 %. Guidance with a scale for every step, known in closed form (0.003, 0.779, 0.284
 # and 0.064 for 4 steps, t = 1 first), gives every marginal its true variance, whatever the reference is. Away from
-# the true mean that costs next to nothing; away from the LR image, the only reference at hand in practice, it shifts
-# the mean from 0.3 to 0.96. One constant scale of 0.297 does the same for the result of 4 steps, but held fixed it
-# makes the standard deviation 13 times too large with 15 steps and a million times with 60: the threshold of
-# divergence falls from 1.13 (4 steps) to 0.21, 0.049 and 0.015, as 1/T, because differences grow by 1 + scale at
-# every step. And few steps are not a defect in every sense: without guidance all step counts lie on the theoretical
-# front of distortion and perception, fewer steps nearer to its faithful end, while guidance away from the LR image
-# leaves the front.
+# the true mean that costs next to nothing; away from the LR image, the paper's reference, it shifts the mean from 0.3
+# to 0.96. One constant scale of 0.297 does the same for the result of 4 steps, but held fixed it makes the standard
+# deviation 13 times too large with 15 steps and a million times with 60: the threshold of divergence falls from 1.13
+# (4 steps) to 0.21, 0.049 and 0.015, as 1/T, because differences grow by 1 + scale at every step. And few steps are
+# not a defect in every sense: without guidance all step counts lie on the theoretical front of distortion and
+# perception, fewer steps nearer to its faithful end, while guidance away from the LR image leaves the front.

@@ -207,9 +207,10 @@ assert all(np.isfinite(one["modular"]).all() for one in found.values())
 # **Answer.** A released file is a dictionary of tensors whose names and shapes tell everything: it is read without
 # executing anything, and without PyTorch. s4 is not s15 with steps left out: it was trained on a schedule of its own,
 # whose last step starts at noise of 0.20, five times that of s15, and which goes from 1.04 to 0.20 in one step where
-# s15 takes seven. It costs less, but not in proportion, as encoder and decoder are paid once whatever the steps: the
-# times above differ by less than the 3.75 times that 15 steps are to 4. To sample s15 itself in 4 of its 15 steps
-# would be the cheap way, and the last plot says what that costs at every step: an Euler step errs by more than
+# s15 takes seven. It costs less: encoder and decoder are paid once whatever the steps, so with networks of one cost
+# the whole picture gains less than the 3.75 times that 15 steps are to 4. The stand-ins are one network and too small
+# to show it by the clock: its calls of some milliseconds scatter more than that. To sample s15 itself in 4 of its 15
+# steps would be the cheap way, and the last plot says what that costs at every step: an Euler step errs by more than
 # Heun's, and the ancestral mean, where there is much noise, by several times as much, because it makes room for more
 # (notebook 2). With random weights the pictures and the sizes of the errors mean nothing; with the real files in
 # `JAXSR_CHECKPOINTS` the same cells speak of the released models.
