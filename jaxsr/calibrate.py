@@ -165,7 +165,7 @@ def _run(args: argparse.Namespace) -> int:
             print(f"{name:9} {' '.join(f'{scale:+.3f}' for scale in preset['scale'])}  ({preset['rule']})")
         if ends := _at_an_end(calibration):
             steps = ", ".join(f"t = {t}" for t in ends)
-            print(f"open-loop: at an end of the candidates ({steps}); widen --candidates", file=sys.stderr)
+            print(f"open-loop: at an end of the candidates ({steps}); widen --candidates")
         written = [args.output, *write_plots(run, calibration, args.output)]
         print(f"written: {', '.join(map(str, written))}")
     if joined:

@@ -44,10 +44,10 @@ def test_the_open_loop_alone(fake, tmp_path, capsys):
     np.testing.assert_allclose(found.candidates, [-0.2, 0, 0.2, 0.4], atol=1e-12)
     assert (found.closed_loop, found.data["pairs"], found.steps) == (None, 3, 3)
     assert sorted(path.name for path in tmp_path.glob("calib*")) == ["calib.json"]
-    told = capsys.readouterr()
-    assert "written: " in told.out
+    told = capsys.readouterr().out
+    assert "written: " in told
     beyond = [f"t = {t}" for t, scale in enumerate(found.open_loop["weighted_median"], 1) if scale > 0.4]
-    assert (f"at an end of the candidates ({', '.join(beyond)}); widen --candidates" in told.err) == bool(beyond)
+    assert (f"at an end of the candidates ({', '.join(beyond)}); widen --candidates" in told) == bool(beyond)
 
 
 def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
