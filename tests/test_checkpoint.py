@@ -9,7 +9,6 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from jaxsr import checkpoint
 from jaxsr.checkpoint import CheckpointError, check_params, load, save, sha256_file
 
 METADATA = {"preset": "tiny_x4", "licence": {"name": "CC BY-SA 4.0"}, "steps": [1, 2.5, None]}
@@ -140,7 +139,7 @@ def test_a_failed_save_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_sync", full_disk)
+    monkeypatch.setattr("jaxsr.whole_file.os.fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
         save(tmp_path, {"a": np.zeros(3, np.float32)}, {})
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [old]
