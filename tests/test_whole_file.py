@@ -17,10 +17,15 @@ def test_the_file_appears_with_its_folder_and_nothing_else(tmp_path):
 def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="stop"), whole_file(path) as part:
-        part.write_text("half")
-        assert path.read_text() == "old"
-        raise RuntimeError("stop")
+
+    def write_half():
+        with whole_file(path) as part:
+            part.write_text("half")
+            assert path.read_text() == "old"
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -127,7 +127,7 @@ def _local_moments(luma: Float[Array, "b h w 1"]) -> tuple[Array, Array]:
     """Mean and standard deviation in the 7x7 Gaussian window around every pixel; the edge pixels go on outside."""
     pad = len(_WINDOW) // 2
     padded = jnp.pad(luma, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="edge")
-    (mean,), ((variance,),) = local_moments(padded[None], _WINDOW)
+    (mean,), ((variance,),) = local_moments([padded], _WINDOW)
     return mean, jnp.sqrt(variance)
 
 

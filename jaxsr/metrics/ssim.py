@@ -60,7 +60,7 @@ def ms_ssim(
 
 def _maps(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> tuple[Array, Array]:
     """The luminance term and the contrast-and-structure term around every pixel; their product is the SSIM."""
-    (mean_a, mean_b), ((var_a, both), (_, var_b)) = local_moments(jnp.stack([a, b]), WINDOW)
+    (mean_a, mean_b), ((var_a, both), (_, var_b)) = local_moments([a, b], WINDOW)
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
     return luminance, (2 * both + C2) / (var_a + var_b + C2)
 

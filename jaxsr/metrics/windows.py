@@ -1,15 +1,21 @@
 """Weighted mean and covariance in a window around every pixel, exact enough in float32 for SSIM and NIQE.
 
 E[xy] - E[x]E[y] loses its digits where the image is nearly flat. Here the separable window is taken one axis at a time
-with every value less its mean, and the axes are joined by the law of total covariance: sums of small terms alone.
+with every value less that in its middle, and the axes are joined by the law of total covariance: sums of small terms
+alone.
 """
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+Image = Float[Array, "b _h _w c"]
+Flat = Float[Array, "b _h _wc"]
+Covariances = list[list[Image]]
 
 
 def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
@@ -21,41 +27,52 @@ def gaussian_taps(size: int, sigma: float) -> tuple[float, ...]:
     return tuple(tap / math.fsum(taps) for tap in taps)
 
 
-def local_moments(x: Float[Array, "k b h w c"], taps: tuple[float, ...]) -> tuple[Array, Array]:
+def local_moments(x: Sequence[Image], taps: tuple[float, ...]) -> tuple[list[Image], Covariances]:
     """Means and population covariances of k NHWC images in the window `taps` x `taps`, where it lies inside them.
 
-    Returns the means (k, b, p, q, c), just the value where an image is flat, and the covariances of every image with
-    every other (k, k, b, p, q, c), 0 where one of the two is flat.
+    Returns the means (b, p, q, c), just the value where an image is flat, and the covariances of every image with every
+    other, [k][k], 0 where one of the two is flat.
     """
-    mean_rows = _mean(x, taps, axis=-2)
-    within = _mean(_covariance(x, mean_rows, taps, axis=-2), taps, axis=-3)
-    mean = _mean(mean_rows, taps, axis=-3)
-    return mean, within + _covariance(mean_rows, mean, taps, axis=-3)
+    b, h, w, c = x[0].shape
+    # Columns and channels as one axis: a loop over three channels alone does not fill a vector register.
+    means, within = _moments([image.reshape(b, h, w * c) for image in x], None, taps, axis=2, stride=c)
+    means, total = _moments(means, within, taps, axis=1, stride=1)
+    shape = (b, h - len(taps) + 1, -1, c)
+    pairs = dict(zip(_pairs(len(x)), (each.reshape(shape) for each in total), strict=True))
+    covariances = [[pairs[min(i, j), max(i, j)] for j in range(len(x))] for i in range(len(x))]
+    return [mean.reshape(shape) for mean in means], covariances
 
 
-def _mean(x: Array, taps: tuple[float, ...], axis: int) -> Array:
-    """From the middle tap on, since a flat stretch then has just its value as mean, whatever the taps sum to."""
-    length = x.shape[axis] - len(taps) + 1
-    middle = jax.lax.slice_in_dim(x, len(taps) // 2, len(taps) // 2 + length, axis=axis)
-    return middle + _sum_over_taps(lambda shifted: shifted - middle, x, taps, axis, length)
+def _moments(
+    x: Sequence[Flat], within: Sequence[Flat] | None, taps: tuple[float, ...], axis: int, stride: int
+) -> tuple[list[Flat], list[Flat]]:
+    """Means along one axis, and the covariances of all pairs: those along it plus the mean of those `within`.
+
+    From the middle tap on: a flat stretch then has just its value as mean, whatever the taps sum to, and a variance is
+    no difference of nearly equal numbers, but at least the middle's weight of the mean square. A loop, since XLA fuses
+    the sums written out so that it works out much of them several times.
+    """
+    weights = jnp.asarray(taps, x[0].dtype)
+    length = x[0].shape[axis] - (len(taps) - 1) * stride
+
+    def shifted(values: Flat, k: Array | int) -> Flat:
+        return jax.lax.dynamic_slice_in_dim(values, k * stride, length, axis=axis)
+
+    middle = [shifted(image, len(taps) // 2) for image in x]
+
+    def add(k: Array, sums: list[Flat]) -> list[Flat]:
+        off = [shifted(image, k) - origin for image, origin in zip(x, middle, strict=True)]
+        products = [off[i] * off[j] for i, j in _pairs(len(x))]
+        if within is not None:
+            products = [each + shifted(inner, k) for each, inner in zip(products, within, strict=True)]
+        return [total + weights[k] * term for total, term in zip(sums, off + products, strict=True)]
+
+    zeros = [jnp.zeros_like(middle[0])] * (len(x) + len(_pairs(len(x))))
+    sums = jax.lax.fori_loop(0, len(taps), add, zeros)
+    moved, seconds = sums[: len(x)], sums[len(x) :]
+    means = [origin + by for origin, by in zip(middle, moved, strict=True)]
+    return means, [total - moved[i] * moved[j] for total, (i, j) in zip(seconds, _pairs(len(x)), strict=True)]
 
 
-def _covariance(x: Array, mean: Array, taps: tuple[float, ...], axis: int) -> Array:
-    """Of the first axis with itself, about `mean`."""
-
-    def products(shifted: Array) -> Array:
-        centred = shifted - mean
-        return centred[:, None] * centred[None]
-
-    return _sum_over_taps(products, x, taps, axis, mean.shape[axis])
-
-
-def _sum_over_taps(f: Callable[[Array], Array], x: Array, taps: tuple[float, ...], axis: int, length: int) -> Array:
-    """Sum of tap times f of x shifted to it. A loop: written out for five scales it would take long to compile."""
-    weights = jnp.asarray(taps, x.dtype)
-
-    def add(k: Array, total: Array) -> Array:
-        return total + weights[k] * f(jax.lax.dynamic_slice_in_dim(x, k, length, axis=axis))
-
-    first = f(jax.lax.slice_in_dim(x, 0, length, axis=axis))
-    return jax.lax.fori_loop(1, len(taps), add, weights[0] * first)
+def _pairs(count: int) -> list[tuple[int, int]]:
+    return list(itertools.combinations_with_replacement(range(count), 2))
