@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from jaxsr.command import exit_code
 from jaxsr.runtime import enable_compilation_cache
 from jaxsr.whole_file import write_whole
 
@@ -68,12 +69,7 @@ def write_results(path: Path, command: str, **content: Any) -> None:
     write_whole(path, json.dumps({"command": command, "machine": machine(), **content}, indent=1) + "\n")
 
 
-def exit_code(run: Callable[[], None]) -> int:
-    """0, or 1 where the input is bad, which one line on stderr tells; compiled programs are kept between runs."""
+def run_benchmark(run: Callable[[], None]) -> int:
+    """Its exit code; 1 where the input is bad, which one line on stderr tells. Compiled programs are kept."""
     enable_compilation_cache()
-    try:
-        run()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run() or 0)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.ndimage
 
-from benchmarks.harness import command_line, exit_code, machine, markdown
+from benchmarks.harness import command_line, machine, markdown, run_benchmark
 from jaxsr.imaging.files import read_photo
 from jaxsr.metrics.niqe import LUMAS, niqe, niqe_luma
 from jaxsr.metrics.niqe_model import load_niqe_model
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--basicsr", type=Path, required=True, metavar="DIR", help="BasicSR's source")
     parser.add_argument("images", type=Path, nargs="+", help="of two blocks of 96x96 pixels or more")
     args = parser.parse_args(argv)
-    return exit_code(lambda: run(args, command_line("niqe_parity", argv)))
+    return run_benchmark(lambda: run(args, command_line("niqe_parity", argv)))
 
 
 if __name__ == "__main__":

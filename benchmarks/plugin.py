@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsr
-from benchmarks.harness import command_line, exit_code, machine, write_results
+from benchmarks.harness import command_line, machine, run_benchmark, write_results
 from benchmarks.quality import (
     SCALE,
     Pair,
@@ -189,7 +189,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    return exit_code(lambda: run(args, command_line("plugin", argv)))
+    return run_benchmark(lambda: run(args, command_line("plugin", argv)))
 
 
 if __name__ == "__main__":

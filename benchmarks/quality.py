@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Shaped, UInt8
 
-from benchmarks.harness import command_line, exit_code, machine, write_results
+from benchmarks.harness import command_line, machine, run_benchmark, write_results
 from jaxsr.diffusion.sampler import SAMPLERS
 from jaxsr.evaluation.methods import enlarge_bicubic
 from jaxsr.imaging.files import read_photo
@@ -197,7 +197,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    return exit_code(lambda: run(args, command_line("quality", argv)))
+    return run_benchmark(lambda: run(args, command_line("quality", argv)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from jaxsr.choices import (
     THINNINGS,
     THROUGHS,
 )
+from jaxsr.command import exit_code
 
 if TYPE_CHECKING:
     from jaxsr.calibration.plan import Choices
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 QUIET = 30.0
 """Seconds between lines of progress where the output is no terminal."""
-# What becomes one sentence; JAX's own errors of the device are RuntimeErrors.
-EXPECTED = (ValueError, OSError, ImportError, ArithmeticError, MemoryError)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -96,19 +95,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 when the file is written, 1 after one sentence on an error, 130 after Ctrl-C."""
     args = parse(sys.argv[1:] if argv is None else argv)
-    try:
-        return _run(args)
-    except EXPECTED as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        print("error: the device has too little memory: give a smaller --candidate-batch or --batch", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        return 130
+    return exit_code(lambda: _run(args), smaller="a smaller --candidate-batch or --batch")
 
 
 def make_choices(args: argparse.Namespace) -> "Choices":

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from jaxsr.command import SOME_FAILED, exit_code, one_line, say
 from jaxsr.evaluation.arguments import parse
 from jaxsr.evaluation.commands import COMMANDS
-from jaxsr.sample import EXPECTED, SOME_FAILED, say
 from jaxsr.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -27,19 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; 0 when its output is written, 1 after one sentence on an error, 3 where images failed."""
     words = sys.argv[1:] if argv is None else argv
     command: Callable[[Sequence[str]], int] = COMMANDS.get(words[0], score) if words else score
-    try:
-        return command(words if command is score else words[1:])
-    except (*EXPECTED, ImportError) as error:
-        say(f"error: {error}", wrong=True)
-        return 1
-    except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        say("error: the device has too little memory: give a smaller --batch", wrong=True)
-        return 1
-    except KeyboardInterrupt:
-        say("stopped; run the same command again to go on", wrong=True)
-        return 130
+    run = lambda: command(words if command is score else words[1:])  # noqa: E731
+    return exit_code(run, smaller="a smaller --batch")
 
 
 def score(argv: Sequence[str]) -> int:
@@ -80,7 +69,6 @@ def _with_bar(job: "Job", run: "Callable[[Job], Result]") -> "Result":
     from dataclasses import replace
 
     from jaxsr.progress import image_bar
-    from jaxsr.sample import one_line
 
     with image_bar(len(job.items) * len(job.seeds)) as report:
         return run(replace(job, report=lambda count, name: report(count, one_line(name), 0, 0)))

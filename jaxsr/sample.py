@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import re
 import sys
 import time
 from dataclasses import fields, replace
@@ -11,29 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxsr.arguments import find_conflict, join_numbers, make_parser
+from jaxsr.command import EXPECTED, IMAGE_FAILED, SOME_FAILED, exit_code, one_line, say
 
 if TYPE_CHECKING:
     from jaxsr.guide_files import Recipe
     from jaxsr.jobs import Job
     from jaxsr.pipeline import Upscaler
     from jaxsr.results import Made
-
-SOME_FAILED = 3
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# What becomes one sentence: unreadable, not to be written, too large, not finite.
-EXPECTED = (ValueError, OSError, ArithmeticError, MemoryError)
-# How one image can fail without stopping the others; JAX's errors of the device are RuntimeErrors.
-IMAGE_FAILED = (*EXPECTED, RuntimeError)
-
-
-def one_line(text: str) -> str:
-    """Text with its control characters and line breaks escaped: names of files may have them."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def say(text: str, *, wrong: bool = False) -> None:
-    """Print one line on stdout, or on stderr where something went wrong."""
-    print(one_line(text), file=sys.stderr if wrong else sys.stdout)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,14 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("argument --suffix: must be part of a file name")
     if reason := find_conflict(args):
         parser.error(reason)
-    try:
-        return run(args)
-    except EXPECTED as error:
-        say(f"error: {error}", wrong=True)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        return 130
+    return exit_code(lambda: run(args))
 
 
 def list_models() -> int:

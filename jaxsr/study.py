@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from jaxsr.choices import PRECISIONS, SAMPLERS, THINNINGS
+from jaxsr.command import exit_code
 
 T = TypeVar("T")
 NAMES = ("errors", "truncation", "trajectories", "dispersion")
-# What becomes one sentence.
-EXPECTED = (ValueError, OSError, ImportError, ArithmeticError, MemoryError)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -67,19 +66,10 @@ def main(argv: list[str] | None = None) -> int:
             argv[at : at + 2] = [f"{word}={argv[at + 1]}"]
             break
     args = make_parser().parse_args(argv)
-    try:
-        page = _run(args)
-    except EXPECTED as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        return 130
-    print(f"written: {page}")
-    return 0
+    return exit_code(lambda: _run(args), smaller="a smaller --crop")
 
 
-def _run(args: argparse.Namespace) -> Path:
+def _run(args: argparse.Namespace) -> int:
     from jaxsr.calibration.pairs import open_pairs
     from jaxsr.numerics.run import Study, carry_out
     from jaxsr.options import Options
@@ -93,7 +83,8 @@ def _run(args: argparse.Namespace) -> Path:
     names = ("instruments", "counts", "scales", "draws", "seed")
     chosen = {name: getattr(args, name) for name in names}
     study = Study(upscaler=upscaler, name=args.model, pairs=pairs, options=options, **chosen)
-    return carry_out(study, args.output)
+    print(f"written: {carry_out(study, args.output)}")
+    return 0
 
 
 if __name__ == "__main__":

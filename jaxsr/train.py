@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from jaxsr.command import exit_code
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of the command."""
@@ -22,19 +24,10 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 when the model is written, 1 after one sentence on an error, 130 after Ctrl-C."""
     args = make_parser().parse_args(argv)
-    try:
-        folder = _train(args)
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    print(f"model: {folder}")
-    return 0
+    return exit_code(lambda: _train(args), smaller="a config of a smaller batch")
 
 
-def _train(args: argparse.Namespace) -> Path:
+def _train(args: argparse.Namespace) -> int:
     import jax
     from rich.console import Console
 
@@ -53,7 +46,9 @@ def _train(args: argparse.Namespace) -> Path:
     console = Console()
     report = partial(console.out, highlight=False)
     with console.status("starting") as status:  # shows nothing where the output is no terminal
-        return train(config, args.output, report, status.update if console.is_terminal else report)
+        folder = train(config, args.output, report, status.update if console.is_terminal else report)
+    print(f"model: {folder}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxsr.arguments import whole
-from jaxsr.sample import SOME_FAILED, say
+from jaxsr.command import SOME_FAILED, say
 from jaxsr.whole_file import write_whole
 
 SETS = ("set5", "set14", "div2k", "realsr")

@@ -12,6 +12,7 @@ from typing import Any
 
 from jaxsr.calibration.journal import Lines
 from jaxsr.checkpoint import sha256_file
+from jaxsr.command import IMAGE_FAILED
 from jaxsr.evaluation import elsewhere
 from jaxsr.evaluation.images import Loaded, Pair, load, ready
 from jaxsr.evaluation.methods import Method
@@ -20,7 +21,6 @@ from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocols import Protocol, ProtocolError
 from jaxsr.evaluation.result import Result, Row, summarise
 from jaxsr.evaluation.scoring import Scorer
-from jaxsr.sample import IMAGE_FAILED
 from jaxsr.training.data import prefetch
 from jaxsr.training.photographs import image_sizes
 

@@ -197,7 +197,7 @@ def test_ctrl_c_is_one_sentence(fake_run, monkeypatch, capsys):
     assert main(fake_run()) == 130
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "interrupted: the same command goes on from the last checkpoint\n"
+    assert captured.err == "stopped; run the same command again to go on\n"
 
 
 def test_lines_are_printed_as_they_are_and_progress_passes_on_a_terminal(fake_run, tmp_path, monkeypatch, capsys):
