@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsr
-from benchmarks.quality import machine
+from benchmarks.harness import machine
 from jaxsr.calibration.devices import image_mesh, over_images, replicate
 from jaxsr.calibration.scores import make_score
 from jaxsr.calibration.sweep import Chain, image_keys, sweep_function

@@ -6,7 +6,6 @@ a noisy machine is noisy for all of them. Median of the ratios to the plain run 
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxsr
-from benchmarks.quality import machine
+from benchmarks.harness import machine, turns
 from jaxsr import diffusion
 from jaxsr.diffusion import Guidance
 from jaxsr.model import Model
@@ -48,12 +47,6 @@ def make_program(upscaler: Upscaler, size: int, steps: int, case: str) -> Callab
     return partial(program, *arguments)
 
 
-def seconds(program: Callable[[], jax.Array]) -> float:
-    began = time.perf_counter()
-    jax.block_until_ready(program())
-    return time.perf_counter() - began
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny-x4")
@@ -63,12 +56,12 @@ def main() -> None:
     args = parser.parse_args()
     upscaler = jaxsr.load(args.model)
     programs = {case: make_program(upscaler, args.size, args.steps, case) for case in CASES}
-    turns = [{case: seconds(program) for case, program in programs.items()} for _ in range(args.runs + 1)][1:]
+    seconds = turns(programs, args.runs)
     print(f"{machine()}; {args.model}, {args.size}x{args.size}, {args.steps} steps, {args.runs} runs\n")
     print("| sampling | median s | ratio to plain |\n|---|---|---|")
     for case in CASES:
-        ratio = statistics.median(turn[case] / turn["plain"] for turn in turns)
-        print(f"| {case} | {statistics.median(turn[case] for turn in turns):.3f} | {ratio:.3f} |")
+        ratio = statistics.median(one / plain for one, plain in zip(seconds[case], seconds["plain"], strict=True))
+        print(f"| {case} | {statistics.median(seconds[case]):.3f} | {ratio:.3f} |")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ command from a cold and from a warm compilation cache, each in a fresh process.
 
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -14,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 from PIL import Image
 
 import jaxsr
+from benchmarks.harness import machine
 
 
 def compute_seconds(model: str, size: int, steps: int, runs: int) -> list[float]:
@@ -57,7 +56,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
     chosen = (args.model, args.size, args.steps, args.runs)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, jax {jax.__version__}")
+    print(machine())
     compute = compute_seconds(*chosen)
     print(f"compute of {args.size}x{args.size} at {args.steps} steps: median {statistics.median(compute):.3f} s")
     cold, *warm = command_seconds(*chosen)

@@ -5,18 +5,16 @@ take turns, and each has the median of its turns. The package needs torch and to
 """
 
 import argparse
-import os
-import platform
-import statistics
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.harness import machine, medians
 from jaxsr.metrics.lpips import NETS, lpips, lpips_shapes
 
 Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -80,18 +78,6 @@ def _fill(model: Any, params: dict[str, np.ndarray]) -> None:
         value.data = torch.from_numpy(np.ascontiguousarray(ours)).reshape(value.shape)
 
 
-def measure(runs: list[Run], a: np.ndarray, b: np.ndarray, turns: int) -> list[float]:
-    """Median seconds of each, after a first call that compiles and is not counted."""
-    seconds: list[list[float]] = [[] for _ in runs]
-    for turn in range(turns + 1):
-        for run, times in zip(runs, seconds, strict=True):
-            began = time.perf_counter()
-            run(a, b)
-            if turn:
-                times.append(time.perf_counter() - began)
-    return [statistics.median(times) for times in seconds]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", nargs="+", choices=list(NETS), default=["alex", "vgg"])
@@ -99,14 +85,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="pairs in one call")
     parser.add_argument("--turns", type=int, default=7)
     args = parser.parse_args()
-    device = jax.devices()[0].device_kind
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {device}, jax {jax.__version__}")
+    print(machine())
     rng = np.random.default_rng(0)
     a, b = (rng.uniform(0, 1, (args.batch, args.size, args.size, 3)).astype(np.float32) for _ in range(2))
     for net in args.net:
         params = random_params(net)
         runs = {"jaxsr": native(net, params)} | ({"lpips": theirs} if (theirs := package(net, params)) else {})
-        times = dict(zip(runs, measure(list(runs.values()), a, b, args.turns), strict=True))
+        times = medians({name: partial(run, a, b) for name, run in runs.items()}, args.turns)
         rates = ", ".join(f"{name} {args.batch / seconds:.1f} pairs/s" for name, seconds in times.items())
         ratio = f", ratio {times['lpips'] / times['jaxsr']:.2f}" if "lpips" in times else ""
         print(f"{net}, {args.batch} pairs of {args.size}x{args.size}: {rates}{ratio}")

@@ -9,15 +9,14 @@ do: Gaussian window, sigma 1.5, of RGB. Both SSIMs agree, which is checked befor
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from benchmarks.quality import machine
+from benchmarks.harness import Call, machine, medians
 from jaxsr.metrics.niqe import niqe
 from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.ssim import ms_ssim, ssim
@@ -25,7 +24,6 @@ from jaxsr.metrics.texture import texture_distance
 from jaxsr.runtime import compiler_options
 
 Batch = Float[np.ndarray, "b h w 3"]
-Call = Callable[[], object]
 
 
 def skimage_ssim(a: Batch, b: Batch) -> Float[np.ndarray, " b"]:
@@ -48,21 +46,9 @@ def calls(side: int, batch: int) -> dict[str, Call]:
     np.testing.assert_allclose(jitted["ssim"](x, y), skimage_ssim(a, b), atol=1e-5)
 
     def native(name: str) -> Call:
-        return lambda: jax.block_until_ready(jitted[name](x, y))
+        return lambda: jitted[name](x, y)
 
     return {name: native(name) for name in jitted} | {"ssim of skimage": lambda: skimage_ssim(a, b)}
-
-
-def measure(rows: dict[str, Call], runs: int) -> dict[str, float]:
-    """Median seconds of each; the calls take turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
-    for turn in range(runs + 1):
-        for name, call in rows.items():
-            began = time.perf_counter()
-            call()
-            if turn:  # the first compiles
-                seconds[name].append(time.perf_counter() - began)
-    return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -77,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     print(machine())
     for side in args.sides:
-        seconds = measure(calls(side, args.batch), args.runs)
+        seconds = medians(calls(side, args.batch), args.runs)
         theirs = seconds["ssim of skimage"]
         print(f"\n## {side}x{side}, {args.batch} images per call\n")
         print("| metric | images/s | to skimage's SSIM |\n|---|---|---|")

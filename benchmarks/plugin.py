@@ -25,19 +25,18 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsr
+from benchmarks.harness import command_line, exit_code, machine, write_results
 from benchmarks.quality import (
     SCALE,
     Pair,
     Photo,
     Score,
     bicubic,
-    machine,
     markdown,
     read_pairs,
     score_result,
     summarise,
     to_uint8,
-    write_json,
 )
 from jaxsr import diffusion
 from jaxsr.calibrated import find_calibration
@@ -47,7 +46,6 @@ from jaxsr.imaging.files import list_images, read_photo
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.model import Model, Params
 from jaxsr.pipeline import Upscaler
-from jaxsr.runtime import enable_compilation_cache
 
 FOLDERS = {"div2k": ("div2k_sub", None), "realsr": ("realsr_sub/HR", "realsr_sub/LR")}
 PLAIN = "plain, 4 steps"
@@ -186,19 +184,12 @@ def run(args: argparse.Namespace, command: str) -> None:
         everything += scores + region
     if args.json:
         scores = [asdict(score) for score in everything]
-        write_json(args.json, {"command": command, "machine": machine(), "tables": tables, "scores": scores})
+        write_results(args.json, command, tables=tables, scores=scores)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    command = " ".join(["python -m benchmarks.plugin", *(sys.argv[1:] if argv is None else argv)])
-    enable_compilation_cache()
-    try:
-        run(args, command)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(args, command_line("plugin", argv)))
 
 
 if __name__ == "__main__":

@@ -13,13 +13,9 @@ Seconds: median per image of the whole call, after one untimed call for its size
 """
 
 import argparse
-import json
 import math
-import os
-import platform
 import sys
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Shaped, UInt8
 
+from benchmarks.harness import command_line, exit_code, machine, write_results
 from jaxsr.diffusion.sampler import SAMPLERS
 from jaxsr.evaluation.methods import enlarge_bicubic
 from jaxsr.imaging.files import read_photo
@@ -37,7 +34,6 @@ from jaxsr.metrics.niqe import BLOCK, niqe
 from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.ssim import ssim
 from jaxsr.metrics.texture import high_frequency_ratio, texture_distance
-from jaxsr.runtime import enable_compilation_cache
 
 SCALE = 4
 COLUMNS = ("PSNR-Y", "SSIM", "SWD", "HF", "NIQE", "LR")
@@ -170,26 +166,6 @@ def markdown(title: str, rows: Sequence[dict[str, str | float]]) -> str:
     return "\n".join([*lines, *(form.format(**row) for row in rows)])
 
 
-def machine() -> str:
-    """Processor, cores, JAX device and version, in one line."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    processor = names[0] if names else platform.processor() or platform.machine()
-    return f"{processor}, {os.cpu_count()} cores; JAX {jax.__version__} on {jax.devices()[0].device_kind}"
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write whole or not at all."""
-    part = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", required=True, help="name of a model, or the folder or file of one")
@@ -216,20 +192,12 @@ def run(args: argparse.Namespace, command: str) -> None:
         images = sum(name in ("mean", pair.set_name) for pair in pairs)
         print(markdown(f"{name} ({images} images)", rows))
     if args.json:
-        content = {"command": command, "machine": machine(), "tables": tables, "scores": [asdict(s) for s in scores]}
-        write_json(args.json, content)
+        write_results(args.json, command, tables=tables, scores=[asdict(score) for score in scores])
 
 
 def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    command = " ".join(["python -m benchmarks.quality", *(sys.argv[1:] if argv is None else argv)])
-    enable_compilation_cache()
-    try:
-        run(args, command)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(args, command_line("quality", argv)))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ time. Columns: those of benchmarks/quality.py for 1 and 4 steps, and the compute
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -18,7 +17,8 @@ from pathlib import Path
 import jax
 
 from benchmarks.bench_start import compute_seconds
-from benchmarks.quality import Pair, machine, methods, read_pairs, score
+from benchmarks.harness import command_line, machine
+from benchmarks.quality import Pair, methods, read_pairs, score
 from jaxsr.model import Model
 from jaxsr.models.presets import PRESETS, Preset
 from jaxsr.runtime import compiler_options
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     pairs = read_pairs(args.data, ["set5"])
-    print(f"`python -m benchmarks.sizes {' '.join(sys.argv[1:])}`  \n{machine()}\n")
+    print(f"`{command_line('sizes', None)}`  \n{machine()}\n")
     columns = "parameters | s/update | updates | 1 step | 4 steps | SWD | HF | s/picture"
     print(f"| network | {columns} |\n|---|---|---|---|---|---|---|---|---|", flush=True)
     for name, preset in CANDIDATES.items():

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import math
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +11,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike
 from safetensors import SafetensorError, safe_open
+
+from jaxsr.whole_file import whole_file
 
 FILE_NAME = "model.safetensors"
 FORMAT_VERSION = 1
@@ -61,18 +61,11 @@ def save(
         raise ValueError(f"parameter {unknown[0]}, which a checkpoint cannot hold")
     names = sorted(params, key=lambda name: (_RANKS[types[name]], name))
     header = _header({name: (types[name], params[name].shape) for name in names}, _encode_metadata(metadata))
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / FILE_NAME
-    temporary = folder / f"{FILE_NAME}.{uuid.uuid4().hex}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(header)
-            for name in names:
-                file.write(_stored(name, np.asarray(params[name]), types[name]).tobytes())
-        _sync(temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(target) as part, part.open("xb") as file:
+        file.write(header)
+        for name in names:
+            file.write(_stored(name, np.asarray(params[name]), types[name]).tobytes())
     return target
 
 
@@ -188,9 +181,3 @@ def _checkpoint_file(folder_or_file: Path) -> Path:
             f"there is no checkpoint {path}: give a {FILE_NAME} file, the folder that holds one, or a model name"
         )
     return path
-
-
-def _sync(path: Path) -> None:
-    """Have the bytes on the disk before the name changes, so that a power cut leaves the old file or the new one."""
-    with open(path, "r+b") as file:
-        os.fsync(file.fileno())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from jaxsr.evaluation.arguments import parse
 from jaxsr.evaluation.commands import COMMANDS
 from jaxsr.sample import EXPECTED, SOME_FAILED, say
+from jaxsr.whole_file import write_whole
 
 if TYPE_CHECKING:
     from jaxsr.evaluation.result import Result
@@ -62,9 +63,7 @@ def score(argv: Sequence[str]) -> int:
     result = _with_bar(job, lambda job: evaluate(job, args.output, overwrite=args.overwrite))
     written = [args.output]
     if args.csv:
-        from jaxsr.evaluation.result import write_text
-
-        write_text(args.csv, result.csv())
+        write_whole(args.csv, result.csv())
         written.append(args.csv)
     if args.worst and by:
         write_sheet(args.worst, job, result, by)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxsr.checkpoint import FILE_NAME, sha256_file
+from jaxsr.whole_file import write_whole
 
 
 class UnknownModelError(ValueError):
@@ -185,9 +186,7 @@ def _download(file: RemoteFile) -> Path:
         note = f"; the hash is that of the first download, delete {pin} to accept a new file" if pinned else ""
         raise ChecksumError(f"{error}{note}") from error
     if file.sha256 is None and pinned is None:
-        temporary = pin.with_name(f"{pin.name}.{os.getpid()}")
-        temporary.write_text(f"{sha256_file(path)}  {file.name}\n", encoding="utf-8")
-        os.replace(temporary, pin)
+        write_whole(pin, f"{sha256_file(path)}  {file.name}\n")
     return path
 
 

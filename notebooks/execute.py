@@ -5,7 +5,6 @@ Exit code 1 where a cell fails, and nothing is written for that notebook.
 """
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import jupytext
 import nbclient
 import nbformat
+
+from jaxsr.whole_file import write_whole
 
 FOLDER = Path(__file__).parent
 
@@ -26,9 +27,7 @@ def execute(source: Path, target: Path) -> None:
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # random by default, and so another file each time
     notebook.metadata["language_info"] = {"name": "python"}
-    temporary = target.with_suffix(".tmp")
-    nbformat.write(notebook, temporary)
-    os.replace(temporary, target)
+    write_whole(target, nbformat.writes(notebook) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:

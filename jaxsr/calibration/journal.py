@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxsr.calibration.devices import broadcast
+from jaxsr.whole_file import write_whole
 
 Row = dict[str, list[float]]
 """Name of a number -> its values, of one pair."""
@@ -47,10 +48,7 @@ class Lines:
                 self._begin()
 
     def _begin(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"choices": self._choices}) + "\n", encoding="utf-8")
-        os.replace(temporary, self._path)
+        write_whole(self._path, json.dumps({"choices": self._choices}) + "\n")
 
     def _difference(self, first: bytes) -> str:
         """What the choices of a file's header have that ours have not; empty where they are equal."""

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from jaxsr import __version__
 from jaxsr.choices import ForwardODE, Objective, ReferenceMean, ReferenceVariance, Through
 from jaxsr.diffusion.schedule import Schedule
+from jaxsr.whole_file import write_whole
 
 FORMAT_VERSION = 1
 PRESETS = ("open-loop", "faithful", "balanced", "vivid", "rule")
@@ -133,12 +132,7 @@ class Calibration:
             text = json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
         except ValueError as error:
             raise CalibrationError(f"{path}: the calibration has numbers that are not finite, not written.") from error
-        temporary = Path(path).with_name(f"{Path(path).name}.{uuid.uuid4().hex}.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(Path(path), text)
 
 
 def check(calibration: Calibration, model_sha256: str, schedule: Schedule, sampler: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jaxsr.arguments import whole
 from jaxsr.sample import SOME_FAILED, say
+from jaxsr.whole_file import write_whole
 
 SETS = ("set5", "set14", "div2k", "realsr")
 QUIET = 30.0
@@ -66,12 +67,11 @@ def pin(argv: Sequence[str]) -> int:
     from jaxsr.evaluation.datasets import open_dataset
     from jaxsr.evaluation.pin import pinned
     from jaxsr.evaluation.protocols import load_protocol
-    from jaxsr.evaluation.result import write_text
 
     if args.output.suffix != ".json" or args.output.exists():
         raise ValueError(f"--output: give the name of a new .json file, not {args.output}.")
     items = open_dataset(args.dataset, args.data, args.lr)
-    write_text(args.output, pinned(load_protocol(args.protocol), items, args.output.stem))
+    write_whole(args.output, pinned(load_protocol(args.protocol), items, args.output.stem))
     say(f"written: {args.output}, {len(items)} images")
     return 0
 

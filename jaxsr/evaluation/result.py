@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -16,6 +14,7 @@ from jaxtyping import Float, Int
 
 from jaxsr.evaluation.metrics import METRICS
 from jaxsr.evaluation.statistics import mean_with_intervals
+from jaxsr.whole_file import write_whole
 
 Row = dict[str, Any]
 
@@ -81,7 +80,7 @@ class Result:
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
+        write_whole(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Result":
@@ -130,17 +129,6 @@ def summarise(
             told["note"] = note
         found[name] = told
     return found
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write whole or not at all; folders are made. Raises OSError."""
-    part = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_all(paths: Sequence[Path]) -> list[Result]:

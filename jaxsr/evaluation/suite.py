@@ -10,11 +10,12 @@ from jaxsr.evaluation.datasets import fit_list, open_dataset
 from jaxsr.evaluation.methods import Method, bicubic_method, model_method
 from jaxsr.evaluation.metrics import default_metrics
 from jaxsr.evaluation.protocols import load_protocol
-from jaxsr.evaluation.result import Result, write_text
+from jaxsr.evaluation.result import Result
 from jaxsr.evaluation.run import Job, Report, evaluate, is_result_of
 from jaxsr.evaluation.tables import render
 from jaxsr.options import Options
 from jaxsr.pipeline import Upscaler
+from jaxsr.whole_file import write_whole
 
 PROTOCOLS = {"set5": "set5", "set14": "set14", "div2k": "div2k-sub", "realsr": "realsr-sub"}
 PRESETS = ("faithful", "balanced", "vivid")
@@ -59,7 +60,7 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
     results = list(_results(suite, folder))
     plain = f"plain, {suite.steps[0]} steps"
     for form, name in (("md", "table.md"), ("csv", "table.csv"), ("latex", "table.tex")):
-        write_text(folder / name, render(results, form, against=plain))
+        write_whole(folder / name, render(results, form, against=plain))
     return results
 
 

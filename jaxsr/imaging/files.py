@@ -1,7 +1,6 @@
 """Photographs in and out of files: every pixel mode to float RGB and back, with depth, alpha, ICC and EXIF kept."""
 
 import os
-import uuid
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,6 +15,7 @@ from jaxsr.imaging.decode import ImageFileError, Pixels, decode
 from jaxsr.imaging.deep import encode_png16, encode_tiff
 from jaxsr.imaging.metadata import fits_icc, to_srgb
 from jaxsr.imaging.pixels import from_float
+from jaxsr.whole_file import write_whole
 
 JPEG, WEBP, PNG, TIFF = (".jpg", ".jpeg"), (".webp",), (".png",), (".tif", ".tiff")
 WRITTEN = (*PNG, *JPEG, *WEBP, *TIFF)
@@ -137,7 +137,7 @@ def write_pixels(path: str | os.PathLike[str], pixels: Pixels, photo: Photo, *, 
         raise ImageFileError(
             f"{path}: cannot be encoded ({error or type(error).__name__}); write .png instead"
         ) from error
-    _write_atomically(path, data)
+    _write_file(path, data)
 
 
 def pixel_dtype(path: str | os.PathLike[str], depth: int) -> type[np.uint8] | type[np.uint16]:
@@ -197,17 +197,8 @@ def _grey_to_srgb(pixels: UInt8[np.ndarray, "h w c"], icc: bytes | None) -> UInt
     return np.concatenate([colour, pixels[..., 1:]], axis=-1)
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+def _write_file(path: Path, data: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, data)
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be written ({error.strerror}); check the folder and its space") from error

@@ -5,9 +5,7 @@ Of every photograph the blocks of 96 x 96 pixels count whose sharpness is more t
 """
 
 import argparse
-import os
 import sys
-import uuid
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from jaxtyping import Array, Float, Float64
 from jaxsr.imaging.files import list_images, read_photo
 from jaxsr.metrics.niqe import BLOCK, LUMAS, block_sharpness, niqe_features, niqe_luma
 from jaxsr.metrics.niqe_model import FEATURES, make_niqe_model
+from jaxsr.whole_file import whole_file
 
 THRESHOLD = 0.75
 
@@ -91,13 +90,8 @@ def fit(features: Float[np.ndarray, "n f"]) -> tuple[Float64[np.ndarray, " f"], 
 
 def write_model(path: Path, mean: np.ndarray, covariance: np.ndarray, source: str) -> None:
     """Write `load_niqe_model`'s file, whole or not at all."""
-    part = path.with_name(f".{uuid.uuid4().hex}.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(part, mu_pris_param=mean, cov_pris_param=covariance, source=np.array(source))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez(file, mu_pris_param=mean, cov_pris_param=covariance, source=np.array(source))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import base64
 import csv
 import html
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxsr.numerics.tables import Row, Tables
+from jaxsr.whole_file import write_whole
 
 TITLES = {
     "modular": "Modular error: KL divergence of every step to the true one, nats per element",
@@ -26,17 +26,6 @@ TITLES = {
 }
 _STYLE = "body{font:15px sans-serif;max-width:70em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
 _STYLE += "td,th{padding:.15em .6em;border-bottom:1px solid #ddd;text-align:right}div{max-height:30em;overflow:auto}"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write whole or not at all: under a temporary name in the same folder first. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -70,7 +59,7 @@ def write_report(folder: Path, tables: Tables, choices: Mapping[str, Any], notes
     files |= {f"{name}.svg": picture for name, picture in plots.items()}
     files["report.html"] = _page(tables, plots, choices, notes).encode()
     for name, data in files.items():
-        write_atomically(folder / name, data)
+        write_whole(folder / name, data)
     for stale in {f"{name}.{ending}" for name in TITLES for ending in ("csv", "svg")} - files.keys():
         (folder / stale).unlink(missing_ok=True)  # of an earlier report, of other images
     return [folder / name for name in reversed(files)]

@@ -19,12 +19,13 @@ from jaxsr.diffusion import thin
 from jaxsr.imaging.noise import content_hash, image_key
 from jaxsr.model import DTYPES, Model
 from jaxsr.numerics.instruments import INSTRUMENTS, Results, Setup, UnfitError
-from jaxsr.numerics.report import write_atomically, write_report
+from jaxsr.numerics.report import write_report
 from jaxsr.numerics.tables import TABLES
 from jaxsr.numerics.truncation import rows_of
 from jaxsr.options import Options, plan_run, schedule_for
 from jaxsr.pipeline import NotFiniteError, Upscaler
 from jaxsr.progress import image_bar
+from jaxsr.whole_file import write_whole
 
 DEFAULT_COUNTS = (1, 2, 4, 15, 60)
 _FINITE = ("modular/", "ours/", "rms/", "regress/")
@@ -126,7 +127,7 @@ def check_choices(folder: Path, choices: dict[str, Any]) -> None:
     try:
         stored = json.loads(header.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        write_atomically(header, json.dumps(choices, indent=1).encode())
+        write_whole(header, json.dumps(choices, indent=1).encode())
         return
     except ValueError:
         stored = {}
@@ -183,4 +184,4 @@ def save_part(path: Path, results: Results) -> None:
     """Write the results of one image, whole or not at all. Raises OSError."""
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **results)
-    write_atomically(path, stream.getvalue())
+    write_whole(path, stream.getvalue())

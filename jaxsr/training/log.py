@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Array
+
+from jaxsr.whole_file import write_whole
 
 
 class RunLog:
@@ -30,9 +31,7 @@ class RunLog:
         if not self.path.exists():
             return
         rows = [line for line in self.path.read_text().splitlines() if _step_of(line) <= step]
-        part = self.path.with_suffix(".part")
-        part.write_text("".join(f"{row}\n" for row in rows))
-        os.replace(part, self.path)
+        write_whole(self.path, "".join(f"{row}\n" for row in rows))
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row; it has a `step`."""

@@ -1,7 +1,6 @@
 """The training loop: data in, checkpoints, log, sample images and the final model out."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -22,6 +21,7 @@ from jaxsr.training.degradation import DEGRADATIONS
 from jaxsr.training.log import Meter, RunLog
 from jaxsr.training.samples import make_enlarge, write_samples
 from jaxsr.training.step import Batch, TrainState, Weights, init_state, make_optimizer, make_update
+from jaxsr.whole_file import write_whole
 
 Report = Callable[[str], None]
 Values = dict[str, jax.Array]
@@ -163,9 +163,7 @@ def _claim(output: Path, config: TrainConfig) -> None:
     if file.exists() and current | json.loads(file.read_text()) != current:
         raise ValueError(f"--output: {output} holds a run of another config; choose another folder or remove it.")
     if jax.process_index() == 0:
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(current, indent=1))
-        os.replace(part, file)
+        write_whole(file, json.dumps(current, indent=1))
 
 
 def _export(config: TrainConfig, params: Weights, folder: Path) -> Path:
