@@ -26,17 +26,18 @@ Tensor = Any  # torch.Tensor, where torch is installed
 
 @dataclass(frozen=True)
 class Rival:
-    """A network and a codec in PyTorch: network(x, t, lq=...), encode(image), decode(latent), all NCHW."""
+    """A network and a codec in PyTorch: network(x, t, lq=...), encode(image), decode(latent), all NCHW.
+
+    `fit` prepares the network for latents of a height and a width.
+    """
 
     preset: Preset
     network: Any
     codec: Any
     encode: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
-
-    @property
-    def device(self) -> Any:
-        return next(self.network.parameters()).device
+    fit: Callable[[int, int], None]
+    device: str
 
     def predict(self, x: Tensor, t: Tensor, lq: Tensor, z_lr: Tensor) -> Tensor:
         """The prediction of x_0 (not clipped)."""
@@ -77,16 +78,16 @@ def make(preset: Preset, params: Mapping[str, np.ndarray]) -> Rival:
     parts["codec"] = PixelCodec(codec.factor) if isinstance(codec, PixelCodecConfig) else VQAutoencoder(codec)
     for part, module in parts.items():
         _fill(module, {name.removeprefix(f"{part}."): v for name, v in params.items() if name.startswith(f"{part}.")})
-    return _placed(preset, **parts)
+    return _placed(preset, **parts, fit=parts["network"].fit)
 
 
-def _placed(preset: Preset, network: Any, codec: Any) -> Rival:
+def _placed(preset: Preset, network: Any, codec: Any, fit: Callable[[int, int], None]) -> Rival:
     """Both parts ready to be called, in channels-last memory."""
     import torch  # pyright: ignore[reportMissingImports]
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network, codec = (m.eval().to(device=device, memory_format=torch.channels_last) for m in (network, codec))
-    return Rival(preset, network, codec, codec.encode, codec.decode)
+    return Rival(preset, network, codec, codec.encode, codec.decode, fit, device)
 
 
 def _fill(module: Any, params: Mapping[str, np.ndarray]) -> None:
@@ -131,7 +132,7 @@ def original(rival: Rival, repo: Path) -> Rival:
         state = {k: StoredTensor(v.shape, v.dtype, lambda v=v: v) for k, v in arrays.items()}
         settings = released_settings(configs[part])
         parts[part] = load_target(Source(repo, part, state), settings, repo, TARGETS[part])
-    return _placed(rival.preset, **parts)
+    return _placed(rival.preset, **parts, fit=lambda height, width: None)
 
 
 def prepare(
@@ -141,8 +142,8 @@ def prepare(
     import torch  # pyright: ignore[reportMissingImports]
 
     given = {name: _tensor(value, rival.device) for name, value in inputs.items()}
-    if "lr" in given and hasattr(rival.network, "fit"):
-        rival.network.fit(*(n * rival.preset.scale // rival.preset.latent_factor for n in given["lr"].shape[2:]))
+    if "lr" in given:
+        rival.fit(*(n * rival.preset.scale // rival.preset.latent_factor for n in given["lr"].shape[2:]))
 
     def work() -> Tensor:
         if schedule is not None:
@@ -153,9 +154,9 @@ def prepare(
 
     def call() -> Tensor:
         # Autocast keeps the weights that it cast until the call's end.
-        with torch.no_grad(), torch.autocast(rival.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+        with torch.no_grad(), torch.autocast(rival.device, torch.bfloat16, enabled=dtype == "bfloat16"):
             out = work()
-        if rival.device.type == "cuda":
+        if rival.device == "cuda":
             torch.cuda.synchronize()
         return out
 
@@ -169,7 +170,7 @@ def start(
     import torch  # pyright: ignore[reportMissingImports]
 
     call = prepare(rival, stage, inputs, schedule, dtype)
-    if rival.device.type != "cuda":
+    if rival.device != "cuda":
         return call, None
     call()
     torch.cuda.reset_peak_memory_stats()

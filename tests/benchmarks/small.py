@@ -21,3 +21,9 @@ def pixel_preset() -> Preset:
     network = unet_config(in_channels=12, out_channels=12, norm="channel", window_mask="regions", num_res_blocks=(1,))
     codec = replace(PRESETS["tiny_x4"].codec, factor=2)
     return replace(PRESETS["tiny_x4"], name="small_pixel", scale=2, network=network, codec=codec)
+
+
+def smallest_preset() -> Preset:
+    """A VQ autoencoder without levels and one residual block between two Swin layers: quick to compile."""
+    codec = VQConfig(embed_dim=3, n_embed=16, z_channels=4, ch=32, ch_mult=(1,), num_res_blocks=(0,))
+    return replace(latent_preset(), name="smallest", scale=1, network=unet_config(swin_depth=1), codec=codec)
