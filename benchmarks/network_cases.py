@@ -1,0 +1,106 @@
+"""What `bench_network` measures of ours: the stages of a preset, compiled, with random weights and inputs."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.harness import Call, turns
+from jaxsr import diffusion
+from jaxsr.diffusion import Schedule
+from jaxsr.model import Model, Params
+from jaxsr.models.presets import Preset
+from jaxsr.runtime import compiler_options
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+STAGES = ("unet", "encode", "decode", "s4", "s15")
+MATRIX_SIDES = {"cpu": (512, 1024, 2048), "gpu": (4096, 8192, 16384), "tpu": (4096, 8192, 16384)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of measurements: a stage for `batch` square LR images of side `size`."""
+
+    stage: str
+    size: int
+    batch: int
+    dtype: str
+
+    @property
+    def steps(self) -> int:
+        """Steps of the chain; 0 where there is none."""
+        return int(self.stage[1:]) if self.stage[1:].isdigit() else 0
+
+    def schedule(self, preset: Preset) -> Schedule | None:
+        """The preset's kind of schedule, with this many steps."""
+        return replace(preset.schedule, steps=self.steps).build() if self.steps else None
+
+
+def random_params(preset: Preset) -> dict[str, np.ndarray]:
+    """Parameters that keep the size of the activations; every layer does something."""
+    rng, params = np.random.default_rng(0), {}
+    for name, shape in Model(preset).shapes().items():
+        spread = {"scale": 0.0, "bias": 0.1}.get(name.rpartition(".")[2], math.prod(shape[:-1]) ** -0.5)
+        spread = 1.0 if name.endswith("embedding") else spread
+        params[name] = rng.standard_normal(shape, np.float32) * np.float32(spread) + np.float32(name.endswith("scale"))
+    return params
+
+
+def make_inputs(preset: Preset, case: Case) -> dict[str, np.ndarray]:
+    """The arrays that a stage takes, NHWC, in [-1, 1] or standard normal."""
+    rng, b = np.random.default_rng(1), case.batch
+    fine, side = case.size * preset.scale, case.size * preset.scale // preset.latent_factor
+    if case.stage == "encode":
+        return {"image": rng.uniform(-1, 1, (b, fine, fine, 3)).astype(np.float32)}
+    latent = rng.standard_normal((b, side, side, preset.codec.latent_channels), np.float32)
+    if case.stage == "decode":
+        return {"latent": latent}
+    lr = {"lr": rng.uniform(-1, 1, (b, case.size, case.size, preset.network.lq_channels)).astype(np.float32)}
+    return lr if case.steps else {"x": latent, "t": np.zeros(b, np.int32)} | lr
+
+
+def stage_function(preset: Preset, case: Case) -> Callable[..., jax.Array]:
+    """The pure function (params, key, inputs) -> result of a stage."""
+    model, schedule = Model(preset, DTYPES[case.dtype]), case.schedule(preset)
+
+    def run(params: Params, key: jax.Array, inputs: Mapping[str, jax.Array]) -> jax.Array:
+        if case.stage == "encode":
+            return model.encode(params, inputs["image"])
+        if case.stage == "decode":
+            return model.decode(params, inputs["latent"])
+        lr = inputs["lr"]
+        if schedule is None:
+            return model.predict(params, inputs["x"], jnp.float32(1), inputs["t"], inputs["x"], lr)
+        z_lr = model.encode_lr(params, lr)
+        noise = diffusion.normal_noise(key, schedule.steps, z_lr.shape)
+        return model.decode(params, diffusion.sample(model.denoiser(params, schedule, z_lr, lr), schedule, z_lr, noise))
+
+    return run
+
+
+def our_program(preset: Preset, params: Params, case: Case) -> tuple[Call, float | None]:
+    """A compiled call without arguments, and its memory in bytes (None for a backend that does not say)."""
+    part = {"unet": "network.", "encode": "codec.", "decode": "codec."}.get(case.stage, "")
+    used = {name: value for name, value in params.items() if name.startswith(part)}
+    arguments = (used, jax.random.key(0), jax.device_put(make_inputs(preset, case)))
+    jitted = jax.jit(stage_function(preset, case), compiler_options=compiler_options())
+    program = jitted.lower(*arguments).compile()
+    sizes = program.memory_analysis()
+    memory = sizes and float(sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes)
+    return (lambda: program(*arguments)), memory
+
+
+def matrix_peak(dtype: str, runs: int) -> float:
+    """FLOP/s of the fastest of some square matrix products: what the device reaches."""
+    precision = "highest" if dtype == "float32" else "default"
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision=precision))
+    rates = []
+    for side in MATRIX_SIDES[jax.default_backend()]:
+        a = jax.random.normal(jax.random.key(0), (side, side), DTYPES[dtype])
+        seconds = turns({"product": lambda a=a: product(a)}, runs)["product"]
+        rates.append(2 * side**3 / statistics.median(seconds))
+    return max(rates)
