@@ -114,8 +114,8 @@ def table(passes: dict[int, list[Pass]], work: int) -> list[dict[str, Any]]:
         difference = max(float(np.abs(one.psnr - reference).max()) for one in passes[count])
         if not difference <= TOLERANCE:
             raise ValueError(f"The scores of {count} devices differ from those of one by {difference:.2g} dB.")
-        forced = passes[count][0].platform == "cpu"
-        row = {"devices": f"{count} forced on one CPU" if forced else str(count)}
+        platform = passes[count][0].platform
+        row = {"devices": count, "platform": "cpu, forced" if platform == "cpu" else platform}
         row |= {"seconds": work / rate, "candidate-images/s": rate, "rate / rate of 1": rate / rates[1]}
         rows.append(row | {"efficiency": rate / (count * rates[1]), "largest difference dB": difference})
     return rows

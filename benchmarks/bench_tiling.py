@@ -86,10 +86,9 @@ def measure(words: Sequence[str], megapixels: float) -> Measured:
             seconds = time.perf_counter() - began
         record = json.loads(job.sidecar.read_text(encoding="utf-8"))
     tile = record["options"]["tile"]
-    computed = record["tiles"] * (tile * upscaler.preset.scale) ** 2
-    return Measured(
-        seconds, peak_process_bytes(), peak_device_bytes(), *record["size"], tile, record["tiles"], computed
-    )
+    width, height = record["size"]
+    plan = {"tile": tile, "tiles": record["tiles"], "computed": record["tiles"] * (tile * upscaler.preset.scale) ** 2}
+    return Measured(seconds, peak_process_bytes(), peak_device_bytes(), width, height, **plan)
 
 
 def table(found: Sequence[Sequence[Measured]]) -> list[dict[str, Any]]:
