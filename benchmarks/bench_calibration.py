@@ -10,8 +10,9 @@ median of --repeats counts; `together` candidates go through the network at once
     one by one  one jitted sampling call per candidate and image
     batched     as one by one, with as many candidates x images per call as the sweep has in the network at once
 
-The sharing alone can gain K T / (K (T - 1) + 1) over `batched`, the column `at most`. Then the peak memory after a few
-and after many pairs: of the process, and of the device where it tells. On this machine only; nothing else may run.
+The sharing alone can gain K T / (K (T - 1) + 1) over `batched`, the column `at most`. Before that, in a process of its
+own, the sweep's peak memory after a few and after many pairs: of the process, and of the device where it tells. On this
+machine only; nothing else may run.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsr
-from benchmarks.fresh import peak_device_bytes, peak_process_bytes
+from benchmarks.fresh import in_fresh_process, peak_device_bytes, peak_process_bytes
 from benchmarks.harness import command_line, exit_code, machine, markdown, medians, write_results
 from jaxsr.calibration.devices import image_mesh, over_images, replicate
 from jaxsr.calibration.scores import make_score
@@ -100,10 +101,18 @@ def compare(chain: Chain, params: Any, count: int, args: argparse.Namespace) -> 
     return {"K": count, "together": chunk, **rates, **gains, "sweep / one by one": rates["sweep"] / rates["one by one"]}
 
 
-def grow(chain: Chain, params: Any, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The peak memory after few and after many pairs."""
-    sweep, done, rows = sweep_loop(chain, params, args.candidate_batch), 0, []
-    for pairs in args.pairs:
+def make_chain(args: argparse.Namespace) -> tuple[Chain, Any]:
+    """The sampler that is swept, and its parameters on the device."""
+    upscaler = jaxsr.load(args.model, accept_license=args.accept_license)
+    chain = Chain(Model(upscaler.preset), schedule_for(upscaler.preset, Options(steps=args.steps)))
+    return chain, jax.tree.map(jnp.asarray, upscaler.params)
+
+
+def grow(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The peak memory after few and after many pairs; in a fresh process, where nothing else has raised it."""
+    (chain, params), done, rows = make_chain(args), 0, []
+    sweep = sweep_loop(chain, params, args.candidate_batch)
+    for pairs in sorted(args.pairs):
         for seed in range(done, pairs):
             lr, hr = random_pairs(args.batch, args.crop, chain.model.preset.scale, seed)
             sweep(image_keys(0, lr), lr, hr, grid_of(args.candidate_batch, args.steps))
@@ -140,13 +149,10 @@ def run(args: argparse.Namespace, command: str) -> None:
     """Measure, print the tables, write the file."""
     if min(*args.candidates, *args.pairs, args.candidate_batch, args.repeats, args.batch) < 1:
         raise ValueError("--candidates, --pairs, --repeats and the batches: must be at least 1.")
-    upscaler = jaxsr.load(args.model, accept_license=args.accept_license)
-    chain = Chain(Model(upscaler.preset), schedule_for(upscaler.preset, Options(steps=args.steps)))
-    params = jax.tree.map(jnp.asarray, upscaler.params)
+    memory = in_fresh_process(grow, args)
+    chain, params = make_chain(args)
     rows = [compare(chain, params, count, args) for count in args.candidates]
-    print(f"`{command}`  \n{machine()}\n\n{markdown(rows)}\n", flush=True)
-    memory = grow(chain, params, args)
-    print(markdown(memory, digits=5))
+    print(f"`{command}`  \n{machine()}\n\n{markdown(rows)}\n\n{markdown(memory, digits=5)}")
     if args.output:
         write_results(args.output, command, rows=rows, memory=memory)
 
