@@ -1,25 +1,25 @@
 """How fast the closed loop is: candidate-images per second of the sweep against plain loops, and its memory.
 
     python -m benchmarks.bench_calibration                                     # tiny-x4, small defaults
-    python -m benchmarks.bench_calibration --candidates 1 8 64 --batch 4 --candidate-batch 16
+    python -m benchmarks.bench_calibration --candidates 1 8 64 --candidate-batch 64 -o FILE    # full size, on a GPU
 
 Three ways to the same numbers (PSNR of every candidate and image), compiled beforehand, in one process, in turns; the
-median of --repeats counts:
+median of --repeats counts; `together` candidates go through the network at once:
 
     sweep       the calibration's own: encoder and first call shared, all candidates and images in one call
     one by one  one jitted sampling call per candidate and image
     batched     as one by one, with as many candidates x images per call as the sweep has in the network at once
 
-The sharing alone can gain K T / (K (T - 1) + 1) over `batched`, the column `at most`. Then the peak memory after a few
-and after many pairs: of the device where it tells, else of the process. On this machine only; nothing else may run.
+The sharing alone can gain K T / (K (T - 1) + 1) over `batched`, the column `at most`. Before that, in a process of its
+own, the sweep's peak memory after a few and after many pairs: of the process, and of the device where it tells. On this
+machine only; nothing else may run.
 """
 
 import argparse
-import resource
-import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,13 +27,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsr
-from benchmarks.harness import machine
+from benchmarks.fresh import in_fresh_process, peak_device_bytes, peak_process_bytes
+from benchmarks.harness import command_line, exit_code, machine, markdown, medians, write_results
 from jaxsr.calibration.devices import image_mesh, over_images, replicate
 from jaxsr.calibration.scores import make_score
 from jaxsr.calibration.sweep import Chain, image_keys, sweep_function
 from jaxsr.model import Model
 from jaxsr.options import Options, schedule_for
-from jaxsr.runtime import compiler_options, enable_compilation_cache
+from jaxsr.runtime import compiler_options
 
 
 def random_pairs(count: int, crop: int, scale: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -72,32 +73,67 @@ def sweep_loop(chain: Chain, params: Any, chunk: int) -> Callable[..., np.ndarra
     return lambda keys, lr, hr, scales: call(everywhere, keys, lr, hr, scales)["psnr"]
 
 
-def medians(ways: dict[str, Callable[..., np.ndarray]], arguments: tuple, repeats: int) -> dict[str, float]:
-    """Median seconds of each way, taken in turns after one call that compiles; they must agree."""
+def check_equal(ways: Mapping[str, Callable[..., np.ndarray]], arguments: tuple) -> None:
+    """Raise ValueError unless all ways give the scores of the first to 0.01 dB."""
     results = {name: way(*arguments) for name, way in ways.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    first, expected = next(iter(results.items()))
     for name, result in results.items():
-        if not np.allclose(result, results["sweep"], atol=1e-2):  # dB
-            raise SystemExit(f"{name} and sweep disagree by {np.abs(result - results['sweep']).max()} dB")
-    for _ in range(repeats):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way(*arguments)
-            seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
+        if not np.allclose(result, expected, atol=1e-2):  # dB
+            raise ValueError(f"{name} and {first} disagree by {np.abs(result - expected).max():.2g} dB.")
 
 
-def peak_memory() -> str:
-    """Peak bytes of the device where it tells, else of the process."""
-    stats = jax.devices()[0].memory_stats()
-    if stats and "peak_bytes_in_use" in stats:
-        return f"{stats['peak_bytes_in_use'] / 1e6:.0f} MB of the device"
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB of the process"
+def compare(chain: Chain, params: Any, count: int, args: argparse.Namespace) -> dict[str, Any]:
+    """One row: the ways' rates at so many candidates, and their ratios."""
+    scales = grid_of(count, args.steps)
+    chunk = max(size for size in range(1, args.candidate_batch + 1) if count % size == 0)
+    lr, hr = random_pairs(args.batch, args.crop, chain.model.preset.scale)
+    arguments = (image_keys(0, lr), lr, hr, scales)
+    ways = {
+        "sweep": sweep_loop(chain, params, chunk),
+        "batched": plain_loop(chain, params, chunk * args.batch),
+        "one by one": plain_loop(chain, params, 1),
+    }
+    check_equal(ways, arguments)
+    taken = medians({name: partial(way, *arguments) for name, way in ways.items()}, args.repeats)
+    rates = {name: count * args.batch / seconds for name, seconds in taken.items()}
+    most = count * args.steps / (count * (args.steps - 1) + 1)
+    gains = {"sweep / batched": rates["sweep"] / rates["batched"], "at most": most}
+    return {"K": count, "together": chunk, **rates, **gains, "sweep / one by one": rates["sweep"] / rates["one by one"]}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def make_chain(args: argparse.Namespace) -> tuple[Chain, Any]:
+    """The sampler that is swept, and its parameters on the device."""
+    upscaler = jaxsr.load(args.model, accept_license=args.accept_license)
+    chain = Chain(Model(upscaler.preset), schedule_for(upscaler.preset, Options(steps=args.steps)))
+    return chain, jax.tree.map(jnp.asarray, upscaler.params)
+
+
+def grow(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The peak memory after few and after many pairs; in a fresh process, where nothing else has raised it."""
+    (chain, params), done, rows = make_chain(args), 0, []
+    sweep = sweep_loop(chain, params, args.candidate_batch)
+    for pairs in sorted(args.pairs):
+        for seed in range(done, pairs):
+            lr, hr = random_pairs(args.batch, args.crop, chain.model.preset.scale, seed)
+            sweep(image_keys(0, lr), lr, hr, grid_of(args.candidate_batch, args.steps))
+        done, device = pairs, peak_device_bytes()
+        row = {"pairs": pairs * args.batch, "process MB": peak_process_bytes() / 1e6}
+        rows.append(row | {"device MB": None if device is None else device / 1e6})
+    return rows
+
+
+def grid_of(count: int, steps: int) -> np.ndarray:
+    """So many scales between 0 and 0.3, each the same at every step: (K, T)."""
+    return np.repeat(np.linspace(0, 0.3, count, dtype=np.float32)[:, None], steps, axis=1)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_calibration", description=__doc__, formatter_class=raw
+    )
     parser.add_argument("--model", default="tiny-x4")
+    parser.add_argument("--accept-license", action="store_true", help="accept a model's non-commercial licence")
     parser.add_argument("--candidates", type=int, nargs="+", default=[1, 8, 64], help="K")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--crop", type=int, default=64, help="side of the LR crops in pixels")
@@ -105,39 +141,26 @@ def main() -> None:
     parser.add_argument("--candidate-batch", type=int, default=8, help="candidates in the network at once")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--pairs", type=int, nargs=2, default=[2, 16], help="few and many, for the memory")
-    args = parser.parse_args()
-    enable_compilation_cache()
-    upscaler = jaxsr.load(args.model)
-    preset = upscaler.preset
-    chain = Chain(Model(preset), schedule_for(preset, Options(steps=args.steps)))
-    params = jax.tree.map(jnp.asarray, upscaler.params)
-    lr, hr = random_pairs(args.batch, args.crop, preset.scale)
-    print(f"{machine()}; {args.model}, {args.steps} steps, {args.batch} x {args.crop}x{args.crop}\n", flush=True)
-    print("| K | sweep | batched | one by one | sweep / batched | at most | sweep / one by one |\n|" + "---|" * 7)
-    for count in args.candidates:
-        scales = np.repeat(np.linspace(0, 0.3, count, dtype=np.float32)[:, None], args.steps, axis=1)
-        chunk = max(size for size in range(1, args.candidate_batch + 1) if count % size == 0)
-        ways = {
-            "sweep": sweep_loop(chain, params, chunk),
-            "batched": plain_loop(chain, params, chunk * args.batch),
-            "one by one": plain_loop(chain, params, 1),
-        }
-        taken = medians(ways, (image_keys(0, lr), lr, hr, scales), args.repeats)
-        rates = {name: count * args.batch / seconds for name, seconds in taken.items()}
-        most = count * args.steps / (count * (args.steps - 1) + 1)
-        gains = (rates["sweep"] / rates["batched"], most, rates["sweep"] / rates["one by one"])
-        print("|", " | ".join([str(count), *(f"{x:.3g}" for x in rates.values()), *(f"{x:.2f}" for x in gains)]), "|")
-        sys.stdout.flush()
-    print()
-    sweep, done = sweep_loop(chain, params, args.candidate_batch), 0
-    scales = np.repeat(np.linspace(0, 0.3, args.candidate_batch, dtype=np.float32)[:, None], args.steps, axis=1)
-    for pairs in args.pairs:
-        for seed in range(done, pairs):
-            lr, hr = random_pairs(args.batch, args.crop, preset.scale, seed)
-            sweep(image_keys(0, lr), lr, hr, scales)
-        done = pairs
-        print(f"peak memory after {pairs * args.batch} pairs: {peak_memory()}", flush=True)
+    parser.add_argument("-o", "--output", type=Path, help="JSON file of both tables")
+    return parser
+
+
+def run(args: argparse.Namespace, command: str) -> None:
+    """Measure, print the tables, write the file."""
+    if min(*args.candidates, *args.pairs, args.candidate_batch, args.repeats, args.batch) < 1:
+        raise ValueError("--candidates, --pairs, --repeats and the batches: must be at least 1.")
+    memory = in_fresh_process(grow, args)
+    chain, params = make_chain(args)
+    rows = [compare(chain, params, count, args) for count in args.candidates]
+    print(f"`{command}`  \n{machine()}\n\n{markdown(rows)}\n\n{markdown(memory, digits=5)}")
+    if args.output:
+        write_results(args.output, command, rows=rows, memory=memory)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    return exit_code(lambda: run(args, command_line("bench_calibration", argv)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

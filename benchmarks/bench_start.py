@@ -1,7 +1,9 @@
-"""How long until a picture: python -m benchmarks.bench_start [--model tiny-x4] [--size 64] [--steps 4]
+"""How long until a picture: python -m benchmarks.bench_start [--model tiny-x4] [--size 64] [--steps 4] [-o FILE]
 
-Prints the compute of one size x size image after compilation (median of several runs), and the wall time of the whole
-command from a cold and from a warm compilation cache, each in a fresh process.
+Wall seconds of whole processes: Python alone, `import jaxsr` (which is lazy), the same with JAX, the command's
+`--help`, and the command that enlarges one size x size image, with an empty compilation cache (cold) and with the one
+that the cold run leaves (warm). All take turns, and medians count; every cold run has an empty cache of its own. Then
+the compute of that picture alone, in one process after compilation.
 """
 
 import argparse
@@ -11,57 +13,89 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import jaxsr
-from benchmarks.harness import machine
+from benchmarks.harness import command_line, exit_code, machine, markdown, turns, write_results
 
 
 def compute_seconds(model: str, size: int, steps: int, runs: int) -> list[float]:
     """Seconds of each run after a first one that compiles."""
     upscaler, image = jaxsr.load(model), np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    seconds = []
-    for _ in range(runs + 1):
-        began = time.perf_counter()
-        upscaler.upscale(image, seed=0, steps=steps)
-        seconds.append(time.perf_counter() - began)
-    return seconds[1:]
+    return turns({"": lambda: upscaler.upscale(image, seed=0, steps=steps)}, runs)[""]
 
 
-def command_seconds(model: str, size: int, steps: int, runs: int) -> list[float]:
-    """Wall seconds of the command in fresh processes that share a compilation cache, empty at first."""
+def process_seconds(words: Sequence[str], environment: Mapping[str, str]) -> float:
+    """Wall seconds of a new Python with these arguments. Raises ValueError with its last line where it fails."""
+    began = time.perf_counter()
+    variables = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    variables |= environment
+    done = subprocess.run([sys.executable, *words], env=variables, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"python {' '.join(words)}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return time.perf_counter() - began
+
+
+def whole_seconds(model: str, size: int, steps: int, runs: int) -> dict[str, list[float]]:
+    """Wall seconds of every run, by what was started."""
+    seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        image = Path(folder, "photo.png")
-        pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(image)
-        environment = os.environ | {"JAXSR_CACHE_DIR": str(Path(folder, "cache"))}
-        command = [sys.executable, "-m", "jaxsr.sample", "-i", str(image), "-n", model, "--steps", str(steps)]
-        seconds = []
-        for i in range(runs + 1):
-            began = time.perf_counter()
-            arguments = ["-o", str(Path(folder, str(i)))]
-            subprocess.run([*command, *arguments], check=True, env=environment, capture_output=True)
-            seconds.append(time.perf_counter() - began)
-        return seconds
+        photo = Path(folder, "photo.png")
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)).save(photo)
+        sample = ["-m", "jaxsr.sample", "-i", str(photo), "-n", model, "--steps", str(steps), "--overwrite"]
+        sample += ["-o", str(Path(folder, "out"))]
+        commands = {"python": ["-c", ""], "import jaxsr": ["-c", "import jaxsr"]}
+        commands |= {"import jaxsr.pipeline, with JAX": ["-c", "import jaxsr.pipeline"]}
+        commands |= {"sample --help": ["-m", "jaxsr.sample", "--help"]}
+        commands |= {"first picture, cold": sample, "first picture, warm": sample}
+        for turn in range(runs):
+            environment = {"JAXSR_CACHE_DIR": str(Path(folder, str(turn))), "JAXSR_CACHE": "on"}
+            for name, words in commands.items():
+                seconds.setdefault(name, []).append(process_seconds(words, environment))
+    return seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def table(seconds: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+    """Median, least and most of each."""
+    return [
+        {"what": name, "median s": statistics.median(runs), "least s": min(runs), "most s": max(runs)}
+        for name, runs in seconds.items()
+    ]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_start", description=__doc__, formatter_class=raw)
     parser.add_argument("--model", default="tiny-x4")
     parser.add_argument("--size", type=int, default=64, help="side of the input in pixels")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--runs", type=int, default=5)
-    args = parser.parse_args()
+    parser.add_argument("-o", "--output", type=Path, help="JSON file of the rows and of every run's seconds")
+    return parser
+
+
+def run(args: argparse.Namespace, command: str) -> None:
+    """Measure, print the table, write the file."""
+    if min(args.size, args.runs) < 1:
+        raise ValueError("--size and --runs: must be at least 1.")
     chosen = (args.model, args.size, args.steps, args.runs)
-    print(machine())
-    compute = compute_seconds(*chosen)
-    print(f"compute of {args.size}x{args.size} at {args.steps} steps: median {statistics.median(compute):.3f} s")
-    cold, *warm = command_seconds(*chosen)
-    print(f"whole command: cold cache {cold:.1f} s, warm cache median {statistics.median(warm):.1f} s")
+    seconds = whole_seconds(*chosen)
+    seconds["compute of the picture"] = compute_seconds(*chosen)
+    rows = table(seconds)
+    print(f"`{command}`  \n{machine()}\n\n{markdown(rows)}")
+    if args.output:
+        write_results(args.output, command, rows=rows, seconds=seconds)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    return exit_code(lambda: run(args, command_line("bench_start", argv)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
