@@ -28,7 +28,7 @@ import numpy as np
 
 import jaxsr
 from benchmarks.fresh import in_fresh_process, peak_device_bytes, peak_process_bytes
-from benchmarks.harness import command_line, exit_code, machine, markdown, medians, write_results
+from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark, write_results
 from jaxsr.calibration.devices import image_mesh, over_images, replicate
 from jaxsr.calibration.scores import make_score
 from jaxsr.calibration.sweep import Chain, image_keys, sweep_function
@@ -159,7 +159,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    return exit_code(lambda: run(args, command_line("bench_calibration", argv)))
+    return run_benchmark(lambda: run(args, command_line("bench_calibration", argv)))
 
 
 if __name__ == "__main__":

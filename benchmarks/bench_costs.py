@@ -29,7 +29,7 @@ import jaxsr
 from benchmarks.bench_calibration import grid_of, random_pairs
 from benchmarks.bench_tiling import write_photo
 from benchmarks.fresh import in_fresh_process
-from benchmarks.harness import Call, command_line, exit_code, machine, markdown, medians, write_results
+from benchmarks.harness import Call, command_line, machine, markdown, medians, run_benchmark, write_results
 from benchmarks.scaling_model import Costs, Sweep, device_work
 from jaxsr.calibration.devices import image_mesh, over_images, replicate
 from jaxsr.calibration.journal import Journal
@@ -175,7 +175,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    return exit_code(lambda: run(args, command_line("bench_costs", argv)))
+    return run_benchmark(lambda: run(args, command_line("bench_costs", argv)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import numpy as np
 import jaxsr
 from benchmarks.bench_calibration import random_pairs
 from benchmarks.fresh import in_fresh_process
-from benchmarks.harness import command_line, exit_code, machine, markdown, write_results
+from benchmarks.harness import command_line, machine, markdown, run_benchmark, write_results
 from jaxsr.calibration.candidates import Candidate, even_chunks
 from jaxsr.calibration.devices import AXIS, over_images, replicate
 from jaxsr.calibration.scores import make_score
@@ -160,7 +160,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    return exit_code(lambda: run(args, command_line("bench_scaling", argv)))
+    return run_benchmark(lambda: run(args, command_line("bench_scaling", argv)))
 
 
 if __name__ == "__main__":

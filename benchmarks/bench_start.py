@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 import jaxsr
-from benchmarks.harness import command_line, exit_code, machine, markdown, turns, write_results
+from benchmarks.harness import command_line, machine, markdown, run_benchmark, turns, write_results
 
 
 def compute_seconds(model: str, size: int, steps: int, runs: int) -> list[float]:
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    return exit_code(lambda: run(args, command_line("bench_start", argv)))
+    return run_benchmark(lambda: run(args, command_line("bench_start", argv)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.fresh import in_fresh_process, peak_device_bytes, peak_process_bytes
-from benchmarks.harness import command_line, exit_code, machine, markdown, write_results
+from benchmarks.harness import command_line, machine, markdown, run_benchmark, write_results
 from jaxsr import arguments
 from jaxsr.choices import PRECISIONS
 
@@ -152,7 +152,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    return exit_code(lambda: run(args, command_line("bench_tiling", argv)))
+    return run_benchmark(lambda: run(args, command_line("bench_tiling", argv)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import command_line, exit_code, markdown, write_results
+from benchmarks.harness import command_line, markdown, run_benchmark, write_results
 
 RELEASED_GFLOP = {"encode": 345.0, "network": 101.0, "decode": 671.0}
 """Of the released x4 models for one LR image of 64x64 (latent 64x64, HR 256x256); a multiply-add counts as two."""
@@ -181,7 +181,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    return exit_code(lambda: run(args, command_line("scaling_model", argv)))
+    return run_benchmark(lambda: run(args, command_line("scaling_model", argv)))
 
 
 if __name__ == "__main__":
