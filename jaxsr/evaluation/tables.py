@@ -44,7 +44,8 @@ def _difference(first: Result, other: Result) -> str:
     keys = [key for key in first.protocol if key not in _NAMES_ONLY]
     unlike = [key for key in keys if first.protocol[key] != other.protocol.get(key)]
     what = [f"{key} {first.protocol[key]} and {other.protocol.get(key)}" for key in unlike]
-    return f"{first.name} and {other.name}: {', '.join(what) or 'other images'}"
+    pair = [r.data["name"] if first.name == other.name else r.name for r in (first, other)]
+    return f"{' and '.join(pair)}: {', '.join(what) or 'other images'}"
 
 
 def _table(results: Sequence[Result], against: str | None) -> Table:

@@ -292,6 +292,10 @@ def test_tables_and_comparisons_of_results(command, tmp_path, capsys):
     split = capsys.readouterr().out
     assert split.count("## ") == 2
     assert "may not be compared across tables: rough and other: colour y and rgb, border 4 and 0" in split
+    assert command("--name", "rough", "--protocol", "rgb", output="same_name.json") == 0
+    capsys.readouterr()
+    assert evaluate.main(["table", names[0], str(tmp_path / "same_name.json")]) == 0
+    assert "rough and rough" not in capsys.readouterr().out
     assert evaluate.main(["compare", *names[:2]]) == 0
     compared = capsys.readouterr().out
     assert "| 0 | 3 | 3 |" in compared
