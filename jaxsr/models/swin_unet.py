@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxsr.models.layers import NORMS, Image, conv1x1, conv3x3, nearest_x2, slots, timestep_embedding
+from jaxsr.models.layers import NORMS, Image, conv1x1, conv3x3, slots, timestep_embedding
 from jaxsr.models.swin_layer import SwinLayer
 
 
@@ -131,10 +131,10 @@ class Upsample(nnx.Module):
     """Nearest-neighbour x2, then a 3x3 convolution."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
-        self.conv = conv3x3(channels, channels, rngs=rngs, dtype=dtype)
+        self.conv = conv3x3(channels, channels, rngs=rngs, dtype=dtype, enlarge=True)
 
     def __call__(self, x: Image) -> Image:
-        return self.conv(nearest_x2(x))
+        return self.conv(x)
 
 
 def run(layers: nnx.List, x: Image, emb: Float[Array, "b e"], *, remat: bool = False) -> Image:

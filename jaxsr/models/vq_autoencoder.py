@@ -12,7 +12,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxsr.models.layers import GroupNorm, Image, conv1x1, conv3x3, nearest_x2
+from jaxsr.models.layers import GroupNorm, Image, conv1x1, conv3x3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +107,10 @@ class Upsample(nnx.Module):
     """Nearest-neighbour x2, then a 3x3 convolution."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
-        self.conv = conv3x3(channels, channels, rngs=rngs, dtype=dtype)
+        self.conv = conv3x3(channels, channels, rngs=rngs, dtype=dtype, enlarge=True)
 
     def __call__(self, x: Image) -> Image:
-        return self.conv(nearest_x2(x))
+        return self.conv(x)
 
 
 class Level(nnx.Module):

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 from scipy.special import erf
 
-from jaxsr.models.layers import ChannelNorm, GroupNorm, conv3x3, convolve, nearest_x2, timestep_embedding
+from jaxsr.models.layers import ChannelNorm, GroupNorm, conv3x3, convolve, enlarge_and_convolve, timestep_embedding
 from jaxsr.models.swin_layer import (
     Mlp,
     SwinBlock,
@@ -73,9 +73,30 @@ def test_timestep_embedding_is_the_sinusoid_with_cosines_first(channels: int) ->
     np.testing.assert_allclose(timestep_embedding(jnp.asarray(steps), channels), expected, atol=1e-5)
 
 
-def test_nearest_x2_repeats_every_pixel() -> None:
-    x = normal(2, 3, 5, 2)
-    np.testing.assert_array_equal(nearest_x2(jnp.asarray(x)), x.repeat(2, 1).repeat(2, 2))
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_enlarge_and_convolve_is_a_convolution_of_the_enlarged_image(dtype) -> None:
+    x, kernel = jnp.asarray(normal(2, 3, 5, 2), dtype), jnp.asarray(normal(3, 3, 2, 4), dtype)
+    direct = lambda x, kernel: convolve(x.repeat(2, 1).repeat(2, 2), kernel)  # noqa: E731
+    (y, ours), (expected, theirs) = (jax.vjp(f, x, kernel) for f in (enlarge_and_convolve, direct))
+    gradient = jnp.asarray(normal(*expected.shape), dtype)
+    tolerance = 1e-5 if dtype == jnp.float32 else 0.05
+    for a, b in zip((y, *ours(gradient)), (expected, *theirs(gradient)), strict=True):
+        assert a.dtype == dtype
+        error = jnp.abs(a.astype(jnp.float32) - b.astype(jnp.float32)).max()
+        assert error <= tolerance * jnp.abs(b).max().astype(jnp.float32)
+
+
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 1), (1, 0)), ((0, 0), (0, 0))])
+def test_convolve_with_other_sizes_and_paddings_has_the_gradients_of_jax(padding) -> None:
+    x, kernel = jnp.asarray(normal(1, 5, 6, 2)), jnp.asarray(normal(2, 3, 2, 4))
+
+    def direct(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    (y, ours), (expected, theirs) = (jax.vjp(f, x, kernel) for f in (lambda x, k: convolve(x, k, padding), direct))
+    np.testing.assert_array_equal(y, expected)
+    for a, b in zip(ours(expected), theirs(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_mlp_uses_the_exact_gelu() -> None:
