@@ -10,8 +10,9 @@ import jax
 
 from jaxsr.registry import cache_dir
 
-# XLA's own convolutions on CPUs: 1.1 to 1.2 times faster here than the library that jax 0.10 hands them to.
-CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
+# XLA's own convolutions, products and loops on CPUs in place of the library that jax 0.10 hands them to: `tiny-x4` takes
+# 0.83 of the time, the released UNet 0.85, its autoencoder 1.07.
+CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def enable_compilation_cache() -> Path | None:
