@@ -10,7 +10,7 @@ import jax
 
 from jaxsr.registry import cache_dir
 
-# XLA's own convolutions, products and loops on CPUs in place of the library that jax 0.10 hands them to: `tiny-x4` takes
+# XLA's own convolutions, products and loops on CPUs, not the library that jax 0.10 hands them to: `tiny-x4` takes
 # 0.83 of the time, the released UNet 0.85, its autoencoder 1.07.
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 from scipy.special import erf
 
+from jaxsr.models import layers
 from jaxsr.models.layers import ChannelNorm, GroupNorm, conv3x3, convolve, enlarge_and_convolve, timestep_embedding
 from jaxsr.models.swin_layer import (
     Mlp,
@@ -73,8 +74,10 @@ def test_timestep_embedding_is_the_sinusoid_with_cosines_first(channels: int) ->
     np.testing.assert_allclose(timestep_embedding(jnp.asarray(steps), channels), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("few", [0, 256])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_enlarge_and_convolve_is_a_convolution_of_the_enlarged_image(dtype) -> None:
+def test_enlarge_and_convolve_is_a_convolution_of_the_enlarged_image(monkeypatch, dtype, few: int) -> None:
+    monkeypatch.setattr(layers, "FEW_PIXELS", few)
     x, kernel = jnp.asarray(normal(2, 3, 5, 2), dtype), jnp.asarray(normal(3, 3, 2, 4), dtype)
     direct = lambda x, kernel: convolve(x.repeat(2, 1).repeat(2, 2), kernel)  # noqa: E731
     (y, ours), (expected, theirs) = (jax.vjp(f, x, kernel) for f in (enlarge_and_convolve, direct))

@@ -1,0 +1,172 @@
+"""Where the time of a stage goes: every kind of block alone, against what its work and its bytes would take.
+
+    python -m benchmarks.bench_profile --stages unet encode decode --size 64 -o benchmarks/results/profile.json
+
+A row is a kind of block at one shape, with how often the stage has it. `work` is its FLOP over the peak of a large
+matrix product, `bytes` what XLA counts as read and written over the bandwidth of a large addition, both measured in the
+same run; `gap` is the measured time over the larger of the two. XLA counts bytes between its fused loops, so caches may
+beat them. `share` is of the sum of all rows; the whole stage is the last row. Weights are random.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from benchmarks.harness import Call, command_line, machine, markdown, medians, run_benchmark, write_results
+from benchmarks.network_cases import DTYPES, Case, make_inputs, matrix_peak, stage_function
+from jaxsr.model import Model
+from jaxsr.models import swin_layer, swin_unet, vq_autoencoder
+from jaxsr.models.presets import PRESETS
+from jaxsr.runtime import compiler_options
+
+PART = {"unet": "network.", "encode": "codec.", "decode": "codec."}
+Row = dict[str, Any]
+BLOCKS: tuple[type[nnx.Module], ...] = (
+    swin_unet.ResBlock,
+    swin_layer.SwinLayer,
+    swin_unet.Downsample,
+    swin_unet.Upsample,
+    vq_autoencoder.ResnetBlock,
+    vq_autoencoder.AttnBlock,
+    vq_autoencoder.Downsample,
+    vq_autoencoder.Upsample,
+    vq_autoencoder.Quantizer,
+)
+BANDWIDTH_BYTES = {"cpu": 2**28, "gpu": 2**32, "tpu": 2**30}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A block as a stage calls it: its structure, its parameters' and its arguments' shapes and types."""
+
+    kind: str
+    graph: Any
+    state: Any
+    arguments: tuple[jax.ShapeDtypeStruct, ...]
+
+    @property
+    def name(self) -> str:
+        """Kind, size and widths: equal for equal pieces."""
+        outputs = [leaf.shape[-1] for path, leaf in nnx.to_flat_state(self.state) if path[-1] == "kernel"]
+        _, h, w, c = self.arguments[0].shape
+        return f"{self.kind} {h}x{w}, {c} to {outputs[-1] if outputs else c}"
+
+
+def record(run: Callable[..., object], *arguments: Any) -> list[Piece]:
+    """Every call of a block while `run` is traced for its shapes."""
+    found: list[Piece] = []
+
+    def recording(call: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+        def wrapped(self: nnx.Module, *args: jax.Array, **named: jax.Array) -> jax.Array:
+            graph, state = nnx.split(self)
+            abstract = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)  # noqa: E731
+            given = tuple(map(abstract, (*args, *named.values())))
+            found.append(Piece(type(self).__name__, graph, jax.tree.map(abstract, state), given))
+            return call(self, *args, **named)
+
+        return wrapped
+
+    calls: dict[Any, Any] = {block: vars(block)["__call__"] for block in BLOCKS}
+    try:
+        for block, call in calls.items():
+            setattr(block, "__call__", recording(call))  # noqa: B010
+        jax.eval_shape(run, *arguments)
+    finally:
+        for block, call in calls.items():
+            setattr(block, "__call__", call)  # noqa: B010
+    return found
+
+
+def start(function: Callable[..., object], *shapes: Any) -> tuple[Call, float, float]:
+    """A compiled call with random arguments, its FLOP and its bytes, as XLA counts them."""
+    rng = np.random.default_rng(0)
+
+    def draw(like: jax.ShapeDtypeStruct) -> jax.Array:
+        return jnp.asarray(0.05 * rng.standard_normal(like.shape, np.float32), like.dtype)
+
+    arguments = jax.tree.map(draw, shapes)
+    program = jax.jit(function, compiler_options=compiler_options()).lower(*arguments).compile()
+    cost = program.cost_analysis() or {}
+    return (lambda: program(*arguments)), cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)
+
+
+def bandwidth(runs: int) -> float:
+    """Bytes per second of an addition to a large array: read and written."""
+    x = jnp.ones(BANDWIDTH_BYTES[jax.default_backend()] // 4)
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+    state = {"x": add(x)}
+
+    def call() -> jax.Array:
+        state["x"] = add(state["x"])
+        return state["x"]
+
+    return 2 * x.nbytes / medians({"add": call}, runs)["add"]
+
+
+def profile(stage: str, args: argparse.Namespace, peak: float, rate: float) -> list[Row]:
+    """The rows of a stage, the dearest first, then the whole."""
+    preset, case = PRESETS[args.model.replace("-", "_")], Case(stage, args.size, args.batch, args.dtype)
+    shape_of = lambda tree: jax.eval_shape(lambda: tree)  # noqa: E731
+    params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in Model(preset).shapes().items()}
+    whole, inputs = stage_function(preset, case), shape_of(make_inputs(preset, case))
+    run = lambda params, inputs: whole(params, jax.random.key(0), inputs)  # noqa: E731
+    pieces: dict[str, list[Piece]] = {}
+    for piece in record(run, params, inputs):
+        pieces.setdefault(piece.name, []).append(piece)
+    started = {
+        name: start(lambda state, *given, graph=same[0].graph: nnx.merge(graph, state)(*given), *parts(same[0]))
+        for name, same in pieces.items()
+    }
+    used = {name: value for name, value in params.items() if name.startswith(PART[stage])}
+    started["whole stage"] = start(run, used, inputs)
+    seconds = medians({name: call for name, (call, _, _) in started.items()}, args.runs)
+    total = sum(seconds[name] * len(same) for name, same in pieces.items())
+    rows = []
+    for name, (_, flops, read) in started.items():
+        count, work, moved = len(pieces.get(name, "1")), flops / peak, read / rate
+        row = {"stage": stage, "block": name, "times": count, "ms": 1e3 * seconds[name], "work ms": 1e3 * work}
+        row |= {"bytes ms": 1e3 * moved, "gap": seconds[name] / max(work, moved, 1e-9)}
+        rows.append(row | {"share": seconds[name] * count / total})
+    return sorted(rows[:-1], key=lambda row: -row["share"]) + rows[-1:]
+
+
+def parts(piece: Piece) -> tuple[Any, ...]:
+    return (piece.state, *piece.arguments)
+
+
+def run(args: argparse.Namespace, command: str) -> None:
+    if args.model.replace("-", "_") not in PRESETS:
+        raise ValueError(f"--model: no {args.model!r} here; choose one of {', '.join(PRESETS)}.")
+    peak, rate = matrix_peak(args.dtype, args.runs), bandwidth(args.runs)
+    print(f"{machine()}; {args.dtype}; peak {peak / 1e12:.3g} TFLOP/s, bandwidth {rate / 1e9:.3g} GB/s", flush=True)
+    rows: list[Row] = []
+    for stage in args.stages:
+        rows += profile(stage, args, peak, rate)
+        print(f"\n{markdown([row for row in rows if row['stage'] == stage])}", flush=True)
+    if args.output:
+        write_results(args.output, command, **{"peak FLOP/s": peak, "bandwidth B/s": rate, "rows": rows})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="realsr_s4_v3", metavar="PRESET", help="(default %(default)s)")
+    parser.add_argument("--stages", nargs="+", choices=tuple(PART), default=list(PART))
+    parser.add_argument("--size", type=int, default=64, help="side of the LR image in pixels")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
+    parser.add_argument("--runs", type=int, default=5, help="calls of each, of which the median counts")
+    parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="write command, machine and rows there")
+    args = parser.parse_args(argv)
+    return run_benchmark(lambda: run(args, command_line("bench_profile", argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
