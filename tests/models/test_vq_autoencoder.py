@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jaxsr.models import vq_autoencoder
 from jaxsr.models.vq_autoencoder import AttnBlock, Downsample, Quantizer, Upsample, VQAutoencoder, VQConfig
 from tests.models.tiny import compiled, correlate, numpy_group_norm, randomised, shapes_of
 
@@ -54,7 +55,11 @@ def test_upsampling_repeats_pixels_then_convolves() -> None:
     np.testing.assert_allclose(up(jnp.asarray(x)), expected, atol=5e-6)
 
 
-def test_attention_is_single_headed_over_all_positions_and_its_norm_has_its_own_epsilon() -> None:
+@pytest.mark.parametrize("at_once", [1, 8, 100])
+def test_attention_is_single_headed_over_all_positions_and_its_norm_has_its_own_epsilon(
+    monkeypatch, at_once: int
+) -> None:
+    monkeypatch.setattr(vq_autoencoder, "positions_at_once", lambda cpu, other: at_once)
     x = 1e-3 * normal(2, 3, 4, 64)  # a variance of 1e-6, as large as epsilon
     block = randomised(lambda rngs: AttnBlock(64, rngs=rngs, **F32))
     tokens = numpy_group_norm(x, array(block.norm.scale), array(block.norm.bias), 32, 1e-6).reshape(2, 12, 64)
@@ -66,9 +71,13 @@ def test_attention_is_single_headed_over_all_positions_and_its_norm_has_its_own_
     np.testing.assert_allclose(compiled(block)(jnp.asarray(x)), expected, atol=2e-5)
 
 
-def test_quantizer_picks_the_nearest_code() -> None:
+@pytest.mark.parametrize("at_once", [1, 32, 1000])
+def test_quantizer_picks_the_nearest_code_and_the_first_of_two_that_are_alike(monkeypatch, at_once: int) -> None:
+    monkeypatch.setattr(vq_autoencoder, "positions_at_once", lambda cpu, other: at_once)
     quantizer = randomised(lambda rngs: Quantizer(40, 3, rngs=rngs))
-    table, z = array(quantizer.embedding.embedding), normal(2, 5, 7, 3)
+    table, z = array(quantizer.embedding.embedding).copy(), normal(2, 5, 7, 3)
+    table[20:25] = table[:5]
+    quantizer.embedding.embedding.set_value(jnp.asarray(table))
     distances = np.square(z[..., None, :].astype(np.float64) - table).sum(-1)
     nearest = distances.argmin(-1)
     assert len(np.unique(nearest)) > 20
