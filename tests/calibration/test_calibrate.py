@@ -125,7 +125,7 @@ def stop():
         ((*CLOSED, "--profile", "none"), "--profile: no 'none'"),
         ((*CLOSED, "--rule", "best"), "rule: 'best' is not understood"),
         ((*CLOSED, "--rule", "min niqe"), "--rule: niqe is not measured"),
-        (("--closed-loop", "psnr,niqe"), "--crop: LR crops of 16 pixels are too small for niqe: NIQE needs"),
+        (("--closed-loop", "psnr,niqe"), "--crop: LR crops of 16 pixels are too small for niqe: images of 64 x 64"),
         (("--lr-pairs", "missing"), "not a folder"),
         (("--crop", "64"), "gives 0 photographs"),
     ],

@@ -1,5 +1,6 @@
 """LPIPS, DISTS and MS-SSIM as objectives: the command end to end, the weights' hash, and what is refused beforehand."""
 
+import socket
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -107,13 +108,18 @@ def test_the_sweep_scores_what_it_made_in_the_network_it_is_given(metric, weight
     }
 
 
-def test_two_devices_have_the_network_and_give_the_numbers_of_one(arguments, tmp_path, weights):
+def test_two_processes_of_two_devices_have_the_network_and_give_the_numbers_of_one(arguments, tmp_path, weights):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
     two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAXSR_METRICS_DIR": str(weights)}
-    process = start(0, arguments("psnr,lpips", name="two.json"), **two)
+    hosts = ("--coordinator", address, "--num-processes", 2, "--process-id")
+    processes = [start(0, arguments("psnr,lpips", *hosts, i, name="four.json"), **two) for i in range(2)]
     assert calibrate.main(arguments("psnr,lpips", name="one.json")) == 0
-    assert process.wait(timeout=300) == 0, process.communicate()[1]
-    process.communicate()
-    one, other = (Calibration.read(tmp_path / name).closed_loop for name in ("one.json", "two.json"))
+    for process in processes:
+        assert process.wait(timeout=300) == 0, process.communicate()[1]
+        process.communicate()
+    one, other = (Calibration.read(tmp_path / name).closed_loop for name in ("one.json", "four.json"))
     assert one
     assert other
     for row, same in zip(one["rows"], other["rows"], strict=True):
