@@ -56,7 +56,12 @@ def make_parser() -> argparse.ArgumentParser:
     loop.add_argument("--reference-variance", choices=REFERENCE_VARIANCES, default="posterior", help="Sigma_ref")
     loop = parser.add_argument_group("closed loop (full sampling of every candidate)")
     add = loop.add_argument
-    add("--closed-loop", metavar="METRICS", help="fidelity and perception, as psnr,swd; more are measured as well")
+    add(
+        "--closed-loop",
+        metavar="METRICS",
+        help="one of fidelity (psnr, ssim, ms_ssim, lr_consistency) and one of perception (swd, niqe, lpips, dists), "
+        "as psnr,swd; more are measured as well",
+    )
     add("--profile", metavar="NAMES", help="constant, last, open-loop, with commas (default: constant)")
     add("--rule", help="for the preset `rule`, as 'max perception, lose <= 0.5 dB'")
     data = parser.add_argument_group("data and devices")

@@ -13,7 +13,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Shaped
 
 from jaxsr.runtime import compiler_options
 
@@ -31,9 +30,10 @@ def replicate(mesh: jax.sharding.Mesh, tree: Any) -> Any:
 
 
 def over_images(mesh: jax.sharding.Mesh, function: Callable[..., Any], *, common: int = 0) -> Callable[..., Any]:
-    """Jit (params, *image arrays, *`common` arrays) -> {name: (rows, b, ...)} with the axis b split over the devices.
+    """Jit (params, *image arrays, *`common` trees) -> {name: (rows, b, ...)} with the axis b split over the devices.
 
     The returned callable takes this process's images, as NumPy arrays, and gives all processes' results, as NumPy.
+    What is common goes to all devices with every call, unless `replicate` has put it there.
     """
 
     def sharded(params: Any, images: tuple, others: tuple) -> Any:
@@ -45,7 +45,7 @@ def over_images(mesh: jax.sharding.Mesh, function: Callable[..., Any], *, common
     )
     by_image = NamedSharding(mesh, P(AXIS))
 
-    def call(params: Any, *arrays: Shaped[np.ndarray, "..."]) -> Any:
+    def call(params: Any, *arrays: Any) -> Any:
         images, others = arrays[: len(arrays) - common], arrays[len(arrays) - common :]
         placed = tuple(jax.make_array_from_process_local_data(by_image, array) for array in images)
         return gather(program(params, placed, replicate(mesh, others)))

@@ -6,6 +6,7 @@ from typing import Any
 from jaxsr.calibration import rules
 from jaxsr.calibration.pairs import PairSet
 from jaxsr.calibration.result import describe_schedule
+from jaxsr.calibration.scores import hash_networks
 from jaxsr.calibration.sweep import Chain
 from jaxsr.choices import ForwardODE, Objective, ReferenceVariance, Through
 from jaxsr.model import DTYPES, Model
@@ -84,7 +85,10 @@ def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:
 
 
 def describe(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> dict[str, Any]:
-    """All that decides the numbers: what the calibration file says of itself, and what a stopped run must agree in."""
+    """All that decides the numbers: what the calibration file says of itself, and what a stopped run must agree in.
+
+    Raises ValueError for steps or crops that do not fit the model, and as `hash_networks`.
+    """
     chain, stated = make_chain(upscaler, pairs, choices), asdict(choices)
     del stated["options"]
     options = {key: getattr(choices.options, key) for key in ("thinning", "precision")}
@@ -95,4 +99,5 @@ def describe(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> dict[str, 
         "data": pairs.describe(),
         "candidates": list(choices.candidates),
     }
-    return stated | options | made_with | data
+    networks = hash_networks(choices.metrics)
+    return stated | options | made_with | data | ({"metric_weights": networks} if networks else {})

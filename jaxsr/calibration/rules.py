@@ -27,9 +27,12 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "psnr": Metric(True, "fidelity", "dB"),
     "ssim": Metric(True, "fidelity"),
+    "ms_ssim": Metric(True, "fidelity"),
     "lr_consistency": Metric(True, "fidelity", "dB"),
     "swd": Metric(False, "perception"),
     "niqe": Metric(False, "perception"),
+    "lpips": Metric(False, "perception"),
+    "dists": Metric(False, "perception"),
 }
 _GRAMMAR = re.compile(
     r"(max|min)\s+([\w-]+)(?:\s*,\s*lose\s*(?:<=|≤)\s*(\d+\.?\d*|\.\d+)\s*(%|[a-z][\w-]*))?", re.IGNORECASE

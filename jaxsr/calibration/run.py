@@ -18,15 +18,15 @@ from jaxsr.calibration.open_loop import Moments
 from jaxsr.calibration.pairs import PairSet
 from jaxsr.calibration.plan import Choices, describe, make_chain
 from jaxsr.calibration.result import Calibration, Preset
-from jaxsr.calibration.scores import keep_images, make_score
-from jaxsr.calibration.sweep import image_keys, open_function, sweep_function
+from jaxsr.calibration.scores import keep_images, load_networks, make_score, network_shapes
+from jaxsr.calibration.sweep import Networks, image_keys, open_function, sweep_function
 from jaxsr.pipeline import NotFiniteError, Upscaler
 from jaxsr.training.data import prefetch
 
 Values = dict[str, np.ndarray]
 Call = Callable[[np.ndarray, np.ndarray], Values]
 """(LR crops, HR crops) of one batch -> {name: (rows, b)}."""
-_ASKED = ("profiles", "metrics", "rule")
+_ASKED = ("profiles", "metrics", "rule", "metric_weights")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +57,20 @@ def calibrate(run: Run, output: Path, *, overwrite: bool = False) -> Calibration
     With `overwrite`, a stopped run of other choices is dropped.
 
     Raises:
-        ValueError: for crops or steps that do not fit the model or a metric, or a stopped run of other choices.
+        ValueError: for crops or steps that do not fit the model or a metric, a stopped run of other choices, or
+            damaged weights of a metric.
+        OSError: where the weights of a metric cannot be had.
         NotFiniteError: if the model or a metric gives numbers that are not finite.
     """
-    choices, described = run.choices, describe(run.upscaler, run.pairs, run.choices)
+    choices = run.choices
     _check_metrics(run)
+    described, networks = describe(run.upscaler, run.pairs, choices), load_networks(choices.metrics)
     journal = Journal(output.with_name(f"{output.name}.part"), described, overwrite=overwrite)
     moments, grid = open_loop(run, journal), np.array(choices.candidates)
     scales = {"open-loop": objectives.choose(moments, grid, choices.objective)}
-    closed = closed_loop(run, journal, scales["open-loop"]) if choices.metrics else None
+    closed = closed_loop(run, journal, scales["open-loop"], networks) if choices.metrics else None
     if closed:
+        closed["metric_weights"] = described.get("metric_weights", {})
         scales |= {preset: np.array(closed["rows"][row]["scale"]) for preset, row in closed["picks"].items()}
     stated = {"open-loop": f"{choices.objective} objective"} | choices.rules
     calibration = Calibration(
@@ -92,17 +96,20 @@ def open_loop(run: Run, journal: Journal) -> Moments:
     return Moments(**journal.stacked("open", range(len(run.pairs))))
 
 
-def closed_loop(run: Run, journal: Journal, open_scale: Float[np.ndarray, " t"]) -> dict[str, Any]:
-    """The table of `closed_table`, from the guided sampler run for every candidate and pair."""
+def closed_loop(run: Run, journal: Journal, open_scale: Float[np.ndarray, " t"], networks: Networks) -> dict[str, Any]:
+    """The table of `closed_table`, from the guided sampler run for every candidate and pair.
+
+    `networks` are those of the metrics, of `load_networks`.
+    """
     mesh, choices = image_mesh(), run.choices
-    params = replicate(mesh, run.upscaler.params)
+    params, networks = replicate(mesh, (run.upscaler.params, dict(networks)))
     candidates = expand(choices.candidates, choices.profiles, open_scale)
     scales, chunk = even_chunks(candidates, run.candidate_batch)
     score = make_score(choices.metrics, run.upscaler.preset.scale)
-    sweep = over_images(mesh, sweep_function(make_chain(run.upscaler, run.pairs, choices), score, chunk), common=1)
+    sweep = over_images(mesh, sweep_function(make_chain(run.upscaler, run.pairs, choices), score, chunk), common=2)
 
     def call(lr: np.ndarray, hr: np.ndarray) -> Values:
-        values = sweep(params, image_keys(choices.seed, lr), lr, hr, scales)
+        values = sweep(params, image_keys(choices.seed, lr), lr, hr, scales, networks)
         return {key: value[: len(candidates)] for key, value in values.items()}
 
     _go_through(run, journal, "closed", call, (len(candidates), "candidate-images"))
@@ -140,7 +147,11 @@ def _check_metrics(run: Run) -> None:
     """Raise ValueError for crops that a metric cannot take, before anything is computed."""
     size, scale = run.pairs.crop, run.upscaler.preset.scale
     lr, hr = (jax.ShapeDtypeStruct((1, side, side, 3), np.float32) for side in (size, size * scale))
-    jax.eval_shape(make_score(run.choices.metrics, scale), hr, hr, lr)
+    for name in run.choices.metrics:
+        try:
+            jax.eval_shape(make_score((name,), scale), hr, hr, lr, network_shapes((name,)))
+        except ValueError as error:
+            raise ValueError(f"--crop: LR crops of {size} pixels are too small for {name}: {error}") from error
 
 
 def _go_through(run: Run, journal: Journal, name: str, call: Call, work: tuple[int, str]) -> None:

@@ -6,8 +6,9 @@ K (T - 1) + 1 network calls an image in place of K T. Candidates go through the 
 through the state needs the gradient of the first call as well, which is made once a chunk.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +27,11 @@ Keys = UInt32[Array, "b 2"]
 LR = UInt8[Array, "b h w 3"]
 HR = UInt8[Array, "b H W 3"]
 Scales = Float[Array, "k t"]
-Score = Callable[[Image, Image, Image], dict[str, Array]]
-"""(enlarged, HR, LR), all in [0, 1] -> arrays with a leading axis of images."""
+Networks = Mapping[str, Mapping[str, Array | np.ndarray]]
+"""Metric -> the parameters of the network that it is measured in."""
+NO_NETWORKS: Networks = MappingProxyType({})
+Score = Callable[..., dict[str, Array]]
+"""(enlarged, HR, LR, networks), images in [0, 1] -> arrays with a leading axis of images."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ def image_keys(seed: int, lr: UInt8[np.ndarray, "b h w 3"]) -> UInt32[np.ndarray
 
 
 def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict[str, Array]]:
-    """The pure function (params, keys, lr, hr, scales) -> {name: (K, b, ...)}, to be jitted.
+    """The pure function (params, keys, lr, hr, scales, networks) -> {name: (K, b, ...)}, to be jitted.
+
+    The `networks` of the score's metrics, by default none, are an argument: as constants they slow the compilation.
 
     Args:
         chain: the sampler, guided by the LR image with each row of `scales`, shape (K, T), t = 1 first.
@@ -60,7 +66,9 @@ def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict
         chunk: candidates that go through the network at once.
     """
 
-    def sweep(params: Params, keys: Keys, lr: LR, hr: HR, scales: Scales) -> dict[str, Array]:
+    def sweep(
+        params: Params, keys: Keys, lr: LR, hr: HR, scales: Scales, networks: Networks = NO_NETWORKS
+    ) -> dict[str, Array]:
         z_lr, draw, denoise = _conditions(chain, params, keys, lr)
         state = chain.through == "state"
         if not state:
@@ -72,7 +80,7 @@ def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict
             options = {"sampler": chain.sampler, "guidance": [guidance], "unroll_first": state}
             x0 = sample(denoise, chain.schedule, z_lr, draw, **options)
             sr = jnp.clip((chain.model.decode(params, x0) + 1) / 2, 0, 1)
-            return score(sr, _unit(hr), _unit(lr))
+            return score(sr, _unit(hr), _unit(lr), networks)
 
         return jax.lax.map(one, scales, batch_size=chunk)
 

@@ -22,7 +22,7 @@ from jaxsr.metrics.consistency import lr_consistency
 from jaxsr.metrics.dists import dists
 from jaxsr.metrics.lpips import lpips
 from jaxsr.metrics.niqe import niqe
-from jaxsr.metrics.perceptual_files import load_perceptual, metrics_dir, perceptual_path
+from jaxsr.metrics.perceptual_files import metrics_dir, perceptual_path
 from jaxsr.metrics.psnr import psnr, rgb_to_y
 from jaxsr.metrics.ssim import ms_ssim, ssim
 from jaxsr.metrics.texture import PATCHES, PROJECTIONS, high_frequency_ratio, texture_distance
@@ -36,11 +36,12 @@ class MetricError(ValueError):
 
 @dataclass(frozen=True)
 class How:
-    """How to measure: the protocol, whether the originals' files are grey, and what it says of this metric."""
+    """How to measure: the protocol, whether the originals' files are grey, what it says of this metric, its network."""
 
     protocol: Protocol
     grey: bool = False
     variant: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
 
 
 Native = Callable[[Images, Any, Any, How], Float[Array, " b"]]
@@ -56,6 +57,7 @@ class Metric:
         up: more is better; None where neither is.
         describe: what exactly is measured, in words; equal words mean comparable numbers.
         native: its function; None for one of another library.
+        weights: name of those of the network that `native` finds in `How.network`, where it needs one.
         external: its name in `jaxsr.evaluation.external`, which scores it from files.
         target, lr: it needs the originals, the LR images.
         digits: after the point, in tables.
@@ -68,6 +70,7 @@ class Metric:
     up: bool | None
     describe: Callable[[How], str]
     native: Native | None = None
+    weights: Callable[[How], str | None] = lambda how: None
     external: str = ""
     target: bool = True
     lr: bool = False
@@ -196,7 +199,8 @@ METRICS: dict[str, Metric] = {
         "LPIPS",
         False,
         lambda how: f"LPIPS 0.1, net {_net(how)}{_weights_id(f'lpips-{_net(how)}')}",
-        lambda sr, hr, lr, how: lpips(sr, hr, load_perceptual(f"lpips-{_net(how)}"), net=_net(how)),
+        lambda sr, hr, lr, how: lpips(sr, hr, how.network, net=_net(how)),
+        weights=lambda how: f"lpips-{_net(how)}",
         missing=lambda how: _no_weights(f"lpips-{_net(how)}"),
         keys=("net",),
     ),
@@ -204,7 +208,8 @@ METRICS: dict[str, Metric] = {
         "DISTS",
         False,
         lambda how: f"DISTS{_weights_id('dists')}",
-        lambda sr, hr, lr, how: dists(sr, hr, load_perceptual("dists")),
+        lambda sr, hr, lr, how: dists(sr, hr, how.network),
+        weights=lambda how: "dists",
         missing=lambda how: _no_weights("dists"),
     ),
     "maniqa": _external("maniqa", "MANIQA", True, target=False),

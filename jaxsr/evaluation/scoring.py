@@ -12,6 +12,7 @@ from jaxtyping import Array
 from jaxsr.evaluation.images import Pair
 from jaxsr.evaluation.metrics import METRICS, How
 from jaxsr.evaluation.protocols import Protocol
+from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.runtime import compiler_options
 
 Scores = dict[str, float | None]
@@ -22,7 +23,7 @@ MEGAPIXELS = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """Scores pairs by some metrics under a protocol; what it compiled is kept.
+    """Scores pairs by some metrics under a protocol; what it compiled and the networks it read are kept.
 
     Attributes:
         metrics: names of native ones.
@@ -36,6 +37,7 @@ class Scorer:
     reasons: dict[str, str] = field(default_factory=dict)
     """Why a metric has no number of some image, the first time that this befell it."""
     _programs: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = field(default_factory=dict)
+    _networks: dict[str, Any] = field(default_factory=dict)
 
     def score(self, pairs: Sequence[Pair]) -> list[Scores]:
         """One row for each pair, in order; all results must be there.
@@ -51,7 +53,7 @@ class Scorer:
         """Of pairs of one size."""
         arrays = tuple(_stack([getattr(pair, name) for pair in pairs]) for name in ("sr", "hr", "lr"))
         program, names = self._program(arrays, pairs[0].grey)
-        values = {name: np.asarray(column, np.float64) for name, column in program(*arrays).items()}
+        values = {name: np.asarray(column, np.float64) for name, column in program(self._read(names), *arrays).items()}
         rows: list[Scores] = []
         for at, pair in enumerate(pairs):
             row: Scores = dict.fromkeys(self.metrics)
@@ -75,21 +77,34 @@ class Scorer:
     def _takes(self, name: str, shapes: tuple[Any, ...], grey: bool) -> bool:
         """Whether the metric can be computed of images of these shapes; if not, the reason is kept."""
         try:
-            jax.eval_shape(self._measure((name,), grey), *shapes)
+            jax.eval_shape(self._measure((name,), grey), self._read((name,)), *shapes)
         except ValueError as error:
             self.reasons.setdefault(name, str(error))
             return False
         return True
 
-    def _measure(self, names: Sequence[str], grey: bool) -> Callable[[Any, Any, Any], dict[str, Array]]:
-        def measure(*images: Any) -> dict[str, Array]:
+    def _read(self, names: Sequence[str]) -> dict[str, Any]:
+        """Metric -> the parameters of its network, on the device, each read once; {} where it has none."""
+        for name in names:
+            if name not in self._networks:
+                weights = METRICS[name].weights(self._how(name))
+                self._networks[name] = jax.device_put(load_perceptual(weights)) if weights else {}
+        return {name: self._networks[name] for name in names}
+
+    def _how(self, name: str, **more: Any) -> How:
+        return How(self.protocol, variant=self.protocol.variant(name), **more)
+
+    def _measure(self, names: Sequence[str], grey: bool) -> Callable[..., dict[str, Array]]:
+        """(networks, results, originals, LR images) -> numbers; a network as a constant would take long to compile."""
+
+        def measure(networks: Any, *images: Any) -> dict[str, Array]:
             sr, hr, lr = (None if x is None else _unit(x) for x in images)
             found = {}
             for name in names:
                 native = METRICS[name].native
                 assert native is not None
                 assert sr is not None
-                found[name] = native(sr, hr, lr, How(self.protocol, grey, self.protocol.variant(name)))
+                found[name] = native(sr, hr, lr, self._how(name, grey=grey, network=networks[name]))
             return found
 
         return measure

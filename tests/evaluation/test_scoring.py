@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxsr.evaluation import scoring
 from jaxsr.evaluation.images import Pair
 from jaxsr.evaluation.metrics import METRICS, MetricError, check_metrics, default_metrics, describe
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.evaluation.scoring import Scorer
 from jaxsr.metrics import texture
+from jaxsr.metrics.lpips import lpips
 from tests.evaluation.pictures import mean_square, noisy, picture
+from tests.metrics.perceptual_weights import random_params
 
 PLAIN = Protocol(name="p", about="", border=0)
 LUMA = np.array([65.481, 128.553, 24.966]) / 255
@@ -88,6 +92,17 @@ def test_an_image_too_small_for_a_metric_has_no_number_and_a_reason():
     assert row["ms_ssim"] is None
     assert row["psnr"] is not None
     assert "161 pixels" in scorer.reasons["ms_ssim"]
+
+
+def test_a_network_is_read_once_for_images_of_all_sizes(monkeypatch):
+    read, params = [], random_params("lpips-alex")
+    monkeypatch.setattr(scoring, "load_perceptual", lambda name: read.append(name) or params)
+    pairs = [pair(0), pair(1, size=(40, 36))]
+    found = Scorer(("lpips", "psnr"), PLAIN).score(pairs)
+    assert read == ["lpips-alex"]
+    for row, one in zip(found, pairs, strict=True):
+        sr, hr = (jnp.asarray(np.asarray(image)[None] / np.float32(255)) for image in (one.sr, one.hr))
+        assert row["lpips"] == pytest.approx(float(lpips(sr, hr, params)[0]), rel=1e-5)
 
 
 def test_a_number_that_is_not_finite_is_none_with_a_reason():
