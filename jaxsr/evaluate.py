@@ -65,7 +65,9 @@ def score(argv: Sequence[str]) -> int:
     for reason in result.failed:
         say(f"failed: {reason}", wrong=True)
     if result.without:
-        say(f"without any number: {', '.join(result.without)} (the reasons are below the table)", wrong=True)
+        part = args.output.with_name(f"{args.output.name}.part")
+        again = f"; {part} is kept, so that the same command goes on when they can be had" if part.exists() else ""
+        say(f"without any number: {', '.join(result.without)} (reasons below the table){again}", wrong=True)
     return SOME_FAILED if result.failed or result.without else 0
 
 

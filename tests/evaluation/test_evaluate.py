@@ -266,6 +266,16 @@ def test_a_metric_that_cannot_be_had_is_told_and_not_replaced(command, tmp_path,
     assert error.splitlines()[-1].startswith("without any number: lpips")
 
 
+def test_a_library_that_is_not_there_can_be_asked_again(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JAXSR_PYIQA_PYTHON", str(tmp_path / "none"))
+    for _ in range(2):  # needs no --overwrite
+        assert command("maniqa") == 3
+        out, error = capsys.readouterr()
+        assert "MANIQA: cannot run" in out.replace("maniqa has no scores: ", "")
+        assert "result.json.part is kept, so that the same command goes on" in error.splitlines()[-1]
+    assert read(tmp_path).without == ["maniqa"]
+
+
 def test_lpips_is_computed_here_where_its_weights_are(command, tmp_path, monkeypatch):
     monkeypatch.setenv("JAXSR_METRICS_DIR", str(tmp_path / "metrics"))
     random = np.random.default_rng(0)
