@@ -99,22 +99,25 @@ def _results(suite: Suite, folder: Path) -> Iterator[Result]:
                 command=suite.command,
                 report=suite.report(f"{name}, {method.name}"),
             )
-            yield _take(output, job) or evaluate(job, output)
+            yield _take_or_make(output, job)
 
 
-def _take(output: Path, job: Job) -> Result | None:
-    """The job's result where it is there already; None where it is not, or something of it can be tried again.
+def _take_or_make(output: Path, job: Job) -> Result:
+    """The job's result: as it is there, or made where it is not, or where something of it can be tried again.
 
     Raises ValueError for another job's result of that name.
     """
-    if not output.is_file():
-        return None
-    found = Result.read(output)
-    if found.failed or part_file(output).exists():
-        return None
-    if not is_result_of(found, job):
+    found = Result.read(output) if output.is_file() else None
+    if found is None or found.failed:
+        return evaluate(job, output)
+    same = is_result_of(found, job)
+    if same and now_available(found, job):
+        return evaluate(job, output, overwrite=True)
+    if part_file(output).exists():
+        return evaluate(job, output)
+    if not same:
         raise ValueError(f"{output}: is of other images, options or metrics; give another --output, or remove it.")
-    return None if now_available(found, job) else found
+    return found
 
 
 def is_result_of(result: Result, job: Job) -> bool:

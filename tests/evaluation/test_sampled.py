@@ -221,22 +221,24 @@ def test_a_suite_does_not_take_results_of_other_weights(sets, monkeypatch, capsy
     assert "is of other images, options or metrics" in capsys.readouterr().err
 
 
-def test_a_suite_scores_what_was_missing_once_it_can_be_had(sets, monkeypatch, fake, tmp_path):
+@pytest.mark.parametrize("more", [(), ("maniqa",)], ids=["ours", "another library's too"])
+def test_a_suite_scores_what_was_missing_once_it_can_be_had(sets, monkeypatch, fake, tmp_path, more):
     here = []
     ours = replace(METRICS["psnr"], describe=lambda how: f"ours{', weights 1' if here else ''}")
     monkeypatch.setitem(METRICS, "lpips", replace(ours, missing=lambda how: None if here else "no weights"))
-    sets("-m", "psnr", "lpips")
-    assert Result.read(tmp_path / "out/set5/bicubic.json").without == ["lpips"]
+    monkeypatch.setattr(external, "score_external", lambda names, *_, **__: dict.fromkeys(names, "no pyiqa"))
+    sets("-m", "psnr", "lpips", *more)
+    assert Result.read(tmp_path / "out/set5/bicubic.json").without == ["lpips", *more]
     fake.clear()
-    sets("-m", "psnr", "lpips")
+    sets("-m", "psnr", "lpips", *more)
     assert fake == []  # missing still: nothing is done again
     here.append(True)
-    sets("-m", "psnr", "lpips")
+    sets("-m", "psnr", "lpips", *more)
     assert fake
     found = Result.read(tmp_path / "out/set5/bicubic.json").metrics
     assert found["lpips"]["mean"] == found["psnr"]["mean"]
     fake.clear()
-    sets("-m", "psnr", "lpips")
+    sets("-m", "psnr", "lpips", *more)
     assert fake == []
 
 
