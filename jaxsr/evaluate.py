@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; 0 when its output is written, 1 after one sentence on an error, 3 where images failed."""
+    """Run a command; 0 when its output is written, 1 after one sentence on an error, 3 where numbers are missing."""
     words = sys.argv[1:] if argv is None else argv
     command: Callable[[Sequence[str]], int] = COMMANDS.get(words[0], score) if words else score
     run = lambda: command(words if command is score else words[1:])  # noqa: E731
@@ -40,28 +40,35 @@ def score(argv: Sequence[str]) -> int:
         raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
     from jaxsr.evaluation.request import make_job
     from jaxsr.evaluation.run import evaluate
-    from jaxsr.evaluation.sheet import default_metric, write_sheet
+    from jaxsr.evaluation.sheet import default_metric, worst, write_sheet
     from jaxsr.evaluation.tables import render
     from jaxsr.runtime import enable_compilation_cache
 
     enable_compilation_cache()
     job = make_job(args, shlex.join(["python", "-m", "jaxsr.evaluate", *argv]))
-    by = args.worst_by or default_metric(job.metrics)
-    if args.worst and by not in job.metrics:
-        raise ValueError(f"--worst-by: {by} is not measured; choose among {', '.join(job.metrics)}.")
+    if args.worst_by and args.worst_by not in job.metrics:
+        raise ValueError(f"--worst-by: {args.worst_by} is not measured; choose among {', '.join(job.metrics)}.")
     result = _with_bar(job, lambda job: evaluate(job, args.output, overwrite=args.overwrite))
     written = [args.output]
     if args.csv:
         write_whole(args.csv, result.csv())
         written.append(args.csv)
-    if args.worst and by:
+    by = args.worst_by or default_metric(result)
+    bad = worst(result, by) if args.worst and by else []
+    if args.worst and by and bad:
         write_sheet(args.worst, job, result, by)
         written.append(args.worst)
     print(render([result], "md"))
     say(f"written: {', '.join(map(str, written))}")
+    if args.worst and not bad:
+        say("no contact sheet: there is no number of an image to find the worst by", wrong=True)
     for reason in result.failed:
         say(f"failed: {reason}", wrong=True)
-    return SOME_FAILED if result.failed else 0
+    if result.without:
+        part = args.output.with_name(f"{args.output.name}.part")
+        again = f"; {part} is kept, so that the same command goes on when they can be had" if part.exists() else ""
+        say(f"without any number: {', '.join(result.without)} (reasons below the table){again}", wrong=True)
+    return SOME_FAILED if result.failed or result.without else 0
 
 
 def _with_bar(job: "Job", run: "Callable[[Job], Result]") -> "Result":

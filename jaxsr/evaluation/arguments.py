@@ -26,7 +26,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         prog="python -m jaxsr.evaluate",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="exit code: 0 all scored, 1 error, 2 wrong usage, 3 some images failed (they are listed at the end)",
+        epilog="exit code: 0 all scored, 1 error, 2 wrong usage, 3 images or metrics without numbers (told last)",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -87,7 +87,13 @@ class ExternalScores:
     note: str
 
 
-OnScore = Callable[[str, Path, float], None]
+OnScore = Callable[[str, Path, float, str], None]
+
+
+def identify(variant: str, versions: Mapping[str, str], weights_sha256: str | None) -> str:
+    """What was measured, with the versions and the weights that it depends on."""
+    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"{variant}, {told}{f', weights {weights_sha256[:12]}' if weights_sha256 else ''}"
 
 
 def score_external(
@@ -107,14 +113,14 @@ def score_external(
         target_files: their originals in the same order, or None: then only metrics without a target have scores.
         variants: changes of `VARIANTS` by name, as {"lpips": {"net": "vgg"}, "maniqa": {"metric": "maniqa-pipal"}}.
         python: the interpreter that has pyiqa; by default JAXSR_PYIQA_PYTHON, else this one.
-        on_score: called with metric, prediction and score as they come, for progress and journals.
+        on_score: called with metric, prediction, score and `identify` of it as they come, for progress and journals.
     Raises:
         ValueError: for an unknown name, no files, or unlike numbers of predictions and targets.
     """
     _check(names, pred_files, target_files)
     chosen = {name: VARIANTS[name].changed((variants or {}).get(name, {})) for name in names}
     wanted = {name: one for name, one in chosen.items() if target_files is not None or not one.needs_target}
-    found = {name: _Found([None] * len(pred_files)) for name in wanted}
+    found = {name: _Found(one.id, [None] * len(pred_files)) for name, one in wanted.items()}
     python = python or os.environ.get(PYTHON_VARIABLE) or sys.executable
     trouble = _run(python, _request(wanted, pred_files, target_files), found, pred_files, on_score) if wanted else ""
     return {
@@ -129,6 +135,7 @@ def score_external(
 class _Found:
     """What has come in of one metric."""
 
+    variant: str
     values: list[float | None]
     problems: dict[Path, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -195,7 +202,8 @@ def _collect(
         else:
             found[name].values[index] = event["score"]
             if on_score:
-                on_score(name, preds[index], event["score"])
+                by = identify(found[name].variant, versions, found[name].about.get("weights_sha256"))
+                on_score(name, preds[index], event["score"], by)
     return None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8, UInt16
 
 from jaxsr.evaluation.pairs import Item, Source
-from jaxsr.evaluation.protocols import Protocol
+from jaxsr.evaluation.protocols import Protocol, pixel_hash
 from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.pixels import from_float
 from jaxsr.imaging.resize import downsample_bicubic, downsample_bicubic_uint8
@@ -52,7 +52,12 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """The pairs of one item, and the hashes of the pixels that they were cut from (None where there was no image)."""
+    """The pairs of one item, and hashes (None where there was no image).
+
+    Attributes:
+        hr_hash: of the pixels of the original's file.
+        lr_hash: of the LR pixels that were used, given or made.
+    """
 
     pairs: tuple[Pair, ...]
     hr_hash: str | None
@@ -77,10 +82,9 @@ def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
         ProtocolError: for other images than the protocol's.
     """
     hr, lr, sr = (None if source is None else read_picture(source) for source in (item.target, item.lr, item.pred))
-    hashes = (
-        None if hr is None else protocol.check(item.name, hr.pixels),
-        None if lr is None else protocol.check(item.name, lr.pixels, lr=True),
-    )
+    hr_hash = None if hr is None else protocol.check(item.name, hr.pixels)
+    if lr is not None:
+        protocol.check(item.name, lr.pixels, lr=True)
     size = _lr_size(item, hr, lr, sr, protocol.scale)
     whole = {"hr": hr and _fit(item, "the original", hr, size, protocol), "sr": None}
     whole["lr"] = lr and ready(lr.pixels, protocol)
@@ -89,7 +93,8 @@ def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
     if sr is not None:
         whole["sr"] = _fit(item, "the result", sr, size, protocol, None if hr is None else hr.pixels.shape)
     grey = hr is not None and hr.grey
-    return Loaded(tuple(_cut(item.name, whole, size, protocol, grey)), *hashes)
+    lr_hash = None if whole["lr"] is None else pixel_hash(whole["lr"])
+    return Loaded(tuple(_cut(item.name, whole, size, protocol, grey)), hr_hash, lr_hash)
 
 
 def ready(pixels: Shaped[np.ndarray, "h w 3"], protocol: Protocol) -> Ready:

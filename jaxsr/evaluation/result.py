@@ -38,11 +38,11 @@ class Result:
     Attributes:
         name: of the method, as tables have it.
         protocol: all of it. protocol_sha256: `Protocol.hash` of it and the originals.
-        data: which data set; the hash of the LR images.
+        data: which data set; the hashes of the LR images' pixels and of all files.
         method: what made the results.
         seeds: of the samples.
-        metrics: by name, `variant` (what exactly), `mean`, `images` and `seeds` (95 % intervals), `n` images; or
-            `missing`, why there is no number.
+        metrics: by name, `variant` (what exactly), `mean`, `images` and `seeds` (95 % intervals), `n` images, and
+            `by_seed` for a number of sets; or `missing`, why there is no number.
         images: one row per seed, image and patch.
         failed: images that could not be scored, with the reason.
         versions: of jaxsr and the libraries that the numbers come from.
@@ -78,6 +78,11 @@ class Result:
         """The metrics that have a mean."""
         return [name for name, told in self.metrics.items() if "mean" in told]
 
+    @property
+    def without(self) -> list[str]:
+        """The metrics that have no number at all."""
+        return [name for name, told in self.metrics.items() if "missing" in told]
+
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         write_whole(path, json.dumps(asdict(self), indent=1) + "\n")
@@ -104,7 +109,7 @@ class Result:
 
 
 def summarise(
-    result: Result, variants: Mapping[str, str], reasons: Mapping[str, str], whole: Mapping[str, float]
+    result: Result, variants: Mapping[str, str], reasons: Mapping[str, str], whole: Mapping[str, Sequence[float]]
 ) -> dict[str, dict[str, Any]]:
     """The `metrics` of a result, from its rows.
 
@@ -112,7 +117,7 @@ def summarise(
         result: whose `metrics` are not there yet.
         variants: what is measured, in words, by the metric's name, in the order of the columns.
         reasons: why a metric has no number, of all images or of some; or what else is to be told of it.
-        whole: numbers of the images as a set, which have no intervals.
+        whole: numbers of the images as a set, one for each seed; they have no interval over images.
     """
     total, found = len({(row["image"], row["patch"]) for row in result.images}), {}
     for name, variant in variants.items():
@@ -121,7 +126,8 @@ def summarise(
         if column.images:
             told |= mean_with_intervals(column.values, column.groups)._asdict() | {"n": len(column.images)}
         elif name in whole:
-            told |= {"mean": whole[name], "images": None, "seeds": None, "n": total}
+            mean = mean_with_intervals(np.array(whole[name], np.float64)[:, None], np.zeros(1, int))
+            told |= mean._asdict() | {"n": total, "by_seed": list(whole[name])}
             few = ""
         else:
             told["missing"] = reasons.get(name, "no image was scored")

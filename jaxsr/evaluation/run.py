@@ -2,27 +2,26 @@
 
 import hashlib
 import importlib.metadata
-import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jaxsr.calibration.journal import Lines
-from jaxsr.checkpoint import sha256_file
 from jaxsr.command import IMAGE_FAILED
 from jaxsr.evaluation import elsewhere
-from jaxsr.evaluation.images import Loaded, Pair, load, ready
+from jaxsr.evaluation.images import Loaded, Pair, ready
 from jaxsr.evaluation.methods import Method
 from jaxsr.evaluation.metrics import METRICS, How, describe
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocols import Protocol, ProtocolError
+from jaxsr.evaluation.reading import by_size, read, reason
 from jaxsr.evaluation.result import Result, Row, summarise
+from jaxsr.evaluation.resume import Hashes, external_line, external_scores, file_hashes, fingerprint, holding, kept_in
 from jaxsr.evaluation.scoring import Scorer
 from jaxsr.training.data import prefetch
-from jaxsr.training.photographs import image_sizes
 
 LIBRARIES = ("jaxsr", "jax", "flax", "numpy", "scipy", "pillow")
 Report = Callable[[int, str], None]
@@ -63,7 +62,8 @@ class Job:
 def evaluate(job: Job, output: Path, *, overwrite: bool = False) -> Result:
     """Carry out a job and write the file `output`, going on from `<output>.part` where it was stopped.
 
-    Images that fail are left out and told in the result's `failed`; run again, they are tried again.
+    Images that fail are left out and told in the result's `failed`; run again, they are tried again, as are images
+    whose files have changed since, and metrics of other libraries that gave no number.
 
     Raises:
         ValueError: if no image could be scored, or a stopped run of other choices is there.
@@ -74,31 +74,55 @@ def evaluate(job: Job, output: Path, *, overwrite: bool = False) -> Result:
     others = tuple(name for name in job.metrics if name not in (*native, *missing))
     files = job.keep or (output.with_name(f"{output.name}.files") if others else None)
     scorer = Scorer(native, job.protocol, job.batch)
-    journal = Lines(_part(output), _identity(job, native), what="evaluation", overwrite=overwrite)
-    lines, failed = list(journal.found), []
+    hashes = file_hashes(job.items)
+    journal = Lines(part_file(output), _choices(job), what="evaluation", overwrite=overwrite)
+    lines, failed = _still_holding(journal, hashes, files, output, overwrite), []
     for news in _score_all(job, scorer, lines, failed, files):
+        for line in news:
+            line |= {"files": hashes[line["image"]], "kept": kept_in(files)}
         journal.write(news)
         lines += news
     if not lines:
         raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there is none'}")
     rows = [{"image": line["image"], "seed": line["seed"]} | row for line in lines for row in line["rows"]]
-    found = elsewhere.score(others, job.protocol, rows, files) if others and files else elsewhere.Found()
+    found = _score_elsewhere(job, others, rows, files, journal, hashes) if files and others else elsewhere.Found()
     found.reasons.update(scorer.reasons | missing)
-    result = _result(job, rows, lines, failed, found)
+    result = _result(job, rows, lines, failed, found, fingerprint(hashes))
     result.write(output)
-    if not failed:
+    if not failed and not set(others) & set(result.without):
         journal.remove()
-    if files and files != job.keep and not failed:
-        shutil.rmtree(files, ignore_errors=True)
+        if files and files != job.keep:
+            shutil.rmtree(files, ignore_errors=True)
     return result
 
 
-def is_result_of(result: Result, job: Job) -> bool:
-    """Whether a result is what the job would give: same images, protocol, metrics, method and seeds, nothing failed."""
-    ours = [asdict(job.protocol), job.method.told if job.method else {"kind": "files"}, list(job.seeds)]
-    same = json.loads(json.dumps(ours)) == [result.protocol, result.method, result.seeds]
-    images = {row["image"] for row in result.images}
-    return same and not result.failed and images == {i.name for i in job.items} and [*result.metrics] == [*job.metrics]
+def _still_holding(
+    journal: Lines, hashes: Hashes, files: Path | None, output: Path, overwrite: bool
+) -> list[dict[str, Any]]:
+    """The journal's lines that need not be made again."""
+    try:
+        return holding(journal.found, hashes, files)
+    except ValueError as error:
+        if overwrite:
+            return []
+        raise ValueError(
+            f"{part_file(output)}: {error}; give them to go on with it, or --overwrite to begin anew."
+        ) from error
+
+
+def _score_elsewhere(
+    job: Job, names: Sequence[str], rows: Sequence[Row], files: Path, journal: Lines, hashes: Hashes
+) -> elsewhere.Found:
+    """The numbers of other libraries, each noted in the journal as it comes."""
+    known = external_scores(journal.found, hashes)
+    counts = Counter({name: len(numbers) for name, numbers in known.items()})
+
+    def note(name: str, row: Row, value: float, by: str) -> None:
+        journal.write([external_line(name, row, value, by, hashes)])
+        counts[name] += 1
+        job.report(min(counts[name], len(rows)), f"{name}: {row['image']}")
+
+    return elsewhere.score(names, job.protocol, rows, files, known, note)
 
 
 def why_missing(name: str, protocol: Protocol) -> str | None:
@@ -113,7 +137,7 @@ def _score_all(
     done, count = {(line["seed"], line["image"]) for line in lines}, len(lines)
     todo = [item for item in job.items if any((seed, item.name) not in done for seed in job.seeds)]
     size = job.batch if job.method is None else 1
-    for chunk in prefetch(_read(job, _by_size(todo), size)):
+    for chunk in prefetch(read(by_size(todo), job.protocol, size, make_lr=job.method is not None)):
         loaded = []
         for item, found in chunk:
             if isinstance(found, Loaded):
@@ -127,43 +151,12 @@ def _score_all(
             except IMAGE_FAILED as error:
                 if job.method is None or isinstance(error, ProtocolError):
                     raise
-                failed += [_reason(item.name, error) for item, _ in missing]
+                failed += [reason(item.name, error) for item, _ in missing]
                 continue
             count += len(news)
             if news:
                 job.report(count, news[-1]["image"])
                 yield news
-
-
-def _by_size(items: Sequence[Item]) -> list[Item]:
-    """The items with those of one size side by side, as their headers say; what cannot be read comes first."""
-
-    def size(item: Item) -> tuple[int, ...]:
-        try:
-            return image_sizes([item.target])[0] if isinstance(item.target, Path) else (0, 0)
-        except IMAGE_FAILED:
-            return (0, 0)
-
-    return sorted(items, key=lambda item: (size(item), item.name))
-
-
-def _read(job: Job, items: Sequence[Item], size: int) -> Iterator[list[tuple[Item, Loaded | str]]]:
-    """So many items at a time, each with its images or why it has none."""
-    for start in range(0, len(items), size):
-        chunk: list[tuple[Item, Loaded | str]] = []
-        for item in items[start : start + size]:
-            try:
-                chunk.append((item, load(item, job.protocol, make_lr=job.method is not None)))
-            except ProtocolError:
-                raise
-            except IMAGE_FAILED as error:
-                chunk.append((item, _reason(item.name, error)))
-        yield chunk
-
-
-def _reason(name: str, error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return text if name in text.split(": ")[0] and ": " in text else f"{name}: {text}"
 
 
 def _score_some(job: Job, scorer: Scorer, loaded: Sequence[_Loaded], seed: int, files: Path | None) -> list[Row]:
@@ -196,6 +189,7 @@ def _result(
     lines: Sequence[Row],
     failed: Sequence[str],
     found: elsewhere.Found,
+    files_sha256: str,
 ) -> Result:
     order = {name: i for i, name in enumerate(sorted({line["image"] for line in lines}))}
     hashes = {key: {line["image"]: line[key] or "" for line in lines} for key in ("hr", "lr")}
@@ -204,8 +198,8 @@ def _result(
         name=job.name,
         protocol=asdict(job.protocol),
         protocol_sha256=job.protocol.hash(hashes["hr"]),
-        data={"name": job.data, "images": len(order), "lr_sha256": lr},
-        method=job.method.told if job.method else {"kind": "files"},
+        data={"name": job.data, "images": len(order), "lr_sha256": lr, "files_sha256": files_sha256},
+        method=told(job),
         seeds=list(job.seeds),
         metrics={},
         images=sorted(rows, key=lambda row: (row["seed"], order[row["image"]], row["patch"])),
@@ -214,31 +208,27 @@ def _result(
         command=job.command,
     )
     variants = {name: found.variants.get(name) or describe(name, job.protocol) for name in job.metrics}
+    if lr:
+        variants |= {name: f"{variants[name]}, LR images {lr[:12]}" for name in job.metrics if METRICS[name].lr}
     return replace(result, metrics=summarise(result, variants, found.reasons, found.whole))
 
 
-def _part(output: Path) -> Path:
+def part_file(output: Path) -> Path:
+    """The journal of a stopped evaluation."""
     return output.with_name(f"{output.name}.part")
 
 
-def _identity(job: Job, native: Sequence[str]) -> dict[str, Any]:
-    """All that a stopped run must have in common with this one, to go on with it."""
-    sources = [source for item in job.items for source in (item.target, item.lr, item.pred)]
-    paths = [source for source in sources if isinstance(source, Path)]
-    with ThreadPoolExecutor() as pool:
-        contents = list(pool.map(_content, paths))
-    names = [item.name for item in job.items]
+def _choices(job: Job) -> dict[str, Any]:
+    """All that a stopped run must have in common with this one, to go on with it; the images' files may change."""
     return {
         "protocol": asdict(job.protocol),
-        "metrics": {name: describe(name, job.protocol) for name in native},
-        "method": job.method.told if job.method else {"kind": "files"},
-        "seeds": list(job.seeds),
-        "images": hashlib.sha256(repr((names, contents)).encode()).hexdigest(),
+        "choice of metrics": {name: describe(name, job.protocol) for name in job.metrics},
+        "method": told(job),
+        "list of seeds": list(job.seeds),
+        "list of images": sorted(item.name for item in job.items),
     }
 
 
-def _content(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError:  # told when it is its turn
-        return ""
+def told(job: Job) -> dict[str, Any]:
+    """What makes the results, as JSON can hold it."""
+    return job.method.told if job.method else {"kind": "files"}

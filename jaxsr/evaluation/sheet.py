@@ -1,6 +1,5 @@
 """The worst images of a result on one picture: input, result and original beside each other, under their numbers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def worst(result: Result, metric: str, count: int = WORST) -> list[Bad]:
 
 
 def write_sheet(path: Path, job: Job, result: Result, metric: str) -> None:
-    """Write the contact sheet of the worst by a metric; results are read, or made, again."""
+    """Write the contact sheet of the worst by a metric that has numbers; results are read, or made, again."""
     found = worst(result, metric)
     rows = [_row(_pair(job, bad), f"{bad.image} #{bad.patch} seed {bad.seed}  {_number(metric, bad)}") for bad in found]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +74,6 @@ def _thumbnail(pixels: Ready) -> Image.Image:
     return image.resize((width, height), Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
 
 
-def default_metric(metrics: Sequence[str]) -> str | None:
-    """What the worst are found by where nothing is said: the first metric that has a better side."""
-    return next((name for name in metrics if METRICS[name].up is not None), None)
+def default_metric(result: Result) -> str | None:
+    """What the worst are found by where nothing is said: the first metric with numbers of images and a better side."""
+    return next((name for name in result.scored if METRICS[name].up is not None and worst(result, name, 1)), None)

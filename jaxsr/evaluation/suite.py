@@ -1,17 +1,20 @@
 """The table of the paper on our data: bicubic, the plain sampler, LR guidance and HR guidance, on several sets."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxsr.calibrated import find_calibration
 from jaxsr.evaluation.datasets import fit_list, open_dataset
+from jaxsr.evaluation.external import VARIANTS
 from jaxsr.evaluation.methods import Method, bicubic_method, model_method
-from jaxsr.evaluation.metrics import default_metrics
+from jaxsr.evaluation.metrics import METRICS, default_metrics, describe
 from jaxsr.evaluation.protocols import load_protocol
 from jaxsr.evaluation.result import Result
-from jaxsr.evaluation.run import Job, Report, evaluate, is_result_of
+from jaxsr.evaluation.resume import file_hashes, fingerprint
+from jaxsr.evaluation.run import Job, Report, evaluate, part_file, told, why_missing
 from jaxsr.evaluation.tables import render
 from jaxsr.options import Options
 from jaxsr.pipeline import Upscaler
@@ -96,19 +99,44 @@ def _results(suite: Suite, folder: Path) -> Iterator[Result]:
                 command=suite.command,
                 report=suite.report(f"{name}, {method.name}"),
             )
-            yield _take(output, job) or evaluate(job, output)
+            yield _take_or_make(output, job)
 
 
-def _take(output: Path, job: Job) -> Result | None:
-    """The job's result where it is there already; None where it is not, or images of it failed.
+def _take_or_make(output: Path, job: Job) -> Result:
+    """The job's result: as it is there, or made where it is not, or where something of it can be tried again.
 
     Raises ValueError for another job's result of that name.
     """
-    if not output.is_file():
-        return None
-    found = Result.read(output)
-    if found.failed:
-        return None
-    if not is_result_of(found, job):
+    found = Result.read(output) if output.is_file() else None
+    if found is None or found.failed:
+        return evaluate(job, output)
+    same = is_result_of(found, job)
+    if same and now_available(found, job):
+        return evaluate(job, output, overwrite=True)
+    if part_file(output).exists():
+        return evaluate(job, output)
+    if not same:
         raise ValueError(f"{output}: is of other images, options or metrics; give another --output, or remove it.")
     return found
+
+
+def is_result_of(result: Result, job: Job) -> bool:
+    """Whether a result is what the job would give: same files, protocol, metrics, method and seeds, nothing failed."""
+    ours = [asdict(job.protocol), told(job), list(job.seeds)]
+    same = json.loads(json.dumps(ours)) == [result.protocol, result.method, result.seeds]
+    images = result.data.get("files_sha256") == fingerprint(file_hashes(job.items))
+    variants = all(_is_variant(found, name, job) for name, found in result.metrics.items() if name in result.scored)
+    return same and images and variants and not result.failed and [*result.metrics] == [*job.metrics]
+
+
+def now_available(result: Result, job: Job) -> list[str]:
+    """The metrics that a result lacks for want of weights which are here by now."""
+    lacking = (name for name in result.without if METRICS[name].native and not why_missing(name, job.protocol))
+    return [name for name in lacking if not _is_variant(result.metrics[name], name, job)]
+
+
+def _is_variant(found: dict[str, Any], name: str, job: Job) -> bool:
+    """Whether the variant of a metric begins as it would now; how it ends is known when it has been measured."""
+    if theirs := METRICS[name].external:
+        return found["variant"].startswith(VARIANTS[theirs].changed(job.protocol.variant(name)).id)
+    return found["variant"].startswith(describe(name, job.protocol))

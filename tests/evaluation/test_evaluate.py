@@ -131,18 +131,27 @@ def test_a_killed_run_goes_on_where_it_was(command, tmp_path, monkeypatch):
     assert not part.exists()
 
 
-def test_a_stopped_run_of_other_images_is_not_gone_on_with(command, tmp_path, monkeypatch, capsys):
-    def stop(*args):
-        raise KeyboardInterrupt
+def stop(*args, **options):
+    raise KeyboardInterrupt
 
+
+def test_a_stopped_run_of_other_images_or_metrics_is_not_gone_on_with(command, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "_result", stop)
     assert command() == 130
     assert "run the same command again to go on" in capsys.readouterr().err
     monkeypatch.undo()
-    save(tmp_path / "sr" / "a.png", noisy(picture(0), 20))
+    assert command("psnr_pyiqa") == 1
+    assert "holds a stopped evaluation with another choice of metrics" in capsys.readouterr().err
+    assert command("--limit", 2) == 1
+    assert "another list of images" in capsys.readouterr().err
+    for i, name in enumerate("abc"):
+        save(tmp_path / "sr" / f"{name}.png", noisy(picture(i), 20))
     assert command() == 1
-    assert "holds a stopped evaluation with another images" in capsys.readouterr().err
+    assert "result.json.part: holds a stopped evaluation of other images; give them" in capsys.readouterr().err
     assert command("--overwrite") == 0
+    new = psnrs(read(tmp_path))
+    assert command(output="new.json") == 0
+    assert new == psnrs(read(tmp_path, "new.json"))
 
 
 def test_results_are_kept(command, tmp_path, capsys):
@@ -236,13 +245,35 @@ def test_the_worst_are_shown_first(command, tmp_path):
     np.testing.assert_array_equal(corner, np.asarray(Image.open(tmp_path / "sr" / "c.png"))[0, 0])
 
 
+def test_without_numbers_of_images_there_is_no_sheet(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "why_missing", lambda name, protocol: "no weights" if name == "lpips" else None)
+    assert command("--worst", tmp_path / "w.png", m="lpips") == 3
+    assert "no contact sheet: there is no number" in capsys.readouterr().err
+    assert command("psnr", "--worst", tmp_path / "w.png", "--worst-by", "lpips", m="lpips", output="b.json") == 3
+    assert not (tmp_path / "w.png").exists()
+    assert read(tmp_path).metrics["lpips"]["missing"] == "no weights"
+    assert command("psnr", "--worst", tmp_path / "w.png", m="lpips", output="c.json") == 3
+    assert (tmp_path / "w.png").exists()  # by the first that has numbers
+
+
 def test_a_metric_that_cannot_be_had_is_told_and_not_replaced(command, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "why_missing", lambda name, protocol: "no weights" if name == "lpips" else None)
-    assert command("lpips") == 0
+    assert command("lpips") == 3
     assert read(tmp_path).metrics["lpips"]["missing"] == "no weights"
-    out = capsys.readouterr().out
+    out, error = capsys.readouterr()
     assert "LPIPS: no weights." in out
     assert "| – |" in out
+    assert error.splitlines()[-1].startswith("without any number: lpips")
+
+
+def test_a_library_that_is_not_there_can_be_asked_again(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JAXSR_PYIQA_PYTHON", str(tmp_path / "none"))
+    for _ in range(2):  # needs no --overwrite
+        assert command("maniqa") == 3
+        out, error = capsys.readouterr()
+        assert "MANIQA: cannot run" in out.replace("maniqa has no scores: ", "")
+        assert "result.json.part is kept, so that the same command goes on" in error.splitlines()[-1]
+    assert read(tmp_path).without == ["maniqa"]
 
 
 def test_lpips_is_computed_here_where_its_weights_are(command, tmp_path, monkeypatch):
@@ -261,7 +292,7 @@ def test_an_external_metric_gets_the_compared_files_in_order(command, tmp_path, 
         variant, versions, weights_sha256, set_score = "pyiqa lpips(net=alex)", {"pyiqa": "9"}, "c" * 64, None
         values, problems, note = (0.3, None, 0.1), {}, ""
 
-    def score_external(names, files, targets, variants):
+    def score_external(names, files, targets, variants, on_score):
         assert (names, variants) == (["lpips"], {"lpips": {}})
         for file, target, name in zip(files, targets, "abc", strict=True):
             assert (np.asarray(Image.open(file)) == np.asarray(Image.open(tmp_path / "sr" / f"{name}.png"))).all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsr.evaluation.external import PYTHON_VARIABLE, VARIANTS, ExternalScores, score_external
+from jaxsr.evaluation.external import PYTHON_VARIABLE, VARIANTS, ExternalScores, identify, score_external
 
 STAND_IN = """
 import os, random, sys
@@ -84,7 +84,8 @@ def test_scores_come_in_the_order_of_the_files_with_what_made_them(pyiqa, pairs)
     assert psnr.versions["pyiqa"] == "9.9"
     assert psnr.versions["python"] == ".".join(map(str, sys.version_info[:3]))
     assert (psnr.lower_is_better, psnr.weights_sha256, psnr.problems) == (False, None, {})
-    assert seen[:3] == [("psnr", pairs[0][k], 3 + 10 * k) for k in range(3)]
+    by = identify(psnr.variant, psnr.versions, psnr.weights_sha256)
+    assert seen[:3] == [("psnr", pairs[0][k], 3 + 10 * k, by) for k in range(3)]
     assert (psnr.note, "biased" in fid.note) == ("", True)
 
 

@@ -1,5 +1,6 @@
 """Results made by the command: bicubic, a model with every option, patches, seeds, failures, and the suite."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from zlib import crc32
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from jaxsr import evaluate, pipeline
-from jaxsr.evaluation import request, suite
+from jaxsr.evaluation import external, request, suite
 from jaxsr.evaluation.methods import enlarge_bicubic
+from jaxsr.evaluation.metrics import METRICS
 from jaxsr.evaluation.result import Result
 from jaxsr.pipeline import Upscaler
 from tests.evaluation.pictures import mean_square, picture, save
@@ -202,3 +204,52 @@ def test_a_suite_of_other_choices_is_not_mixed_in(sets, capsys):
     assert sets() == 0
     assert sets("--seeds", 1) == 1
     assert "is of other images, options or metrics" in capsys.readouterr().err
+
+
+def test_a_suite_does_not_take_results_of_other_pixels(sets, tmp_path, capsys):
+    assert sets() == 0
+    save(tmp_path / "data" / "set5" / "0.png", picture(9))
+    assert sets() == 1
+    assert "bicubic.json: is of other images" in capsys.readouterr().err
+
+
+def test_a_suite_does_not_take_results_of_other_weights(sets, monkeypatch, capsys):
+    assert sets() == 0
+    psnr = METRICS["psnr"]
+    monkeypatch.setitem(METRICS, "psnr", replace(psnr, describe=lambda how: f"of other weights, {psnr.describe(how)}"))
+    assert sets() == 1
+    assert "is of other images, options or metrics" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("maniqa",)], ids=["ours", "another library's too"])
+def test_a_suite_scores_what_was_missing_once_it_can_be_had(sets, monkeypatch, fake, tmp_path, more):
+    here = []
+    ours = replace(METRICS["psnr"], describe=lambda how: f"ours{', weights 1' if here else ''}")
+    monkeypatch.setitem(METRICS, "lpips", replace(ours, missing=lambda how: None if here else "no weights"))
+    monkeypatch.setattr(external, "score_external", lambda names, *_, **__: dict.fromkeys(names, "no pyiqa"))
+    sets("-m", "psnr", "lpips", *more)
+    assert Result.read(tmp_path / "out/set5/bicubic.json").without == ["lpips", *more]
+    fake.clear()
+    sets("-m", "psnr", "lpips", *more)
+    assert fake == []  # missing still: nothing is done again
+    here.append(True)
+    sets("-m", "psnr", "lpips", *more)
+    assert fake
+    found = Result.read(tmp_path / "out/set5/bicubic.json").metrics
+    assert found["lpips"]["mean"] == found["psnr"]["mean"]
+    fake.clear()
+    sets("-m", "psnr", "lpips", *more)
+    assert fake == []
+
+
+def test_a_suite_asks_another_library_again_without_sampling_again(sets, monkeypatch, fake, tmp_path):
+    def score_external(names, files, *args, **options):
+        asked.append(len(files))
+        return dict.fromkeys(names, "no pyiqa")
+
+    asked = []
+    monkeypatch.setattr(external, "score_external", score_external)
+    sets("-m", "psnr", "maniqa")
+    fake.clear()
+    sets("-m", "psnr", "maniqa")
+    assert (fake, len(set(asked[:14])), len(asked)) == ([], 1, 28)

@@ -1,0 +1,45 @@
+"""The images of an evaluation in the order in which they are scored, a batch at a time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from jaxsr.command import IMAGE_FAILED
+from jaxsr.evaluation.images import Loaded, load
+from jaxsr.evaluation.pairs import Item
+from jaxsr.evaluation.protocols import Protocol, ProtocolError
+from jaxsr.training.photographs import image_sizes
+
+Read = tuple[Item, Loaded | str]
+"""An image, or why it has none."""
+
+
+def by_size(items: Sequence[Item]) -> list[Item]:
+    """The items with those of one size side by side, as their headers say; what cannot be read comes first."""
+
+    def size(item: Item) -> tuple[int, ...]:
+        try:
+            return image_sizes([item.target])[0] if isinstance(item.target, Path) else (0, 0)
+        except IMAGE_FAILED:
+            return (0, 0)
+
+    return sorted(items, key=lambda item: (size(item), item.name))
+
+
+def read(items: Sequence[Item], protocol: Protocol, size: int, *, make_lr: bool) -> Iterator[list[Read]]:
+    """So many items at a time, each with its images or why it has none."""
+    for start in range(0, len(items), size):
+        chunk: list[Read] = []
+        for item in items[start : start + size]:
+            try:
+                chunk.append((item, load(item, protocol, make_lr=make_lr)))
+            except ProtocolError:
+                raise
+            except IMAGE_FAILED as error:
+                chunk.append((item, reason(item.name, error)))
+        yield chunk
+
+
+def reason(name: str, error: BaseException) -> str:
+    """Why an image failed, in a sentence that names it."""
+    text = str(error) or type(error).__name__
+    return text if name in text.split(": ")[0] and ": " in text else f"{name}: {text}"

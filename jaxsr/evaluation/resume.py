@@ -1,0 +1,81 @@
+"""Which lines of a stopped evaluation still hold: those of images whose files are as they were."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from jaxsr.checkpoint import sha256_file
+from jaxsr.evaluation import elsewhere
+from jaxsr.evaluation.pairs import Item
+
+Line = dict[str, Any]
+"""Of an image and a seed (it has `rows`), or of one number of another library (it has `metric`)."""
+Hashes = dict[str, list[str | None]]
+"""Name of an image -> SHA-256 of the files of its original, LR image and result; None where there is no file."""
+
+
+def file_hashes(items: Sequence[Item]) -> Hashes:
+    """Of all items; "" for a file that cannot be read, which is told when it is its turn."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip([item.name for item in items], pool.map(_hashes, items), strict=True))
+
+
+def _hashes(item: Item) -> list[str | None]:
+    return [_hash(source) if isinstance(source, Path) else None for source in (item.target, item.lr, item.pred)]
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError:
+        return ""
+
+
+def fingerprint(hashes: Hashes) -> str:
+    """One hash of the names and the files of all images."""
+    return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
+
+
+def holding(lines: Iterable[Line], hashes: Hashes, files: Path | None) -> list[Line]:
+    """The lines of images whose files are as they were, and whose compared images are kept where that is asked for.
+
+    Raises:
+        ValueError: where there are lines and none is of these files: the evaluation is another one.
+    """
+    scored = [line for line in lines if "rows" in line]
+    same = [line for line in scored if line["files"] == hashes.get(line["image"])]
+    if scored and not same:
+        raise ValueError("holds a stopped evaluation of other images")
+    found = {(line["seed"], line["image"]): line for line in same if files is None or _is_kept(line, files)}
+    return list(found.values())
+
+
+def kept_in(files: Path | None) -> str | None:
+    """How a line tells the folder of its compared images."""
+    return None if files is None else str(files.resolve())
+
+
+def _is_kept(line: Line, files: Path) -> bool:
+    seeds = (line["seed"], None) if line["hr"] else (line["seed"],)
+    places = [(row["patch"], seed) for row in line["rows"] for seed in seeds]
+    here = (elsewhere.result_file(files, line["image"], patch, seed).is_file() for patch, seed in places)
+    return line["kept"] == kept_in(files) and all(here)
+
+
+def external_scores(lines: Iterable[Line], hashes: Hashes) -> elsewhere.Known:
+    """The numbers of other libraries that still hold, the newest of each last."""
+    known: dict[str, dict[elsewhere.Place, tuple[float, str]]] = {}
+    for line in lines:
+        if "metric" in line and line["files"] == hashes.get(line["image"]):
+            numbers, place = known.setdefault(line["metric"], {}), elsewhere.place(line)
+            numbers.pop(place, None)
+            numbers[place] = line["score"], line["by"]
+    return known
+
+
+def external_line(name: str, row: Mapping[str, Any], score: float, by: str, hashes: Hashes) -> Line:
+    """One number of another library, of the image of a row."""
+    of = {key: row[key] for key in ("seed", "image", "patch")}
+    return {"metric": name, **of, "score": score, "by": by, "files": hashes[row["image"]]}
