@@ -118,7 +118,7 @@ def suite(argv: Sequence[str]) -> int:
     upscaler = load(args.model, accept_license=args.accept_license)
     results = run_suite(Suite(upscaler=upscaler, **chosen, **many, command=told, report=_lines), args.output)
     print((args.output / "table.md").read_text(encoding="utf-8"))
-    return SOME_FAILED if any(result.failed for result in results) else 0
+    return SOME_FAILED if any(result.failed or result.without for result in results) else 0
 
 
 def _lines(row: str) -> Callable[[int, str], None]:
