@@ -59,7 +59,7 @@ def _table(results: Sequence[Result], against: str | None) -> Table:
     named = zip(head, columns, strict=True)
     meant = [f"{title.rstrip(' ↑↓')}: {said}." if "(" in title else f"{said}." for title, (_, said) in named]
     what = f"the mean difference to {base.name}" if base else "the mean"
-    notes = [f"In brackets: 95 % of {what}, by bootstrap over images.", *meant, *_notes(results)]
+    notes = [f"In brackets: 95 % of {what}, by Student's t over images.", *meant, *_notes(results)]
     return Table(title, ("method", *head), tuple(rows), tuple(notes))
 
 
