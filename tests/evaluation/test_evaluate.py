@@ -287,7 +287,7 @@ def test_tables_and_comparisons_of_results(command, tmp_path, capsys):
     assert evaluate.main(["table", *names[:2], "--against", "rough"]) == 0
     one = capsys.readouterr().out
     assert one.count("## ") == 1
-    assert "mean difference to rough" in one
+    assert "In parentheses: the mean difference to rough, and its 95 % interval by Student's t over images." in one
     assert evaluate.main(["table", *names]) == 0
     split = capsys.readouterr().out
     assert split.count("## ") == 2
