@@ -162,6 +162,7 @@ def test_results_are_kept(command, tmp_path, capsys):
     [
         (("--protocol", "no"), "--protocol: no 'no'"),
         (("--protocol", "set5"), "--protocol: the images are not those of set5: baby (missing), "),
+        (("--protocol", "realsr"), "--protocol: no 'realsr' (did you mean realsr-sub?)"),
         (("-m", "psnt"), "--metrics: no 'psnt'"),
         (("-m", "lr_consistency"), "lr_consistency needs the LR images; give --lr"),
         (("--lr", "none"), "not a folder"),
@@ -321,7 +322,7 @@ def test_a_pinned_protocol_refuses_other_images(command, tmp_path, capsys):
     assert evaluate.main(["pin", "--dataset", str(tmp_path / "hr"), "-o", str(tmp_path / "mine.json")]) == 1
     save(tmp_path / "hr" / "b.png", picture(7))
     assert command("--protocol", tmp_path / "mine.json", output="again.json") == 1
-    assert "original b has other pixels than protocol mine" in capsys.readouterr().err
+    assert "original b of 48x32 pixels has other pixels than protocol mine" in capsys.readouterr().err
     assert not (tmp_path / "again.json").exists()
 
 
