@@ -59,7 +59,7 @@ def test_psnr_is_that_of_numpy_under_jit(luma, border):
 @pytest.mark.parametrize("noise", [0.3, 0.03, 0.003, 1 / 255])
 @pytest.mark.parametrize(("luma", "border"), [(False, 0), (False, 4), (True, 4)])
 def test_psnr_is_that_of_scikit_image(luma, border, noise):
-    """In float32 against float64: of 10 to 50 dB within 1e-6 of the number."""
+    """In float32 against float64: of 11 to 55 dB within 1e-6 of the number."""
     a = images(h=96, w=120)
     b = jnp.clip(a + noise * jax.random.normal(KEY, a.shape), 0, 1)
     ours = jax.jit(psnr, static_argnames=("border", "luma"))(a, b, border=border, luma=luma)
