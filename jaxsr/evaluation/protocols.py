@@ -96,9 +96,9 @@ class Protocol:
         """The hash of an original's (or an LR image's) pixels; ProtocolError where the protocol names others."""
         found, listed = pixel_hash(pixels), self.lr_images if lr else self.images
         if listed and listed.get(name) != found:
-            what = f"{'LR image' if lr else 'original'} {name} of {pixels.shape[1]}x{pixels.shape[0]} pixels"
+            what, size = f"{'LR image' if lr else 'original'} {name}", f"{pixels.shape[1]}x{pixels.shape[0]}"
             why = "has other pixels than" if name in listed else "is not in the list of"
-            raise ProtocolError(f"{what} {why} protocol {self.name}; {self.wanted}.")
+            raise ProtocolError(f"{what} {why} protocol {self.name} (it is of {size}); {self.wanted}.")
         return found
 
     @property
