@@ -21,7 +21,7 @@ def table(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{_PROG} table", description="Results side by side.")
     parser.add_argument("results", type=Path, nargs="+", metavar="JSON")
     parser.add_argument("--format", choices=("md", "latex", "csv"), default="md")
-    parser.add_argument("--against", metavar="NAME", help="intervals of the difference to this result")
+    parser.add_argument("--against", metavar="NAME", help="with the difference to this result and its interval")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.result import Result
     from jaxsr.evaluation.tables import render
@@ -88,6 +88,7 @@ def suite(argv: Sequence[str]) -> int:
     add("-n", "--model", default="tiny-x4", metavar="NAME", help="a known model or a checkpoint (default: tiny-x4)")
     add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
     add("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help=f"of {', '.join(SETS)}")
+    add("--protocol", metavar="NAME", help="one for all sets: a name or a .json file (default: each set's own)")
     add("--limit", type=whole(1), metavar="N", help="images of each set, spread evenly over it (default: all)")
     add(
         "--steps",
@@ -112,7 +113,7 @@ def suite(argv: Sequence[str]) -> int:
     from jaxsr.runtime import enable_compilation_cache
 
     enable_compilation_cache()
-    chosen = {name: getattr(args, name) for name in ("data", "model", "sets", "limit", "steps")}
+    chosen = {name: getattr(args, name) for name in ("data", "model", "sets", "protocol", "limit", "steps")}
     many = {"seeds": tuple(args.seeds), "metrics": tuple(args.metrics) if args.metrics else None}
     told = shlex.join(["python", "-m", "jaxsr.evaluate", "suite", *argv])
     upscaler = load(args.model, accept_license=args.accept_license)

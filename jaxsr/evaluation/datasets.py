@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsr.evaluation.pairs import Item, Match, PairingError, attach, folder_names, match, plain_name, read_table
-from jaxsr.evaluation.protocols import Protocol, ProtocolError
+from jaxsr.evaluation.protocols import Protocol, ProtocolError, did_you_mean
 from jaxsr.imaging.files import READ
 
 FILE = Path(__file__).with_name("datasets.json")
@@ -41,7 +41,10 @@ def open_dataset(name: str, data: Path | None = None, lr: Path | None = None) ->
         items = folder_items(Path(name))
     else:
         known = ", ".join(known_datasets())
-        raise PairingError(f"--dataset: no {name!r}; give one of {known}, a folder of images, or tfds:NAME/SPLIT.")
+        hint = did_you_mean(name, known_datasets())
+        raise PairingError(
+            f"--dataset: no {name!r}{hint}; give one of {known}, a folder of images, or tfds:NAME/SPLIT."
+        )
     return attach(items, lr=lr)
 
 
@@ -106,7 +109,8 @@ def fit_list(items: Sequence[Item], protocol: Protocol) -> list[Item]:
     missing = [f"{name} (missing)" for name in sorted(protocol.images.keys() - set(names))]
     wrong = missing + [f"{name} (not in it)" for name in sorted(set(names) - protocol.images.keys())]
     more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
-    raise ProtocolError(f"--protocol: the images are not those of {protocol.name}: {', '.join(wrong[:8])}{more}.")
+    named = f"{', '.join(wrong[:8])}{more}"
+    raise ProtocolError(f"--protocol: the images are not those of {protocol.name}: {named}; {protocol.wanted}.")
 
 
 def _named(item: Item, name: str) -> Item:

@@ -4,9 +4,10 @@ A protocol file is JSON; those of jaxsr lie in `protocols/`. A result's hash is 
 of the images that were scored: equal hashes mean numbers that may stand in one column.
 """
 
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,16 @@ from jaxtyping import Num
 
 FOLDER = Path(__file__).with_name("protocols")
 DEFAULT = "plain"
+_OBJECT = (dict, "an object of names")
+_KINDS: dict[str, tuple[type, str]] = {
+    "name": (str, "text"),
+    "about": (str, "text"),
+    "round_luma": (bool, "true or false"),
+    "metrics": (list, "a list of names"),
+    "variants": _OBJECT,
+    "images": _OBJECT,
+    "lr_images": _OBJECT,
+}
 _WORDS = {"colour": ("rgb", "y"), "grey_luma": ("as-rgb", "full"), "bits": (8, None)}
 
 
@@ -85,13 +96,18 @@ class Protocol:
         """The hash of an original's (or an LR image's) pixels; ProtocolError where the protocol names others."""
         found, listed = pixel_hash(pixels), self.lr_images if lr else self.images
         if listed and listed.get(name) != found:
-            what = f"{'LR image' if lr else 'original'} {name}"
+            what, size = f"{'LR image' if lr else 'original'} {name}", f"{pixels.shape[1]}x{pixels.shape[0]}"
             why = "has other pixels than" if name in listed else "is not in the list of"
-            raise ProtocolError(
-                f"{what} {why} protocol {self.name}: get the data set's own files (docs/evaluation.md), or give "
-                f"--protocol {DEFAULT} or a file of your own."
-            )
+            raise ProtocolError(f"{what} {why} protocol {self.name} (it is of {size}); {self.wanted}.")
         return found
+
+    @property
+    def wanted(self) -> str:
+        """Which images the protocol is of, and what to do where they are not at hand: for the end of an error."""
+        return (
+            f"this protocol is of certain files ({self.about}): docs/evaluation.md tells where to get them; for other "
+            f"images give --protocol {DEFAULT}, or a protocol that python -m jaxsr.evaluate pin makes of them"
+        )
 
     def hash(self, images: Mapping[str, str]) -> str:
         """SHA-256 of how it measures, and of the originals that were scored (by name, their pixels' hashes).
@@ -122,7 +138,8 @@ def load_protocol(name_or_path: str) -> Protocol:
         path = FOLDER / f"{name_or_path}.json"
         if name_or_path not in known_protocols():
             raise ProtocolError(
-                f"--protocol: no {name_or_path!r}; there are {', '.join(known_protocols())}, or a file."
+                f"--protocol: no {name_or_path!r}{did_you_mean(name_or_path, known_protocols())}; there are "
+                f"{', '.join(known_protocols())}, or a file."
             )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -142,10 +159,26 @@ def read_protocol(content: Any, source: str) -> Protocol:
         raise ProtocolError(
             f"{source}: a protocol has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}."
         )
+    for key in _KINDS.keys() & content.keys():
+        kind, called = _KINDS[key]
+        if not isinstance(content[key], kind):
+            raise ProtocolError(f"{source}: {key} must be {called}, not {json.dumps(content[key])}.")
+    if variants := content.get("variants"):
+        from jaxsr.evaluation.variants import check_variants  # needs the metrics, and these need protocols
+
+        check_variants(variants, source)
     values: dict[str, Any] = dict(content)
     if "metrics" in values:
         values["metrics"] = tuple(values["metrics"])
     return Protocol(**values)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)` of what begins so or is most alike, in any case; nothing where nothing is alike."""
+    small, names = name.lower(), list(known)
+    close = [one for one in names if small and one.startswith(small)]
+    close = close or difflib.get_close_matches(small, names, n=1)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def pixel_hash(pixels: Num[np.ndarray, "h w 3"]) -> str:

@@ -11,6 +11,7 @@ from jaxsr.evaluation.datasets import fit_list, open_dataset
 from jaxsr.evaluation.external import VARIANTS
 from jaxsr.evaluation.methods import Method, bicubic_method, model_method
 from jaxsr.evaluation.metrics import METRICS, default_metrics, describe
+from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocols import load_protocol
 from jaxsr.evaluation.result import Result
 from jaxsr.evaluation.resume import file_hashes, fingerprint
@@ -33,6 +34,7 @@ class Suite:
         upscaler, model: the model, and as which it was asked for.
         data: the folder that holds the sets.
         sets: of PROTOCOLS.
+        protocol: one for all sets, a name or a file; None for that of PROTOCOLS for each.
         limit: images of each set, spread evenly over it; None for all.
         steps: of the plain sampler; the first is what the others are compared with, and what guidance takes.
         seeds: of the samples.
@@ -44,6 +46,7 @@ class Suite:
     model: str
     data: Path
     sets: Sequence[str] = tuple(PROTOCOLS)
+    protocol: str | None = None
     limit: int | None = None
     steps: Sequence[int] = STEPS
     seeds: tuple[int, ...] = (0,)
@@ -67,6 +70,12 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
     return results
 
 
+def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
+    """As many items as `limit` says, evenly spread from the first on; all where it is None or there are no more."""
+    count = min(limit or len(items), len(items))
+    return [items[i * len(items) // count] for i in range(count)]
+
+
 def methods(suite: Suite) -> list[Method]:
     """The rows of the table, in order."""
     few, presets = suite.steps[0], find_calibration(None, suite.upscaler.source).presets
@@ -82,10 +91,12 @@ def methods(suite: Suite) -> list[Method]:
 
 def _results(suite: Suite, folder: Path) -> Iterator[Result]:
     rows = methods(suite)
+    scale = suite.upscaler.preset.scale
     for name in suite.sets:
-        protocol = load_protocol(PROTOCOLS[name])
-        items = fit_list(open_dataset(name, suite.data), protocol)
-        items = items[:: max(1, len(items) // (suite.limit or len(items)))][: suite.limit]
+        protocol = load_protocol(suite.protocol or PROTOCOLS[name])
+        if protocol.scale != scale:
+            raise ValueError(f"--protocol: {protocol.name} is of scale {protocol.scale}, the model {scale}.")
+        items = spread(fit_list(open_dataset(name, suite.data), protocol), suite.limit)
         for method in rows:
             output = folder / name / f"{method.name.replace(', ', '-').replace(' ', '-')}.json"
             job = Job(

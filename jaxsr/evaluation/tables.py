@@ -1,17 +1,35 @@
 """Results side by side, and two against each other; those of different protocols or images never share a column."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 from jaxsr.evaluation.layout import Table, latex, markdown, to_csv
 from jaxsr.evaluation.metrics import METRICS
 from jaxsr.evaluation.result import Result, ResultError
-from jaxsr.evaluation.statistics import Difference, Interval, paired_difference
+from jaxsr.evaluation.statistics import Difference, Interval, Mean, mean_with_intervals, paired_difference
 
 FORMATS = ("md", "latex", "csv")
 _ARROWS = {True: "↑", False: "↓", None: ""}
 _NAMES_ONLY = ("name", "about", "dataset", "metrics", "variants", "images", "lr_images")
 """What two protocols may differ in and measure the same."""
+_LIBRARIES = ("jaxsr", "jax")
+"""Those whose versions are told where results of one table differ in them."""
+
+
+class _Shown(NamedTuple):
+    """How tables have a metric."""
+
+    title: str
+    up: bool | None
+    digits: int
+
+
+def _shown(name: str, *results: Result) -> _Shown:
+    """A metric by its name; one that this version of jaxsr does not know as the results tell it."""
+    if metric := METRICS.get(name):
+        return _Shown(metric.title, metric.up, metric.digits)
+    ups = {result.metrics[name].get("up") for result in results if name in result.metrics}
+    return _Shown(name, ups.pop() if len(ups) == 1 else None, 4)
 
 
 def render(results: Sequence[Result], form: str, *, against: str | None = None) -> str:
@@ -19,7 +37,8 @@ def render(results: Sequence[Result], form: str, *, against: str | None = None) 
 
     Args:
         form: of FORMATS.
-        against: name of a result; the brackets then hold the interval of the difference to it, not of the mean.
+        against: name of a result; behind every mean there is then the difference to it with its interval, not the
+            interval of the mean.
     Raises:
         ResultError: where no result has that name.
     """
@@ -55,50 +74,74 @@ def _table(results: Sequence[Result], against: str | None) -> Table:
     rows = [(r.name, *(_cell(r, name, variant, base) for name, variant in columns)) for r in results]
     data, protocol, sha256 = results[0].data, results[0].protocol["name"], results[0].protocol_sha256[:12]
     title = f"{data['name']}, {data['images']} images, protocol {protocol} ({sha256})"
-    head = [_heading(name, [v for n, v in columns if n == name].index(variant)) for name, variant in columns]
-    named = zip(head, columns, strict=True)
-    meant = [f"{title.rstrip(' ↑↓')}: {said}." if "(" in title else f"{said}." for title, (_, said) in named]
-    what = f"the mean difference to {base.name}" if base else "the mean"
-    notes = [f"In brackets: 95 % of {what}, by bootstrap over images.", *meant, *_notes(results)]
-    return Table(title, ("method", *head), tuple(rows), tuple(notes))
+    head = [_heading(_shown(n, *results), [v for m, v in columns if m == n].index(said)) for n, said in columns]
+    interval = "95 % interval by Student's t over images"
+    how = f"In parentheses: the mean difference to {base.name}, and its" if base else "In brackets:"
+    notes = (f"{how} {interval}.", *(note for result in results for note in _notes(result)), *_unlike(results))
+    return Table(title, ("method", *head), tuple(rows), notes, tuple(said for _, said in columns))
 
 
-def _heading(name: str, number: int) -> str:
+def _heading(metric: _Shown, number: int = 0) -> str:
     """Of a column; a second variant of a metric gets a number: it is another metric."""
-    title, arrow = METRICS[name].title, _ARROWS[METRICS[name].up]
-    return f"{title}{f' ({number + 1})' if number else ''} {arrow}".rstrip()
+    return f"{metric.title}{f' ({number + 1})' if number else ''} {_ARROWS[metric.up]}".rstrip()
 
 
 def _cell(result: Result, name: str, variant: str, base: Result | None) -> str:
+    """`mean [interval]`, or `mean (difference [interval])`, as far as it has them."""
     told = result.metrics.get(name, {})
     if told.get("variant") != variant or "mean" not in told:
         return "–"
-    interval: Interval | None = told["images"]
-    if base is not None:
-        paired = base is not result and _is_paired(result, base, name)
-        interval = compare_one(result, base, name).interval if paired else None
-    form = f"{'' if base is None else '+'}.{METRICS[name].digits}f"
-    more = "" if interval is None else f" [{interval[0]:{form}}, {interval[1]:{form}}]"
-    return f"{told['mean']:.{METRICS[name].digits}f}{more}"
+    digits = _shown(name, result).digits
+    mean = f"{told['mean']:.{digits}f}"
+    if base is None:
+        return mean + _brackets(_intervals(result, name).images, f".{digits}f")
+    if base is result or not _is_paired(result, base, name):
+        return mean
+    found, form = compare_one(result, base, name), f"+.{digits}f"
+    return f"{mean} ({found.mean:{form}}{_brackets(found.interval, form)})"
 
 
-def _notes(results: Sequence[Result]) -> list[str]:
-    """What is to be known of some results: metrics without numbers, seeds, failures, other inputs."""
+def _brackets(interval: Interval | None, form: str) -> str:
+    return "" if interval is None else f" [{interval[0]:{form}}, {interval[1]:{form}}]"
+
+
+def _notes(result: Result) -> list[str]:
+    """What is to be known of a result: metrics without numbers, seeds, failures."""
+    shown = {name: _shown(name, result) for name in result.metrics}
+    reasons = {name: told.get("missing") or told.get("note") for name, told in result.metrics.items()}
+    notes = [f"{result.name}: {shown[name].title}: {reason}." for name, reason in reasons.items() if reason]
+    seeds = [f"{shown[n].title}{_brackets(found, f'.{shown[n].digits}f')}" for n, found in _seeds(result).items()]
+    notes += [f"{result.name}: 95 % over {len(result.seeds)} seeds: {', '.join(seeds)}."] if seeds else []
+    return notes + ([f"{result.name}: {len(result.failed)} images failed and are left out."] if result.failed else [])
+
+
+def _intervals(result: Result, name: str) -> Mean:
+    """Of a metric that has a mean; from the numbers, as older results hold intervals of another kind."""
+    column = result.column(name)
+    if column.images:
+        return mean_with_intervals(column.values, column.groups)
+    return Mean(result.metrics[name]["mean"], None, None)  # a number of the images as a set
+
+
+def _seeds(result: Result) -> dict[str, Interval]:
+    """The intervals over seeds, by metric."""
+    found = {name: _intervals(result, name).seeds for name in result.scored}
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def _unlike(results: Sequence[Result]) -> list[str]:
+    """What the results of one table do not have in common: LR images, versions."""
     notes = []
-    for result in results:
-        for name, told in result.metrics.items():
-            if reason := told.get("missing") or told.get("note"):
-                notes.append(f"{result.name}: {METRICS[name].title}: {reason}.")
-        seeds = [f"{METRICS[n].title} {_seeds(t, n)}" for n, t in result.metrics.items() if t.get("seeds")]
-        notes += [f"{result.name}: 95 % over {len(result.seeds)} seeds: {', '.join(seeds)}."] if seeds else []
-        notes += [f"{result.name}: {len(result.failed)} images failed and are left out."] if result.failed else []
-    known = {result.data["lr_sha256"] for result in results} - {None}
-    return notes + (["The results were not all made from the same LR images."] if len(known) > 1 else [])
-
-
-def _seeds(told: dict[str, Any], name: str) -> str:
-    low, high = told["seeds"]
-    return f"{low:.{METRICS[name].digits}f} to {high:.{METRICS[name].digits}f}"
+    if len({result.data["lr_sha256"] for result in results} - {None}) > 1:
+        notes.append("The results were not all made from the same LR images.")
+    for library in _LIBRARIES:
+        of: dict[str, list[str]] = {}
+        for result in results:
+            of.setdefault(result.versions.get(library, "not told"), []).append(result.name)
+        if len(of) > 1:
+            told = "; ".join(f"{version} ({', '.join(names)})" for version, names in of.items())
+            notes.append(f"The results are of several versions of {library}: {told}.")
+    return notes
 
 
 def _is_paired(first: Result, second: Result, name: str) -> bool:
@@ -116,11 +159,11 @@ def compare_one(first: Result, second: Result, metric: str) -> Difference:
     here = [at for at, image in enumerate(one.images) if image in place]
     there = [place[one.images[at]] for at in here]
     values, others = one.values.mean(0)[here], other.values.mean(0)[there]
-    return paired_difference(values, others, one.groups[here], up=METRICS[metric].up)
+    return paired_difference(values, others, one.groups[here], up=_shown(metric, first, second).up)
 
 
 def compare(first: Result, second: Result) -> str:
-    """Two results of one hash, metric by metric: means, difference with its interval, and who won on how many images.
+    """Two results of one hash, metric by metric: means, difference with its interval, and on how many images each won.
 
     Raises:
         ResultError: for results of different protocols or images, which have no pairs.
@@ -136,15 +179,15 @@ def compare(first: Result, second: Result) -> str:
             rows.append(_compared(first, second, name))
         else:
             variants = " and ".join(result.metrics[name]["variant"] for result in (first, second))
-            notes.append(f"{METRICS[name].title} has no pairs: {variants}.")
+            notes.append(f"{_shown(name, first).title} has no pairs: {variants}.")
     title = f"{first.name} less {second.name}, {first.data['name']} ({first.protocol_sha256[:12]})"
     head = ("metric", first.name, second.name, "difference", "95 %", "wins", "losses", "images")
     return markdown([Table(title, head, tuple(rows), tuple(notes))])
 
 
 def _compared(first: Result, second: Result, name: str) -> tuple[str, ...]:
-    found, digits = compare_one(first, second, name), METRICS[name].digits
-    interval = "–" if found.interval is None else ", ".join(f"{x:+.{digits}f}" for x in found.interval)
-    means = (f"{r.metrics[name]['mean']:.{digits}f}" for r in (first, second))
+    found, metric = compare_one(first, second, name), _shown(name, first, second)
+    interval = "–" if found.interval is None else ", ".join(f"{x:+.{metric.digits}f}" for x in found.interval)
+    means = (f"{r.metrics[name]['mean']:.{metric.digits}f}" for r in (first, second))
     counts = (str(n) for n in (found.wins, found.losses, found.n))
-    return (_heading(name, 0), *means, f"{found.mean:+.{digits}f}", interval, *counts)
+    return (_heading(metric), *means, f"{found.mean:+.{metric.digits}f}", interval, *counts)

@@ -171,6 +171,7 @@ def test_results_are_kept(command, tmp_path, capsys):
     [
         (("--protocol", "no"), "--protocol: no 'no'"),
         (("--protocol", "set5"), "--protocol: the images are not those of set5: baby (missing), "),
+        (("--protocol", "realsr"), "--protocol: no 'realsr' (did you mean realsr-sub?)"),
         (("-m", "psnt"), "--metrics: no 'psnt'"),
         (("-m", "lr_consistency"), "lr_consistency needs the LR images; give --lr"),
         (("--lr", "none"), "not a folder"),
@@ -318,7 +319,7 @@ def test_tables_and_comparisons_of_results(command, tmp_path, capsys):
     assert evaluate.main(["table", *names[:2], "--against", "rough"]) == 0
     one = capsys.readouterr().out
     assert one.count("## ") == 1
-    assert "mean difference to rough" in one
+    assert "In parentheses: the mean difference to rough, and its 95 % interval by Student's t over images." in one
     assert evaluate.main(["table", *names]) == 0
     split = capsys.readouterr().out
     assert split.count("## ") == 2

@@ -115,6 +115,8 @@ def test_a_set_that_is_not_there_is_told_how_to_get(name, tmp_path):
 
 
 def test_an_unknown_set_is_refused(tmp_path):
+    with pytest.raises(PairingError, match=r"--dataset: no 'Set-14' \(did you mean set14\?\); give one of set5"):
+        open_dataset("Set-14")
     with pytest.raises(PairingError, match=r"--dataset: no 'urban'; give one of set5"):
         open_dataset("urban", tmp_path)
     with pytest.raises(ValueError, match="no TFDS data set 'mnist'"):
@@ -136,5 +138,5 @@ def test_tfds_images_are_read_one_by_one(monkeypatch):
 def test_the_list_of_a_protocol_is_neither_exceeded_nor_cut(tmp_path):
     protocol = Protocol(name="p", about="", images={"a": "1", "b": "2"})
     assert [item.name for item in fit_list([Item("b_HR"), Item("a_HR")], protocol)] == ["a", "b"]
-    with pytest.raises(ProtocolError, match=r"not those of p: b \(missing\), c \(not in it\)"):
+    with pytest.raises(ProtocolError, match=r"not those of p: b \(missing\), c \(not in it\); .*--protocol plain"):
         fit_list([Item("a"), Item("c")], protocol)

@@ -11,6 +11,7 @@ from jaxsr.evaluation.images import read_picture
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.pin import pinned
 from jaxsr.evaluation.protocols import Protocol, ProtocolError, known_protocols, load_protocol, pixel_hash
+from jaxsr.metrics import niqe_model
 from tests.evaluation.pictures import picture, save
 
 PLAIN = Protocol(name="mine", about="a test")
@@ -39,10 +40,25 @@ def test_the_published_sets_and_the_paper_have_their_conventions():
 
 def test_a_file_is_read_and_unknown_names_are_listed(tmp_path):
     assert load_protocol(write(tmp_path, border=2, metrics=["psnr"])) == replace(PLAIN, border=2, metrics=("psnr",))
-    with pytest.raises(ProtocolError, match=r"no 'sett5'; there are .*set5"):
-        load_protocol("sett5")
+    with pytest.raises(ProtocolError, match=r"no 'xyz'; there are .*set5, .*or a file"):
+        load_protocol("xyz")
     with pytest.raises(ProtocolError, match="there is no file"):
         load_protocol(str(tmp_path / "other.json"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("realsr", "realsr-sub"),
+        ("DIV2K", "div2k-sub"),
+        ("sett5", "set5"),
+        ("paper", "paper-table2"),
+        ("Set14", "set14"),
+    ],
+)
+def test_a_name_that_is_nearly_right_gets_a_hint(asked, meant):
+    with pytest.raises(ProtocolError, match=rf"no '{asked}' \(did you mean {meant}\?\); there are"):
+        load_protocol(asked)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +72,37 @@ def test_a_file_is_read_and_unknown_names_are_listed(tmp_path):
         ({"crop": 10, "patches": 3}, "3 patches a side do not divide the crop 10"),
         ({"patches": 2}, "do not divide the crop None"),
         ({"colours": "y"}, "a protocol has no colours"),
+        ({"metrics": "psnr"}, 'metrics must be a list of names, not "psnr"'),
+        ({"round_luma": "no"}, 'round_luma must be true or false, not "no"'),
+        ({"images": []}, r"images must be an object of names, not \[\]"),
+        ({"variants": 1}, "variants must be an object of names, not 1"),
+        ({"variants": {"nique": {}}}, r"variants: there is no metric 'nique' \(did you mean niqe\?\)"),
+        ({"variants": {"niqe": "grey"}}, 'variants.niqe must be an object, not "grey"'),
+        ({"variants": {"niqe": {"luma": "xx"}}}, r'variants\.niqe\.luma is "xx"; use one of "ycbcr", "grey"'),
+        ({"variants": {"niqe": {"luma": []}}}, r"variants\.niqe\.luma is \[\]; use one of"),
+        (
+            {"variants": {"niqe": {"lume": "grey"}}},
+            r"variants\.niqe\.lume: niqe has no such variant; it has luma, model",
+        ),
+        ({"variants": {"lpips": {"net": "resnet"}}}, r'variants\.lpips\.net is "resnet"; use one of "alex", "vgg"'),
+        ({"variants": {"psnr": {"luma": "y"}}}, r"variants\.psnr\.luma: psnr has no such variant; it has none"),
+        ({"variants": {"niqe": {"model": "none.mat"}}}, r"variants\.niqe\.model: there is no file none\.mat; give its"),
+        ({"variants": {"niqe": {"model": "."}}}, r'variants\.niqe\.model is "\.", which cannot be read as a model'),
+        ({"variants": {"niqe": {"model": 3}}}, r"variants\.niqe\.model is 3; give the path of a file in quotes"),
     ],
     ids=str,
 )
 def test_bad_values_are_refused_in_a_sentence(tmp_path, content, message):
-    with pytest.raises(ProtocolError, match=message):
+    with pytest.raises(ProtocolError, match=message) as error:
         load_protocol(write(tmp_path, **content))
+    assert "mine" in str(error.value)  # the file, or its name
+    assert "\n" not in str(error.value)
+
+
+def test_variants_that_metrics_have_are_taken(tmp_path):
+    niqe = {"luma": "grey", "model": str(niqe_model.BUNDLED)}
+    variants = {"niqe": niqe, "lpips": {"net": "vgg"}, "maniqa": {"metric": "maniqa-pipal"}}
+    assert load_protocol(write(tmp_path, variants=variants)).variants == variants
 
 
 def test_a_file_that_is_no_protocol_is_refused(tmp_path):
@@ -118,7 +159,22 @@ def test_a_pinned_protocol_holds_for_its_pixels_alone(tmp_path):
     assert (protocol.name, protocol.border) == ("pinned", 2)
     assert protocol.check("a", picture(0)) == protocol.images["a"]
     assert protocol.check("a", picture(1), lr=True) == protocol.lr_images["a"]
-    with pytest.raises(ProtocolError, match=r"original a has other pixels than protocol pinned"):
-        protocol.check("a", picture(2))
+    with pytest.raises(
+        ProtocolError,
+        match=r"original a has other pixels than protocol pinned \(it is of 40x64\); .*\(a test\): docs.*plain",
+    ):
+        protocol.check("a", picture(2, 64, 40))
     with pytest.raises(ProtocolError, match=r"LR image b is not in the list of protocol pinned"):
         protocol.check("b", picture(1), lr=True)
+
+
+@pytest.mark.parametrize(("name", "size"), [("div2k-sub", "256x256"), ("realsr-sub", "512x512")])
+def test_whole_images_under_a_protocol_of_crops_are_told_what_is_wanted(name, size):
+    protocol = load_protocol(name)
+    first = next(iter(protocol.images))
+    with pytest.raises(ProtocolError) as error:
+        protocol.check(first, picture(0, 96, 160))
+    said = str(error.value)
+    assert f"original {first} has other pixels than protocol {name} (it is of 160x96); this protocol is of" in said
+    assert size in said
+    assert all(words in said for words in ("docs/evaluation.md", "--protocol plain", "python -m jaxsr.evaluate pin"))

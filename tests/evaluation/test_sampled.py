@@ -1,5 +1,6 @@
 """Results made by the command: bicubic, a model with every option, patches, seeds, failures, and the suite."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from jaxsr import evaluate, pipeline
 from jaxsr.evaluation import external, request, suite
 from jaxsr.evaluation.methods import enlarge_bicubic
 from jaxsr.evaluation.metrics import METRICS
+from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.result import Result
 from jaxsr.pipeline import Upscaler
 from tests.evaluation.pictures import mean_square, picture, save
@@ -198,6 +200,34 @@ def test_the_suite_puts_all_methods_side_by_side(sets, tmp_path, fake):
     fake.clear()
     assert sets() == 0
     assert fake == []  # all there already
+
+
+@pytest.mark.parametrize(("limit", "count"), [(20, 100), (60, 100), (10, 14), (13, 14), (14, 14), (20, 14), (1, 9)])
+def test_a_limited_set_is_spread_over_all_of_it(limit, count):
+    found = [int(item.name) for item in suite.spread([Item(str(i)) for i in range(count)], limit)]
+    assert len(found) == min(limit, count)
+    assert found[0] == 0
+    gaps = np.diff([*found, count])
+    assert gaps.max() - gaps.min() <= (count % limit > 0)
+    if (limit, count) == (20, 100):
+        assert found == list(range(0, 100, 5))
+
+
+def test_a_set_without_a_limit_is_whole():
+    items = [Item("a"), Item("b")]
+    assert suite.spread(items, None) == items
+    assert suite.spread([], 3) == []
+
+
+def test_a_suite_can_have_one_protocol_for_all_sets(sets, tmp_path, capsys):
+    assert sets("--protocol", "plain") == 0
+    results = [Result.read(path) for path in (tmp_path / "out").glob("*/*.json")]
+    assert {result.protocol["name"] for result in results} == {"plain"}
+    assert sets() == 1  # those of the sets' own
+    assert "is of other images, options or metrics" in capsys.readouterr().err
+    (tmp_path / "x2.json").write_text(json.dumps({"name": "x2", "about": "", "scale": 2}))
+    assert sets("--protocol", tmp_path / "x2.json") == 1
+    assert "--protocol: x2 is of scale 2, the model 4" in capsys.readouterr().err
 
 
 def test_a_suite_of_other_choices_is_not_mixed_in(sets, capsys):

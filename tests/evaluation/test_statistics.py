@@ -1,27 +1,44 @@
-"""Bootstrap against what statistics says of it, and paired differences."""
+"""How often the intervals hold the truth, what they are of, and paired differences."""
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxsr.evaluation.statistics import mean_with_intervals, paired_difference
 
 
-def test_the_interval_over_images_is_that_of_the_standard_error():
-    values = np.random.default_rng(0).normal(30, 2, (1, 400))
-    mean, images, seeds = mean_with_intervals(values, np.arange(400), draws=4000)
-    assert mean == values.mean()
+@pytest.mark.parametrize("n", [2, 3, 5, 14, 100])
+@pytest.mark.parametrize("of", ["images", "photographs of unlike numbers of patches", "seeds"])
+def test_95_percent_of_the_intervals_hold_the_truth(n, of):
+    """Of 2000 samples of normal data; the standard error of their share is 0.005."""
+    generator = np.random.default_rng(n)
+    sizes = np.arange(n) % 2 + 1 if of.startswith("photographs") and n > 5 else np.full(n, 1)
+    groups, held = np.arange(n).repeat(sizes), 0
+    for row in generator.normal(0, 1, (2000, n)):
+        if of == "seeds":
+            interval = mean_with_intervals(row[:, None], np.zeros(1, int)).seeds
+        else:
+            interval = mean_with_intervals(row.repeat(sizes)[None], groups).images
+        assert interval is not None
+        held += interval[0] <= 0 <= interval[1]
+    assert held / 2000 == pytest.approx(0.95, abs=0.015)
+
+
+def test_the_interval_is_that_of_scipys_t_test():
+    first, second = np.random.default_rng(0).normal(30, 2, (2, 7))
+    _, images, seeds = mean_with_intervals(first[None], np.arange(7))
     assert seeds is None
-    error = values.std() / np.sqrt(400)
-    np.testing.assert_allclose(images, [mean - 1.96 * error, mean + 1.96 * error], atol=0.12 * error)
+    np.testing.assert_allclose(images, stats.ttest_1samp(first, 0).confidence_interval(), rtol=1e-12)
+    paired = paired_difference(first, second, np.arange(7), up=True).interval
+    np.testing.assert_allclose(paired, stats.ttest_rel(first, second).confidence_interval(), rtol=1e-12)
 
 
 def test_the_interval_over_seeds_is_of_the_seeds_means():
     values = 30 + np.array([[-1.0], [0.0], [1.0]]) + np.zeros((3, 50))
     _, images, seeds = mean_with_intervals(values, np.arange(50))
     assert images == (30.0, 30.0)  # all images have one mean
-    assert seeds is not None
-    # three seeds of equal chance: all three alike has 1/27, above the 2.5 % at each end
-    np.testing.assert_allclose(seeds, [29, 31])
+    half = stats.t.ppf(0.975, 2) / np.sqrt(3)
+    np.testing.assert_allclose(seeds, [30 - half, 30 + half])
 
 
 def test_patches_of_one_photograph_are_drawn_together():
@@ -32,7 +49,8 @@ def test_patches_of_one_photograph_are_drawn_together():
     np.testing.assert_allclose(patched, alone)
     assert alone is not None
     assert independent is not None
-    np.testing.assert_allclose(np.ptp(independent), np.ptp(alone) / 2, rtol=0.15)
+    narrower = np.ptp(independent) / np.ptp(alone)
+    assert narrower == pytest.approx(np.sqrt(59 / 239) * stats.t.ppf(0.975, 239) / stats.t.ppf(0.975, 59))
 
 
 def test_one_photograph_says_nothing_of_others():
@@ -44,6 +62,12 @@ def test_paired_difference_counts_wins_in_the_metrics_direction(up, wins, losses
     first, second = np.array([3.0, 5, 1, 2]), np.array([1.0, 4, 2, 2])
     found = paired_difference(first, second, np.arange(4), up=up)
     assert (found.mean, found.wins, found.losses, found.n) == (0.5, wins, losses, 4)
+
+
+def test_wins_are_of_photographs_and_not_of_patches():
+    first, photographs = np.array([1.0, 1, 1, -9, 1, 1]), np.array([0, 0, 0, 0, 1, 1])
+    found = paired_difference(first, np.zeros(6), photographs, up=True)
+    assert (found.wins, found.losses, found.n) == (1, 1, 2)
 
 
 def test_what_all_images_share_leaves_the_paired_interval_narrow():
