@@ -180,7 +180,8 @@ def test_fid_is_of_each_seed(job, tmp_path, library):
     assert told["by_seed"] == pytest.approx([first, first + 3, first + 6])
     assert told["mean"] == pytest.approx(first + 3)
     assert (told["images"], told["n"]) == (None, 3)
-    assert told["seeds"] == pytest.approx([first, first + 6])
+    half = 4.302653 * 3 / 3**0.5  # Student's t of 2 degrees of freedom, by the standard error of three seeds
+    assert told["seeds"] == pytest.approx([first + 3 - half, first + 3 + half])
     assert told["variant"].endswith(", of 3 images")
     one = evaluate(replace(job, seeds=(1,)), tmp_path / "one.json").metrics["fid"]
     assert (one["mean"], one["seeds"]) == (pytest.approx(first + 3), None)
