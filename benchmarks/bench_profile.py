@@ -5,7 +5,8 @@
 A row is a kind of block at one shape, with how often the stage has it. `work` is its FLOP over the peak of a large
 matrix product, `bytes` what XLA counts as read and written over the bandwidth of a large addition, both measured in the
 same run; `gap` is the measured time over the larger of the two. XLA counts bytes between its fused loops, so caches may
-beat them. `share` is of the sum of all rows; the whole stage is the last row. Weights are random.
+beat them, and the body of a loop once, so that AttnBlock and Quantizer have too little of both. `share` is of the sum
+of all rows; the whole stage is the last row. Weights are random.
 """
 
 import argparse
