@@ -13,10 +13,8 @@ The last numbers are in weight_conversion/README.md.
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
-import resource
 import sys
 import time
 from dataclasses import replace
@@ -25,6 +23,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+
+from benchmarks.fresh import in_fresh_process, peak_process_bytes
 
 PRESET = "realsr_s4_v3"
 FILES = ("resshift_realsrx4_s4_v3.pth", "autoencoder_vq_f4.pth")
@@ -85,19 +85,11 @@ def sample(folder: Path, image: Path | None) -> dict[str, float]:
 
 def measured(function: Any, *arguments: Any) -> dict[str, float]:
     """What `function` returns in a fresh process, with that process's peak memory in MB."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    process = context.Process(target=_child, args=(queue, function, arguments))
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(process.exitcode)
-    return queue.get()
+    return in_fresh_process(_with_peak, function, *arguments)
 
 
-def _child(queue: Any, function: Any, arguments: tuple) -> None:
-    result = function(*arguments)
-    queue.put(result | {"peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
+def _with_peak(function: Any, *arguments: Any) -> dict[str, float]:
+    return function(*arguments) | {"peak MB": peak_process_bytes() / 2**20}
 
 
 def main(argv: list[str] | None = None) -> int:
