@@ -33,8 +33,8 @@ def _hash(path: Path) -> str:
         return ""
 
 
-def fingerprint(hashes: Hashes) -> str:
-    """One hash of the names and the files of all images."""
+def fingerprint(hashes: Mapping[str, object]) -> str:
+    """One hash of the names of all images and what is known of each, such as the hashes of its files."""
     return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
 
 

@@ -1,6 +1,5 @@
 """One evaluation: read or make every result, score it, note the numbers as they come; a stopped one goes on."""
 
-import hashlib
 import importlib.metadata
 import shutil
 from collections import Counter
@@ -193,7 +192,7 @@ def _result(
 ) -> Result:
     order = {name: i for i, name in enumerate(sorted({line["image"] for line in lines}))}
     hashes = {key: {line["image"]: line[key] or "" for line in lines} for key in ("hr", "lr")}
-    lr = hashlib.sha256(repr(sorted(hashes["lr"].items())).encode()).hexdigest() if any(hashes["lr"].values()) else None
+    lr = fingerprint(hashes["lr"]) if any(hashes["lr"].values()) else None
     result = Result(
         name=job.name,
         protocol=asdict(job.protocol),
