@@ -127,8 +127,15 @@ def conv1x1(inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> n
     return nnx.Linear(inputs, outputs, rngs=rngs, dtype=dtype)
 
 
+SIDE_BY_SIDE = 16
+
+
 class GroupNorm(nnx.Module):
-    """GroupNorm over the image (32 groups) in float32, returned in the input's dtype."""
+    """GroupNorm over the image (32 groups), in float32, returned in the input's dtype.
+
+    Sums are taken over every 16th position first: XLA's CPU backend uses vectors and threads for such sums, and is 5
+    times slower when it sums a group, or a channel, at once.
+    """
 
     def __init__(self, channels: int, *, epsilon: float, rngs: nnx.Rngs, groups: int = 32):
         self.scale = nnx.Param(jnp.ones(channels))
@@ -138,11 +145,17 @@ class GroupNorm(nnx.Module):
 
     def __call__(self, x: Image) -> Image:
         b, h, w, c = x.shape
-        grouped = x.astype(jnp.float32).reshape(b, h * w, self.groups, c // self.groups)
-        centred = grouped - grouped.mean((1, 3), keepdims=True)
-        rstd = jax.lax.rsqrt(jnp.square(centred).mean((1, 3), keepdims=True) + self.epsilon)
-        normed = (centred * rstd).reshape(b, h, w, c)
-        return (normed * self.scale[None, None, None] + self.bias[None, None, None]).astype(x.dtype)
+        x32, side_by_side = x.astype(jnp.float32), math.gcd(h * w, SIDE_BY_SIDE)
+
+        def group_means(values: Image) -> Float[Array, "b 1 1 _c"]:
+            sums = values.reshape(b, -1, side_by_side, c).sum(1)
+            means = sums.reshape(b, side_by_side, self.groups, -1).mean((1, 3)) / (h * w // side_by_side)
+            return jnp.repeat(means, c // self.groups, axis=-1)[:, None, None]
+
+        centred = x32 - group_means(x32)
+        rstd = jax.lax.rsqrt(group_means(jnp.square(centred)) + self.epsilon)
+        normed = centred * (rstd * self.scale[None, None, None]) + self.bias[None, None, None]
+        return normed.astype(x.dtype)
 
 
 class ChannelNorm(nnx.Module):

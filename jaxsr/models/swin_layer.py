@@ -90,6 +90,11 @@ class WindowAttention(nnx.Module):
         return self.proj(jnp.einsum("bnhqk,bnkhc->bnqhc", weights, v).reshape(b, n, t, c))
 
 
+def gelu(x: Image) -> Image:
+    """Exact GELU by erf; `jax.nn.gelu` takes erfc, which is twice as slow on a CPU."""
+    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
+
+
 class Mlp(nnx.Module):
     """1x1 convolution, exact (erf) GELU, 1x1 convolution."""
 
@@ -98,7 +103,7 @@ class Mlp(nnx.Module):
         self.fc2 = conv1x1(hidden, channels, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Image) -> Image:
-        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
+        return self.fc2(gelu(self.fc1(x)))
 
 
 class SwinBlock(nnx.Module):
