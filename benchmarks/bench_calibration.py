@@ -1,7 +1,7 @@
 """How fast the closed loop is: candidate-images per second of the sweep against plain loops, and its memory.
 
     python -m benchmarks.bench_calibration                                     # tiny-x4, small defaults
-    python -m benchmarks.bench_calibration --candidates 1 8 64 --candidate-batch 64 -o FILE    # full size, on a GPU
+    python -m benchmarks.bench_calibration --candidates 1 8 64 --candidate-batch 64 --precision bf16 -o FILE
 
 Three ways to the same numbers (PSNR of every candidate and image), compiled beforehand, in one process, in turns; the
 median of --repeats counts; `together` candidates go through the network at once:
@@ -26,13 +26,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxsr
 from benchmarks.fresh import in_fresh_process, peak_device_bytes, peak_process_bytes
 from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark, write_results
+from benchmarks.models import MODEL_HELP, load_model
 from jaxsr.calibration.devices import image_mesh, over_images, replicate
 from jaxsr.calibration.scores import make_score
 from jaxsr.calibration.sweep import Chain, image_keys, sweep_function
-from jaxsr.model import Model
+from jaxsr.choices import PRECISIONS
+from jaxsr.model import DTYPES, Model
 from jaxsr.options import Options, schedule_for
 from jaxsr.runtime import compiler_options
 
@@ -51,7 +52,8 @@ def plain_loop(chain: Chain, params: Any, together: int) -> Callable[..., np.nda
     def single(params: Any, key: Any, lr: Any, hr: Any, scale: Any) -> Any:
         return one(params, key[None], lr[None], hr[None], scale[None])["psnr"][0, 0]
 
-    each = jax.jit(jax.vmap(single, (None, 0, 0, 0, 0)), compiler_options=compiler_options())
+    options = compiler_options(chain.model.dtype)
+    each = jax.jit(jax.vmap(single, (None, 0, 0, 0, 0)), compiler_options=options)
 
     def loop(keys: np.ndarray, lr: np.ndarray, hr: np.ndarray, scales: np.ndarray) -> np.ndarray:
         k, b = (index.ravel() for index in np.indices((len(scales), len(lr))))
@@ -69,7 +71,8 @@ def sweep_loop(chain: Chain, params: Any, chunk: int) -> Callable[..., np.ndarra
     """(keys, lr, hr, scales) -> (K, b) as `python -m jaxsr.calibrate` computes it."""
     mesh = image_mesh()
     score = make_score(("psnr",), chain.model.preset.scale)
-    call, everywhere = over_images(mesh, sweep_function(chain, score, chunk), common=1), replicate(mesh, params)
+    call = over_images(mesh, sweep_function(chain, score, chunk), common=1, dtype=chain.model.dtype)
+    everywhere = replicate(mesh, params)
     return lambda keys, lr, hr, scales: call(everywhere, keys, lr, hr, scales)["psnr"]
 
 
@@ -103,9 +106,10 @@ def compare(chain: Chain, params: Any, count: int, args: argparse.Namespace) -> 
 
 def make_chain(args: argparse.Namespace) -> tuple[Chain, Any]:
     """The sampler that is swept, and its parameters on the device."""
-    upscaler = jaxsr.load(args.model, accept_license=args.accept_license)
-    chain = Chain(Model(upscaler.preset), schedule_for(upscaler.preset, Options(steps=args.steps)))
-    return chain, jax.tree.map(jnp.asarray, upscaler.params)
+    upscaler = load_model(args.model, accept_license=args.accept_license)
+    schedule = schedule_for(upscaler.preset, Options(steps=args.steps))
+    chain = Chain(Model(upscaler.preset, DTYPES[args.precision]), schedule)
+    return chain, jax.tree.map(jnp.asarray, chain.model.rounded(upscaler.params))
 
 
 def grow(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -132,8 +136,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.bench_calibration", description=__doc__, formatter_class=raw
     )
-    parser.add_argument("--model", default="tiny-x4")
+    parser.add_argument("--model", default="tiny-x4", help=MODEL_HELP)
     parser.add_argument("--accept-license", action="store_true", help="accept a model's non-commercial licence")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--candidates", type=int, nargs="+", default=[1, 8, 64], help="K")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--crop", type=int, default=64, help="side of the LR crops in pixels")

@@ -25,11 +25,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxsr
 from benchmarks.bench_calibration import grid_of, random_pairs
 from benchmarks.bench_tiling import write_photo
 from benchmarks.fresh import in_fresh_process
 from benchmarks.harness import Call, command_line, machine, markdown, medians, run_benchmark, write_results
+from benchmarks.models import MODEL_HELP, load_model
 from benchmarks.scaling_model import Costs, Sweep, device_work
 from jaxsr.calibration.devices import image_mesh, over_images, replicate
 from jaxsr.calibration.journal import Journal
@@ -74,7 +74,7 @@ def parts(chain: Chain, params: Any, lr: np.ndarray, hr: np.ndarray, together: i
     signed, step = unit * 2 - 1, jnp.int32(schedule.steps - 1)
 
     def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
-        return jax.jit(function, compiler_options=compiler_options())
+        return jax.jit(function, compiler_options=compiler_options(model.dtype))
 
     def denoise(params: Any, z_lr: jax.Array, signed: jax.Array, x: jax.Array) -> jax.Array:
         return model.denoiser(params, schedule, z_lr, signed)(x, step)
@@ -123,7 +123,7 @@ def host_seconds(settings: Settings, lr: np.ndarray, scale: int) -> dict[str, fl
 def measure(settings: Settings) -> tuple[Costs, dict[str, float]]:
     """The costs, and the seconds of a whole call beside what they make of it; in a fresh process."""
     began = time.perf_counter()
-    upscaler = jaxsr.load(settings.model, accept_license=settings.accept_license)
+    upscaler = load_model(settings.model, accept_license=settings.accept_license)
     preset, batch, together = upscaler.preset, settings.batch, settings.candidate_batch
     model, mesh = Model(preset, DTYPES[settings.precision]), image_mesh()
     if mesh.size > 1:
@@ -131,8 +131,10 @@ def measure(settings: Settings) -> tuple[Costs, dict[str, float]]:
     chain = Chain(model, schedule_for(preset, Options(steps=settings.steps)), preset.sampler)
     lr, hr = random_pairs(batch, settings.crop, preset.scale)
     scales, keys = grid_of(CHUNKS * together, settings.steps), image_keys(0, lr)
-    sweep = over_images(mesh, sweep_function(chain, make_score(METRICS, preset.scale), together), common=1)
-    params = replicate(mesh, upscaler.params)
+    sweep = over_images(
+        mesh, sweep_function(chain, make_score(METRICS, preset.scale), together), common=1, dtype=model.dtype
+    )
+    params = replicate(mesh, model.rounded(upscaler.params))
     sweep(params, keys, lr, hr, scales)
     first_call = time.perf_counter() - began
     calls = parts(chain, params, lr, hr, together)
@@ -148,7 +150,7 @@ def make_parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_costs", description=__doc__, formatter_class=raw)
     add = parser.add_argument
-    add("-n", "--model", default="tiny-x4", help="a known model or a checkpoint")
+    add("-n", "--model", default="tiny-x4", help=MODEL_HELP)
     add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
     add("--precision", choices=PRECISIONS, default="fp32")
     add("--steps", type=int, default=4, help="sampling steps")

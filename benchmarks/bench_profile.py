@@ -86,15 +86,15 @@ def record(run: Callable[..., object], *arguments: Any) -> list[Piece]:
     return found
 
 
-def start(function: Callable[..., object], *shapes: Any) -> tuple[Call, float, float]:
-    """A compiled call with random arguments, its FLOP and its bytes, as XLA counts them."""
+def start(dtype: str, function: Callable[..., object], *shapes: Any) -> tuple[Call, float, float]:
+    """A compiled call at a compute dtype, with random arguments, its FLOP and its bytes, as XLA counts them."""
     rng = np.random.default_rng(0)
 
     def draw(like: jax.ShapeDtypeStruct) -> jax.Array:
         return jnp.asarray(0.05 * rng.standard_normal(like.shape, np.float32), like.dtype)
 
     arguments = jax.tree.map(draw, shapes)
-    program = jax.jit(function, compiler_options=compiler_options()).lower(*arguments).compile()
+    program = jax.jit(function, compiler_options=compiler_options(DTYPES[dtype])).lower(*arguments).compile()
     cost = program.cost_analysis() or {}
     return (lambda: program(*arguments)), cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)
 
@@ -117,17 +117,18 @@ def profile(stage: str, args: argparse.Namespace, peak: float, rate: float) -> l
     preset, case = PRESETS[args.model.replace("-", "_")], Case(stage, args.size, args.batch, args.dtype)
     shape_of = lambda tree: jax.eval_shape(lambda: tree)  # noqa: E731
     params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in Model(preset).shapes().items()}
+    params = jax.eval_shape(Model(preset, DTYPES[args.dtype]).rounded, params)
     whole, inputs = stage_function(preset, case), shape_of(make_inputs(preset, case))
     run = lambda params, inputs: whole(params, jax.random.key(0), inputs)  # noqa: E731
     pieces: dict[str, list[Piece]] = {}
     for piece in record(run, params, inputs):
         pieces.setdefault(piece.name, []).append(piece)
     started = {
-        name: start(lambda state, *given, graph=same[0].graph: nnx.merge(graph, state)(*given), *parts(same[0]))
+        name: start(args.dtype, lambda state, *given, g=same[0].graph: nnx.merge(g, state)(*given), *parts(same[0]))
         for name, same in pieces.items()
     }
     used = {name: value for name, value in params.items() if name.startswith(PART[stage])}
-    started["whole stage"] = start(run, used, inputs)
+    started["whole stage"] = start(args.dtype, run, used, inputs)
     seconds = medians({name: call for name, (call, _, _) in started.items()}, args.runs)
     total = sum(seconds[name] * len(same) for name, same in pieces.items())
     rows = []

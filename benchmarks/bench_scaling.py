@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-import jaxsr
 from benchmarks.bench_calibration import random_pairs
 from benchmarks.fresh import in_fresh_process
 from benchmarks.harness import command_line, machine, markdown, run_benchmark, write_results
+from benchmarks.models import MODEL_HELP, load_model
 from jaxsr.calibration.candidates import Candidate, even_chunks
 from jaxsr.calibration.devices import AXIS, over_images, replicate
 from jaxsr.calibration.scores import make_score
@@ -73,13 +72,15 @@ def measure(case: Case, count: int) -> Pass:
     if len(devices) < count:
         raise ValueError(f"--devices: {count} were asked for, but here are {len(devices)} ({devices[0].platform}).")
     mesh = jax.sharding.Mesh(np.array(devices[:count]), (AXIS,))
-    upscaler = jaxsr.load(case.model, accept_license=case.accept_license)
+    upscaler = load_model(case.model, accept_license=case.accept_license)
     preset = upscaler.preset
     chain = Chain(Model(preset, DTYPES[case.precision]), schedule_for(preset, Options(steps=case.steps)))
     grid = np.linspace(0, 0.3, case.candidates)
     scales, chunk = even_chunks([Candidate("constant", x, (x,) * case.steps) for x in grid], case.candidate_batch)
-    sweep = over_images(mesh, sweep_function(chain, make_score(("psnr",), preset.scale), chunk), common=1)
-    params = replicate(mesh, jax.tree.map(jnp.asarray, upscaler.params))
+    sweep = over_images(
+        mesh, sweep_function(chain, make_score(("psnr",), preset.scale), chunk), common=1, dtype=chain.model.dtype
+    )
+    params = replicate(mesh, chain.model.rounded(upscaler.params))
     lr, hr = random_pairs(case.images, case.crop, preset.scale)
     seconds, values = 0.0, []
     for _ in range(2):
@@ -133,7 +134,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--batch", type=int, default=1, help="images per call and device")
     add("--candidate-batch", type=int, default=8, help="candidates in the network at once")
     add("--runs", type=int, default=3, help="processes of each number of devices")
-    add("-n", "--model", default="tiny-x4", help="a known model or a checkpoint")
+    add("-n", "--model", default="tiny-x4", help=MODEL_HELP)
     add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
     add("--steps", type=int, default=4, help="sampling steps")
     add("--crop", type=int, default=64, help="side of the LR crops in pixels")

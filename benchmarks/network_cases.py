@@ -86,8 +86,9 @@ def our_program(preset: Preset, params: Params, case: Case) -> tuple[Call, float
     """A compiled call without arguments, and its memory in bytes (None for a backend that does not say)."""
     part = {"unet": "network.", "encode": "codec.", "decode": "codec."}.get(case.stage, "")
     used = {name: value for name, value in params.items() if name.startswith(part)}
-    arguments = (used, jax.random.key(0), jax.device_put(make_inputs(preset, case)))
-    jitted = jax.jit(stage_function(preset, case), compiler_options=compiler_options())
+    used = Model(preset, DTYPES[case.dtype]).rounded(used)
+    arguments = jax.device_put((used, jax.random.key(0), make_inputs(preset, case)))
+    jitted = jax.jit(stage_function(preset, case), compiler_options=compiler_options(DTYPES[case.dtype]))
     program = jitted.lower(*arguments).compile()
     sizes = program.memory_analysis()
     memory = sizes and float(sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes)
@@ -97,7 +98,7 @@ def our_program(preset: Preset, params: Params, case: Case) -> tuple[Call, float
 def matrix_peak(dtype: str, runs: int) -> float:
     """FLOP/s of the fastest of some square matrix products: what the device reaches."""
     precision = "highest" if dtype == "float32" else "default"
-    product = jax.jit(lambda a: jnp.matmul(a, a, precision=precision))
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision=precision, preferred_element_type=jnp.float32))
     rates = []
     for side in MATRIX_SIDES[jax.default_backend()]:
         a = jax.random.normal(jax.random.key(0), (side, side), DTYPES[dtype])

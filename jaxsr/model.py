@@ -64,6 +64,12 @@ class Model:
         network = SwinUNet(self.preset.network, rngs=nnx.Rngs(key), dtype=self.dtype)
         return {f"network.{_name(path)}": leaf.get_value() for path, leaf in nnx.to_flat_state(nnx.state(network))}
 
+    def rounded(self, params: Params) -> dict[str, Array]:
+        """The parameters with the kernels in the compute dtype: calls then need not round them, and give the same."""
+        if self.dtype == jnp.float32:
+            return dict(params)
+        return {name: value.astype(self.dtype) if name.endswith(".kernel") else value for name, value in params.items()}
+
     def _merge(self, part: str, params: Params) -> Any:
         graph, state = nnx.split(self._abstract[part])
         leaves = [(path, v.replace(params[f"{part}.{_name(path)}"])) for path, v in nnx.to_flat_state(state)]

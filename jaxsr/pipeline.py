@@ -20,11 +20,11 @@ from jaxsr import checkpoint, registry
 from jaxsr.calibrated import find_calibration, with_preset
 from jaxsr.calibration.open_loop import Moments
 from jaxsr.calibration.result import Calibration
-from jaxsr.choices import Objective, Reference
+from jaxsr.choices import Objective, Precision, Reference
 from jaxsr.guided import Guide, check_guide, is_fitted, is_guided, lr_scales, make_guide
 from jaxsr.imaging import noise, tiling
 from jaxsr.imaging.pixels import as_array, from_float, to_float_rgb
-from jaxsr.model import Model, Params
+from jaxsr.model import DTYPES, Model, Params
 from jaxsr.models.presets import Preset, preset_from_dict
 from jaxsr.options import Options, Run, Scales, plan_run, with_less_memory
 from jaxsr.programs import compile_program, cost, program_key
@@ -144,7 +144,7 @@ class Upscaler:
 
         def attempt(run: Run) -> Scales | None:
             scales = self._scales(rgb, key, run, guide)
-            function = partial(self.compiled(run.options, run.remat), self.params, key)
+            function = partial(self.compiled(run.options, run.remat), self.weights(run.options.precision), key)
             more = guides_of(replace(run, scales=scales), guide, self.preset.scale)
             tiles = enlarge_tiles(function, rgb, run, more, progress)
             for y0, rows in tiling.blend_tiles(run.plan, self.preset.scale, tiles):
@@ -164,7 +164,7 @@ class Upscaler:
             return Scales(lr)
 
         def moments(against: Reference) -> list[Moments]:
-            function = partial(self.compiled(run.options, run.remat, against), self.params, key)
+            function = partial(self.compiled(run.options, run.remat, against), self.weights(run.options.precision), key)
             return measure_tiles(function, rgb, run, region, self.preset.scale)
 
         if is_fitted(guide, run.options):
@@ -195,6 +195,16 @@ class Upscaler:
             self._compiled[cache_key] = compile_program(self.preset, options, remat, against)
         return self._compiled[cache_key]
 
+    def weights(self, precision: Precision) -> Params:
+        """`params` as a compute precision takes them, see `Model.rounded`; kept for the next image."""
+        if precision not in self._weights:
+            self._weights[precision] = Model(self.preset, DTYPES[precision]).rounded(self.params)
+        return self._weights[precision]
+
+    @cached_property
+    def _weights(self) -> dict[Precision, Params]:
+        return {}
+
     @cached_property
     def _compiled(self) -> dict[Hashable, jax.stages.Wrapped]:
         return {}
@@ -214,7 +224,8 @@ class Upscaler:
             run = replace(run, scales=Scales(lr_scales(guide, run.options)))
         more = guides_of(run, guide, self.preset.scale)([0] * run.batch)
         key, origins = noise.image_key(0, noise.content_hash(tiles), 0), np.zeros((run.batch, 2), np.int32)
-        return cost(self.compiled(run.options, run.remat), (self.params, key, tiles, origins, *more))
+        params = self.weights(run.options.precision)
+        return cost(self.compiled(run.options, run.remat), (params, key, tiles, origins, *more))
 
 
 def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) -> Upscaler:

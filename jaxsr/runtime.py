@@ -7,12 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
 
+from jaxsr import cpu
 from jaxsr.registry import cache_dir
-
-# XLA's own convolutions, products and loops on CPUs, not the library that jax 0.10 hands them to: `tiny-x4` takes
-# 0.83 of the time, the released UNet 0.85, its autoencoder 1.07.
-CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def enable_compilation_cache() -> Path | None:
@@ -46,12 +45,14 @@ def _try_folder(folder: Path) -> None:
 
 
 @cache
-def compiler_options() -> dict[str, str] | None:
-    """Options for `jax.jit(..., compiler_options=)` on the default backend; None where there is nothing to set."""
+def compiler_options(dtype: DTypeLike = jnp.float32) -> dict[str, str] | None:
+    """Options for `jax.jit(..., compiler_options=)` of a network with this compute dtype, on the default backend; None
+    where there is nothing to set."""
     if jax.default_backend() != "cpu":
         return None
+    options = cpu.PRODUCTS_OPTIONS if cpu.by_products(dtype) else cpu.OPTIONS
     try:
-        jax.jit(lambda x: x + 1, compiler_options=CPU_OPTIONS)(0)
+        jax.jit(lambda x: x + 1, compiler_options=options)(0)
     except jax.errors.JaxRuntimeError:
         return None  # a jaxlib that does not know the option: any other error would come again without it
-    return CPU_OPTIONS
+    return options

@@ -1,9 +1,10 @@
 """Process-wide settings: where compiled programs are kept, and compiler options that this jaxlib knows."""
 
 import jax
+import jax.numpy as jnp
 import pytest
 
-from jaxsr import runtime
+from jaxsr import cpu, runtime
 
 
 @pytest.fixture(autouse=True)
@@ -67,15 +68,19 @@ def test_a_cache_that_the_user_set_stays(tmp_path, monkeypatch):
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "own")
 
 
-def test_compiler_options_are_accepted_and_change_no_result():
-    options = runtime.compiler_options()
-    assert options in (None, runtime.CPU_OPTIONS)
+@pytest.mark.parametrize("gain", [1.0, 2.0])
+def test_bfloat16_gets_the_librarys_products_where_they_are_faster(monkeypatch, gain):
+    monkeypatch.setattr(cpu, "bfloat16_gain", lambda: gain)
+    assert runtime.compiler_options() in (None, cpu.OPTIONS)
+    expected = cpu.PRODUCTS_OPTIONS if gain > cpu.WORTH_IT else cpu.OPTIONS
+    options = runtime.compiler_options(jnp.bfloat16)
+    assert options in (None, expected)
     double = jax.jit(lambda x: 2 * x, compiler_options=options)
     assert float(double(3.0)) == 6
 
 
 def test_no_options_for_a_jaxlib_that_does_not_know_them(monkeypatch):
-    monkeypatch.setattr(runtime, "CPU_OPTIONS", {"xla_cpu_no_such_option": "1"})
+    monkeypatch.setattr(cpu, "OPTIONS", {"xla_cpu_no_such_option": "1"})
     assert runtime.compiler_options() is None
 
 

@@ -89,9 +89,9 @@ def calibrate(run: Run, output: Path, *, overwrite: bool = False) -> Calibration
 def open_loop(run: Run, journal: Journal) -> Moments:
     """The moments of Algorithm 1 over all pairs, float64."""
     mesh, seed = image_mesh(), run.choices.seed
-    params = replicate(mesh, run.upscaler.params)
-    moments = open_function(make_chain(run.upscaler, run.pairs, run.choices), run.choices.forward_ode)
-    call = over_images(mesh, moments)
+    params = replicate(mesh, run.upscaler.weights(run.choices.options.precision))
+    chain = make_chain(run.upscaler, run.pairs, run.choices)
+    call = over_images(mesh, open_function(chain, run.choices.forward_ode), dtype=chain.model.dtype)
     _go_through(run, journal, "open", lambda lr, hr: call(params, image_keys(seed, lr), lr, hr), (1, "pairs"))
     return Moments(**journal.stacked("open", range(len(run.pairs))))
 
@@ -102,11 +102,13 @@ def closed_loop(run: Run, journal: Journal, open_scale: Float[np.ndarray, " t"],
     `networks` are those of the metrics, of `load_networks`.
     """
     mesh, choices = image_mesh(), run.choices
-    params, networks = replicate(mesh, (run.upscaler.params, dict(networks)))
+    weights = run.upscaler.weights(choices.options.precision)
+    params, networks = replicate(mesh, (weights, dict(networks)))
     candidates = expand(choices.candidates, choices.profiles, open_scale)
     scales, chunk = even_chunks(candidates, run.candidate_batch)
     score = make_score(choices.metrics, run.upscaler.preset.scale)
-    sweep = over_images(mesh, sweep_function(make_chain(run.upscaler, run.pairs, choices), score, chunk), common=2)
+    chain = make_chain(run.upscaler, run.pairs, choices)
+    sweep = over_images(mesh, sweep_function(chain, score, chunk), common=2, dtype=chain.model.dtype)
 
     def call(lr: np.ndarray, hr: np.ndarray) -> Values:
         values = sweep(params, image_keys(choices.seed, lr), lr, hr, scales, networks)
@@ -139,8 +141,8 @@ def example_images(run: Run, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarr
     """What some scales make of the first pair, in [0, 1], on one device of this process."""
     sweep = sweep_function(make_chain(run.upscaler, run.pairs, run.choices), keep_images, run.candidate_batch)
     lr, hr = (crop[None] for crop in run.pairs[0])
-    keys = image_keys(run.choices.seed, lr)
-    return np.asarray(jax.jit(sweep)(run.upscaler.params, keys, lr, hr, scales.astype(np.float32))["images"])[:, 0]
+    keys, params = image_keys(run.choices.seed, lr), run.upscaler.weights(run.choices.options.precision)
+    return np.asarray(jax.jit(sweep)(params, keys, lr, hr, scales.astype(np.float32))["images"])[:, 0]
 
 
 def _check_metrics(run: Run) -> None:

@@ -4,7 +4,7 @@ Differences from the original Swin: norms are image norms on NHWC maps, the MLP 
 GELU, and there is no residual around the whole layer.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import jax
@@ -14,7 +14,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxsr.models.layers import NORMS, Image, conv1x1
+from jaxsr.cpu import result_dtype
+from jaxsr.models.layers import NORMS, Image, Linear, conv1x1
 
 Windows = Float[Array, "b n tokens c"]
 
@@ -71,8 +72,8 @@ class WindowAttention(nnx.Module):
     """Multi-head attention inside windows, with a learned bias per relative position."""
 
     def __init__(self, channels: int, heads: int, window: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
-        self.qkv = nnx.Linear(channels, 3 * channels, rngs=rngs, dtype=dtype)
-        self.proj = nnx.Linear(channels, channels, rngs=rngs, dtype=dtype)
+        self.qkv = Linear(channels, 3 * channels, rngs=rngs, dtype=dtype)
+        self.proj = Linear(channels, channels, rngs=rngs, dtype=dtype)
         init = nnx.initializers.truncated_normal(0.02)
         self.relative_position_bias_table = nnx.Param(init(rngs.params(), ((2 * window - 1) ** 2, heads)))
         self.heads, self.window = heads, window
@@ -82,12 +83,14 @@ class WindowAttention(nnx.Module):
         qkv = self.qkv(tokens).reshape(b, n, t, 3, self.heads, c // self.heads)
         q, k, v = (qkv[:, :, :, i] for i in range(3))
         bias = self.relative_position_bias_table[relative_position_index(self.window)]
-        logits = jnp.einsum("bnqhc,bnkhc->bnhqk", q, k).astype(jnp.float32) * (c // self.heads) ** -0.5
+        einsum = partial(jnp.einsum, preferred_element_type=result_dtype(qkv.dtype))
+        logits = einsum("bnqhc,bnkhc->bnhqk", q, k).astype(jnp.float32) * (c // self.heads) ** -0.5
         logits += bias.transpose(2, 0, 1)[None, None]
         if mask is not None:
             logits += mask[None, :, None]
         weights = jax.nn.softmax(logits).astype(v.dtype)
-        return self.proj(jnp.einsum("bnhqk,bnkhc->bnqhc", weights, v).reshape(b, n, t, c))
+        attended = einsum("bnhqk,bnkhc->bnqhc", weights, v)
+        return self.proj(attended.reshape(b, n, t, c))
 
 
 def gelu(x: Image) -> Image:
@@ -103,7 +106,7 @@ class Mlp(nnx.Module):
         self.fc2 = conv1x1(hidden, channels, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Image) -> Image:
-        return self.fc2(gelu(self.fc1(x)))
+        return self.fc2(gelu(self.fc1(x).astype(jnp.float32)))
 
 
 class SwinBlock(nnx.Module):
@@ -117,7 +120,7 @@ class SwinBlock(nnx.Module):
         self.window, self.shift, self.window_mask = window, shift, window_mask
 
     def __call__(self, x: Image) -> Image:
-        x = x + self.attend(self.norm1(x))
+        x = x + self.attend(self.norm1(x).astype(x.dtype))
         return x + self.mlp(self.norm2(x))
 
     def attend(self, x: Image) -> Image:

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxsr.models.layers import NORMS, Image, conv1x1, conv3x3, slots, timestep_embedding
+from jaxsr.models.layers import NORMS, Image, Linear, conv1x1, conv3x3, slots, timestep_embedding
 from jaxsr.models.swin_layer import SwinLayer
 
 
@@ -98,7 +98,7 @@ class ResBlock(nnx.Module):
                 2: conv3x3(inputs, outputs, rngs=rngs, dtype=dtype),
             }
         )
-        self.emb_layers = slots({1: nnx.Linear(emb, 2 * outputs, rngs=rngs, dtype=dtype)})
+        self.emb_layers = slots({1: Linear(emb, 2 * outputs, rngs=rngs, dtype=dtype)})
         self.out_layers = slots(
             {
                 0: make_norm(outputs, epsilon=1e-5, rngs=rngs),
@@ -110,7 +110,8 @@ class ResBlock(nnx.Module):
 
     def __call__(self, x: Image, emb: Float[Array, "b e"]) -> Image:
         h = self.in_layers["2"](jax.nn.silu(self.in_layers["0"](x)))
-        scale, shift = jnp.split(self.emb_layers["1"](jax.nn.silu(emb))[:, None, None], 2, axis=-1)
+        scale_shift = self.emb_layers["1"](jax.nn.silu(emb)).astype(jnp.float32)
+        scale, shift = jnp.split(scale_shift[:, None, None], 2, axis=-1)
         h = self.out_layers["0"](h) * (1 + scale) + shift
         h = self.out_layers["3"](jax.nn.silu(h))
         skip = self.skip_connection(x) if hasattr(self, "skip_connection") else x
@@ -169,7 +170,7 @@ class SwinUNet(nnx.Module):
         def attends(size: int, i: int) -> bool:
             return i == 0 and size in config.attention_resolutions
 
-        self.time_embed = slots({0: nnx.Linear(width, emb, **kw), 2: nnx.Linear(emb, emb, **kw)})
+        self.time_embed = slots({0: Linear(width, emb, **kw), 2: Linear(emb, emb, **kw)})
         lq_channels = config.lq_channels + config.cond_mask
         if config.halvings:
             self.feature_extractor, lq_channels = feature_extractor(lq_channels, config.halvings, **kw)

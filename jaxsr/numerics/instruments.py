@@ -87,8 +87,8 @@ class Setup:
         return normal_noise(key, len(self.rows), shape)
 
 
-def _on_host(function: Callable[..., dict]) -> Callable[..., Results]:
-    jitted = jax.jit(function, compiler_options=compiler_options())
+def _on_host(setup: Setup, function: Callable[..., dict]) -> Callable[..., Results]:
+    jitted = jax.jit(function, compiler_options=compiler_options(setup.model.dtype))
     return lambda *arguments: {name: np.asarray(values) for name, values in jitted(*arguments).items()}
 
 
@@ -109,7 +109,7 @@ def errors_instrument(setup: Setup) -> Measure:
             "truth": jnp.concatenate([z_hr[None], forward[:-1]])[:, 0] - z_lr,
         }
 
-    on_host = _on_host(measure)
+    on_host = _on_host(setup, measure)
 
     def with_sums(*arguments: Any) -> Results:
         found = on_host(*arguments)
@@ -152,7 +152,7 @@ def truncation_instrument(setup: Setup) -> Measure:
                 found["/".join(("regress", sampler, *gradient))] = jnp.stack(sums)[..., 0]
         return found | _order(setup, denoise_fine, z_lr, z_hr, setup.noise(key, z_lr.shape)(jnp.int32(0)))
 
-    return _on_host(measure)
+    return _on_host(setup, measure)
 
 
 def _order(setup: Setup, denoise: Denoiser, z_lr: Array, z_hr: Array, eps: Array) -> dict[str, Array]:
@@ -180,7 +180,7 @@ def trajectories_instrument(setup: Setup) -> Measure:
         images = [setup.decode(params, z) for z in (found["diffusion"].sr[0], z_lr)]
         return {**{kind: jnp.stack(p) for kind, p in found.items()}, "sr": images[0], "lr": images[1]}
 
-    on_host = _on_host(measure)
+    on_host = _on_host(setup, measure)
 
     def described(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> Results:
         found, results = on_host(params, lr, hr, key), {}
@@ -214,7 +214,7 @@ def dispersion_instrument(setup: Setup) -> Measure:
             )
             return found._asdict()
 
-        return _on_host(measure)
+        return _on_host(setup, measure)
 
     measures = {schedule.steps: at(schedule) for schedule in (*setup.compared, setup.coarse)}
     settings = [(schedule.steps, 0.0) for schedule in setup.compared]

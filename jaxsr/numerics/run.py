@@ -152,7 +152,7 @@ def _measure_all(name: str, setup: Setup, study: Study, folder: Path) -> list[Re
                 if not sys.stderr.isatty():
                     print(f"{title} ({i + 1} of {count})", file=sys.stderr, flush=True)
                 key = image_key(study.seed, content, 0)
-                found = measure(study.upscaler.params, _as_batch(lr), _as_batch(hr), key)
+                found = measure(study.upscaler.weights(study.options.precision), _as_batch(lr), _as_batch(hr), key)
                 _check_finite(found, study.pairs.name(i))
                 save_part(path, found)
             results.append(found)

@@ -23,7 +23,7 @@ from tests.models.tiny import compiled, unet_config
 def small(monkeypatch):
     presets = (smallest_preset(), latent_preset(), pixel_preset())
     monkeypatch.setattr(bench_network, "PRESETS", {preset.name: preset for preset in presets})
-    monkeypatch.setattr(network_cases, "compiler_options", lambda: {"xla_backend_optimization_level": 0})
+    monkeypatch.setattr(network_cases, "compiler_options", lambda *_: {"xla_backend_optimization_level": 0})
     monkeypatch.setattr(network_cases, "MATRIX_SIDES", {jax.default_backend(): (32, 64)})
 
 

@@ -13,7 +13,7 @@ from tests.benchmarks.small import smallest_preset
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(bench_profile, "PRESETS", {"smallest": smallest_preset()})
-    monkeypatch.setattr(bench_profile, "compiler_options", lambda: {"xla_backend_optimization_level": 0})
+    monkeypatch.setattr(bench_profile, "compiler_options", lambda *_: {"xla_backend_optimization_level": 0})
     monkeypatch.setattr(bench_profile, "BANDWIDTH_BYTES", {jax.default_backend(): 4096})
     monkeypatch.setattr(network_cases, "MATRIX_SIDES", {jax.default_backend(): (32, 64)})
 

@@ -11,7 +11,10 @@ from benchmarks import bench_calibration, bench_costs, bench_scaling, bench_star
 from benchmarks.bench_scaling import Pass
 from benchmarks.bench_tiling import Measured
 from benchmarks.fresh import in_fresh_process, peak_process_bytes
+from benchmarks.models import load_model
 from benchmarks.scaling_model import read_costs
+from jaxsr.model import Model
+from jaxsr.models.presets import PRESETS
 
 SMALL = ("--steps", "1", "--crop", "16", "--candidate-batch", "2")
 
@@ -79,6 +82,7 @@ def test_other_scores_than_those_of_one_device_are_refused(wrong):
         (bench_tiling, ["--runs", "0"], "--runs and --megapixels"),
         (bench_start, ["--runs", "0"], "--size and --runs"),
         (bench_calibration, ["--candidates", "0"], "must be at least 1"),
+        (bench_calibration, ["--model", "random:nothing"], "no preset of 'random:nothing'"),
         (bench_costs, ["--candidate-batch", "0"], "--candidate-batch: must be at least 1"),
     ],
 )
@@ -87,6 +91,12 @@ def test_what_cannot_be_measured_is_one_sentence(capsys, bench, words, told):
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
+
+
+def test_random_weights_have_the_size_of_the_preset():
+    upscaler = load_model("random:tiny-x4", accept_license=False)
+    shapes = {name: value.shape for name, value in upscaler.params.items()}
+    assert shapes == Model(PRESETS["tiny_x4"]).shapes()
 
 
 def test_what_the_command_refuses_tiling_refuses(capsys):

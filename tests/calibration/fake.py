@@ -80,7 +80,7 @@ def quick(monkeypatch=None) -> None:
     put = monkeypatch.setattr if monkeypatch else setattr
     put(texture, "PATCHES", 64)
     put(texture, "PROJECTIONS", 8)
-    put(devices, "compiler_options", lambda: {"xla_backend_optimization_level": 0})
+    put(devices, "compiler_options", lambda *_: {"xla_backend_optimization_level": 0})
 
 
 def compile_once(monkeypatch) -> None:
@@ -99,7 +99,7 @@ def compile_once(monkeypatch) -> None:
     monkeypatch.setattr(run, "make_score", _score)
     monkeypatch.setattr(run, "open_function", keyed(open_function))
     monkeypatch.setattr(run, "sweep_function", keyed(sweep_function))
-    monkeypatch.setattr(run, "over_images", lambda mesh, key, common=0: _program(*key, common))
+    monkeypatch.setattr(run, "over_images", lambda mesh, key, common=0, dtype=None: _program(*key, common))
 
 
 def write_photos(folder: Path, count: int = 3, size: tuple[int, int] = (140, 132), seed: int = 0) -> Path:

@@ -3,15 +3,13 @@
 from functools import partial
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from scipy.special import erf
 
-from jaxsr.models import layers
-from jaxsr.models.layers import ChannelNorm, GroupNorm, conv3x3, convolve, enlarge_and_convolve, timestep_embedding
+from jaxsr.models.layers import ChannelNorm, GroupNorm, conv3x3, timestep_embedding
 from jaxsr.models.swin_layer import (
     Mlp,
     SwinBlock,
@@ -58,12 +56,12 @@ def test_channel_norm_normalises_each_position(epsilon: float, spread: float, of
 
 
 @pytest.mark.parametrize("kind", [GroupNorm, ChannelNorm])
-def test_norms_compute_in_float32_and_return_the_inputs_dtype(kind) -> None:
+def test_norms_compute_and_return_float32(kind) -> None:
     x = jnp.asarray(0.1 * normal(1, 4, 4, 32) + 10, jnp.bfloat16)
     norm = randomised(lambda rngs: kind(32, epsilon=1e-5, rngs=rngs))
     out = norm(x)
-    assert out.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(out, norm(x.astype(jnp.float32)).astype(jnp.bfloat16))
+    assert out.dtype == jnp.float32
+    np.testing.assert_array_equal(out, norm(x.astype(jnp.float32)))
 
 
 @pytest.mark.parametrize("channels", [32, 160])
@@ -72,34 +70,6 @@ def test_timestep_embedding_is_the_sinusoid_with_cosines_first(channels: int) ->
     angles = steps[:, None] * np.exp(-np.log(10000) * np.arange(channels // 2) / (channels // 2))
     expected = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
     np.testing.assert_allclose(timestep_embedding(jnp.asarray(steps), channels), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("few", [0, 256])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_enlarge_and_convolve_is_a_convolution_of_the_enlarged_image(monkeypatch, dtype, few: int) -> None:
-    monkeypatch.setattr(layers, "FEW_PIXELS", few)
-    x, kernel = jnp.asarray(normal(2, 3, 5, 2), dtype), jnp.asarray(normal(3, 3, 2, 4), dtype)
-    direct = lambda x, kernel: convolve(x.repeat(2, 1).repeat(2, 2), kernel)  # noqa: E731
-    (y, ours), (expected, theirs) = (jax.vjp(f, x, kernel) for f in (enlarge_and_convolve, direct))
-    gradient = jnp.asarray(normal(*expected.shape), dtype)
-    tolerance = 1e-5 if dtype == jnp.float32 else 0.05
-    for a, b in zip((y, *ours(gradient)), (expected, *theirs(gradient)), strict=True):
-        assert a.dtype == dtype
-        error = jnp.abs(a.astype(jnp.float32) - b.astype(jnp.float32)).max()
-        assert error <= tolerance * jnp.abs(b).max().astype(jnp.float32)
-
-
-@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 1), (1, 0)), ((0, 0), (0, 0))])
-def test_convolve_with_other_sizes_and_paddings_has_the_gradients_of_jax(padding) -> None:
-    x, kernel = jnp.asarray(normal(1, 5, 6, 2)), jnp.asarray(normal(2, 3, 2, 4))
-
-    def direct(x, kernel):
-        return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-    (y, ours), (expected, theirs) = (jax.vjp(f, x, kernel) for f in (lambda x, k: convolve(x, k, padding), direct))
-    np.testing.assert_array_equal(y, expected)
-    for a, b in zip(ours(expected), theirs(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_mlp_uses_the_exact_gelu() -> None:
@@ -214,43 +184,3 @@ def test_only_the_regions_mask_closes_the_border_that_the_roll_joins(window_mask
     assert np.abs(near - plain).max() > 1e-2
     assert (np.abs(far - plain).max() > 1e-2) == leaks
     assert leaks or (far == plain).all()
-
-
-def plain_convolve(x, kernel):
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def gradient_in_a_scan(convolution):
-    """x -> two steps along the gradient of a convolution of x, in a scan."""
-
-    def run(x, kernel):
-        def step(carry, _):
-            y, pull_back = jax.vjp(lambda v: jnp.tanh(convolution(v, kernel)), carry)
-            return pull_back(y)[0], None
-
-        return jax.lax.scan(step, x, None, length=2)[0]
-
-    return run
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_convolve_has_the_value_and_the_gradients_of_jax(dtype):
-    keys = jax.random.split(jax.random.key(0), 3)
-    x, kernel = jax.random.normal(keys[0], (2, 5, 7, 3), dtype), jax.random.normal(keys[1], (3, 3, 3, 4), dtype)
-    (y, ours), (expected, theirs) = (jax.vjp(f, x, kernel) for f in (convolve, plain_convolve))
-    np.testing.assert_array_equal(y, expected)
-    gradient = jax.random.normal(keys[2], y.shape, dtype)
-    tolerance = 1e-5 if dtype == jnp.float32 else 0.05
-    for a, b in zip(ours(gradient), theirs(gradient), strict=True):
-        assert a.dtype == dtype
-        np.testing.assert_allclose(a.astype(jnp.float32), b.astype(jnp.float32), rtol=tolerance, atol=tolerance)
-
-
-def test_the_gradient_of_convolve_in_a_scan_keeps_the_kernel_in_the_order_that_is_fast():
-    x, kernel = jnp.ones((1, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
-    ours, theirs = (
-        jax.jit(gradient_in_a_scan(f)).lower(x, kernel).compile().as_text() for f in (convolve, plain_convolve)
-    )
-    slow = ("rhs_reversal", "01oi")
-    assert not any(word in ours for word in slow)
-    assert any(word in theirs for word in slow)  # else XLA has changed, and `convolve` may go

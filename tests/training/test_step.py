@@ -9,6 +9,7 @@ import optax
 import pytest
 from tiny_run import PIXEL, Fake, make_config, sine_noise
 
+from jaxsr import cpu
 from jaxsr.model import DTYPES, Model
 from jaxsr.models.pixel_codec import pixel_unshuffle
 from jaxsr.training.step import init_state, loss_fn, make_optimizer, make_update
@@ -174,13 +175,21 @@ def products(jaxpr) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16")])
-def test_precision_is_that_of_the_network_and_not_of_the_state(precision, dtype):
+@pytest.mark.parametrize(
+    ("precision", "gain", "dtypes"),
+    [
+        ("fp32", 1.0, {"float32"}),
+        ("bf16", 1.0, {"bfloat16"}),
+        ("bf16", 2.0, {"bfloat16", "float32"}),  # few channels are convolved by XLA
+    ],
+)
+def test_precision_is_that_of_the_network_and_not_of_the_state(monkeypatch, precision, gain, dtypes):
     model, config, batch = Model(PIXEL, DTYPES[precision]), make_config(precision=precision), make_batch(4)
     state = jax.eval_shape(lambda: init_state(model, make_optimizer(config), KEY))
     z, t = jnp.zeros((4, 8, 8, 12)), jnp.zeros(4, jnp.int32)
+    monkeypatch.setattr(cpu, "bfloat16_gain", lambda: gain)
     program = jax.make_jaxpr(lambda p: model.predict(p, z, jnp.ones(1), t, z, jnp.zeros((4, 8, 8, 3))))(state.params)
-    assert products(program.jaxpr) == {dtype}
+    assert products(program.jaxpr) == dtypes
     new, values = jax.eval_shape(make_update(model, config), state, batch)
     assert jax.tree.map(lambda a: a.dtype, new) == jax.tree.map(lambda a: a.dtype, state)
     assert {a.dtype for a in (*new.params.values(), *new.ema.values(), *values.values())} == {jnp.dtype("float32")}
