@@ -18,7 +18,8 @@ def load_model(name: str, *, accept_license: bool) -> Upscaler:
     """As `jaxsr.load`. Raises ValueError for a preset that is not known, and what `jaxsr.load` raises."""
     if not name.startswith(RANDOM):
         return jaxsr.load(name, accept_license=accept_license)
-    preset = PRESETS.get(name.removeprefix(RANDOM).replace("-", "_"))
+    known = {name: preset for name, preset in PRESETS.items() if not preset.network.cond_mask}
+    preset = known.get(name.removeprefix(RANDOM).replace("-", "_"))
     if preset is None:
-        raise ValueError(f"--model: no preset of {name!r} here; choose one of {', '.join(PRESETS)}.")
+        raise ValueError(f"--model: no preset of {name!r} here; choose one of {', '.join(known)}.")
     return Upscaler(preset, jax.tree.map(jnp.asarray, random_params(preset)), Path(name), "")

@@ -1,6 +1,4 @@
-"""Whether bfloat16 products are worth it is measured, and matters for bfloat16 on CPUs alone."""
-
-import time
+"""Which CPUs multiply bfloat16 by products of their own, and that it matters for bfloat16 on CPUs alone."""
 
 import jax
 import jax.numpy as jnp
@@ -8,47 +6,41 @@ import pytest
 
 from jaxsr import cpu
 
+INTEL = "vendor_id\t: GenuineIntel\nflags\t\t: fpu avx512f {}\n"
+AMD = INTEL.replace("GenuineIntel", "AuthenticAMD")
+
 
 @pytest.fixture(autouse=True)
-def measured_anew():
-    cpu.bfloat16_gain.cache_clear()
+def read_anew():
+    cpu.fast_bfloat16.cache_clear()
     yield
-    cpu.bfloat16_gain.cache_clear()
+    cpu.fast_bfloat16.cache_clear()
 
 
-def test_the_gain_is_the_ratio_of_the_fastest_turns(monkeypatch):
-    """A machine that is busy in some turns does not matter."""
-    float32, bfloat16 = [9.0, 0.06, 0.07, *[1.0] * (cpu._RUNS - 3)], [0.8, 0.7, 0.02, *[1.0] * (cpu._RUNS - 3)]
-    taken = iter([seconds for turn in zip(float32, bfloat16, strict=True) for seconds in turn])
-    monkeypatch.setattr(cpu, "_product", lambda *_: ())
-    monkeypatch.setattr(cpu, "_seconds", lambda: next(taken))
-    assert cpu.bfloat16_gain() == pytest.approx(3)
+@pytest.mark.parametrize(
+    ("text", "fast"),
+    [
+        (INTEL.format("avx512_bf16"), False),
+        (INTEL.format("avx512_bf16 amx_bf16 amx_tile"), True),
+        (AMD.format("avx512_bf16"), True),
+        (AMD.format("avx2"), False),
+        ("model name\t: amx_bf16\n", False),
+        (None, False),
+    ],
+)
+def test_products_are_for_cpus_that_gain_by_them(tmp_path, monkeypatch, text, fast):
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
+    if text is not None:
+        cpu.CPUINFO.write_text(text)
+    assert cpu.fast_bfloat16() == fast
 
 
-def test_the_gain_is_measured_once_and_under_a_trace_too():
-    @jax.jit
-    def traced(x):
-        return x * cpu.bfloat16_gain()
-
-    first = float(traced(1.0))
-    assert 0 < first < 100
-    began = time.perf_counter()
-    assert cpu.bfloat16_gain() == pytest.approx(first)
-    assert time.perf_counter() - began < 0.01
-
-
-def test_products_are_for_bfloat16_on_cpus_that_gain_by_them(monkeypatch):
-    monkeypatch.setattr(cpu, "bfloat16_gain", lambda: 2.0)
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_products_are_for_bfloat16_on_cpus(monkeypatch, fast, backend):
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: fast)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert not cpu.by_products(jnp.float32)
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert cpu.by_products(jnp.bfloat16)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert not cpu.by_products(jnp.bfloat16)
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    monkeypatch.setattr(cpu, "bfloat16_gain", lambda: 1.1)
-    assert not cpu.by_products(jnp.bfloat16)
-
-
-def test_a_jaxlib_that_does_not_know_the_options_is_measured_without(monkeypatch):
-    monkeypatch.setattr(cpu, "PRODUCTS_OPTIONS", {"xla_cpu_no_such_option": "1"})
-    assert cpu.bfloat16_gain() > 0
+    assert cpu.by_products(jnp.bfloat16) == (fast and backend == "cpu")
+    assert cpu.result_dtype(jnp.float32) == jnp.float32
+    assert cpu.result_dtype(jnp.bfloat16) == (jnp.float32 if cpu.by_products(jnp.bfloat16) else jnp.bfloat16)

@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 import jaxsr
-from jaxsr import checkpoint, pipeline
+from jaxsr import checkpoint, cpu, pipeline, programs, runtime
 from jaxsr.imaging import noise, tiling
-from jaxsr.model import Model
-from jaxsr.models import convolution
+from jaxsr.model import DTYPES, Model
 from jaxsr.options import Options, plan_run
 from jaxsr.pipeline import NotFiniteError, Upscaler
 from tests.small_model import enlarged, nearest, save_small, small_preset
@@ -202,10 +201,29 @@ def test_every_option_of_the_sampler_changes_the_result(channel, monkeypatch):
 
 @pytest.mark.parametrize("products", [True, False])
 def test_bf16_is_close_to_fp32(channel, monkeypatch, products):
-    monkeypatch.setattr(convolution, "by_products", lambda dtype: products and dtype == jnp.bfloat16)
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: products)
+    runtime.compiler_options.cache_clear()
     image, fresh = IMAGE / np.float32(255), replace(channel)
     low, full = (fresh.upscale(image, tile=32, seed=1, precision=name) for name in ("bf16", "fp32"))
+    runtime.compiler_options.cache_clear()
     assert np.sqrt(np.mean((low - full) ** 2)) < 0.02
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_programs_and_weights_are_those_of_the_precision(channel, monkeypatch, precision):
+    dtype, told, given, compiled = DTYPES[precision], [], [], Upscaler.compiled
+    monkeypatch.setattr(programs, "compiler_options", told.append)
+
+    def noting(self, options, *rest):
+        program = compiled(self, options, *rest)
+        return lambda params, *more: given.append(params) or program(params, *more)
+
+    monkeypatch.setattr(Upscaler, "compiled", noting)
+    monkeypatch.setattr(Model, "denoiser", lambda *_: lambda x, step: jnp.sin(2 * x))
+    replace(channel).upscale(IMAGE, tile=32, precision=precision)
+    assert told == [dtype]
+    kernels = {value.dtype for params in given for name, value in params.items() if name.endswith(".kernel")}
+    assert kernels == {jnp.dtype(dtype)}
 
 
 # Seams

@@ -1,6 +1,7 @@
 """What `verify` compares, chosen by its options, and the table that it prints."""
 
 import json
+import math
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -146,15 +147,21 @@ def torch_rows(options: Namespace, data: dict[str, Any]) -> Iterator[Row]:
     return verify_torch(source, config, arguments, options.torch_repo, options.torch_target or TARGETS[source.part])
 
 
+def largest_errors(rows: Iterable[Row]) -> list[Row]:
+    """The row with the largest error of every array; one that is not a number is larger than all."""
+    largest: dict[str, Row] = {}
+    for row in rows:
+        kept = largest.get(row.array)
+        if kept is None or (not math.isnan(kept.error) and not row.error <= kept.error):
+            largest[row.array] = row
+    return list(largest.values())
+
+
 def print_report(rows: Iterable[Row]) -> bool:
     """Print the largest error of every array and the first row that departs; returns whether one does."""
-    largest: dict[str, Row] = {}
-    first = None
-    for row in rows:
-        if row.array not in largest or not row.error <= largest[row.array].error:
-            largest[row.array] = row
-        first = first or (row if row.departs else None)
-    for row in largest.values():
+    found = list(rows)
+    first, largest = next((row for row in found if row.departs), None), largest_errors(found)
+    for row in largest:
         verdict = "DEPARTS" if row.departs else "ok"
         print(f"{row.array:32} {row.error:.2e}  (allowed {row.tolerance:.0e})  {verdict}  {row.where}".rstrip())
     if not largest:

@@ -21,6 +21,7 @@ from jaxsr.calibration.result import Calibration, Preset
 from jaxsr.calibration.scores import keep_images, load_networks, make_score, network_shapes
 from jaxsr.calibration.sweep import Networks, image_keys, open_function, sweep_function
 from jaxsr.pipeline import NotFiniteError, Upscaler
+from jaxsr.runtime import compiler_options
 from jaxsr.training.data import prefetch
 
 Values = dict[str, np.ndarray]
@@ -139,10 +140,12 @@ def closed_table(
 
 def example_images(run: Run, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarray, "k h w 3"]:
     """What some scales make of the first pair, in [0, 1], on one device of this process."""
-    sweep = sweep_function(make_chain(run.upscaler, run.pairs, run.choices), keep_images, run.candidate_batch)
+    chain = make_chain(run.upscaler, run.pairs, run.choices)
+    sweep = sweep_function(chain, keep_images, run.candidate_batch)
+    program = jax.jit(sweep, compiler_options=compiler_options(chain.model.dtype))
     lr, hr = (crop[None] for crop in run.pairs[0])
     keys, params = image_keys(run.choices.seed, lr), run.upscaler.weights(run.choices.options.precision)
-    return np.asarray(jax.jit(sweep)(params, keys, lr, hr, scales.astype(np.float32))["images"])[:, 0]
+    return np.asarray(program(params, keys, lr, hr, scales.astype(np.float32))["images"])[:, 0]
 
 
 def _check_metrics(run: Run) -> None:

@@ -57,7 +57,7 @@ _convolve = jax.custom_vjp(_value, nondiff_argnums=(2,))
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-FEW_CHANNELS = 32
+FEW_CHANNELS = 32  # of the image that comes in or goes out: products of so few gain nothing
 POSITIONS_AT_ONCE = 1024
 
 
@@ -65,23 +65,23 @@ def _convolve_by_products(x: Image, kernel: Array, padding: Padding) -> Image:
     """The convolution as matrix products of bfloat16 with a float32 result, rounded once.
 
     Some rows at once have all that their positions see side by side: what that and the result take fits the cache.
+    The loop is over rows alone, so that a batch can be spread over devices.
     """
     (b, _, _, c), (kh, kw, _, outputs) = x.shape, kernel.shape
     bits = jnp.pad(_bits(x), ((0, 0), *padding, (0, 0)))
     height, width = bits.shape[1] - kh + 1, bits.shape[2] - kw + 1
-    rows = min(height, max(1, POSITIONS_AT_ONCE // width))
-    blocks, flat = -(-height // rows), kernel.reshape(-1, outputs)
+    rows = min(height, max(1, POSITIONS_AT_ONCE // (b * width)))
+    flat = kernel.reshape(-1, outputs)
 
-    def convolve_rows(i: Array, result: Array) -> Array:
-        image, block = jnp.divmod(i, blocks)
-        start = (image, jnp.minimum(block * rows, height - rows), 0, 0)  # the last block may meet the one before it
-        seen = jax.lax.dynamic_slice(bits, start, (1, rows + kh - 1, *bits.shape[2:]))
-        taps = [seen[0, y : y + rows, x : x + width] for y in range(kh) for x in range(kw)]
-        products = jax.lax.dot(_values(jnp.stack(taps, 2)).reshape(-1, kh * kw * c), flat, preferred_element_type=F32)
-        return jax.lax.dynamic_update_slice(result, _bits(products).reshape(1, rows, width, outputs), start)
+    def convolve_rows(block: Array, result: Array) -> Array:
+        start = (0, jnp.minimum(block * rows, height - rows), 0, 0)  # the last block may meet the one before it
+        seen = jax.lax.dynamic_slice(bits, start, (b, rows + kh - 1, *bits.shape[2:]))
+        taps = [seen[:, y : y + rows, x : x + width] for y in range(kh) for x in range(kw)]
+        products = jax.lax.dot(_values(jnp.stack(taps, 3)).reshape(-1, kh * kw * c), flat, preferred_element_type=F32)
+        return jax.lax.dynamic_update_slice(result, _bits(products).reshape(b, rows, width, outputs), start)
 
-    result = jnp.zeros((b, height, width, outputs), jnp.uint16)
-    return _values(jax.lax.fori_loop(0, b * blocks, convolve_rows, result))
+    result = jnp.zeros_like(bits, shape=(b, height, width, outputs))
+    return _values(jax.lax.fori_loop(0, -(-height // rows), convolve_rows, result))
 
 
 def _bits(x: Array) -> Array:
@@ -130,8 +130,8 @@ def enlarge_and_convolve(x: Image, kernel: Float[Array, "3 3 i o"]) -> Image:
     """Nearest-neighbour enlargement by two, then `convolve`, without the enlarged image and with 4/9 of the products.
 
     Each of the four pixels made of one sees 2x2 pixels of `x`, those that are seen twice with the sum of their taps.
-    The four kernels are one of 2x2 and four times the channels; sums of taps round differently, by 1e-7. To sum them
-    takes as long as it saves at some 256 pixels: smaller images are enlarged.
+    The four kernels are one of 2x2 and four times the channels; sums of taps round once more, by 1e-7 in float32. To
+    sum them takes as long as it saves at some 256 pixels: smaller images are enlarged.
     """
     b, h, w, _ = x.shape
     if h * w < FEW_PIXELS:

@@ -83,7 +83,7 @@ SIDE_BY_SIDE = 16
 
 
 class GroupNorm(nnx.Module):
-    """GroupNorm over the image (32 groups), computed and returned in float32: what follows rounds once.
+    """GroupNorm over the image (32 groups), in float32, returned in the input's dtype.
 
     Sums are taken over every 16th position first: XLA's CPU backend uses vectors and threads for such sums, and is 5
     times slower when it sums a group, or a channel, at once.
@@ -106,12 +106,13 @@ class GroupNorm(nnx.Module):
 
         centred = x32 - group_means(x32)
         rstd = jax.lax.rsqrt(group_means(jnp.square(centred)) + self.epsilon)
-        return centred * (rstd * self.scale[None, None, None]) + self.bias[None, None, None]
+        normed = centred * (rstd * self.scale[None, None, None]) + self.bias[None, None, None]
+        return normed.astype(x.dtype)
 
 
 class ChannelNorm(nnx.Module):
-    """LayerNorm over the channels of each position, computed and returned in float32: unlike GroupNorm it does not
-    look at the rest of the image, so that a network of it gives the same pixels for a tile as for the whole image."""
+    """LayerNorm over the channels of each position, in float32: unlike GroupNorm it does not look at the rest of
+    the image, so that a network of it gives the same pixels for a tile as for the whole image."""
 
     def __init__(self, channels: int, *, epsilon: float, rngs: nnx.Rngs):
         self.scale = nnx.Param(jnp.ones(channels))
@@ -124,7 +125,7 @@ class ChannelNorm(nnx.Module):
         centred = x32 - x32.mean(-1, keepdims=True)
         rstd = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + self.epsilon)
         normed = centred * rstd
-        return normed * self.scale[None, None, None] + self.bias[None, None, None]
+        return (normed * self.scale[None, None, None] + self.bias[None, None, None]).astype(x.dtype)
 
 
 NORMS = {"group": GroupNorm, "channel": ChannelNorm}

@@ -106,7 +106,7 @@ class Mlp(nnx.Module):
         self.fc2 = conv1x1(hidden, channels, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Image) -> Image:
-        return self.fc2(gelu(self.fc1(x).astype(jnp.float32)))
+        return self.fc2(gelu(self.fc1(x)))
 
 
 class SwinBlock(nnx.Module):
@@ -120,7 +120,7 @@ class SwinBlock(nnx.Module):
         self.window, self.shift, self.window_mask = window, shift, window_mask
 
     def __call__(self, x: Image) -> Image:
-        x = x + self.attend(self.norm1(x).astype(x.dtype))
+        x = x + self.attend(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
     def attend(self, x: Image) -> Image:

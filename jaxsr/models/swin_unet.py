@@ -110,8 +110,7 @@ class ResBlock(nnx.Module):
 
     def __call__(self, x: Image, emb: Float[Array, "b e"]) -> Image:
         h = self.in_layers["2"](jax.nn.silu(self.in_layers["0"](x)))
-        scale_shift = self.emb_layers["1"](jax.nn.silu(emb)).astype(jnp.float32)
-        scale, shift = jnp.split(scale_shift[:, None, None], 2, axis=-1)
+        scale, shift = jnp.split(self.emb_layers["1"](jax.nn.silu(emb))[:, None, None], 2, axis=-1)
         h = self.out_layers["0"](h) * (1 + scale) + shift
         h = self.out_layers["3"](jax.nn.silu(h))
         skip = self.skip_connection(x) if hasattr(self, "skip_connection") else x

@@ -5,6 +5,7 @@ first.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -74,12 +75,13 @@ class AttnBlock(nnx.Module):
     def __call__(self, x: Image) -> Image:
         b, h, w, c = x.shape
         tokens = self.norm(x).reshape(b, h * w, c)
-        q, k, v = (project(tokens).astype(jnp.float32) for project in (self.q, self.k, self.v))
+        q, k, v = (project(tokens) for project in (self.q, self.k, self.v))
+        einsum = partial(jnp.einsum, preferred_element_type=jnp.float32)
 
         def attend(row: Float[Array, "b w c"]) -> Float[Array, "b w c"]:
-            logits = jnp.einsum("bqc,bkc->bqk", row, k) * c**-0.5
+            logits = einsum("bqc,bkc->bqk", row, k) * c**-0.5
             weights = jnp.exp(logits - logits.max(-1, keepdims=True))
-            return jnp.einsum("bqk,bkc->bqc", weights, v) / weights.sum(-1, keepdims=True)
+            return einsum("bqk,bkc->bqc", weights.astype(v.dtype), v) / weights.sum(-1, keepdims=True)
 
         # Some rows at once: all positions would need memory for the square of their number.
         rows = max(1, positions_at_once(1024, 4096) // w)

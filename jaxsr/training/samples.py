@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, UInt8
 from jaxsr import diffusion
 from jaxsr.imaging.files import Photo, write_photo
 from jaxsr.model import Model
+from jaxsr.runtime import compiler_options
 from jaxsr.training.step import Batch, Weights, to_signed
 
 ROWS = 4
@@ -21,7 +22,6 @@ def make_enlarge(model: Model, seed: int) -> Enlarge:
     """The preset's default sampling as one compiled function (params, uint8 LR images) -> images in [0, 1]."""
     schedule = diffusion.thin(model.preset.schedule.build(), model.preset.steps)
 
-    @jax.jit
     def enlarge(params: Weights, lr: UInt8[Array, "b h w 3"]) -> Float[Array, "b H W 3"]:
         z_lr = model.encode_lr(params, to_signed(lr))
         noise = diffusion.normal_noise(jax.random.key(seed), schedule.steps, z_lr.shape)
@@ -29,7 +29,7 @@ def make_enlarge(model: Model, seed: int) -> Enlarge:
         x0 = diffusion.sample(denoise, schedule, z_lr, noise, sampler=model.preset.sampler)
         return jnp.clip((model.decode(params, x0) + 1) / 2, 0, 1)
 
-    return enlarge
+    return jax.jit(enlarge, compiler_options=compiler_options(model.dtype))
 
 
 def write_samples(enlarge: Enlarge, params: Weights, batch: Batch, path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from benchmarks.bench_tiling import Measured
 from benchmarks.fresh import in_fresh_process, peak_process_bytes
 from benchmarks.models import load_model
 from benchmarks.scaling_model import read_costs
-from jaxsr.model import Model
+from jaxsr.model import DTYPES, Model
 from jaxsr.models.presets import PRESETS
 
 SMALL = ("--steps", "1", "--crop", "16", "--candidate-batch", "2")
@@ -57,7 +58,8 @@ def test_rows_of_tiling_are_medians():
 
 def test_scaling_has_the_scores_of_one_device(tmp_path, model):
     output = tmp_path / "scaling.json"
-    words = ["--devices", "2", "--images", "2", "--candidates", "2", "--runs", "1", *SMALL, *model, "-o", str(output)]
+    words = ["--devices", "2", "--images", "2", "--candidates", "2", "--runs", "1", *SMALL, *model]
+    words += ["--precision", "bf16", "-o", str(output)]
     assert bench_scaling.main(words) == 0
     one, two = result(output)["rows"]
     assert (one["devices"], two["devices"]) == (1, 2)
@@ -107,7 +109,7 @@ def test_what_the_command_refuses_tiling_refuses(capsys):
 
 def test_costs_are_what_the_model_reads(tmp_path, model):
     output = tmp_path / "costs.json"
-    words = ["--batch", "2", "--photographs", "2", "--runs", "1", "-o", str(output)]
+    words = ["--batch", "2", "--photographs", "2", "--runs", "1", "--precision", "bf16", "-o", str(output)]
     assert bench_costs.main([*SMALL, *model, *words]) == 0
     content = result(output)
     costs, batches = read_costs(output)
@@ -144,12 +146,21 @@ def test_a_process_that_fails_is_one_sentence():
 def test_calibration_writes_rates_and_memory(tmp_path, model):
     output = tmp_path / "calibration.json"
     words = ["--candidates", "2", *SMALL, *model, "--repeats", "1", "--pairs", "1", "2", "-o", str(output)]
+    words += ["--precision", "bf16"]
     assert bench_calibration.main(words) == 0
     content = result(output)
     (row,) = content["rows"]
     assert row["sweep / batched"] == pytest.approx(row["sweep"] / row["batched"])
     assert row["at most"] == 2.0  # two candidates of one step share their only call
     assert [memory["pairs"] for memory in content["memory"]] == [1, 2]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_calibration_is_measured_at_the_precision(model, precision):
+    args = bench_calibration.make_parser().parse_args(["--precision", precision, *model])
+    chain, params = bench_calibration.make_chain(args)
+    assert chain.model.dtype == DTYPES[precision]
+    assert {value.dtype for name, value in params.items() if name.endswith(".kernel")} == {jnp.dtype(DTYPES[precision])}
 
 
 def test_ways_that_disagree_are_refused():

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxsr import cpu
+from jaxsr.calibration.devices import image_mesh, over_images
 from jaxsr.models import convolution
 from jaxsr.models.convolution import convolve, enlarge_and_convolve, move
 
@@ -24,17 +26,21 @@ def plain(x, kernel, padding="SAME"):
 @pytest.fixture(params=[True, False], ids=["products", "xla"])
 def products(request, monkeypatch) -> bool:
     """bfloat16 is multiplied in the one way and in the other, whatever is faster on this machine."""
-    monkeypatch.setattr(convolution, "by_products", lambda dtype: request.param and dtype == jnp.bfloat16)
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: request.param)
     return request.param
 
 
 @pytest.fixture
 def only_products(monkeypatch) -> None:
-    monkeypatch.setattr(convolution, "by_products", lambda dtype: dtype == jnp.bfloat16)
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: True)
 
 
+on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="other devices have convolutions of bfloat16")
+
+
+@on_cpu
 @pytest.mark.usefixtures("only_products")
-@pytest.mark.parametrize("at_once", [1, 12, 16, 1000])  # one row, three, which do not divide seven, or all
+@pytest.mark.parametrize("at_once", [1, 24, 32, 1000])  # one row, three, which do not divide seven, or all
 @pytest.mark.parametrize(("size", "padding"), [(3, ((1, 1), (1, 1))), (2, ((1, 1), (1, 1))), (2, ((0, 1), (1, 0)))])
 def test_bfloat16_convolutions_are_products_with_float32_sums(monkeypatch, at_once, size, padding) -> None:
     monkeypatch.setattr(convolution, "POSITIONS_AT_ONCE", at_once)
@@ -44,6 +50,22 @@ def test_bfloat16_convolutions_are_products_with_float32_sums(monkeypatch, at_on
     exact = plain(x.astype(jnp.float32), kernel.astype(jnp.float32), padding)
     assert ours(x, kernel).dtype == jnp.bfloat16
     np.testing.assert_allclose(ours(x, kernel).astype(jnp.float32), exact, rtol=2**-8, atol=1e-4)
+
+
+@on_cpu
+@pytest.mark.usefixtures("only_products")
+@pytest.mark.parametrize("batched", ["batch", "vmap", "mapped"])
+def test_bfloat16_convolutions_of_a_batch_are_those_of_its_images(batched) -> None:
+    x, kernel = bfloat16(3, 6, 4, 32), bfloat16(3, 3, 32, 33)
+    alone = jnp.concatenate([convolve(one[None], kernel) for one in x])
+    if batched == "batch":
+        together = convolve(x, kernel)
+    elif batched == "vmap":
+        together = jax.vmap(lambda one: convolve(one[None], kernel)[0])(x)
+    else:
+        call = over_images(image_mesh(), lambda kernel, x: {"y": convolve(x, kernel)[None]}, dtype=jnp.bfloat16)
+        together = call(kernel, np.asarray(x))["y"][0]
+    np.testing.assert_array_equal(together, alone)
 
 
 @pytest.mark.usefixtures("products")
@@ -56,6 +78,7 @@ def test_gradients_of_bfloat16_convolutions_are_those_of_jax() -> None:
         np.testing.assert_allclose(a.astype(jnp.float32), b.astype(jnp.float32), rtol=2**-7, atol=0.2)
 
 
+@on_cpu
 @pytest.mark.usefixtures("only_products")
 def test_few_channels_are_convolved_by_xla() -> None:
     text = jax.jit(convolve).lower(bfloat16(1, 8, 8, 3), bfloat16(3, 3, 3, 64)).compile().as_text()
@@ -128,6 +151,7 @@ def test_convolve_has_the_value_and_the_gradients_of_jax(dtype):
         np.testing.assert_allclose(a.astype(jnp.float32), b.astype(jnp.float32), rtol=tolerance, atol=tolerance)
 
 
+@on_cpu
 def test_the_gradient_of_convolve_in_a_scan_keeps_the_kernel_in_the_order_that_is_fast():
     x, kernel = jnp.ones((1, 8, 8, 4)), jnp.ones((3, 3, 4, 4))
     ours, theirs = (jax.jit(gradient_in_a_scan(f)).lower(x, kernel).compile().as_text() for f in (convolve, plain))

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 from scipy.special import erf
 
-from jaxsr.models.layers import ChannelNorm, GroupNorm, conv3x3, timestep_embedding
+from jaxsr import cpu
+from jaxsr.models.layers import ChannelNorm, GroupNorm, Linear, conv3x3, timestep_embedding
 from jaxsr.models.swin_layer import (
     Mlp,
     SwinBlock,
@@ -44,6 +45,27 @@ def test_group_norm(epsilon: float, spread: float, offset: float) -> None:
     np.testing.assert_allclose(norm(jnp.asarray(x)), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("sides", [(1, 1), (5, 7), (16, 16), (256, 256)])
+def test_group_norm_of_other_sizes(sides: tuple[int, int]) -> None:
+    x = 0.1 * normal(1, *sides, 64) + np.float32(10)
+    norm = randomised(lambda rngs: GroupNorm(64, epsilon=1e-5, rngs=rngs))
+    expected = numpy_group_norm(x, array(norm.scale), array(norm.bias), 32, 1e-5)
+    np.testing.assert_allclose(compiled(norm)(jnp.asarray(x)), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize(("fast", "dtype"), [(True, jnp.bfloat16), (False, jnp.bfloat16), (False, jnp.float32)])
+def test_linear_rounds_values_and_result_to_its_dtype(monkeypatch, fast: bool, dtype) -> None:
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: fast)
+    x = normal(3, 32)
+    linear = randomised(lambda rngs: Linear(32, 8, rngs=rngs, dtype=dtype))
+    rounded = [np.asarray(jnp.asarray(a, dtype), np.float64) for a in (x, array(linear.kernel))]
+    expected = rounded[0] @ rounded[1] + array(linear.bias)
+    out = linear(jnp.asarray(x))
+    assert out.dtype == dtype
+    tolerance = {(True, jnp.bfloat16): 2**-8, (False, jnp.bfloat16): 2**-6, (False, jnp.float32): 1e-5}[fast, dtype]
+    np.testing.assert_allclose(np.asarray(out, np.float64), expected, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-6])
 @pytest.mark.parametrize(("spread", "offset"), [(1.0, 0.0), (3e-3, 0.0), (1e-4, 0.0), (0.1, 10.0)])
 def test_channel_norm_normalises_each_position(epsilon: float, spread: float, offset: float) -> None:
@@ -56,12 +78,12 @@ def test_channel_norm_normalises_each_position(epsilon: float, spread: float, of
 
 
 @pytest.mark.parametrize("kind", [GroupNorm, ChannelNorm])
-def test_norms_compute_and_return_float32(kind) -> None:
+def test_norms_compute_in_float32_and_return_the_inputs_dtype(kind) -> None:
     x = jnp.asarray(0.1 * normal(1, 4, 4, 32) + 10, jnp.bfloat16)
     norm = randomised(lambda rngs: kind(32, epsilon=1e-5, rngs=rngs))
     out = norm(x)
-    assert out.dtype == jnp.float32
-    np.testing.assert_array_equal(out, norm(x.astype(jnp.float32)))
+    assert out.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(out, norm(x.astype(jnp.float32)).astype(jnp.bfloat16))
 
 
 @pytest.mark.parametrize("channels", [32, 160])

@@ -8,21 +8,20 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr.model import Model
-from jaxsr.models.presets import PixelCodecConfig, Preset, ScheduleConfig
+from benchmarks import bench_parity
+from jaxsr import cpu
+from jaxsr.models.presets import PixelCodecConfig
 from tests.models.tiny import compiled
 from weight_conversion import verify
 from weight_conversion.__main__ import make_parser
 from weight_conversion.convert import read_source
-from weight_conversion.report import rows
+from weight_conversion.report import largest_errors, rows
 from weight_conversion.settings import unet_config, vq_config
 from weight_conversion.tolerances import TOLERANCES
-from weight_conversion.verify import Row, load_golden, nhwc, relative_error
+from weight_conversion.verify import Row, load_golden
 
 GOLDEN = Path(__file__).parent / "golden"
 NETWORKS = ["unet_sr", "unet_inpaint", "vq_f4"]
@@ -96,26 +95,42 @@ def network(stem: str):
     return read_source(GOLDEN / f"{stem}.pth"), (vq_config if stem.startswith("vq") else unet_config)(data)
 
 
-def test_bfloat16_networks():
-    """Compute in bfloat16, whose numbers have 8 bits: each rounding is up to 4e-3."""
-    source, config = network("unet_sr")
-    codec_source, codec = network("vq_f4")
-    schedule = ScheduleConfig(steps=4, min_noise_level=0.2)
-    preset = Preset(name="x", scale=4, network=config, codec=codec, schedule=schedule, steps=4)
-    model = Model(preset, jnp.bfloat16)
-    params = {f"network.{name}": value for name, value in source.float32(config).items()}
-    params |= {f"codec.{name}": value for name, value in codec_source.float32(codec).items()}
-    case = {k[6:]: v for k, v in load_golden(GOLDEN / "unet_sr_io.npz").items() if k.startswith("case0/")}
-    x, lq, t = jnp.asarray(nhwc(case["x"])), jnp.asarray(nhwc(case["lq"])), jnp.asarray(case["t"], jnp.int32)
-    run = compiled(lambda params, *inputs: model.predict(params, inputs[0], jnp.ones(1), inputs[1], x, inputs[2]))
-    error = relative_error(run(params, x, t, lq), nhwc(case["out"]))
-    image = {k[6:]: v for k, v in load_golden(GOLDEN / "vq_f4_io.npz").items() if k.startswith("case1/")}
-    with jax.numpy_dtype_promotion("standard"):  # jax's attention asks for the common type of bfloat16 and float32
-        encoded = compiled(model.encode)(params, jnp.asarray(nhwc(image["x"])))
-        decoded = compiled(model.decode)(params, jnp.asarray(nhwc(image["quantized"])))
-    errors = [error, relative_error(encoded, nhwc(image["encode"])), relative_error(decoded, nhwc(image["decode"]))]
-    print("bfloat16:", errors)
-    assert all(TOLERANCES["network"] < e <= TOLERANCES["bfloat16"] for e in errors)
+@pytest.mark.parametrize("products", [True, False])
+def test_bfloat16_networks(monkeypatch, products):
+    """Compute in bfloat16, whose numbers have 8 bits: each rounding is up to 4e-3; by either kind of product."""
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: products)
+    found = list(bench_parity.network_rows(GOLDEN, "bfloat16", compiled))
+    assert [row["array"] for row in found] == ["out", "encode", "decode"]
+    assert all(TOLERANCES["network"] < row["error"] <= TOLERANCES["bfloat16"] for row in found), found
+
+
+def test_an_error_that_is_no_number_is_the_largest():
+    found = largest_errors([Row("a", str(i), error, 1.0) for i, error in enumerate([0.5, float("nan"), 0.7])])
+    assert [row.where for row in found] == ["1"]
+
+
+def test_golden_files_that_lack_an_array_are_one_sentence(tmp_path, capsys):
+    for path in GOLDEN.glob("*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    np.savez(tmp_path / "unet_sr_io.npz", **{"case0/x": np.zeros((1, 3, 16, 16), np.float32)})
+    assert bench_parity.main(["--golden", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'unet_sr_io.npz'}: lacks the array case0/lq.\n"
+
+
+@pytest.mark.parametrize("allowed", [1.0, 0.0])
+def test_the_benchmark_of_parity_fails_with_the_first_error_above_what_is_allowed(
+    tmp_path, monkeypatch, capsys, allowed
+):
+    monkeypatch.setattr(bench_parity, "compiler_options", lambda *_: {"xla_backend_optimization_level": 0})
+    monkeypatch.setattr(bench_parity, "TOLERANCES", {"network": allowed, "bfloat16": 1.0})
+    chain = [bench_parity.row("chain of 4 steps", "float32", "decoded", 0.0, 1.0)]
+    monkeypatch.setattr(bench_parity, "chain_rows", lambda *_: chain)
+    output = tmp_path / "parity.json"
+    assert bench_parity.main(["-o", str(output)]) == (0 if allowed else 1)
+    found = json.loads(output.read_text())["rows"]
+    assert {row["what"] for row in found} == {"network", "autoencoder", "chain of 4 steps"}
+    assert {row["dtype"] for row in found} == {"float32", "bfloat16"}
+    assert ("error: network, out in float32: " in capsys.readouterr().err) == (not allowed)
 
 
 def test_a_pixel_chain_needs_no_autoencoder_and_clips():
