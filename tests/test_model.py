@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxsr import cpu
 from jaxsr.diffusion import thin
 from jaxsr.imaging.resize import upsample_bicubic
 from jaxsr.model import Model
@@ -93,7 +94,8 @@ def test_parameters_are_float32_whatever_the_compute_dtype() -> None:
     assert {value.dtype for value in fresh.values()} == {jnp.dtype(jnp.float32)}
 
 
-def test_rounded_parameters_give_what_rounding_in_each_call_gives() -> None:
+def test_rounded_parameters_give_what_rounding_in_each_call_gives(monkeypatch) -> None:
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: True)
     model = Model(preset(), dtype=jnp.bfloat16)
     params = jax.tree.map(jnp.asarray, random_values(model.shapes()))
     rounded = model.rounded(params)
@@ -104,6 +106,9 @@ def test_rounded_parameters_give_what_rounding_in_each_call_gives() -> None:
     np.testing.assert_array_equal(predict(rounded), predict(params))
     full = Model(preset()).rounded(params)
     assert all(full[name] is value for name, value in params.items())
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: False)
+    if jax.default_backend() == "cpu":
+        assert all(model.rounded(params)[name] is value for name, value in params.items())
 
 
 def test_pixel_codec_needs_no_parameters() -> None:

@@ -211,6 +211,7 @@ def test_bf16_is_close_to_fp32(channel, monkeypatch, products):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_programs_and_weights_are_those_of_the_precision(channel, monkeypatch, precision):
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: True)
     dtype, told, given, compiled = DTYPES[precision], [], [], Upscaler.compiled
     monkeypatch.setattr(programs, "compiler_options", told.append)
 

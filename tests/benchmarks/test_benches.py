@@ -14,6 +14,7 @@ from benchmarks.bench_tiling import Measured
 from benchmarks.fresh import in_fresh_process, peak_process_bytes
 from benchmarks.models import load_model
 from benchmarks.scaling_model import read_costs
+from jaxsr import cpu
 from jaxsr.model import DTYPES, Model
 from jaxsr.models.presets import PRESETS
 
@@ -156,7 +157,8 @@ def test_calibration_writes_rates_and_memory(tmp_path, model):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_calibration_is_measured_at_the_precision(model, precision):
+def test_calibration_is_measured_at_the_precision(model, monkeypatch, precision):
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: True)
     args = bench_calibration.make_parser().parse_args(["--precision", precision, *model])
     chain, params = bench_calibration.make_chain(args)
     assert chain.model.dtype == DTYPES[precision]
