@@ -62,6 +62,8 @@ class Settings:
     runs: int
 
     def __post_init__(self) -> None:
+        if self.pairs is None and self.photographs < 2:
+            raise ValueError("--photographs: must be at least 2, as a calibration needs as many pairs.")
         names = ("steps", "crop", "batch", "candidate_batch", "photographs", "runs")
         if low := [name for name in names if getattr(self, name) < 1]:
             raise ValueError(f"--{low[0].replace('_', '-')}: must be at least 1.")

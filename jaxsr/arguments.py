@@ -59,7 +59,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="tiles per call: same noise, result equal up to rounding",
     )
-    add("--precision", choices=PRECISIONS, default="fp32", help="compute precision of the network")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="compute precision of the network; bf16 is for accelerators",
+    )
     add("-r", "--recursive", action="store_true", help="look into folders below; the results mirror the tree")
     add("--suffix", default="", help="added to the name of each result")
     add("-f", "--ext", choices=("png", "jpg", "webp", "tif"), help="format of the results (default: as the input)")

@@ -45,7 +45,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--steps", type=int, metavar="N", help="sampling steps (default: the model's)")
     add("--sampler", choices=SAMPLERS, help="sampler (default: the model's)")
     add("--thinning", choices=THINNINGS, default="ends", help="which trained steps fewer steps keep")
-    add("--precision", choices=PRECISIONS, default="fp32", help="compute precision of the network")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="compute precision of the network; bf16 is for accelerators",
+    )
     add("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
     loop = parser.add_argument_group("open loop (Algorithm 1)")
     loop.add_argument(

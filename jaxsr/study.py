@@ -29,7 +29,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--draws", type=_whole, default=4, metavar="N", help="samples of each image for the dispersion (default: 4)")
     add("--sampler", choices=SAMPLERS, help="whose states are studied (default: the model's)")
     add("--thinning", choices=THINNINGS, default="ends", help="which trained steps fewer steps keep")
-    add("--precision", choices=PRECISIONS, default="fp32", help="compute precision of the network")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="compute precision of the network; bf16 is for accelerators",
+    )
     add("--crop", type=_whole, default=64, metavar="N", help="side of the LR crops in pixels (default: 64)")
     add("--limit", type=_whole, default=8, metavar="N", help="take the first N photographs (default: 8)")
     add("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")

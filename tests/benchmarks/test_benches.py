@@ -86,6 +86,7 @@ def test_other_scores_than_those_of_one_device_are_refused(wrong):
         (bench_start, ["--runs", "0"], "--size and --runs"),
         (bench_calibration, ["--candidates", "0"], "must be at least 1"),
         (bench_calibration, ["--model", "random:nothing"], "no preset of 'random:nothing'"),
+        (bench_costs, ["--photographs", "1"], "--photographs: must be at least 2"),
         (bench_costs, ["--candidate-batch", "0"], "--candidate-batch: must be at least 1"),
     ],
 )
