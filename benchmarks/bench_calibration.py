@@ -1,7 +1,7 @@
 """How fast the closed loop is: candidate-images per second of the sweep against plain loops, and its memory.
 
     python -m benchmarks.bench_calibration                                     # tiny-x4, small defaults
-    python -m benchmarks.bench_calibration --candidates 1 8 64 --candidate-batch 64 --precision bf16 -o FILE
+    python -m benchmarks.bench_calibration --model random:realsr_s4_v3 --candidates 1 4 --candidate-batch 4  # full size
 
 Three ways to the same numbers (PSNR of every candidate and image), compiled beforehand, in one process, in turns; the
 median of --repeats counts; `together` candidates go through the network at once:

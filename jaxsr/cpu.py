@@ -7,7 +7,8 @@ float32 result do use the CPU's own instructions, with which it is, against its 
     with AVX-512 BF16 on AMD's CPUs             2 times as fast
     with AVX-512 BF16 on Intel's, without AMX   0.7 times as fast
 
-so networks are made of such products on the two first, and left to XLA on all other CPUs.
+(where these numbers come from: docs/performance.md), so networks are made of such products on the two first, and left
+to XLA on all other CPUs.
 """
 
 from functools import cache
