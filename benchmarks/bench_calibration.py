@@ -52,7 +52,7 @@ def plain_loop(chain: Chain, params: Any, together: int) -> Callable[..., np.nda
     def single(params: Any, key: Any, lr: Any, hr: Any, scale: Any) -> Any:
         return one(params, key[None], lr[None], hr[None], scale[None])["psnr"][0, 0]
 
-    options = compiler_options(chain.model.dtype)
+    options = compiler_options()
     each = jax.jit(jax.vmap(single, (None, 0, 0, 0, 0)), compiler_options=options)
 
     def loop(keys: np.ndarray, lr: np.ndarray, hr: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def sweep_loop(chain: Chain, params: Any, chunk: int) -> Callable[..., np.ndarra
     """(keys, lr, hr, scales) -> (K, b) as `python -m jaxsr.calibrate` computes it."""
     mesh = image_mesh()
     score = make_score(("psnr",), chain.model.preset.scale)
-    call = over_images(mesh, sweep_function(chain, score, chunk), common=1, dtype=chain.model.dtype)
+    call = over_images(mesh, sweep_function(chain, score, chunk), common=1)
     everywhere = replicate(mesh, params)
     return lambda keys, lr, hr, scales: call(everywhere, keys, lr, hr, scales)["psnr"]
 

@@ -76,7 +76,7 @@ def parts(chain: Chain, params: Any, lr: np.ndarray, hr: np.ndarray, together: i
     signed, step = unit * 2 - 1, jnp.int32(schedule.steps - 1)
 
     def jitted(function: Callable[..., Any]) -> Callable[..., Any]:
-        return jax.jit(function, compiler_options=compiler_options(model.dtype))
+        return jax.jit(function, compiler_options=compiler_options())
 
     def denoise(params: Any, z_lr: jax.Array, signed: jax.Array, x: jax.Array) -> jax.Array:
         return model.denoiser(params, schedule, z_lr, signed)(x, step)
@@ -133,9 +133,7 @@ def measure(settings: Settings) -> tuple[Costs, dict[str, float]]:
     chain = Chain(model, schedule_for(preset, Options(steps=settings.steps)), preset.sampler)
     lr, hr = random_pairs(batch, settings.crop, preset.scale)
     scales, keys = grid_of(CHUNKS * together, settings.steps), image_keys(0, lr)
-    sweep = over_images(
-        mesh, sweep_function(chain, make_score(METRICS, preset.scale), together), common=1, dtype=model.dtype
-    )
+    sweep = over_images(mesh, sweep_function(chain, make_score(METRICS, preset.scale), together), common=1)
     params = replicate(mesh, model.rounded(upscaler.params))
     sweep(params, keys, lr, hr, scales)
     first_call = time.perf_counter() - began

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, command: str) -> None:
     """Measure, print the table, write the file. Raises ValueError where an error is larger than allowed."""
     found: list[Row] = []
     for dtype in DTYPES:
-        jit = lambda function, dtype=dtype: jax.jit(function, compiler_options=compiler_options(DTYPES[dtype]))  # noqa: E731
+        jit = lambda function: jax.jit(function, compiler_options=compiler_options())  # noqa: E731
         found += network_rows(args.golden, dtype, jit)
     for steps in CHAINS:
         found += chain_rows(args.golden, steps)

@@ -77,9 +77,7 @@ def measure(case: Case, count: int) -> Pass:
     chain = Chain(Model(preset, DTYPES[case.precision]), schedule_for(preset, Options(steps=case.steps)))
     grid = np.linspace(0, 0.3, case.candidates)
     scales, chunk = even_chunks([Candidate("constant", x, (x,) * case.steps) for x in grid], case.candidate_batch)
-    sweep = over_images(
-        mesh, sweep_function(chain, make_score(("psnr",), preset.scale), chunk), common=1, dtype=chain.model.dtype
-    )
+    sweep = over_images(mesh, sweep_function(chain, make_score(("psnr",), preset.scale), chunk), common=1)
     params = replicate(mesh, chain.model.rounded(upscaler.params))
     lr, hr = random_pairs(case.images, case.crop, preset.scale)
     seconds, values = 0.0, []

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 
 from jaxsr.command import exit_code
-from jaxsr.runtime import enable_compilation_cache
 from jaxsr.whole_file import write_whole
 
 Call = Callable[[], object]
@@ -70,6 +69,5 @@ def write_results(path: Path, command: str, **content: Any) -> None:
 
 
 def run_benchmark(run: Callable[[], None]) -> int:
-    """Its exit code; 1 where the input is bad, which one line on stderr tells. Compiled programs are kept."""
-    enable_compilation_cache()
+    """Its exit code; 1 where the input is bad, which one line on stderr tells."""
     return exit_code(lambda: run() or 0)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jaxsr import diffusion
 from jaxsr.diffusion import Schedule
 from jaxsr.model import Model, Params
 from jaxsr.models.presets import Preset
+from jaxsr.models.products import matmul
 from jaxsr.runtime import compiler_options
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -87,7 +89,7 @@ def our_program(preset: Preset, params: Params, case: Case) -> tuple[Call, float
     used = {name: value for name, value in params.items() if name.startswith(part)}
     used = Model(preset, DTYPES[case.dtype]).rounded(used)
     arguments = jax.device_put((used, jax.random.key(0), make_inputs(preset, case)))
-    jitted = jax.jit(stage_function(preset, case), compiler_options=compiler_options(DTYPES[case.dtype]))
+    jitted = jax.jit(stage_function(preset, case), compiler_options=compiler_options())
     program = jitted.lower(*arguments).compile()
     sizes = program.memory_analysis()
     memory = sizes and float(sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes)
@@ -97,11 +99,12 @@ def our_program(preset: Preset, params: Params, case: Case) -> tuple[Call, float
 def matrix_peak(dtype: str, runs: int) -> float:
     """FLOP/s of the fastest of some square matrix products: what the device reaches."""
     precision = "highest" if dtype == "float32" else "default"
-    multiply = lambda a: jnp.matmul(a, a, precision=precision, preferred_element_type=jnp.float32)  # noqa: E731
-    product = jax.jit(multiply, compiler_options=compiler_options(DTYPES[dtype]))
+    plain = partial(jnp.matmul, precision=precision, preferred_element_type=jnp.float32)
+    products = [jax.jit(lambda a, f=f: f(a, a), compiler_options=compiler_options()) for f in (plain, matmul)]
     rates = []
     for side in MATRIX_SIDES[jax.default_backend()]:
         a = jax.random.normal(jax.random.key(0), (side, side), DTYPES[dtype])
-        seconds = turns({"product": lambda a=a: product(a)}, runs)["product"]
-        rates.append(2 * side**3 / min(seconds))
+        for product in products:
+            seconds = turns({"product": lambda a=a, product=product: product(a)}, runs)["product"]
+            rates.append(2 * side**3 / min(seconds))
     return max(rates)

@@ -23,6 +23,12 @@ _NUMBERS = re.compile(r"-[\d.].*")
 _WITH_NUMBERS = ("--alpha", "--strip")
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """--precision, as all commands that run a network have it."""
+    text = "compute precision of the network; bf16 is for accelerators, and CPUs that multiply it fast"
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help=text)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all of them."""
     parser = argparse.ArgumentParser(
@@ -59,12 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="tiles per call: same noise, result equal up to rounding",
     )
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default="fp32",
-        help="compute precision of the network; bf16 is for accelerators",
-    )
+    add_precision(parser)
     add("-r", "--recursive", action="store_true", help="look into folders below; the results mirror the tree")
     add("--suffix", default="", help="added to the name of each result")
     add("-f", "--ext", choices=("png", "jpg", "webp", "tif"), help="format of the results (default: as the input)")

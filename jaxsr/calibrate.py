@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxsr.arguments import add_precision
 from jaxsr.choices import (
     FORWARD_ODES,
     OBJECTIVES,
-    PRECISIONS,
     REFERENCE_VARIANCES,
     SAMPLERS,
     THINNINGS,
@@ -45,12 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--steps", type=int, metavar="N", help="sampling steps (default: the model's)")
     add("--sampler", choices=SAMPLERS, help="sampler (default: the model's)")
     add("--thinning", choices=THINNINGS, default="ends", help="which trained steps fewer steps keep")
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default="fp32",
-        help="compute precision of the network; bf16 is for accelerators",
-    )
+    add_precision(parser)
     add("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
     loop = parser.add_argument_group("open loop (Algorithm 1)")
     loop.add_argument(
@@ -139,9 +134,9 @@ def _run(args: argparse.Namespace) -> int:
     from jaxsr.pipeline import load
     from jaxsr.runtime import enable_compilation_cache
 
-    enable_compilation_cache()
     choices = make_choices(args)
     upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset, args.precision)
     sizes = {"scale": upscaler.preset.scale, "crop": args.crop, "crops": args.crops, "limit": args.limit}
     pairs = open_pairs(args.pairs, args.lr_pairs, **sizes)
     first = jax.process_index() == 0

@@ -16,7 +16,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxsr.cpu import by_products
+from jaxsr.cpu import product_dtype
 from jaxsr.diffusion import Denoiser, Schedule
 from jaxsr.imaging.resize import upsample_bicubic
 from jaxsr.models.layers import OneKey
@@ -68,7 +68,7 @@ class Model:
     def rounded(self, params: Params) -> dict[str, Array]:
         """The parameters with the kernels in the compute dtype, so that calls need not round them; or as they are,
         where a CPU's calls would only make float32 of them again."""
-        if self.dtype == jnp.float32 or (jax.default_backend() == "cpu" and not by_products(self.dtype)):
+        if self.dtype == jnp.float32 or (jax.default_backend() == "cpu" and product_dtype(self.dtype) != self.dtype):
             return dict(params)
         return {name: value.astype(self.dtype) if name.endswith(".kernel") else value for name, value in params.items()}
 

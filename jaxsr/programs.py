@@ -95,7 +95,7 @@ def compile_program(
         function = enlarge_function(model, schedule, options)
     else:
         function = measure_function(model, schedule, options, against)
-    return jax.jit(function, compiler_options=compiler_options(model.dtype))
+    return jax.jit(function, compiler_options=compiler_options())
 
 
 def program_key(preset: Preset, options: Options, remat: bool, against: Reference | None = None) -> Hashable:

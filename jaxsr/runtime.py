@@ -7,20 +7,27 @@ from functools import cache
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from jaxsr import cpu
+from jaxsr import cpu, onednn
+from jaxsr.models.presets import Preset
 from jaxsr.registry import cache_dir
 
+WIDE = 128  # channels of a network from which oneDNN is worth compiling anew in each process
 
-def enable_compilation_cache() -> Path | None:
+
+def enable_compilation_cache(preset: Preset | None = None, precision: str = "fp32") -> Path | None:
     """Keep compiled programs between runs, in `JAXSR_CACHE_DIR` (see `cache_dir`); `JAXSR_CACHE=off` does not.
+
+    Nor are the programs of a preset and precision kept that gain more by oneDNN, whose calls cannot be (see
+    `jaxsr.onednn`): wide networks, and bfloat16 on CPUs that multiply it fast.
 
     Returns the folder, or None where the cache is off, was already set by the user through JAX's own settings, or
     cannot be kept in the folder, which one line on stderr says.
     """
     if os.environ.get("JAXSR_CACHE") == "off" or jax.config.values["jax_compilation_cache_dir"]:
+        return None
+    wide = preset is not None and preset.network.model_channels >= WIDE
+    if (wide or (precision == "bf16" and cpu.fast_bfloat16())) and onednn.active():
         return None
     folder = cache_dir() / "xla"
     try:
@@ -45,14 +52,12 @@ def _try_folder(folder: Path) -> None:
 
 
 @cache
-def compiler_options(dtype: DTypeLike = jnp.float32) -> dict[str, str] | None:
-    """Options for `jax.jit(..., compiler_options=)` of a network with this compute dtype, on the default backend; None
-    where there is nothing to set."""
+def compiler_options() -> dict[str, str] | None:
+    """Options for `jax.jit(..., compiler_options=)` on the default backend; None where there is nothing to set."""
     if jax.default_backend() != "cpu":
         return None
-    options = cpu.PRODUCTS_OPTIONS if cpu.by_products(dtype) else cpu.OPTIONS
     try:
-        jax.jit(lambda x: x + 1, compiler_options=options)(0)
+        jax.jit(lambda x: x + 1, compiler_options=dict(cpu.OPTIONS))(0)
     except jax.errors.JaxRuntimeError:
         return None  # a jaxlib that does not know the option: any other error would come again without it
-    return options
+    return dict(cpu.OPTIONS)

@@ -60,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
     from jaxsr.pipeline import Options, load, plan_run
     from jaxsr.runtime import enable_compilation_cache
 
-    enable_compilation_cache()
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
     upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset, args.precision)
     if args.preset:
         options = upscaler.with_preset(options, args.preset, args.calibration)
     resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses what does not fit the model

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from jaxsr.choices import PRECISIONS, SAMPLERS, THINNINGS
+from jaxsr.arguments import add_precision
+from jaxsr.choices import SAMPLERS, THINNINGS
 from jaxsr.command import exit_code
 
 T = TypeVar("T")
@@ -29,12 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--draws", type=_whole, default=4, metavar="N", help="samples of each image for the dispersion (default: 4)")
     add("--sampler", choices=SAMPLERS, help="whose states are studied (default: the model's)")
     add("--thinning", choices=THINNINGS, default="ends", help="which trained steps fewer steps keep")
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default="fp32",
-        help="compute precision of the network; bf16 is for accelerators",
-    )
+    add_precision(parser)
     add("--crop", type=_whole, default=64, metavar="N", help="side of the LR crops in pixels (default: 64)")
     add("--limit", type=_whole, default=8, metavar="N", help="take the first N photographs (default: 8)")
     add("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
@@ -81,9 +77,9 @@ def _run(args: argparse.Namespace) -> int:
     from jaxsr.pipeline import load
     from jaxsr.runtime import enable_compilation_cache
 
-    enable_compilation_cache()
     options = Options(**{name: getattr(args, name) for name in ("steps", "sampler", "thinning", "precision")})
     upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset, args.precision)
     pairs = open_pairs(args.pairs, args.lr_pairs, scale=upscaler.preset.scale, crop=args.crop, limit=args.limit)
     names = ("instruments", "counts", "scales", "draws", "seed")
     chosen = {name: getattr(args, name) for name in names}

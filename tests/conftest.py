@@ -13,6 +13,20 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+@pytest.fixture(params=["onednn", "float32 for bfloat16", "xla"])
+def way(request, monkeypatch) -> str:
+    """Convolutions and products in each way that there is on a CPU."""
+    from jaxsr import cpu, onednn
+
+    if request.param == "xla":
+        monkeypatch.setattr(onednn, "active", lambda: False)
+    elif not onednn.active():
+        pytest.skip("oneDNN is not called here: see tests/test_onednn.py")
+    if request.param == "float32 for bfloat16":
+        monkeypatch.setattr(cpu, "fast_bfloat16", lambda: False)
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of reference data beside the checkout; tests that want more than committed files skip without it."""

@@ -1,4 +1,4 @@
-"""Which CPUs multiply bfloat16 by products of their own, and that it matters for bfloat16 on CPUs alone."""
+"""Which CPUs multiply bfloat16 fast, and what follows from it."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def read_anew():
         (None, False),
     ],
 )
-def test_products_are_for_cpus_that_gain_by_them(tmp_path, monkeypatch, text, fast):
+def test_cpus_that_multiply_bfloat16_fast(tmp_path, monkeypatch, text, fast):
     monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
     if text is not None:
         cpu.CPUINFO.write_text(text)
@@ -36,11 +36,13 @@ def test_products_are_for_cpus_that_gain_by_them(tmp_path, monkeypatch, text, fa
 
 
 @pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_products_are_for_bfloat16_on_cpus(monkeypatch, fast, backend):
+def test_bfloat16_is_multiplied_in_float32_where_that_is_faster(monkeypatch, fast):
     monkeypatch.setattr(cpu, "fast_bfloat16", lambda: fast)
+    assert cpu.product_dtype(jnp.float32) == jnp.float32
+    assert cpu.product_dtype(jnp.bfloat16) == (jnp.bfloat16 if fast else jnp.float32)
+
+
+@pytest.mark.parametrize(("backend", "folded"), [("cpu", 2), ("gpu", 8)])
+def test_reductions_are_folded_on_cpus(monkeypatch, backend, folded):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    assert not cpu.by_products(jnp.float32)
-    assert cpu.by_products(jnp.bfloat16) == (fast and backend == "cpu")
-    assert cpu.result_dtype(jnp.float32) == jnp.float32
-    assert cpu.result_dtype(jnp.bfloat16) == (jnp.float32 if cpu.by_products(jnp.bfloat16) else jnp.bfloat16)
+    assert cpu.fold(jnp.add, jnp.ones((3, 8)), 1).shape == (3, folded)

@@ -1,10 +1,12 @@
 """Process-wide settings: where compiled programs are kept, and compiler options that this jaxlib knows."""
 
+from dataclasses import replace
+
 import jax
-import jax.numpy as jnp
 import pytest
 
-from jaxsr import cpu, runtime
+from jaxsr import cpu, onednn, runtime
+from tests.small_model import small_preset
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +28,22 @@ def test_compiled_programs_are_kept_in_the_cache_folder(tmp_path, monkeypatch):
     assert runtime.enable_compilation_cache() == tmp_path / "xla"
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "xla")
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
+
+
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("channels", [96, 128])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_programs_are_not_kept_where_onednn_gains_more(tmp_path, monkeypatch, active, fast, channels, precision):
+    monkeypatch.setenv("JAXSR_CACHE", "")
+    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(onednn, "active", lambda: active)
+    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: fast)
+    preset = small_preset("group")
+    preset = replace(preset, network=replace(preset.network, model_channels=channels))
+    gains = active and (channels == 128 or (precision == "bf16" and fast))
+    assert runtime.enable_compilation_cache(preset, precision) == (None if gains else tmp_path / "xla")
+    assert jax.config.jax_compilation_cache_dir == (None if gains else str(tmp_path / "xla"))
 
 
 def test_the_cache_can_be_turned_off(tmp_path, monkeypatch):
@@ -69,16 +87,14 @@ def test_a_cache_that_the_user_set_stays(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="no options for other devices")
-@pytest.mark.parametrize("fast", [True, False])
-def test_bfloat16_gets_the_librarys_products_where_they_are_fast(monkeypatch, fast):
-    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: fast)
-    expected = [cpu.OPTIONS, cpu.PRODUCTS_OPTIONS if fast else cpu.OPTIONS]
+def test_options_are_those_that_this_jaxlib_knows():
+    expected = cpu.OPTIONS
     try:
         jax.jit(lambda x: x + 1, compiler_options=dict(cpu.OPTIONS))(0)
     except jax.errors.JaxRuntimeError:
-        expected = [None, None]  # this jaxlib does not know the option
-    assert [runtime.compiler_options(dtype) for dtype in (jnp.float32, jnp.bfloat16)] == expected
-    options = runtime.compiler_options(jnp.bfloat16)
+        expected = None
+    options = runtime.compiler_options()
+    assert options == expected
     double = jax.jit(lambda x: 2 * x, compiler_options=options)
     assert float(double(3.0)) == 6
 

@@ -9,12 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jax.typing import DTypeLike
 
 from jaxsr.runtime import compiler_options
 
@@ -31,13 +29,11 @@ def replicate(mesh: jax.sharding.Mesh, tree: Any) -> Any:
     return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
-def over_images(
-    mesh: jax.sharding.Mesh, function: Callable[..., Any], *, common: int = 0, dtype: DTypeLike = jnp.float32
-) -> Callable[..., Any]:
+def over_images(mesh: jax.sharding.Mesh, function: Callable[..., Any], *, common: int = 0) -> Callable[..., Any]:
     """Jit (params, *image arrays, *`common` trees) -> {name: (rows, b, ...)} with the axis b split over the devices.
 
     The returned callable takes this process's images, as NumPy arrays, and gives all processes' results, as NumPy.
-    What is common goes to all devices with every call, unless `replicate` has put it there. `dtype` is that of compute.
+    What is common goes to all devices with every call, unless `replicate` has put it there.
     """
 
     def sharded(params: Any, images: tuple, others: tuple) -> Any:
@@ -45,7 +41,7 @@ def over_images(
 
     program = jax.jit(
         jax.shard_map(sharded, mesh=mesh, in_specs=(P(), P(AXIS), P()), out_specs=P(None, AXIS)),
-        compiler_options=compiler_options(dtype),
+        compiler_options=compiler_options(),
     )
     by_image = NamedSharding(mesh, P(AXIS))
 

@@ -92,7 +92,7 @@ def open_loop(run: Run, journal: Journal) -> Moments:
     mesh, seed = image_mesh(), run.choices.seed
     params = replicate(mesh, run.upscaler.weights(run.choices.options.precision))
     chain = make_chain(run.upscaler, run.pairs, run.choices)
-    call = over_images(mesh, open_function(chain, run.choices.forward_ode), dtype=chain.model.dtype)
+    call = over_images(mesh, open_function(chain, run.choices.forward_ode))
     _go_through(run, journal, "open", lambda lr, hr: call(params, image_keys(seed, lr), lr, hr), (1, "pairs"))
     return Moments(**journal.stacked("open", range(len(run.pairs))))
 
@@ -109,7 +109,7 @@ def closed_loop(run: Run, journal: Journal, open_scale: Float[np.ndarray, " t"],
     scales, chunk = even_chunks(candidates, run.candidate_batch)
     score = make_score(choices.metrics, run.upscaler.preset.scale)
     chain = make_chain(run.upscaler, run.pairs, choices)
-    sweep = over_images(mesh, sweep_function(chain, score, chunk), common=2, dtype=chain.model.dtype)
+    sweep = over_images(mesh, sweep_function(chain, score, chunk), common=2)
 
     def call(lr: np.ndarray, hr: np.ndarray) -> Values:
         values = sweep(params, image_keys(choices.seed, lr), lr, hr, scales, networks)
@@ -142,7 +142,7 @@ def example_images(run: Run, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarr
     """What some scales make of the first pair, in [0, 1], on one device of this process."""
     chain = make_chain(run.upscaler, run.pairs, run.choices)
     sweep = sweep_function(chain, keep_images, run.candidate_batch)
-    program = jax.jit(sweep, compiler_options=compiler_options(chain.model.dtype))
+    program = jax.jit(sweep, compiler_options=compiler_options())
     lr, hr = (crop[None] for crop in run.pairs[0])
     keys, params = image_keys(run.choices.seed, lr), run.upscaler.weights(run.choices.options.precision)
     return np.asarray(program(params, keys, lr, hr, scales.astype(np.float32))["images"])[:, 0]

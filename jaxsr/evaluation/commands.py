@@ -112,11 +112,11 @@ def suite(argv: Sequence[str]) -> int:
     from jaxsr.pipeline import load
     from jaxsr.runtime import enable_compilation_cache
 
-    enable_compilation_cache()
     chosen = {name: getattr(args, name) for name in ("data", "model", "sets", "protocol", "limit", "steps")}
     many = {"seeds": tuple(args.seeds), "metrics": tuple(args.metrics) if args.metrics else None}
     told = shlex.join(["python", "-m", "jaxsr.evaluate", "suite", *argv])
     upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset)
     results = run_suite(Suite(upscaler=upscaler, **chosen, **many, command=told, report=_lines), args.output)
     print((args.output / "table.md").read_text(encoding="utf-8"))
     return SOME_FAILED if any(result.failed or result.without for result in results) else 0

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxsr.models.layers import NORMS, Image, Linear, conv1x1, conv3x3, slots, timestep_embedding
+from jaxsr.models.layers import NORMS, Image, Linear, conv1x1, conv3x3, silu, slots, timestep_embedding
 from jaxsr.models.swin_layer import SwinLayer
 
 
@@ -109,10 +109,10 @@ class ResBlock(nnx.Module):
             self.skip_connection = conv1x1(inputs, outputs, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Image, emb: Float[Array, "b e"]) -> Image:
-        h = self.in_layers["2"](jax.nn.silu(self.in_layers["0"](x)))
-        scale, shift = jnp.split(self.emb_layers["1"](jax.nn.silu(emb))[:, None, None], 2, axis=-1)
+        h = self.in_layers["2"](silu(self.in_layers["0"](x)))
+        scale, shift = jnp.split(self.emb_layers["1"](silu(emb))[:, None, None], 2, axis=-1)
         h = self.out_layers["0"](h) * (1 + scale) + shift
-        h = self.out_layers["3"](jax.nn.silu(h))
+        h = self.out_layers["3"](silu(h))
         skip = self.skip_connection(x) if hasattr(self, "skip_connection") else x
         return skip + h
 
@@ -236,7 +236,7 @@ class SwinUNet(nnx.Module):
         if mask is not None:
             lq = jnp.concatenate([lq, mask.astype(self.dtype)], -1)
         emb = timestep_embedding(timesteps, self.config.model_channels).astype(self.dtype)
-        emb = self.time_embed["2"](jax.nn.silu(self.time_embed["0"](emb)))
+        emb = self.time_embed["2"](silu(self.time_embed["0"](emb)))
         h = jnp.concatenate([x, self.features(lq)], -1)
         skips = []
         for layers in self.input_blocks:
@@ -245,12 +245,12 @@ class SwinUNet(nnx.Module):
         h = run(self.middle_block, h, emb, remat=self.remat)
         for layers in self.output_blocks:
             h = run(layers, jnp.concatenate([h, skips.pop()], -1), emb, remat=self.remat)
-        return self.out["2"](jax.nn.silu(self.out["0"](h))).astype(jnp.float32)
+        return self.out["2"](silu(self.out["0"](h))).astype(jnp.float32)
 
     def features(self, lq: Image) -> Image:
         """The LR image (and mask) brought to latent size."""
         for i in range(self.config.halvings):
-            lq = jax.nn.silu(self.feature_extractor[str(3 * i)](lq))
+            lq = silu(self.feature_extractor[str(3 * i)](lq))
             lq = self.feature_extractor[str(3 * i + 2)](lq)
         return lq
 

@@ -5,7 +5,6 @@ first.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxsr.models.layers import GroupNorm, Image, conv1x1, conv3x3
+from jaxsr.cpu import fold
+from jaxsr.models.layers import GroupNorm, Image, conv1x1, conv3x3, silu
+from jaxsr.models.products import attend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +61,8 @@ class ResnetBlock(nnx.Module):
             self.nin_shortcut = conv1x1(inputs, outputs, rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Image) -> Image:
-        h = self.conv1(jax.nn.silu(self.norm1(x)))
-        h = self.conv2(jax.nn.silu(self.norm2(h)))
+        h = self.conv1(silu(self.norm1(x)))
+        h = self.conv2(silu(self.norm2(h)))
         return h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
 
 
@@ -76,17 +77,10 @@ class AttnBlock(nnx.Module):
         b, h, w, c = x.shape
         tokens = self.norm(x).reshape(b, h * w, c)
         q, k, v = (project(tokens) for project in (self.q, self.k, self.v))
-        einsum = partial(jnp.einsum, preferred_element_type=jnp.float32)
-
-        def attend(row: Float[Array, "b w c"]) -> Float[Array, "b w c"]:
-            logits = einsum("bqc,bkc->bqk", row, k) * c**-0.5
-            weights = jnp.exp(logits - logits.max(-1, keepdims=True))
-            return einsum("bqk,bkc->bqc", weights.astype(v.dtype), v) / weights.sum(-1, keepdims=True)
-
         # Some rows at once: all positions would need memory for the square of their number.
-        rows = max(1, positions_at_once(1024, 4096) // w)
-        attended = jax.lax.map(attend, q.reshape(b, h, w, c).swapaxes(0, 1), batch_size=rows).swapaxes(0, 1)
-        return x + self.proj_out(attended.astype(x.dtype))
+        rows = max(1, positions_at_once(512, 4096) // w)
+        attended = jax.lax.map(lambda row: attend(row, k, v), q.reshape(b, h, w, c).swapaxes(0, 1), batch_size=rows)
+        return x + self.proj_out(attended.swapaxes(0, 1))
 
 
 class Middle(nnx.Module):
@@ -105,8 +99,7 @@ class Downsample(nnx.Module):
     """Zero-pad right and bottom by one, then a 3x3 convolution of stride 2 without padding."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
-        padding = ((0, 1), (0, 1))
-        self.conv = nnx.Conv(channels, channels, (3, 3), strides=2, padding=padding, rngs=rngs, dtype=dtype)
+        self.conv = conv3x3(channels, channels, stride=2, padding=((0, 1), (0, 1)), rngs=rngs, dtype=dtype)
 
     def __call__(self, x: Image) -> Image:
         return self.conv(x)
@@ -159,7 +152,7 @@ class Encoder(nnx.Module):
         h = self.conv_in(x)
         for level in self.down:
             h = level(h)
-        return self.conv_out(jax.nn.silu(self.norm_out(self.mid(h))))
+        return self.conv_out(silu(self.norm_out(self.mid(h))))
 
 
 class Decoder(nnx.Module):
@@ -180,7 +173,7 @@ class Decoder(nnx.Module):
         h = self.mid(self.conv_in(z))
         for level in reversed(list(self.up)):
             h = level(h)
-        return self.conv_out(jax.nn.silu(self.norm_out(h)))
+        return self.conv_out(silu(self.norm_out(h)))
 
 
 class Quantizer(nnx.Module):
@@ -193,11 +186,13 @@ class Quantizer(nnx.Module):
         """Index of the nearest code at each position, the first of equally near ones."""
         table, z = self.embedding.embedding.get_value(), z.astype(jnp.float32)
         squares, numbers = jnp.square(table).sum(-1), jnp.arange(len(table))
+        codes = jax.lax.optimization_barrier(table.T)  # in memory: else each product would turn the table again
 
         def nearest(position: Float[Array, " z"]) -> Int[Array, ""]:
-            distance = squares - 2 * jnp.matmul(position, table.T, precision="highest")
-            # Twice as fast on a CPU as `argmin`, which makes no use of vectors.
-            return jnp.where(distance == distance.min(), numbers, len(table)).min()
+            distance = squares - 2 * jnp.matmul(position, codes, precision="highest")
+            # Faster on a CPU than `argmin`, which makes no use of vectors.
+            smallest = fold(jnp.minimum, distance, -1).min()
+            return fold(jnp.minimum, jnp.where(distance == smallest, numbers, len(table)), -1).min()
 
         at_once = positions_at_once(256, 2**14)
         return jax.lax.map(nearest, z.reshape(-1, z.shape[-1]), batch_size=at_once).reshape(z.shape[:-1])

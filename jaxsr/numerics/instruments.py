@@ -88,7 +88,7 @@ class Setup:
 
 
 def _on_host(setup: Setup, function: Callable[..., dict]) -> Callable[..., Results]:
-    jitted = jax.jit(function, compiler_options=compiler_options(setup.model.dtype))
+    jitted = jax.jit(function, compiler_options=compiler_options())
     return lambda *arguments: {name: np.asarray(values) for name, values in jitted(*arguments).items()}
 
 

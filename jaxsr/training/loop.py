@@ -84,7 +84,7 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     if given:
         state = state._replace(params=given, ema=given)
     state, codec = jax.device_put((state, codec), everywhere)
-    options = compiler_options(model.dtype)
+    options = compiler_options()
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=options)
 
     def batches(first: int) -> Iterator[Batch]:

@@ -29,7 +29,7 @@ def make_enlarge(model: Model, seed: int) -> Enlarge:
         x0 = diffusion.sample(denoise, schedule, z_lr, noise, sampler=model.preset.sampler)
         return jnp.clip((model.decode(params, x0) + 1) / 2, 0, 1)
 
-    return jax.jit(enlarge, compiler_options=compiler_options(model.dtype))
+    return jax.jit(enlarge, compiler_options=compiler_options())
 
 
 def write_samples(enlarge: Enlarge, params: Weights, batch: Batch, path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 from flax import nnx
 from scipy.special import erf
 
-from jaxsr import cpu
 from jaxsr.models.layers import ChannelNorm, GroupNorm, Linear, conv3x3, timestep_embedding
 from jaxsr.models.swin_layer import (
     Mlp,
@@ -53,16 +52,16 @@ def test_group_norm_of_other_sizes(sides: tuple[int, int]) -> None:
     np.testing.assert_allclose(compiled(norm)(jnp.asarray(x)), expected, atol=2e-4)
 
 
-@pytest.mark.parametrize(("fast", "dtype"), [(True, jnp.bfloat16), (False, jnp.bfloat16), (False, jnp.float32)])
-def test_linear_rounds_values_and_result_to_its_dtype(monkeypatch, fast: bool, dtype) -> None:
-    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: fast)
-    x = normal(3, 32)
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_linear_rounds_values_and_result_to_its_dtype(dtype) -> None:
+    x = normal(12, 32)
     linear = randomised(lambda rngs: Linear(32, 8, rngs=rngs, dtype=dtype))
     rounded = [np.asarray(jnp.asarray(a, dtype), np.float64) for a in (x, array(linear.kernel))]
     expected = rounded[0] @ rounded[1] + array(linear.bias)
     out = linear(jnp.asarray(x))
     assert out.dtype == dtype
-    tolerance = {(True, jnp.bfloat16): 2**-8, (False, jnp.bfloat16): 2**-6, (False, jnp.float32): 1e-5}[fast, dtype]
+    tolerance = 2**-6 if dtype == jnp.bfloat16 else 1e-5
     np.testing.assert_allclose(np.asarray(out, np.float64), expected, rtol=tolerance, atol=tolerance)
 
 

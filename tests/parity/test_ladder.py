@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from benchmarks import bench_parity
-from jaxsr import cpu
 from jaxsr.models.presets import PixelCodecConfig
 from tests.models.tiny import compiled
 from weight_conversion import verify
@@ -95,10 +94,9 @@ def network(stem: str):
     return read_source(GOLDEN / f"{stem}.pth"), (vq_config if stem.startswith("vq") else unet_config)(data)
 
 
-@pytest.mark.parametrize("products", [True, False])
-def test_bfloat16_networks(monkeypatch, products):
-    """Compute in bfloat16, whose numbers have 8 bits: each rounding is up to 4e-3; by either kind of product."""
-    monkeypatch.setattr(cpu, "fast_bfloat16", lambda: products)
+@pytest.mark.usefixtures("way")
+def test_bfloat16_networks():
+    """Compute in bfloat16, whose numbers have 8 bits: each rounding is up to 4e-3; by every kind of product."""
     found = list(bench_parity.network_rows(GOLDEN, "bfloat16", compiled))
     assert [row["array"] for row in found] == ["out", "encode", "decode"]
     assert all(TOLERANCES["network"] < row["error"] <= TOLERANCES["bfloat16"] for row in found), found

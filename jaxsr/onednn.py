@@ -1,0 +1,138 @@
+"""Convolutions and matrix products by oneDNN, which XLA's CPU backend carries in jaxlib for x86-64 Linux.
+
+XLA calls its own kernels by itself; oneDNN's are reached by the custom calls that XLA would make of these operations
+(`xla/service/cpu/onednn_config.proto` describes them). Against XLA's own, they take 0.8 to 0.9 of the time in float32,
+and on CPUs with AMX a ninth in bfloat16 (docs/performance.md).
+
+Programs with such calls cannot be written to JAX's persistent compilation cache, nor be serialised otherwise: jaxlib
+takes them for calls of another kind there. So none are made while that cache is on.
+"""
+
+import json
+import platform
+import re
+from collections.abc import Callable
+from functools import cache, partial
+from importlib.metadata import version
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import custom_vmap
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+TESTED = ((0, 10), (0, 12))  # the first and the last jaxlib: of an unknown one, a wrong description ends the process
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def active() -> bool:
+    """Whether what is traced now calls oneDNN: on one CPU device, where it works and programs are not kept.
+
+    XLA spreads no custom call over devices by itself.
+    """
+    return jax.default_backend() == "cpu" and jax.device_count() == 1 and not _programs_are_kept() and usable()
+
+
+def _programs_are_kept() -> bool:
+    return all(jax.config.values[name] for name in ("jax_enable_compilation_cache", "jax_compilation_cache_dir"))
+
+
+@cache
+def usable() -> bool:
+    """Whether this jaxlib has oneDNN, and is called as those that were tested."""
+    release = tuple(map(int, re.findall(r"\d+", version("jaxlib"))[:2]))
+    where = (platform.system(), platform.machine())
+    if where != ("Linux", "x86_64") or not TESTED[0] <= release <= TESTED[1]:
+        return False
+    x, ones = np.arange(48, dtype=np.float32).reshape(1, 4, 4, 3), np.ones((1, 1, 3, 2), np.float32)
+    try:
+        with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
+            convolved = jax.jit(lambda x, k: convolve(x, k, (1, 1), ((0, 0), (0, 0))))(x, ones)
+            product = jax.jit(matmul)(x, ones[0, 0])
+    except jax.errors.JaxRuntimeError:  # a jaxlib that was built without it
+        return False
+    return bool(np.array_equal(convolved, x @ ones[0, 0]) and np.array_equal(product, x @ ones[0, 0]))
+
+
+def convolve(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "_kh _kw i o"], strides: tuple[int, int], padding: Padding
+) -> Float[Array, "b _h _w o"]:
+    """Convolution with zeros around, NHWC and HWIO, in the one dtype of both; no derivatives."""
+    return _mapped(partial(_convolve, strides=strides, padding=padding))(x, kernel)
+
+
+def _convolve(x: Array, kernel: Array, *, strides: tuple[int, int], padding: Padding) -> Array:
+    assert (x.shape[-1], x.dtype) == (kernel.shape[2], kernel.dtype)  # what does not fit would end the process
+    sides = zip(x.shape[1:3], kernel.shape[:2], strides, padding, strict=True)
+    out = [(size + sum(pads) - taps) // stride + 1 for size, taps, stride, pads in sides]
+    image = {"dims": 4, "data": {"batch_dim": 0, "feature_dim": 3, "spatial_dims": [1, 2]}}
+    window = {
+        "pad_left": [low for low, _ in padding],
+        "pad_right": [high for _, high in padding],
+        "strides": strides,
+        "window_dilations": [1, 1],
+    }
+    config = {
+        "dims": 4,
+        "input": image,
+        "kernel": {"dims": 4, "filter": {"input_feature_dim": 2, "output_feature_dim": 3, "spatial_dims": [0, 1]}},
+        "output": image,
+        "window": window,
+        "feature_groups": 1,
+    }
+    return _call("convolution", {"onednn_conv_config": config}, (x.shape[0], *out, kernel.shape[3]), x.dtype)(x, kernel)
+
+
+def matmul(
+    a: Float[Array, "*n m k"], b: Float[Array, "*_n _k _o"], transpose_b: bool = False, dtype: DTypeLike = jnp.float32
+) -> Float[Array, "*n m _o"]:
+    """Matrix products of the last two axes, in `dtype`: of as many pairs as there are, or all with one `b`; no
+    derivatives."""
+    product = partial(_matmul, transpose_b=transpose_b, dtype=dtype)
+    if b.ndim > 2:
+        return _mapped(product, pairs=True)(a, b)
+    return _mapped(product)(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], -1)
+
+
+def _matmul(a: Array, b: Array, *, transpose_b: bool, dtype: DTypeLike) -> Array:
+    inner, outputs = b.shape[-2:] if not transpose_b else b.shape[:-3:-1]
+    assert a.shape[:-2] == b.shape[:-2]
+    assert (a.shape[-1], a.dtype) == (inner, b.dtype)
+    config = {"onednn_matmul_config": {"transpose_a": False, "transpose_b": transpose_b}}
+    return _call("matmul", config, (*a.shape[:-1], outputs), dtype)(a, b)
+
+
+def _call(name: str, config: dict, shape: tuple[int, ...], dtype: DTypeLike) -> Callable[[Array, Array], Array]:
+    return jax.ffi.ffi_call(
+        f"__onednn${name}",
+        jax.ShapeDtypeStruct(shape, jnp.dtype(dtype)),
+        custom_call_api_version=2,
+        legacy_backend_config=json.dumps(config),
+    )
+
+
+def _mapped(operation: Callable[[Array, Array], Array], *, pairs: bool = False) -> Callable[[Array, Array], Array]:
+    """The operation with a rule for `vmap`: as one of more images, rows or `pairs`, or else one by one."""
+    mapped = custom_vmap(operation)
+
+    @mapped.def_vmap
+    def _(size: int, axes: list[bool], first: Array, second: Array) -> tuple[Array, bool]:
+        if pairs and axes[0] and not axes[1]:  # more rows for each second array
+            rows = mapped(_merge(jnp.moveaxis(first, 0, -3), -3), second)
+            return jnp.moveaxis(rows.reshape(*rows.shape[:-2], size, -1, rows.shape[-1]), -3, 0), True
+        if not axes[0]:
+            first = jnp.broadcast_to(first, (size, *first.shape))
+        if axes[1] and not pairs:
+            return jax.lax.map(lambda both: mapped(*both), (first, second)), True
+        merged = mapped(_merge(first, 0), _merge(second, 0) if pairs else second)
+        return merged.reshape(size, -1, *merged.shape[1:]), True
+
+    return mapped
+
+
+def _merge(x: Array, axis: int) -> Array:
+    """An axis and the next as one."""
+    axis %= x.ndim
+    return x.reshape(*x.shape[:axis], -1, *x.shape[axis + 2 :])

@@ -1,0 +1,72 @@
+"""Products and attention against float64 NumPy, with their gradients, in every way that they are computed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsr import cpu
+from jaxsr.models import products
+from jaxsr.models.products import attend, matmul
+
+pytestmark = pytest.mark.usefixtures("way")
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("few", [0, 8])  # rows that are left to XLA
+@pytest.mark.parametrize(("lead", "shared"), [((), True), ((2, 3), True), ((2, 3), False)])
+@pytest.mark.parametrize("transposed", [True, False])
+def test_products_and_their_gradients(monkeypatch, dtype, few, lead, shared, transposed):
+    monkeypatch.setattr(products, "FEW_ROWS", few)
+    lead_b, tolerance = () if shared else lead, 1e-5 if dtype == jnp.float32 else 2**-7
+    a, b, gradient = normal(*lead, 5, 16), normal(*lead_b, 16, 7, seed=1), normal(*lead, 5, 7, seed=2)
+    a, b, gradient = (np.asarray(jnp.asarray(x, dtype), np.float64) for x in (a, b, gradient))
+    given = jnp.asarray(b.swapaxes(-1, -2) if transposed else b, dtype)
+    product, pull_back = jax.vjp(lambda a, b: matmul(a, b, transpose_b=transposed), jnp.asarray(a, dtype), given)
+    assert product.dtype == jnp.float32
+    to_b = np.einsum("...mk,...mo->...ko", a, gradient)
+    to_b = to_b.reshape(-1, 16, 7).sum(0) if shared else to_b
+    expected = a @ b, gradient @ b.swapaxes(-1, -2), to_b.swapaxes(-1, -2) if transposed else to_b
+    found = product, *pull_back(jnp.asarray(gradient, jnp.float32))
+    assert [x.dtype for x in found[1:]] == [dtype, dtype]
+    for ours, exact in zip(found, expected, strict=True):
+        assert np.abs(np.asarray(ours, np.float64) - exact).max() <= tolerance * np.abs(exact).max()
+
+
+def attention(q, k, v, bias=0.0):
+    logits = jnp.einsum("...tc,...sc->...ts", q, k, precision="highest") / q.shape[-1] ** 0.5 + bias
+    return jnp.einsum("...ts,...sc->...tc", jax.nn.softmax(logits), v, precision="highest")
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("positions", [16, 7])  # what can be folded and what cannot
+@pytest.mark.parametrize("spread", [1.0, 30.0])  # the greatest weight is all there is
+def test_attention_and_its_gradients(dtype, positions, spread):
+    q, k, v, gradient = (normal(2, 3, positions, 8, seed=seed) for seed in range(4))
+    bias = jnp.asarray(normal(1, 3, positions, positions, seed=4))
+    arguments = tuple(jnp.asarray(x, dtype) for x in (spread * q, k, v))
+    ours, pull_back = jax.vjp(attend, *arguments, bias)
+    exact, exact_pull_back = jax.vjp(attention, *(x.astype(jnp.float32) for x in arguments), bias)
+    assert ours.dtype == dtype
+    tolerance = 1e-5 if dtype == jnp.float32 else 2**-5
+    both = zip((ours, *pull_back(jnp.asarray(gradient, dtype))), (exact, *exact_pull_back(gradient)), strict=True)
+    for found, expected in both:
+        error = jnp.abs(found.astype(jnp.float32) - expected).max()
+        assert error <= tolerance * max(jnp.abs(expected).max(), 1e-2), float(error)
+
+
+def test_attention_without_bias_and_with_logits_that_overflow_alone():
+    q, k, v = (jnp.asarray(100 * normal(2, 12, 8, seed=seed)) for seed in range(3))
+    np.testing.assert_allclose(attend(q, k, v), attention(q, k, v), rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (3, 7), (3, 4)])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_a_fold_leaves_the_reduction_as_it_is(shape, axis):
+    x = jnp.asarray(normal(*shape))
+    for combine, reduce in ((jnp.add, jnp.sum), (jnp.maximum, jnp.max), (jnp.minimum, jnp.min)):
+        np.testing.assert_allclose(reduce(cpu.fold(combine, x, axis), axis), reduce(x, axis), rtol=1e-5, atol=1e-6)
