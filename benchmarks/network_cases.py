@@ -13,6 +13,7 @@ from benchmarks.harness import Call, turns
 from jaxsr import diffusion
 from jaxsr.diffusion import Schedule
 from jaxsr.model import Model, Params
+from jaxsr.models.convolution import convolve
 from jaxsr.models.presets import Preset
 from jaxsr.models.products import matmul
 from jaxsr.runtime import compiler_options
@@ -97,14 +98,15 @@ def our_program(preset: Preset, params: Params, case: Case) -> tuple[Call, float
 
 
 def matrix_peak(dtype: str, runs: int) -> float:
-    """FLOP/s of the fastest of some square matrix products: what the device reaches."""
+    """FLOP/s of the fastest of some large matrix products, and of a convolution: what the device reaches."""
+    draw = lambda *shape: jax.random.normal(jax.random.key(0), shape, DTYPES[dtype])  # noqa: E731
     precision = "highest" if dtype == "float32" else "default"
     plain = partial(jnp.matmul, precision=precision, preferred_element_type=jnp.float32)
-    products = [jax.jit(lambda a, f=f: f(a, a), compiler_options=compiler_options()) for f in (plain, matmul)]
+    large = [(f, (draw(n, n),) * 2, 2 * n**3) for n in MATRIX_SIDES[jax.default_backend()] for f in (plain, matmul)]
+    large.append((convolve, (draw(1, 64, 64, 512), draw(3, 3, 512, 512)), 2 * 64**2 * 9 * 512**2))
     rates = []
-    for side in MATRIX_SIDES[jax.default_backend()]:
-        a = jax.random.normal(jax.random.key(0), (side, side), DTYPES[dtype])
-        for product in products:
-            seconds = turns({"product": lambda a=a, product=product: product(a)}, runs)["product"]
-            rates.append(2 * side**3 / min(seconds))
+    for function, arguments, flops in large:
+        program = jax.jit(function, compiler_options=compiler_options())
+        seconds = turns({"large": lambda call=program, given=arguments: call(*given)}, runs)["large"]
+        rates.append(flops / min(seconds))
     return max(rates)
