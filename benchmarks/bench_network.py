@@ -9,10 +9,10 @@ the LR image. Weights are random, which changes no time. float32 is computed as 
 are rounded once, as for sampling, and PyTorch's parameters by autocast in each call, as it does. All programs of a line
 take turns; `time / jaxsr` is the median of the ratios in one turn, above 1 where jaxsr is faster. GFLOP are those of
 the plain layers (benchmarks/flops.py), one number for all programs. `of peak` is against the fastest of some large
-matrix products and a convolution in that dtype, measured in the same run by JAX. Memory: temporaries, arguments and results of the
-compiled program (jaxsr); the most that was allocated in a call, with the weights of all PyTorch networks (PyTorch on a
-GPU). The rival (benchmarks/rival.py) needs PyTorch; --torch-repo adds the original from your own checkout. A program
-that fails is left out, and the file tells why.
+matrix products and a convolution in that dtype, measured in the same run by JAX. Memory: temporaries, arguments and
+results of the compiled program (jaxsr); the most that was allocated in a call, with the weights of all PyTorch networks
+(PyTorch on a GPU). The rival (benchmarks/rival.py) needs PyTorch; --torch-repo adds the original from your own
+checkout. A program that fails is left out, and the file tells why.
 """
 
 import argparse
