@@ -5,10 +5,12 @@ XLA calls its own kernels by itself; oneDNN's are reached by the custom calls th
 and on CPUs with AMX a ninth in bfloat16 (docs/performance.md).
 
 Programs with such calls cannot be written to JAX's persistent compilation cache, nor be serialised otherwise: jaxlib
-takes them for calls of another kind there. So none are made while that cache is on.
+takes them for calls of another kind there. So none are made while that cache is on, nor with `JAXSR_ONEDNN=off` in the
+environment.
 """
 
 import json
+import os
 import platform
 import re
 from collections.abc import Callable
@@ -32,7 +34,9 @@ def active() -> bool:
 
     XLA spreads no custom call over devices by itself.
     """
-    return jax.default_backend() == "cpu" and jax.device_count() == 1 and not _programs_are_kept() and usable()
+    if os.environ.get("JAXSR_ONEDNN") == "off" or _programs_are_kept():
+        return False
+    return jax.default_backend() == "cpu" and jax.device_count() == 1 and usable()
 
 
 def _programs_are_kept() -> bool:

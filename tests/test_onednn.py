@@ -53,6 +53,12 @@ def test_it_is_not_called_elsewhere(monkeypatch, where, name, value):
     assert not onednn.active()
 
 
+def test_it_can_be_turned_off(monkeypatch):
+    monkeypatch.setenv("JAXSR_ONEDNN", "off")
+    monkeypatch.setattr(onednn, "usable", None)  # nothing is tried
+    assert not onednn.active()
+
+
 def test_it_is_not_called_where_programs_are_kept(tmp_path):
     before = jax.config.values["jax_compilation_cache_dir"]
     try:
