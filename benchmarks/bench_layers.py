@@ -63,7 +63,9 @@ def ours(function: Callable[..., jax.Array], arguments: Sequence[jax.Array], *, 
 
 
 def theirs(name: str, arguments: Sequence[jax.Array], dtype: str) -> Call | None:
-    """The same layer in PyTorch; None where that is not installed."""
+    """The same layer in PyTorch, on a CPU; None where that is not installed, or ours are on another device."""
+    if jax.default_backend() != "cpu":
+        return None
     try:
         import torch  # pyright: ignore[reportMissingImports]
         import torch.nn.functional as F  # pyright: ignore[reportMissingImports]

@@ -102,8 +102,10 @@ def matrix_peak(dtype: str, runs: int) -> float:
     draw = lambda *shape: jax.random.normal(jax.random.key(0), shape, DTYPES[dtype])  # noqa: E731
     precision = "highest" if dtype == "float32" else "default"
     plain = partial(jnp.matmul, precision=precision, preferred_element_type=jnp.float32)
-    large = [(f, (draw(n, n),) * 2, 2 * n**3) for n in MATRIX_SIDES[jax.default_backend()] for f in (plain, matmul)]
-    large.append((convolve, (draw(1, 64, 64, 512), draw(3, 3, 512, 512)), 2 * 64**2 * 9 * 512**2))
+    large: list[tuple[Callable[..., jax.Array], tuple[jax.Array, ...], int]] = [
+        (convolve, (draw(1, 64, 64, 512), draw(3, 3, 512, 512)), 2 * 64**2 * 9 * 512**2)
+    ]
+    large += [(f, (draw(n, n),) * 2, 2 * n**3) for n in MATRIX_SIDES[jax.default_backend()] for f in (plain, matmul)]
     rates = []
     for function, arguments, flops in large:
         program = jax.jit(function, compiler_options=compiler_options())

@@ -4,9 +4,9 @@ XLA calls its own kernels by itself; oneDNN's are reached by the custom calls th
 (`xla/service/cpu/onednn_config.proto` describes them). Against XLA's own, they take 0.8 to 0.9 of the time in float32,
 and on CPUs with AMX a ninth in bfloat16 (docs/performance.md).
 
-Programs with such calls cannot be written to JAX's persistent compilation cache, nor be serialised otherwise: jaxlib
+Programs with such calls must not be written to JAX's persistent compilation cache, nor be serialised otherwise: jaxlib
 takes them for calls of another kind there. So none are made while that cache is on, nor with `JAXSR_ONEDNN=off` in the
-environment.
+environment; and the first one turns the cache off for the rest of the process, should it be turned on later.
 """
 
 import json
@@ -21,10 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
+from jax.experimental.compilation_cache import compilation_cache
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 TESTED = ((0, 10), (0, 12))  # the first and the last jaxlib: of an unknown one, a wrong description ends the process
+
+DTYPES = (jnp.float32, jnp.bfloat16)  # with others, or shapes that do not fit, a call would end the process
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -43,6 +46,12 @@ def _programs_are_kept() -> bool:
     return all(jax.config.values[name] for name in ("jax_enable_compilation_cache", "jax_compilation_cache_dir"))
 
 
+def _keep_no_programs() -> None:
+    """Turn the persistent compilation cache off, one that was open before as well."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+
+
 @cache
 def usable() -> bool:
     """Whether this jaxlib has oneDNN, and is called as those that were tested."""
@@ -50,6 +59,7 @@ def usable() -> bool:
     where = (platform.system(), platform.machine())
     if where != ("Linux", "x86_64") or not TESTED[0] <= release <= TESTED[1]:
         return False
+    _keep_no_programs()
     x, ones = np.arange(48, dtype=np.float32).reshape(1, 4, 4, 3), np.ones((1, 1, 3, 2), np.float32)
     try:
         with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
@@ -68,7 +78,8 @@ def convolve(
 
 
 def _convolve(x: Array, kernel: Array, *, strides: tuple[int, int], padding: Padding) -> Array:
-    assert (x.shape[-1], x.dtype) == (kernel.shape[2], kernel.dtype)  # what does not fit would end the process
+    if (x.shape[-1], x.dtype) != (kernel.shape[2], kernel.dtype) or x.dtype not in DTYPES or min(*sum(padding, ())) < 0:
+        raise ValueError(f"onednn.convolve: {x.dtype}{x.shape}, {kernel.dtype}{kernel.shape} and {padding} do not fit.")
     sides = zip(x.shape[1:3], kernel.shape[:2], strides, padding, strict=True)
     out = [(size + sum(pads) - taps) // stride + 1 for size, taps, stride, pads in sides]
     image = {"dims": 4, "data": {"batch_dim": 0, "feature_dim": 3, "spatial_dims": [1, 2]}}
@@ -102,8 +113,9 @@ def matmul(
 
 def _matmul(a: Array, b: Array, *, transpose_b: bool, dtype: DTypeLike) -> Array:
     inner, outputs = b.shape[-2:] if not transpose_b else b.shape[:-3:-1]
-    assert a.shape[:-2] == b.shape[:-2]
-    assert (a.shape[-1], a.dtype) == (inner, b.dtype)
+    fits = a.shape[:-2] == b.shape[:-2] and (a.shape[-1], a.dtype) == (inner, b.dtype)
+    if not fits or a.dtype not in DTYPES or dtype not in (a.dtype, jnp.float32):
+        raise ValueError(f"onednn.matmul: {a.dtype}{a.shape} and {b.dtype}{b.shape} to {dtype} do not fit.")
     config = {"onednn_matmul_config": {"transpose_a": False, "transpose_b": transpose_b}}
     return _call("matmul", config, (*a.shape[:-1], outputs), dtype)(a, b)
 

@@ -231,7 +231,8 @@ class Upscaler:
 def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) -> Upscaler:
     """The model of a registered name (see `jaxsr.registry`) or of a checkpoint's path, with its weights in memory.
 
-    The commands keep compiled programs between runs; in Python, `jaxsr.runtime.enable_compilation_cache` does so.
+    The commands keep most compiled programs between runs; in Python, `jaxsr.runtime.enable_compilation_cache` does so,
+    before anything is computed. Without it, programs on a CPU may call oneDNN (see `jaxsr.onednn`), and are not kept.
 
     Raises:
         ValueError, OSError: for unknown names, licences that were not accepted, files that cannot be read.

@@ -19,12 +19,16 @@ def enable_compilation_cache(preset: Preset | None = None, precision: str = "fp3
     """Keep compiled programs between runs, in `JAXSR_CACHE_DIR` (see `cache_dir`); `JAXSR_CACHE=off` does not.
 
     Nor are the programs of a preset and precision kept that gain more by oneDNN, whose calls cannot be (see
-    `jaxsr.onednn`): wide networks, and bfloat16 on CPUs that multiply it fast.
+    `jaxsr.onednn`): wide networks, and bfloat16 on CPUs that multiply it fast. A process that has called oneDNN keeps
+    no programs at all, and one that keeps programs does not call it.
 
-    Returns the folder, or None where the cache is off, was already set by the user through JAX's own settings, or
+    Returns the folder, or None where the cache stays off, was already set by the user through JAX's own settings, or
     cannot be kept in the folder, which one line on stderr says.
     """
-    if os.environ.get("JAXSR_CACHE") == "off" or jax.config.values["jax_compilation_cache_dir"]:
+    values = jax.config.values
+    if os.environ.get("JAXSR_CACHE") == "off" or not values["jax_enable_compilation_cache"]:
+        return None
+    if values["jax_compilation_cache_dir"]:
         return None
     wide = preset is not None and preset.network.model_channels >= WIDE
     if (wide or (precision == "bf16" and cpu.fast_bfloat16())) and onednn.active():

@@ -37,9 +37,9 @@ def _train(args: argparse.Namespace) -> int:
 
     if args.distributed:
         jax.distributed.initialize()
-    enable_compilation_cache()
     given = {key: value for key in ("data", "steps", "seed") if (value := getattr(args, key)) is not None}
     config = load_config(args.config)
+    enable_compilation_cache(config.preset, config.precision)
     if args.steps is not None:  # a short trial has no room for the config's warm-up
         given["warmup"] = min(config.warmup, args.steps // 10)
     config = replace(config, **given)

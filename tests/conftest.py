@@ -7,6 +7,9 @@ import jax
 import pytest
 
 os.environ["JAXSR_CACHE"] = "off"
+for variable in ("JAXSR_ONEDNN", "JAX_COMPILATION_CACHE_DIR"):
+    os.environ.pop(variable, None)
+jax.config.update("jax_compilation_cache_dir", None)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

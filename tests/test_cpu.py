@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxsr import cpu
@@ -46,3 +47,11 @@ def test_bfloat16_is_multiplied_in_float32_where_that_is_faster(monkeypatch, fas
 def test_reductions_are_folded_on_cpus(monkeypatch, backend, folded):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert cpu.fold(jnp.add, jnp.ones((3, 8)), 1).shape == (3, folded)
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (3, 7), (3, 4)])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_a_fold_leaves_the_reduction_as_it_is(shape, axis):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
+    for combine, reduce in ((jnp.add, jnp.sum), (jnp.maximum, jnp.max), (jnp.minimum, jnp.min)):
+        np.testing.assert_allclose(reduce(cpu.fold(combine, x, axis), axis), reduce(x, axis), rtol=1e-5, atol=1e-6)

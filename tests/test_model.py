@@ -109,6 +109,28 @@ def test_rounded_parameters_give_what_rounding_in_each_call_gives() -> None:
     assert all(full[name] is value for name, value in params.items())
 
 
+def products_of(jaxpr) -> list:
+    """Convolutions and matrix products of a program, with those of all that it calls."""
+    found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name in ("conv_general_dilated", "dot_general")]
+    for eqn in jaxpr.eqns:
+        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")):
+            found += products_of(inner.jaxpr) if hasattr(inner, "jaxpr") else []
+    return found
+
+
+@pytest.mark.parametrize("way", ["xla"], indirect=True)
+@pytest.mark.usefixtures("way")
+def test_float32_is_meant_in_gradients_too() -> None:
+    model = Model(preset())
+    x, lr, t = jnp.zeros((1, 8, 8, 12)), jnp.zeros((1, 8, 8, 3)), jnp.zeros(1, jnp.int32)
+    params = {name: jnp.zeros(shape) for name, shape in model.shapes().items()}
+    loss = lambda params, x: model.predict(params, x, jnp.float32(1), t, x, lr).sum()  # noqa: E731
+    found = products_of(jax.make_jaxpr(jax.grad(loss, (0, 1)))(params, x).jaxpr)
+    assert len(found) > 20
+    highest = (jax.lax.Precision.HIGHEST,) * 2
+    assert [eqn for eqn in found if eqn.params["precision"] != highest] == []
+
+
 def test_pixel_codec_needs_no_parameters() -> None:
     model, image = Model(preset()), normal(2, 8, 12, 3)
     np.testing.assert_array_equal(model.encode({}, image), pixel_unshuffle(image, 2))

@@ -2,15 +2,19 @@
 
 import platform
 import re
+import subprocess
+import sys
 from importlib.metadata import version
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from jaxsr import cpu, onednn
 from jaxsr.calibration.devices import image_mesh, over_images
+from jaxsr.models.convolution import convolve
 
 RELEASE = tuple(map(int, re.findall(r"\d+", version("jaxlib"))[:2]))
 ONE, NONE = ((1, 1), (1, 1)), ((0, 0), (0, 0))
@@ -37,6 +41,7 @@ def test_it_is_called_on_linux_by_the_jaxlibs_that_were_tested():
     assert onednn.active()
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("where", "name", "value"),
     [
@@ -49,23 +54,47 @@ def test_it_is_called_on_linux_by_the_jaxlibs_that_were_tested():
     ],
 )
 def test_it_is_not_called_elsewhere(monkeypatch, where, name, value):
+    onednn.usable.cache_clear()
     monkeypatch.setattr(where, name, lambda *_: value)
     assert not onednn.active()
 
 
-def test_it_can_be_turned_off(monkeypatch):
-    monkeypatch.setenv("JAXSR_ONEDNN", "off")
-    monkeypatch.setattr(onednn, "usable", None)  # nothing is tried
-    assert not onednn.active()
+@pytest.mark.parametrize("value", ["off", ""])
+@pytest.mark.usefixtures("here")
+def test_it_can_be_turned_off(monkeypatch, value):
+    monkeypatch.setenv("JAXSR_ONEDNN", value)
+    text = jax.jit(lambda x, k: convolve(x, k)).lower(jnp.ones((1, 16, 16, 4)), jnp.ones((3, 3, 4, 4))).as_text()
+    assert ("__onednn$convolution" in text) == (value != "off")
 
 
-def test_it_is_not_called_where_programs_are_kept(tmp_path):
-    before = jax.config.values["jax_compilation_cache_dir"]
-    try:
-        jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-        assert not onednn.active()
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+KEEP = 'jax.config.update("jax_compilation_cache_dir", sys.argv[1])'
+CALL = 'calls = "__onednn$" in jax.jit(function).lower(x, x).compile().as_text()'
+OFF = 'jax.config.update("jax_compilation_cache_dir", None)'
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("lines", "calls", "kept"),
+    [
+        ([KEEP, CALL], False, True),
+        ([KEEP, "jax.jit(jnp.sin)(1.0)", OFF, CALL], True, True),  # JAX itself would keep the cache open here
+        ([CALL, KEEP, "jax.jit(function, inline=True).lower(x, x).compile()", CALL], True, False),  # traced before
+        ([KEEP, 'jax.config.update("jax_enable_compilation_cache", False)', CALL], True, False),
+    ],
+)
+def test_a_process_that_calls_it_keeps_no_programs(tmp_path, lines, calls, kept):
+    head = """import sys, warnings
+import jax, jax.numpy as jnp
+warnings.simplefilter("error")  # JAX warns where it cannot write a program
+from jaxsr.models.products import matmul
+for name in ("min_compile_time_secs", "min_entry_size_bytes"):
+    jax.config.update("jax_persistent_cache_" + name, 0)
+function, x = lambda a, b: jnp.tanh(matmul(a, b)), jnp.ones((64, 64))
+"""
+    program = head + "\n".join(lines) + "\nsys.exit(10 + calls)"
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (10 + calls, "")
+    assert bool(list(tmp_path.glob("jit_*"))) == kept
 
 
 def refuse(*_):
@@ -170,6 +199,9 @@ def test_images_that_are_spread_over_the_device():
 @pytest.mark.parametrize(
     "wrong",
     [
+        lambda: onednn.matmul(jnp.ones((2, 3), jnp.int32), jnp.ones((3, 2), jnp.int32)),
+        lambda: onednn.matmul(jnp.ones((2, 3)), jnp.ones((3, 2)), dtype=jnp.bfloat16),
+        lambda: onednn.convolve(jnp.ones((1, 4, 4, 3)), jnp.ones((1, 1, 3, 3)), (1, 1), ((0, -1), (0, 0))),
         lambda: onednn.matmul(jnp.ones((2, 3)), jnp.ones((4, 2))),
         lambda: onednn.matmul(jnp.ones((2, 3)), jnp.ones((3, 2)), transpose_b=True),
         lambda: onednn.matmul(jnp.ones((2, 3)), jnp.ones((3, 2), jnp.bfloat16)),
@@ -179,5 +211,5 @@ def test_images_that_are_spread_over_the_device():
     ],
 )
 def test_what_does_not_fit_is_refused_and_does_not_end_the_process(wrong):
-    with pytest.raises((AssertionError, TypeError)):
+    with pytest.raises((ValueError, TypeCheckError), match="do not fit|match its shape|not match|Float"):
         jax.eval_shape(wrong)

@@ -12,9 +12,10 @@ from tests.small_model import small_preset
 @pytest.fixture(autouse=True)
 def restored():
     """No cache at first, and the settings of JAX as they were afterwards."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
+    names = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_enable_compilation_cache"
+    before = {name: jax.config.values[name] for name in names}
     jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_enable_compilation_cache", True)
     runtime.compiler_options.cache_clear()
     yield
     runtime.compiler_options.cache_clear()
@@ -44,6 +45,14 @@ def test_programs_are_not_kept_where_onednn_gains_more(tmp_path, monkeypatch, ac
     gains = active and (channels == 128 or (precision == "bf16" and fast))
     assert runtime.enable_compilation_cache(preset, precision) == (None if gains else tmp_path / "xla")
     assert jax.config.jax_compilation_cache_dir == (None if gains else str(tmp_path / "xla"))
+
+
+def test_a_process_that_called_onednn_keeps_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXSR_CACHE", "")
+    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path))
+    jax.config.update("jax_enable_compilation_cache", False)
+    assert runtime.enable_compilation_cache() is None
+    assert jax.config.jax_compilation_cache_dir is None
 
 
 def test_the_cache_can_be_turned_off(tmp_path, monkeypatch):

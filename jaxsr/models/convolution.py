@@ -1,5 +1,7 @@
 """Convolutions, NHWC and HWIO: by oneDNN where that is at hand, with a fast gradient, and of enlarged images."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxsr import onednn
 from jaxsr.cpu import product_dtype
-from jaxsr.models.products import matmul
+from jaxsr.models.products import matmul, precision
 from jaxsr.onednn import Padding
 
 Image = Float[Array, "b _h _w _c"]  # layers change sizes and widths, so only the batch is bound
@@ -25,7 +27,7 @@ def convolve(x: Image, kernel: Float[Array, "_kh _kw i o"], strides: Strides = (
 
 
 def _value(strides: Strides, padding: Padding, x: Image, kernel: Array) -> Image:
-    if onednn.active():
+    if x.dtype in onednn.DTYPES and min(*padding[0], *padding[1]) >= 0 and onednn.active():
         if strides == (1, 1) and x.size // x.shape[3] <= FEW_POSITIONS:
             return _as_product(padding, x, kernel)
         inside = product_dtype(x.dtype)
@@ -46,7 +48,8 @@ def _as_product(padding: Padding, x: Image, kernel: Array) -> Image:
 
 
 def _plain(strides: Strides, padding: Padding, x: Image, kernel: Array) -> Image:
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    numbers, exact = ("NHWC", "HWIO", "NHWC"), precision(x.dtype)
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers, precision=exact)
 
 
 def _forward(strides: Strides, padding: Padding, x: Image, kernel: Array) -> tuple[Image, tuple[Image, Array]]:
@@ -55,16 +58,15 @@ def _forward(strides: Strides, padding: Padding, x: Image, kernel: Array) -> tup
 
 def _backward(strides: Strides, padding: Padding, saved: tuple[Image, Array], gradient: Image) -> tuple[Image, Array]:
     x, kernel = saved
-    _, pull_back = jax.vjp(lambda x, k: _plain(strides, padding, x, k), x, kernel)
-    to_x, to_kernel = pull_back(gradient)
     if strides != (1, 1):
-        return to_x, to_kernel
+        return jax.vjp(partial(_plain, strides, padding), x, kernel)[1](gradient)
+    _, pull_back = jax.vjp(lambda k: _plain(strides, padding, x, k), kernel)
     # Without the barrier XLA folds the flip into the convolution again.
     transposed = jax.lax.optimization_barrier(jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
     (top, bottom), (left, right) = padding
     height, width = (size - 1 for size in kernel.shape[:2])
     back = ((height - top, height - bottom), (width - left, width - right))
-    return convolve(gradient, transposed, padding=back), to_kernel
+    return convolve(gradient, transposed, padding=back), pull_back(gradient)[0]
 
 
 _convolve = jax.custom_vjp(_value, nondiff_argnums=(0, 1))

@@ -11,7 +11,12 @@ from jaxsr import onednn
 from jaxsr.cpu import fold, product_dtype
 
 F32 = jnp.float32
-FEW_ROWS = 8
+FEW_ROWS = 8  # of which XLA's product is as fast
+
+
+def precision(dtype: DTypeLike) -> str | None:
+    """float32 means float32 on GPUs too, in gradients as well, which are traced outside of a context that says so."""
+    return "highest" if dtype == F32 else None
 
 
 def matmul(
@@ -23,20 +28,20 @@ def matmul(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _matmul(transpose_b: bool, dtype: DTypeLike, a: Array, b: Array) -> Array:
-    if a.shape[-2] >= FEW_ROWS and onednn.active():
+    if a.shape[-2] >= FEW_ROWS and a.dtype in onednn.DTYPES and onednn.active():
         inside = product_dtype(a.dtype)
-        wide = dtype if inside == a.dtype else F32
+        wide = dtype if dtype == inside else F32
         return onednn.matmul(a.astype(inside), b.astype(inside), transpose_b=transpose_b, dtype=wide).astype(dtype)
-    return jnp.matmul(a, b.mT if transpose_b else b, preferred_element_type=dtype)
+    b = b.mT if transpose_b else b
+    return jnp.matmul(a, b, precision=precision(a.dtype), preferred_element_type=dtype)
 
 
 def _forward(transpose_b: bool, dtype: DTypeLike, a: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
     return _matmul(transpose_b, dtype, a, b), (a, b)
 
 
-def _backward(transpose_b: bool, dtype: DTypeLike, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+def _backward(transpose_b: bool, _: DTypeLike, saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     (a, b), gradient = saved, gradient.astype(saved[0].dtype)
-    del dtype
     to_a = matmul(gradient, b, transpose_b=not transpose_b, dtype=a.dtype)
     if b.ndim == 2:  # one for all: their gradients add up
         a, gradient = (x.reshape(-1, x.shape[-1]) for x in (a, gradient))

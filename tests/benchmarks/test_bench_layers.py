@@ -30,14 +30,13 @@ def test_every_layer_has_a_row(tmp_path, capsys):
     assert "| layer |" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not onednn.active(), reason="oneDNN is not called here")
 @pytest.mark.parametrize("index", range(4))
-def test_all_programs_of_a_layer_compute_the_same(index):
+def test_both_programs_of_a_layer_compute_the_same(index):
     _, function, shapes = layers()[index]
     arguments = [jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes)]
-    calls = [ours(function, arguments, by_onednn=how) for how in {False, onednn.active()}]
-    first, *rest = (np.asarray(call()) for call in calls)
-    for other in rest:
-        np.testing.assert_allclose(first, other, rtol=1e-4, atol=1e-4)
+    first, other = (np.asarray(ours(function, arguments, by_onednn=how)()) for how in (False, True))
+    np.testing.assert_allclose(first, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("index", range(4))

@@ -119,7 +119,7 @@ def test_chains_have_the_steps_of_their_names():
 
 
 def test_the_peak_is_that_of_the_fastest_product(monkeypatch):
-    seconds = iter([2.0, 2.0, 1.0, 2.0, 1e9])
+    seconds = iter([1e9, 2.0, 2.0, 1.0, 2.0])
     monkeypatch.setattr(network_cases, "turns", lambda calls, runs: {name: [next(seconds)] * runs for name in calls})
     assert matrix_peak("float32", 3) == 2 * 64**3
 

@@ -7,6 +7,7 @@ import pytest
 
 from jaxsr import cpu
 from jaxsr.models import products
+from jaxsr.models.convolution import convolve
 from jaxsr.models.products import attend, matmul
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -64,9 +65,29 @@ def test_attention_without_bias_and_with_logits_that_overflow_alone():
     np.testing.assert_allclose(attend(q, k, v), attention(q, k, v), rtol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(3, 8), (3, 7), (3, 4)])
-@pytest.mark.parametrize("axis", [-1, 1])
-def test_a_fold_leaves_the_reduction_as_it_is(shape, axis):
-    x = jnp.asarray(normal(*shape))
-    for combine, reduce in ((jnp.add, jnp.sum), (jnp.maximum, jnp.max), (jnp.minimum, jnp.min)):
-        np.testing.assert_allclose(reduce(cpu.fold(combine, x, axis), axis), reduce(x, axis), rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("name", ["matmul", "attend", "convolve"])
+def test_the_way_is_the_one_that_was_asked_for(way, name, dtype):
+    x, kernel = jnp.ones((1, 16, 16, 16), dtype), jnp.ones((3, 3, 16, 16), dtype)
+    functions = {
+        "matmul": lambda: matmul(x, x),
+        "attend": lambda: attend(x, x, x),
+        "convolve": lambda: convolve(x, kernel),
+    }
+    text = jax.jit(functions[name]).lower().as_text()
+    calls = [line for line in text.splitlines() if "custom_call @__onednn$" in line]
+    assert bool(calls) == (way != "xla")
+    multiplied = "bf16" if dtype == jnp.bfloat16 and way == "onednn" and cpu.fast_bfloat16() else "f32"
+    assert all(f"x{multiplied}>, tensor<" in line for line in calls)
+
+
+def test_gradients_of_what_is_mapped():
+    """As in the autoencoder: some rows of queries at once, one set of keys."""
+    q, k = jnp.asarray(normal(6, 1, 4, 8)), jnp.asarray(normal(1, 12, 8, seed=1))
+
+    def total(function, q, k):
+        return jnp.square(jax.lax.map(lambda row: function(row, k, k), q, batch_size=4)).sum()
+
+    ours, exact = (jax.grad(lambda q, k, f=f: total(f, q, k), (0, 1))(q, k) for f in (attend, attention))
+    for found, expected in zip(ours, exact, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
