@@ -211,5 +211,5 @@ def test_images_that_are_spread_over_the_device():
     ],
 )
 def test_what_does_not_fit_is_refused_and_does_not_end_the_process(wrong):
-    with pytest.raises((ValueError, TypeCheckError), match="do not fit|match its shape|not match|Float"):
+    with pytest.raises((ValueError, TypeCheckError), match=r"do not fit|Float"):
         jax.eval_shape(wrong)
