@@ -71,6 +71,6 @@ def write_results(path: Path, command: str, **content: Any) -> None:
 def run_benchmark(run: Callable[[], None]) -> int:
     """Its exit code; 1 where the input is bad, which one line on stderr tells.
 
-    Compiled programs are not kept, so that they call oneDNN wherever that is at hand.
+    Compiled programs are not kept, but by the scripts that say so: they call oneDNN wherever that is at hand.
     """
     return exit_code(lambda: run() or 0)

@@ -44,8 +44,8 @@ def score(argv: Sequence[str]) -> int:
     from jaxsr.evaluation.tables import render
     from jaxsr.runtime import enable_compilation_cache
 
+    job = make_job(args, shlex.join(["python", "-m", "jaxsr.evaluate", *argv]))  # a model has settled this for itself
     enable_compilation_cache()
-    job = make_job(args, shlex.join(["python", "-m", "jaxsr.evaluate", *argv]))
     if args.worst_by and args.worst_by not in job.metrics:
         raise ValueError(f"--worst-by: {args.worst_by} is not measured; choose among {', '.join(job.metrics)}.")
     result = _with_bar(job, lambda job: evaluate(job, args.output, overwrite=args.overwrite))

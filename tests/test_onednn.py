@@ -103,8 +103,15 @@ def refuse(*_):
 
 @pytest.mark.parametrize("call", [refuse, lambda name, config, shape, dtype: lambda *_: jnp.zeros(shape, dtype)])
 def test_it_is_not_called_by_a_jaxlib_that_lacks_it_or_leaves_the_result_as_it_was(monkeypatch, call):
-    monkeypatch.setattr(onednn, "_call", call)
-    assert not onednn.usable()
+    before = jax.config.values["jax_enable_compilation_cache"]
+    try:
+        jax.config.update("jax_enable_compilation_cache", True)
+        onednn.usable.cache_clear()
+        monkeypatch.setattr(onednn, "_call", call)
+        assert not onednn.usable()
+        assert jax.config.values["jax_enable_compilation_cache"]  # programs may be kept as before
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
 
 
 @pytest.mark.usefixtures("here")

@@ -11,6 +11,7 @@ from jaxsr.evaluation.protocols import DEFAULT, Protocol, load_protocol
 from jaxsr.evaluation.run import Job
 from jaxsr.options import Options
 from jaxsr.pipeline import load
+from jaxsr.runtime import enable_compilation_cache
 
 
 def make_job(args: argparse.Namespace, command: str) -> Job:
@@ -54,6 +55,7 @@ def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
         return bicubic_method(protocol.scale)
 
     upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset, args.precision or "fp32")
     if upscaler.preset.scale != protocol.scale:
         raise ValueError(
             f"--protocol: {protocol.name} is of scale {protocol.scale}, the model {upscaler.preset.scale}."
