@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ def _case(path: Path, name: str, *arrays: str) -> dict[str, jax.Array]:
 def run(args: argparse.Namespace, command: str) -> None:
     """Measure, print the table, write the file. Raises ValueError where an error is larger than allowed."""
     found: list[Row] = []
+    jit = partial(jax.jit, compiler_options=compiler_options())
     for dtype in DTYPES:
-        jit = lambda function: jax.jit(function, compiler_options=compiler_options())  # noqa: E731
         found += network_rows(args.golden, dtype, jit)
     for steps in CHAINS:
         found += chain_rows(args.golden, steps)

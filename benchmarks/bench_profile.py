@@ -88,8 +88,8 @@ def record(run: Callable[..., object], *arguments: Any) -> list[Piece]:
     return found
 
 
-def start(dtype: str, function: Callable[..., object], *shapes: Any) -> tuple[Call, float, float]:
-    """A compiled call at a compute dtype, with random arguments, its FLOP and its bytes, as XLA counts them.
+def start(function: Callable[..., object], *shapes: Any) -> tuple[Call, float, float]:
+    """A compiled call with random arguments, its FLOP and its bytes, as XLA counts them.
 
     Both are those of the same function without oneDNN, whose operations XLA does not count.
     """
@@ -136,11 +136,11 @@ def profile(stage: str, args: argparse.Namespace, peak: float, rate: float) -> l
     for piece in record(run, params, inputs):
         pieces.setdefault(piece.name, []).append(piece)
     started = {
-        name: start(args.dtype, lambda state, *given, g=same[0].graph: nnx.merge(g, state)(*given), *parts(same[0]))
+        name: start(lambda state, *given, g=same[0].graph: nnx.merge(g, state)(*given), *parts(same[0]))
         for name, same in pieces.items()
     }
     used = {name: value for name, value in params.items() if name.startswith(PART[stage])}
-    started["whole stage"] = start(args.dtype, run, used, inputs)
+    started["whole stage"] = start(run, used, inputs)
     seconds = medians({name: call for name, (call, _, _) in started.items()}, args.runs)
     total = sum(seconds[name] * len(same) for name, same in pieces.items())
     rows = []

@@ -15,7 +15,7 @@ from jaxsr.model import Model
 from jaxsr.models.pixel_codec import pixel_unshuffle
 from jaxsr.models.presets import PixelCodecConfig, Preset, ScheduleConfig
 from jaxsr.models.vq_autoencoder import VQConfig
-from tests.models.tiny import compiled, random_values, unet_config
+from tests.models.tiny import compiled, products_of, random_values, unet_config
 
 VQ = VQConfig(embed_dim=3, n_embed=16, z_channels=3, ch=32, ch_mult=(1, 1), num_res_blocks=(0, 0))
 
@@ -107,15 +107,6 @@ def test_rounded_parameters_give_what_rounding_in_each_call_gives() -> None:
     np.testing.assert_array_equal(predict(rounded), predict(params))
     full = Model(preset()).rounded(params)
     assert all(full[name] is value for name, value in params.items())
-
-
-def products_of(jaxpr) -> list:
-    """Convolutions and matrix products of a program, with those of all that it calls."""
-    found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name in ("conv_general_dilated", "dot_general")]
-    for eqn in jaxpr.eqns:
-        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")):
-            found += products_of(inner.jaxpr) if hasattr(inner, "jaxpr") else []
-    return found
 
 
 @pytest.mark.parametrize("way", ["xla"], indirect=True)

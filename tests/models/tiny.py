@@ -82,3 +82,12 @@ def numpy_group_norm(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, groups:
     grouped = x.astype(np.float64).reshape(b, h, w, groups, c // groups)
     mean, variance = grouped.mean((1, 2, 4), keepdims=True), grouped.var((1, 2, 4), keepdims=True)
     return ((grouped - mean) / np.sqrt(variance + epsilon)).reshape(x.shape) * scale + bias
+
+
+def products_of(jaxpr: Any) -> list[Any]:
+    """Convolutions and matrix products of a program, with those of all that it calls."""
+    found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name in ("conv_general_dilated", "dot_general")]
+    for eqn in jaxpr.eqns:
+        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")):
+            found += products_of(inner.jaxpr) if hasattr(inner, "jaxpr") else []
+    return found

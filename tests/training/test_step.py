@@ -13,6 +13,7 @@ from jaxsr import onednn
 from jaxsr.model import DTYPES, Model
 from jaxsr.models.pixel_codec import pixel_unshuffle
 from jaxsr.training.step import init_state, loss_fn, make_optimizer, make_update
+from tests.models.tiny import products_of
 
 KEY = jax.random.key(11)
 ETA, KAPPA = PIXEL.schedule.build().eta, PIXEL.schedule.kappa
@@ -163,18 +164,6 @@ def test_decay_reaches_the_kernels_of_a_network_alone():
     assert decayed == matrices
 
 
-def products(jaxpr) -> set[str]:
-    """Dtypes of all convolutions and matrix products in a program."""
-    found = set()
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in ("conv_general_dilated", "dot_general"):
-            found.add(str(eqn.outvars[0].aval.dtype))
-        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")):
-            if hasattr(inner, "jaxpr"):
-                found |= products(inner.jaxpr)
-    return found
-
-
 @pytest.mark.parametrize(
     ("precision", "dtypes"),
     [("fp32", {"float32"}), ("bf16", {"bfloat16", "float32"})],  # attention's products are in float32
@@ -185,7 +174,7 @@ def test_precision_is_that_of_the_network_and_not_of_the_state(monkeypatch, prec
     state = jax.eval_shape(lambda: init_state(model, make_optimizer(config), KEY))
     z, t = jnp.zeros((4, 8, 8, 12)), jnp.zeros(4, jnp.int32)
     program = jax.make_jaxpr(lambda p: model.predict(p, z, jnp.ones(1), t, z, jnp.zeros((4, 8, 8, 3))))(state.params)
-    assert products(program.jaxpr) == dtypes
+    assert {str(eqn.outvars[0].aval.dtype) for eqn in products_of(program.jaxpr)} == dtypes
     new, values = jax.eval_shape(make_update(model, config), state, batch)
     assert jax.tree.map(lambda a: a.dtype, new) == jax.tree.map(lambda a: a.dtype, state)
     assert {a.dtype for a in (*new.params.values(), *new.ema.values(), *values.values())} == {jnp.dtype("float32")}
