@@ -29,13 +29,14 @@ import numpy as np
 from benchmarks.fresh import in_fresh_process, peak_device_bytes, peak_process_bytes
 from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark, write_results
 from benchmarks.models import MODEL_HELP, load_model
-from jaxsr.calibration.devices import image_mesh, over_images, replicate
 from jaxsr.calibration.scores import make_score
 from jaxsr.calibration.sweep import Chain, image_keys, sweep_function
 from jaxsr.choices import PRECISIONS
-from jaxsr.model import DTYPES, Model
-from jaxsr.options import Options, schedule_for
-from jaxsr.runtime import compiler_options
+from jaxsr.models.model import DTYPES, Model
+from jaxsr.options import Options
+from jaxsr.runtime.compilation import compiler_options
+from jaxsr.runtime.devices import image_mesh, over_images, replicate
+from jaxsr.upscaling.plan import schedule_for
 
 
 def random_pairs(count: int, crop: int, scale: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -31,15 +31,16 @@ from benchmarks.fresh import in_fresh_process
 from benchmarks.harness import Call, command_line, machine, markdown, medians, run_benchmark, write_results
 from benchmarks.models import MODEL_HELP, load_model
 from benchmarks.scaling_model import Costs, Sweep, device_work
-from jaxsr.calibration.devices import image_mesh, over_images, replicate
 from jaxsr.calibration.journal import Journal
-from jaxsr.calibration.pairs import open_pairs
 from jaxsr.calibration.scores import make_score
 from jaxsr.calibration.sweep import Chain, image_keys, sweep_function
 from jaxsr.choices import PRECISIONS
-from jaxsr.model import DTYPES, Model
-from jaxsr.options import Options, schedule_for
-from jaxsr.runtime import compiler_options
+from jaxsr.data.pairs import open_pairs
+from jaxsr.models.model import DTYPES, Model
+from jaxsr.options import Options
+from jaxsr.runtime.compilation import compiler_options
+from jaxsr.runtime.devices import image_mesh, over_images, replicate
+from jaxsr.upscaling.plan import schedule_for
 
 METRICS = ("psnr", "swd")
 CHUNKS = 2  # of the call that checks the sum

@@ -15,16 +15,17 @@ import jax.numpy as jnp
 import jaxsr
 from benchmarks.harness import machine, turns
 from jaxsr import diffusion
+from jaxsr.choices import GradientForm
 from jaxsr.diffusion import Guidance
-from jaxsr.model import Model
-from jaxsr.pipeline import Upscaler
-from jaxsr.runtime import compiler_options
+from jaxsr.models.model import Model
+from jaxsr.runtime.compilation import compiler_options
+from jaxsr.upscaling.upscaler import Upscaler
 
 CASES = {
     "plain": None,
-    "through the mean": {"through": "mean"},
-    "through the mean, two references": {"through": "mean"},
-    "through the state": {"through": "state"},
+    "through the mean": GradientForm(through="mean"),
+    "through the mean, two references": GradientForm(through="mean"),
+    "through the state": GradientForm(through="state"),
 }
 
 
@@ -36,8 +37,8 @@ def make_program(upscaler: Upscaler, size: int, steps: int, case: str) -> Callab
     z_lr = model.encode_lr(upscaler.params, lr)
 
     def run(params: dict[str, jax.Array], z_lr: jax.Array, scale: jax.Array) -> jax.Array:
-        settings = CASES[case]
-        one = [] if settings is None else [Guidance(reference=z_lr, scale=scale, **settings)]
+        form = CASES[case]
+        one = [] if form is None else [Guidance(reference=z_lr, scale=scale, form=form)]
         guidance = one * 2 if "two" in case else one
         noise = diffusion.normal_noise(jax.random.key(1), steps, z_lr.shape)
         return diffusion.sample(model.denoiser(params, schedule, z_lr, lr), schedule, z_lr, noise, guidance=guidance)

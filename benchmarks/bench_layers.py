@@ -4,8 +4,8 @@
 
 3x3 convolutions, 1x1 convolutions (matrix products), attention in windows of 8x8 and over all positions, and GroupNorm
 with SiLU, of one image with random values; milliseconds, medians of calls that take turns. Where oneDNN is not called
-(see `jaxsr.onednn`) its column is empty, and so is PyTorch's where that is not installed. PyTorch's tensors have the
-dtype that is measured, and lie in memory as ours (channels last).
+(see `jaxsr.runtime.onednn`) its column is empty, and so is PyTorch's where that is not installed. PyTorch's tensors
+have the dtype that is measured, and lie in memory as ours (channels last).
 """
 
 import argparse
@@ -21,11 +21,11 @@ from flax import nnx
 
 from benchmarks.harness import Call, command_line, machine, markdown, medians, run_benchmark, write_results
 from benchmarks.network_cases import DTYPES
-from jaxsr import onednn
 from jaxsr.models.convolution import convolve
 from jaxsr.models.layers import GroupNorm, silu
 from jaxsr.models.products import attend, matmul
-from jaxsr.runtime import compiler_options
+from jaxsr.runtime import onednn
+from jaxsr.runtime.compilation import compiler_options
 
 CONVOLUTIONS = ((64, 512, 512), (128, 256, 256), (256, 128, 128), (64, 320, 160), (32, 640, 320), (8, 1280, 640))
 PRODUCTS = ((4096, 192, 768), (4096, 768, 192), (4096, 512, 512))

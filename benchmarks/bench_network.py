@@ -29,7 +29,7 @@ import jax
 from benchmarks.flops import stage_flops
 from benchmarks.harness import Call, command_line, machine, markdown, run_benchmark, turns, write_results
 from benchmarks.network_cases import DTYPES, STAGES, Case, make_inputs, matrix_peak, our_program, random_params
-from jaxsr.models.presets import PRESETS, PixelCodecConfig, Preset
+from jaxsr.models.presets import PRESETS, ModelPreset, PixelCodecConfig
 
 Row = dict[str, Any]
 Note = Callable[[str], None]
@@ -37,7 +37,7 @@ Started = tuple[Call, float | None]  # a call without arguments, and its memory 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
 
 
-def make_rivals(args: argparse.Namespace, preset: Preset, params: Mapping[str, Any], note: Note) -> dict[str, Any]:
+def make_rivals(args: argparse.Namespace, preset: ModelPreset, params: Mapping[str, Any], note: Note) -> dict[str, Any]:
     """The networks in PyTorch by the names of their programs, where they are wanted and PyTorch is installed."""
     if not (args.rival or args.torch_compile or args.torch_repo):
         print("the rival is not measured: --rival does that, and needs PyTorch")
@@ -56,7 +56,7 @@ def make_rivals(args: argparse.Namespace, preset: Preset, params: Mapping[str, A
 
 
 def starters(
-    case: Case, preset: Preset, params: Mapping[str, jax.Array], rivals: Mapping[str, Any], mode: str | None
+    case: Case, preset: ModelPreset, params: Mapping[str, jax.Array], rivals: Mapping[str, Any], mode: str | None
 ) -> dict[str, Callable[[], Started]]:
     """What makes each program of a case, by name."""
     found: dict[str, Callable[[], Started]] = {"jaxsr": lambda: our_program(preset, params, case)}
@@ -126,7 +126,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check(args: argparse.Namespace) -> Preset:
+def check(args: argparse.Namespace) -> ModelPreset:
     """The preset, and the folder of the output made; ValueError or OSError for what cannot be measured or written."""
     name = args.model.replace("-", "_")
     known = [name for name, preset in PRESETS.items() if not preset.network.cond_mask]

@@ -19,12 +19,11 @@ import jax.numpy as jnp
 
 from benchmarks.harness import command_line, machine, markdown, run_benchmark, write_results
 from benchmarks.network_cases import DTYPES
-from jaxsr.model import Model
-from jaxsr.models.presets import Preset, ScheduleConfig
-from jaxsr.runtime import compiler_options
-from weight_conversion.__main__ import make_parser as verify_parser
+from jaxsr.models.model import Model
+from jaxsr.models.presets import ModelPreset, ScheduleConfig
+from jaxsr.runtime.compilation import compiler_options
 from weight_conversion.convert import read_source
-from weight_conversion.report import largest_errors
+from weight_conversion.report import Comparison, largest_errors
 from weight_conversion.report import rows as verify_rows
 from weight_conversion.settings import unet_config, vq_config
 from weight_conversion.tolerances import TOLERANCES
@@ -44,7 +43,7 @@ def small_model(folder: Path, dtype: str) -> tuple[Model, dict[str, jax.Array]]:
     configs = [json.loads((folder / f"{stem}_config.json").read_text()) for stem in ("unet_sr", "vq_f4")]
     network, codec = unet_config(configs[0]), vq_config(configs[1])
     schedule = ScheduleConfig(steps=4, min_noise_level=0.2)
-    preset = Preset(name="golden", scale=4, network=network, codec=codec, schedule=schedule, steps=4)
+    preset = ModelPreset(name="golden", scale=4, network=network, codec=codec, schedule=schedule, steps=4)
     parts = {"network": ("unet_sr", network), "codec": ("vq_f4", codec)}
     params = {
         f"{part}.{name}": jnp.asarray(value)
@@ -72,9 +71,8 @@ def network_rows(folder: Path, dtype: str, jit: Callable[..., Any]) -> Iterator[
 def chain_rows(folder: Path, steps: str) -> Iterator[Row]:
     """The largest error of every array of a chain, in float32."""
     golden, config = folder / f"sampler_{steps}.npz", folder / f"sampler_{steps}_config.json"
-    files = [str(folder / f"{stem}.pth") for stem in ("unet_sr", "vq_f4")]
-    words = ["verify", *files, "--golden", str(golden), "--config", str(config)]
-    for found in largest_errors(verify_rows(verify_parser().parse_args(words))):
+    files = [folder / f"{stem}.pth" for stem in ("unet_sr", "vq_f4")]
+    for found in largest_errors(verify_rows(Comparison(files=files, golden=golden, config=config))):
         yield row(f"chain of {steps[1:]} steps", "float32", found.array, found.error, found.tolerance)
 
 

@@ -24,11 +24,11 @@ from flax import nnx
 
 from benchmarks.harness import Call, command_line, machine, markdown, medians, run_benchmark, write_results
 from benchmarks.network_cases import DTYPES, Case, make_inputs, matrix_peak, stage_function
-from jaxsr import onednn
-from jaxsr.model import Model
 from jaxsr.models import swin_layer, swin_unet, vq_autoencoder
+from jaxsr.models.model import Model
 from jaxsr.models.presets import PRESETS
-from jaxsr.runtime import compiler_options
+from jaxsr.runtime import onednn
+from jaxsr.runtime.compilation import compiler_options
 
 PART = {"unet": "network.", "encode": "codec.", "decode": "codec."}
 Row = dict[str, Any]

@@ -29,13 +29,14 @@ from benchmarks.fresh import in_fresh_process
 from benchmarks.harness import command_line, machine, markdown, run_benchmark, write_results
 from benchmarks.models import MODEL_HELP, load_model
 from jaxsr.calibration.candidates import Candidate, even_chunks
-from jaxsr.calibration.devices import AXIS, over_images, replicate
 from jaxsr.calibration.scores import make_score
 from jaxsr.calibration.sweep import Chain, image_keys, sweep_function
 from jaxsr.choices import PRECISIONS
-from jaxsr.model import DTYPES, Model
-from jaxsr.options import Options, schedule_for
-from jaxsr.runtime import enable_compilation_cache
+from jaxsr.models.model import DTYPES, Model
+from jaxsr.options import Options
+from jaxsr.runtime.compilation import enable_compilation_cache
+from jaxsr.runtime.devices import AXIS, over_images, replicate
+from jaxsr.upscaling.plan import schedule_for
 
 TOLERANCE = 1e-3  # dB
 

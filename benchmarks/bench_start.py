@@ -22,13 +22,15 @@ from PIL import Image
 
 import jaxsr
 from benchmarks.harness import command_line, machine, markdown, run_benchmark, turns, write_results
-from jaxsr.runtime import enable_compilation_cache
+from jaxsr.runtime.compilation import enable_compilation_cache
 
 
 def compute_seconds(model: str, size: int, steps: int, runs: int) -> list[float]:
     """Seconds of each run after a first one that compiles."""
     upscaler = jaxsr.load(model)
-    enable_compilation_cache(upscaler.preset)  # as the command, which calls oneDNN or keeps programs
+    enable_compilation_cache(
+        upscaler.preset.network.model_channels
+    )  # as the command, which calls oneDNN or keeps programs
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     return turns({"": lambda: upscaler.upscale(image, seed=0, steps=steps)}, runs)[""]
 
@@ -53,7 +55,7 @@ def whole_seconds(model: str, size: int, steps: int, runs: int) -> dict[str, lis
         sample = ["-m", "jaxsr.sample", "-i", str(photo), "-n", model, "--steps", str(steps), "--overwrite"]
         sample += ["-o", str(Path(folder, "out"))]
         commands = {"python": ["-c", ""], "import jaxsr": ["-c", "import jaxsr"]}
-        commands |= {"import jaxsr.pipeline, with JAX": ["-c", "import jaxsr.pipeline"]}
+        commands |= {"import jaxsr.upscaling.upscaler, with JAX": ["-c", "import jaxsr.upscaling.upscaler"]}
         commands |= {"sample --help": ["-m", "jaxsr.sample", "--help"]}
         commands |= {"first picture, cold": sample, "first picture, warm": sample}
         for turn in range(runs):

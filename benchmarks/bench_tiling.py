@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ from PIL import Image
 
 from benchmarks.fresh import in_fresh_process, peak_device_bytes, peak_process_bytes
 from benchmarks.harness import command_line, machine, markdown, run_benchmark, write_results
-from jaxsr import arguments
 from jaxsr.choices import PRECISIONS
+from jaxsr.cli import sample_options as arguments
 
 MEGA = 1e6
 CONSTANT = ("s/MP", "s / computed MP", "process MB", "device MB")
@@ -65,24 +65,22 @@ def input_size(megapixels: float, scale: int) -> tuple[int, int]:
 
 def measure(words: Sequence[str], megapixels: float) -> Measured:
     """The second of two equal pictures, made as the command with these words makes them; in a fresh process."""
-    from jaxsr.guide_files import read_recipe
-    from jaxsr.jobs import plan_jobs
-    from jaxsr.options import Options
-    from jaxsr.pipeline import load
-    from jaxsr.results import make
+    from jaxsr.batch.enlarge import make
+    from jaxsr.batch.jobs import plan_jobs
+    from jaxsr.cli.sample import prepare
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photo = folder / "photo.png"
         args = arguments.make_parser().parse_args(["-i", str(photo), "-o", str(folder / "out"), *words])
-        upscaler = load(args.model, accept_license=args.accept_license)
+        work = prepare(args)
+        upscaler = work.upscaler
         write_photo(photo, *input_size(megapixels, upscaler.preset.scale))
-        recipe = read_recipe(args, Options(**{field.name: getattr(args, field.name) for field in fields(Options)}))
         (job,) = plan_jobs([(photo, Path(photo.name))], args.output, suffix="", ext="png", n_samples=1)
         seconds = 0.0
         for _ in range(2):
             began = time.perf_counter()
-            make(upscaler, job, recipe, args, lambda done, of: None)
+            make(upscaler, job, work.request(job), work.recipe, batch=work.batch)
             seconds = time.perf_counter() - began
         record = json.loads(job.sidecar.read_text(encoding="utf-8"))
     tile = record["options"]["tile"]

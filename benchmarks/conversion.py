@@ -44,7 +44,7 @@ def presets(small: bool) -> Any:
 
 def write_files(folder: Path, small: bool) -> None:
     """Both checkpoints with random values of the size that weights have."""
-    from tests.weight_conversion.torch_files import random_state_dict, write_pth
+    from tests.torch_files.files import random_state_dict, write_pth
 
     preset = presets(small)
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,15 +9,15 @@ import math
 import re
 from collections.abc import Mapping
 
-from jaxsr.model import Model
-from jaxsr.models.presets import Preset
+from jaxsr.models.model import Model
+from jaxsr.models.presets import ModelPreset
 from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def stage_flops(preset: Preset, stage: str, size: int, batch: int, steps: int = 0) -> float:
+def stage_flops(preset: ModelPreset, stage: str, size: int, batch: int, steps: int = 0) -> float:
     """Operations of one call of a stage, for `batch` square LR images of side `size`.
 
     `unet`, `encode`, `decode`; any other is a whole chain of `steps` calls of the network between the two.

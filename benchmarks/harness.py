@@ -12,8 +12,8 @@ from typing import Any
 
 import jax
 
-from jaxsr.command import exit_code
-from jaxsr.whole_file import write_whole
+from jaxsr.cli.exits import exit_code
+from jaxsr.storage import write_whole
 
 Call = Callable[[], object]
 

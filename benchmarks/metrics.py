@@ -21,7 +21,7 @@ from jaxsr.metrics.niqe import niqe
 from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.ssim import ms_ssim, ssim
 from jaxsr.metrics.texture import texture_distance
-from jaxsr.runtime import compiler_options
+from jaxsr.runtime.compilation import compiler_options
 
 Batch = Float[np.ndarray, "b h w 3"]
 

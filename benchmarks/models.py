@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jaxsr
 from benchmarks.network_cases import random_params
 from jaxsr.models.presets import PRESETS
-from jaxsr.pipeline import Upscaler
+from jaxsr.upscaling.upscaler import Upscaler
 
 RANDOM = "random:"
 MODEL_HELP = f"a known model, a checkpoint, or {RANDOM}PRESET for random weights, which change no time"

@@ -12,11 +12,11 @@ import numpy as np
 from benchmarks.harness import Call, turns
 from jaxsr import diffusion
 from jaxsr.diffusion import Schedule
-from jaxsr.model import Model, Params
 from jaxsr.models.convolution import convolve
-from jaxsr.models.presets import Preset
+from jaxsr.models.model import Model, Params
+from jaxsr.models.presets import ModelPreset
 from jaxsr.models.products import matmul
-from jaxsr.runtime import compiler_options
+from jaxsr.runtime.compilation import compiler_options
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 STAGES = ("unet", "encode", "decode", "s4", "s15")
@@ -37,12 +37,12 @@ class Case:
         """Steps of the chain; 0 where there is none."""
         return int(self.stage[1:]) if self.stage[1:].isdigit() else 0
 
-    def schedule(self, preset: Preset) -> Schedule | None:
+    def schedule(self, preset: ModelPreset) -> Schedule | None:
         """The preset's kind of schedule, with this many steps."""
         return replace(preset.schedule, steps=self.steps).build() if self.steps else None
 
 
-def random_params(preset: Preset) -> dict[str, np.ndarray]:
+def random_params(preset: ModelPreset) -> dict[str, np.ndarray]:
     """Parameters that keep the size of the activations; every layer does something."""
     rng, params = np.random.default_rng(0), {}
     for name, shape in Model(preset).shapes().items():
@@ -52,7 +52,7 @@ def random_params(preset: Preset) -> dict[str, np.ndarray]:
     return params
 
 
-def make_inputs(preset: Preset, case: Case) -> dict[str, np.ndarray]:
+def make_inputs(preset: ModelPreset, case: Case) -> dict[str, np.ndarray]:
     """The arrays that a stage takes, NHWC, in [-1, 1] or standard normal."""
     rng, b = np.random.default_rng(1), case.batch
     fine, side = case.size * preset.scale, case.size * preset.scale // preset.latent_factor
@@ -65,7 +65,7 @@ def make_inputs(preset: Preset, case: Case) -> dict[str, np.ndarray]:
     return lr if case.steps else {"x": latent, "t": np.zeros(b, np.int32)} | lr
 
 
-def stage_function(preset: Preset, case: Case) -> Callable[..., jax.Array]:
+def stage_function(preset: ModelPreset, case: Case) -> Callable[..., jax.Array]:
     """The pure function (params, key, inputs) -> result of a stage."""
     model, schedule = Model(preset, DTYPES[case.dtype]), case.schedule(preset)
 
@@ -84,7 +84,7 @@ def stage_function(preset: Preset, case: Case) -> Callable[..., jax.Array]:
     return run
 
 
-def our_program(preset: Preset, params: Params, case: Case) -> tuple[Call, float | None]:
+def our_program(preset: ModelPreset, params: Params, case: Case) -> tuple[Call, float | None]:
     """A compiled call without arguments, and its memory in bytes (None for a backend that does not say)."""
     part = {"unet": "network.", "encode": "codec.", "decode": "codec."}.get(case.stage, "")
     used = {name: value for name, value in params.items() if name.startswith(part)}

@@ -39,13 +39,14 @@ from benchmarks.quality import (
     to_uint8,
 )
 from jaxsr import diffusion
-from jaxsr.calibrated import find_calibration
+from jaxsr.choices import GradientForm
 from jaxsr.diffusion import Guidance
 from jaxsr.diffusion.sampler import start
 from jaxsr.imaging.files import list_images, read_photo
 from jaxsr.imaging.resize import downsample_bicubic_uint8
-from jaxsr.model import Model, Params
-from jaxsr.pipeline import Upscaler
+from jaxsr.models.model import Model, Params
+from jaxsr.upscaling.calibrated import find_calibration
+from jaxsr.upscaling.upscaler import Upscaler
 
 FOLDERS = {"div2k": ("div2k_sub", None), "realsr": ("realsr_sub/HR", "realsr_sub/LR")}
 PLAIN = "plain, 4 steps"
@@ -97,7 +98,7 @@ def away_from_prediction(upscaler: Upscaler, scale: float) -> Method:
         denoise = model.denoiser(params, schedule, z_lr, lr)
         draw = diffusion.normal_noise(jax.random.key(0), schedule.steps, z_lr.shape)
         first = denoise(start(schedule, z_lr, draw(jnp.int32(0))), jnp.int32(schedule.steps - 1))
-        guidance = [Guidance(reference=first, scale=scale, reference_mean="shifted")]
+        guidance = [Guidance(reference=first, scale=scale, form=GradientForm(reference_mean="shifted"))]
         return model.decode(params, diffusion.sample(denoise, schedule, z_lr, draw, guidance=guidance))
 
     def run(pair: Pair) -> Photo:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from jaxsr.diffusion import Schedule
-from jaxsr.models.presets import PixelCodecConfig, Preset
+from jaxsr.models.presets import ModelPreset, PixelCodecConfig
 from jaxsr.models.vq_autoencoder import VQConfig
+from jaxsr.torch_files.reader import Tensor as StoredTensor
 from weight_conversion.architecture import derived_buffers
 from weight_conversion.convert import PARTS, Source
-from weight_conversion.reader import Tensor as StoredTensor
 from weight_conversion.settings import released_settings
 from weight_conversion.torch_oracle import TARGETS, load_target
 
@@ -31,7 +31,7 @@ class Rival:
     `fit` prepares the network for latents of a height and a width.
     """
 
-    preset: Preset
+    preset: ModelPreset
     network: Any
     codec: Any
     encode: Callable[[Tensor], Tensor]
@@ -64,7 +64,7 @@ class Rival:
         return self.decode(x)
 
 
-def make(preset: Preset, params: Mapping[str, np.ndarray]) -> Rival:
+def make(preset: ModelPreset, params: Mapping[str, np.ndarray]) -> Rival:
     """The rival with our flat parameters, on the GPU where torch has one."""
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -81,7 +81,7 @@ def make(preset: Preset, params: Mapping[str, np.ndarray]) -> Rival:
     return _placed(preset, **parts, fit=parts["network"].fit)
 
 
-def _placed(preset: Preset, network: Any, codec: Any, fit: Callable[[int, int], None]) -> Rival:
+def _placed(preset: ModelPreset, network: Any, codec: Any, fit: Callable[[int, int], None]) -> Rival:
     """Both parts ready to be called, in channels-last memory."""
     import torch  # pyright: ignore[reportMissingImports]
 

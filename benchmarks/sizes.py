@@ -19,9 +19,9 @@ import jax
 from benchmarks.bench_start import compute_seconds
 from benchmarks.harness import command_line, machine
 from benchmarks.quality import Pair, methods, read_pairs, score
-from jaxsr.model import Model
-from jaxsr.models.presets import PRESETS, Preset
-from jaxsr.runtime import compiler_options
+from jaxsr.models.model import Model
+from jaxsr.models.presets import PRESETS, ModelPreset
+from jaxsr.runtime.compilation import compiler_options
 from jaxsr.training.config import TrainConfig
 from jaxsr.training.loop import make_dataset, train
 from jaxsr.training.step import init_state, make_optimizer, make_update
@@ -30,7 +30,7 @@ TINY = PRESETS["tiny_x4"]
 WARM_UP, TIMED = 3, 8
 
 
-def variant(kappa: float = 2.0, **network: object) -> Preset:
+def variant(kappa: float = 2.0, **network: object) -> ModelPreset:
     """The preset tiny_x4 with another noise strength and another network."""
     return replace(TINY, network=replace(TINY.network, **network), schedule=replace(TINY.schedule, kappa=kappa))
 
@@ -50,7 +50,7 @@ CANDIDATES = {
 }
 
 
-def make_config(preset: Preset, data: Path, steps: int, seed: int) -> TrainConfig:
+def make_config(preset: ModelPreset, data: Path, steps: int, seed: int) -> TrainConfig:
     sizes = {"hr_size": 64, "batch_size": 36, "checkpoint_every": steps, "sample_every": 0}
     rates = {"learning_rate": 1e-3, "warmup": min(100, steps // 3)}
     return TrainConfig(preset=preset, data=str(data / "train"), steps=steps, seed=seed, **sizes, **rates)
@@ -68,7 +68,7 @@ def seconds_per_update(config: TrainConfig) -> float:
     return statistics.median(seconds[WARM_UP:])
 
 
-def measure(preset: Preset, data: Path, pairs: list[Pair], minutes: float, seed: int) -> str:
+def measure(preset: ModelPreset, data: Path, pairs: list[Pair], minutes: float, seed: int) -> str:
     """One row of the table."""
     per_update = seconds_per_update(make_config(preset, data, 1000, seed))
     updates = max(30, round(60 * minutes / per_update))

@@ -4,20 +4,28 @@
 >>> enlarged = jaxsr.load("tiny-x4").upscale(image, seed=0)
 """
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxsr.pipeline import Options, Upscaler, load
+    from jaxsr.models.problem import Problem
+    from jaxsr.options import Options
+    from jaxsr.upscaling.upscaler import Upscaler, load
+    from jaxsr.version import __version__
 
-__version__ = version("jaxsr")
-__all__ = ["Options", "Upscaler", "__version__", "load"]
+_HOMES = {
+    "Options": "jaxsr.options",
+    "Problem": "jaxsr.models.problem",
+    "Upscaler": "jaxsr.upscaling.upscaler",
+    "__version__": "jaxsr.version",
+    "load": "jaxsr.upscaling.upscaler",
+}
+__all__ = ["Options", "Problem", "Upscaler", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when first used, so that `import jaxsr` and `--help` are quick."""
-    if name not in __all__:
+    """Import a public name when it is first used, so that `import jaxsr` and `--help` stay quick."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'jaxsr' has no attribute {name!r}")
-    from jaxsr import pipeline
+    from importlib import import_module
 
-    return getattr(pipeline, name)
+    return getattr(import_module(_HOMES[name]), name)

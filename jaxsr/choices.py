@@ -1,8 +1,8 @@
-"""The words that options take, for the library and its commands; nothing is imported that takes time."""
+"""The words that options accept, for the library and its commands. This module imports nothing that takes time."""
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-Sampler = Literal["ancestral", "deterministic", "heun"]
 Thinning = Literal["ends", "released"]
 Blend = Literal["feather", "mean"]
 Precision = Literal["fp32", "bf16"]
@@ -13,7 +13,8 @@ ForwardODE = Literal["diffusion", "inversion"]
 Objective = Literal["norm", "lstsq"]
 Reference = Literal["lr", "hr"]
 
-SAMPLERS: tuple[str, ...] = get_args(Sampler)
+SAMPLERS: tuple[str, ...] = ("ancestral", "deterministic", "heun")
+"""The built-in names of `jaxsr.diffusion.SAMPLERS`, for help texts. That table decides which names are accepted."""
 THINNINGS: tuple[str, ...] = get_args(Thinning)
 BLENDS: tuple[str, ...] = get_args(Blend)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -23,3 +24,42 @@ REFERENCE_VARIANCES: tuple[str, ...] = get_args(ReferenceVariance)
 FORWARD_ODES: tuple[str, ...] = get_args(ForwardODE)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 REFERENCES: tuple[str, ...] = get_args(Reference)
+
+_GRADIENT_WORDS = {"through": THROUGHS, "reference_mean": REFERENCE_MEANS, "reference_variance": REFERENCE_VARIANCES}
+
+
+@dataclass(frozen=True)
+class GradientForm:
+    """Which KL gradient guides: what it is taken with respect to, and the Gaussian of the reference (Eq. 11).
+
+    Attributes:
+        through: `mean`, the gradient with respect to the mean of the step; or `state`, with respect to x_t, which costs
+            one vector-Jacobian product through the network per step.
+        reference_mean: `clean`, c_t = c; or `shifted`, c_t = c + eta_{t-1} (z_lr - c), the mean of (F).
+        reference_variance: `posterior`, Sigma_ref = Sigma_t; or `marginal`, kappa^2 eta_{t-1}. Both are clipped.
+    Raises:
+        ValueError: for an unknown word; the message begins with the field's name.
+    """
+
+    through: Through = "mean"
+    reference_mean: ReferenceMean = "clean"
+    reference_variance: ReferenceVariance = "posterior"
+
+    def __post_init__(self) -> None:
+        for name, words in _GRADIENT_WORDS.items():
+            check_word(name, getattr(self, name), words)
+
+    @property
+    def changed(self) -> list[str]:
+        """The names of the fields that differ from their defaults."""
+        return [name for name, words in _GRADIENT_WORDS.items() if getattr(self, name) != words[0]]
+
+
+def check_word(name: str, value: object, words: tuple[str | None, ...]) -> None:
+    """Raise ValueError, naming the option and the accepted words, unless `value` is one of `words`."""
+    if value not in words:
+        raise ValueError(f"{name}: no {value!r}; choose one of {', '.join(word for word in words if word)}.")
+
+
+DEFAULT_FORM = GradientForm()
+"""The gradient with respect to the mean, with the variance of the step: Lemma 3.2.1."""

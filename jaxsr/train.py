@@ -1,55 +1,8 @@
-"""Train a model: python -m jaxsr.train --config configs/tiny_x4.py --output runs/tiny_x4"""
+"""Train a model: python -m jaxsr.train --config configs/tiny_x4.py -o runs/mine"""
 
-import argparse
 import sys
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
-from jaxsr.command import exit_code
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
-    parser = argparse.ArgumentParser(prog="python -m jaxsr.train", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="Python file that defines `config`")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run; a stopped run goes on")
-    parser.add_argument("--data", help="folder of photographs or tfds:NAME/SPLIT, in place of the config's")
-    parser.add_argument("--steps", type=int, help="updates, in place of the config's")
-    parser.add_argument("--seed", type=int, help="seed, in place of the config's")
-    parser.add_argument("--distributed", action="store_true", help="join the hosts of a cluster (jax.distributed)")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 when the model is written, 1 after one sentence on an error, 130 after Ctrl-C."""
-    args = make_parser().parse_args(argv)
-    return exit_code(lambda: _train(args), smaller="a config of a smaller batch")
-
-
-def _train(args: argparse.Namespace) -> int:
-    import jax
-    from rich.console import Console
-
-    from jaxsr.runtime import enable_compilation_cache
-    from jaxsr.training.config import load_config
-    from jaxsr.training.loop import train
-
-    if args.distributed:
-        jax.distributed.initialize()
-    given = {key: value for key in ("data", "steps", "seed") if (value := getattr(args, key)) is not None}
-    config = load_config(args.config)
-    enable_compilation_cache(config.preset, config.precision)
-    if args.steps is not None:  # a short trial has no room for the config's warm-up
-        given["warmup"] = min(config.warmup, args.steps // 10)
-    config = replace(config, **given)
-    console = Console()
-    report = partial(console.out, highlight=False)
-    with console.status("starting") as status:  # shows nothing where the output is no terminal
-        folder = train(config, args.output, report, status.update if console.is_terminal else report)
-    print(f"model: {folder}")
-    return 0
-
+from jaxsr.cli.train import main
 
 if __name__ == "__main__":
     sys.exit(main())

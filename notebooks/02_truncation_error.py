@@ -28,9 +28,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import jaxsr
-from jaxsr.calibration.objectives import fit_lstsq
-from jaxsr.calibration.pairs import open_pairs
+from jaxsr.choices import GradientForm
+from jaxsr.data.pairs import open_pairs
 from jaxsr.diffusion import exponential_schedule, normal_noise, trajectory
+from jaxsr.guidance.fits import fit_lstsq
 from jaxsr.metrics.psnr import psnr
 from jaxsr.numerics.gaussian_world import GaussianWorld
 from jaxsr.numerics.instruments import truncation_instrument
@@ -39,7 +40,7 @@ from jaxsr.numerics.run import Study, make_setup
 from jaxsr.numerics.tables import truncation_tables
 from jaxsr.numerics.truncation import continuous_ends, fine_ends, local_errors, restrict
 from jaxsr.options import Options
-from jaxsr.runtime import enable_compilation_cache
+from jaxsr.runtime.compilation import enable_compilation_cache
 
 _ = enable_compilation_cache()
 
@@ -59,7 +60,7 @@ draw = normal_noise(jax.random.key(0), 4, y.shape)
 states = trajectory(world.denoiser(schedule), schedule, y, draw).x_t[::-1]
 ends = np.stack([world.flow(x, a, b) for x, a, b in zip(states, schedule.eta, schedule.eta_prev, strict=True)])
 errors = local_errors(world.denoiser(schedule), schedule, y, states, ends)
-plain = Gradient("lr", "mean", "clean", "posterior")
+plain = Gradient("lr", GradientForm())
 sums = regress(world.denoiser(schedule), schedule, y, np.full_like(y, world.m), states, errors, gradients=[plain])
 exact = fit_lstsq(sums[plain])
 print("t        ", *range(1, 5), sep="        ")

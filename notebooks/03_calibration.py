@@ -28,13 +28,13 @@ import numpy as np
 
 import jaxsr
 from jaxsr.calibration.candidates import parse_grid
-from jaxsr.calibration.pairs import open_pairs
 from jaxsr.calibration.plan import Choices
-from jaxsr.calibration.run import Run, calibrate, example_images
+from jaxsr.calibration.run import calibrate, example_images
+from jaxsr.data.pairs import open_pairs
 from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.texture import texture_distance
 from jaxsr.options import Options
-from jaxsr.runtime import enable_compilation_cache
+from jaxsr.runtime.compilation import enable_compilation_cache
 
 enable_compilation_cache()
 plt.rcParams["figure.dpi"] = 72

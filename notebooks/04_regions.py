@@ -27,11 +27,11 @@ import numpy as np
 from PIL import Image
 
 import jaxsr
-from jaxsr.guided import make_guide
+from jaxsr.guidance.guide import make_guide
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.metrics.texture import high_frequency_ratio, texture_distance
 from jaxsr.options import Options
-from jaxsr.runtime import enable_compilation_cache
+from jaxsr.runtime.compilation import enable_compilation_cache
 
 enable_compilation_cache()
 plt.rcParams["figure.dpi"] = 72

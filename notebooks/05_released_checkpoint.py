@@ -33,13 +33,13 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 
-from jaxsr.calibration.pairs import open_pairs
+from jaxsr.data.pairs import open_pairs
 from jaxsr.diffusion import SAMPLERS, normal_noise, thin, trajectory
-from jaxsr.model import Model
+from jaxsr.models.model import Model
 from jaxsr.models.presets import PRESETS
 from jaxsr.numerics.errors import forward_states, modular_error
 from jaxsr.numerics.truncation import fine_ends, local_errors, restrict, rows_of
-from jaxsr.runtime import enable_compilation_cache
+from jaxsr.runtime.compilation import enable_compilation_cache
 from weight_conversion.convert import read_source
 
 enable_compilation_cache()

@@ -13,7 +13,7 @@ import jupytext
 import nbclient
 import nbformat
 
-from jaxsr.whole_file import write_whole
+from jaxsr.storage import write_whole
 
 FOLDER = Path(__file__).parent
 

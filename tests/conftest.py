@@ -19,12 +19,12 @@ SHARED = Path(__file__).parents[2] / "shared"
 @pytest.fixture(params=["onednn", "float32 for bfloat16", "xla"])
 def way(request, monkeypatch) -> str:
     """Convolutions and products in each way that there is on a CPU."""
-    from jaxsr import cpu, onednn
+    from jaxsr.runtime import cpu, onednn
 
     if request.param == "xla":
         monkeypatch.setattr(onednn, "active", lambda: False)
     elif not onednn.active():
-        pytest.skip("oneDNN is not called here: see tests/test_onednn.py")
+        pytest.skip("oneDNN is not called here: see tests/runtime/test_onednn.py")
     if request.param == "float32 for bfloat16":
         monkeypatch.setattr(cpu, "fast_bfloat16", lambda: False)
     return request.param
@@ -50,6 +50,6 @@ def small_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 @pytest.fixture(scope="session")
 def small_upscalers(small_checkpoints: dict[str, Path]) -> dict:
     """The small networks loaded once, so that what they compile is shared by all tests."""
-    from jaxsr.pipeline import load
+    from jaxsr.upscaling.upscaler import load
 
     return {norm: load(path) for norm, path in small_checkpoints.items()}

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxsr import checkpoint
-from jaxsr.model import Model
-from jaxsr.models.presets import PRESETS, Preset
+from jaxsr.hub import checkpoint
+from jaxsr.models.model import Model
+from jaxsr.models.presets import PRESETS, ModelPreset
 from tests.models.tiny import random_values
 
 
-def small_preset(norm: str = "channel", **changes: Any) -> Preset:
+def small_preset(norm: str = "channel", **changes: Any) -> ModelPreset:
     """x4, pixels, windows of 8, two of four trained steps."""
     tiny = PRESETS["tiny_x4"]
     mask = "regions" if norm == "channel" else "released"
@@ -21,7 +21,7 @@ def small_preset(norm: str = "channel", **changes: Any) -> Preset:
     return replace(tiny, network=network, schedule=replace(tiny.schedule, steps=4), steps=2)
 
 
-def save_small(folder: Path, preset: Preset) -> Path:
+def save_small(folder: Path, preset: ModelPreset) -> Path:
     """Write the checkpoint; its output is about a quarter of what random weights give, so that little is clipped."""
     params = random_values(Model(preset).shapes())
     params |= {name: value / 4 for name, value in params.items() if name.startswith("network.out.2")}

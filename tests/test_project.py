@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxsr.registry import known_models
+from jaxsr.hub.cards import known_models
 
 ROOT = Path(__file__).parents[1]
 

@@ -55,9 +55,10 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from weight_conversion.report import print_report, rows
+    from weight_conversion.report import Comparison, print_report, rows
 
-    return 1 if print_report(rows(args)) else 0
+    names = ("files", "golden", "torch_repo", "config", "kind", "torch_target")
+    return 1 if print_report(rows(Comparison(**{name: getattr(args, name) for name in names}))) else 0
 
 
 if __name__ == "__main__":

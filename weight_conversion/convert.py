@@ -8,14 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-import jaxsr
-from jaxsr import checkpoint
-from jaxsr.models.presets import PRESETS, Preset
-from jaxsr.registry import Licence, ModelCard, known_models
-from weight_conversion import rules
+from jaxsr.hub import checkpoint
+from jaxsr.hub.cards import Licence, ModelCard, known_models
+from jaxsr.models.presets import PRESETS, ModelPreset
+from jaxsr.storage import sha256_file
+from jaxsr.torch_files import rules
+from jaxsr.torch_files.reader import Tensor, read_state_dict
+from jaxsr.torch_files.rules import ConversionError
+from jaxsr.version import __version__
 from weight_conversion.architecture import Config, derived_buffers, infer, parameter_shapes
-from weight_conversion.reader import Tensor, read_state_dict
-from weight_conversion.rules import ConversionError
 
 Part = Literal["network", "codec"]
 PARTS: tuple[Part, ...] = ("network", "codec")
@@ -97,11 +98,10 @@ def convert_files(paths: Sequence[Path], folder: Path, *, preset: str | None = N
     metadata = {
         "preset": chosen.to_dict(),
         "sources": [
-            {"part": part, "file": sources[part].path.name, "sha256": checkpoint.sha256_file(sources[part].path)}
-            for part in PARTS
+            {"part": part, "file": sources[part].path.name, "sha256": sha256_file(sources[part].path)} for part in PARTS
         ],
         "licence": licence_record(card.licence),
-        "converter": {"name": "weight_conversion", "version": jaxsr.__version__},
+        "converter": {"name": "weight_conversion", "version": __version__},
     }
     return checkpoint.save(folder, params, metadata)
 
@@ -111,7 +111,7 @@ def convert_card(card: ModelCard, files: Mapping[str, Path], folder: Path) -> Pa
     return convert_files([files[file.name] for file in card.files], folder, preset=card.preset, overwrite=True)
 
 
-def recognise(sources: Mapping[Part, Source]) -> Preset:
+def recognise(sources: Mapping[Part, Source]) -> ModelPreset:
     """The preset of a network and an autoencoder, by keys and shapes; the network's file name decides between equals.
 
     Raises:

@@ -2,36 +2,59 @@
 
 import json
 import math
-from argparse import Namespace
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxsr.models.swin_unet import SwinUNetConfig
+from jaxsr.torch_files.reader import ReadError
+from jaxsr.torch_files.rules import ConversionError
 from weight_conversion import settings
 from weight_conversion.architecture import Config
 from weight_conversion.convert import Part, Source, read_source
-from weight_conversion.reader import ReadError
-from weight_conversion.rules import ConversionError
 from weight_conversion.verify import Arrays, GoldenError, Row, load_golden, verify_autoencoder, verify_unet
 
 KINDS = {"unet": "unet", "vq": "autoencoder", "autoencoder": "autoencoder", "sampler": "sampler"}
 _TELLING = {"noise": "sampler", "t": "unet", "encode": "autoencoder", "codes": "autoencoder", "decode": "autoencoder"}
 
 
-def rows(options: Namespace) -> Iterator[Row]:
-    """The comparisons that the options of `verify` ask for.
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A comparison that `verify` is asked for.
+
+    Attributes:
+        files: the checkpoint; for a sampler, perhaps its partner as well.
+        golden: golden arrays, or None.
+        torch_repo: the user's checkout of the original code, or None. One of the two is given.
+        config: hyperparameters; None reads them off the keys and shapes.
+        kind: what the golden file is of; None tells it by its name.
+        torch_target: "module:Class" in the checkout; None for the released one.
+    """
+
+    files: list[Path]
+    golden: Path | None = None
+    torch_repo: Path | None = None
+    config: Path | None = None
+    kind: str | None = None
+    torch_target: str | None = None
+
+
+def rows(options: Comparison) -> Iterator[Row]:
+    """The rows of a comparison.
 
     Raises:
         ValueError, OSError: in one sentence.
     """
     data = read_config(options.config) if options.config else {}
     if options.torch_repo:
-        return torch_rows(options, data)
+        return torch_rows(options, data, options.torch_repo)
+    if options.golden is None:
+        raise ValueError("give golden arrays or a checkout of the original code to compare with.")
     golden = load_golden(options.golden)
     kind = options.kind or kind_of(options.golden, golden)
     if kind == "sampler":
-        return sampler_rows(options, data, golden)
+        return sampler_rows(options, data, options.golden, golden)
     source = _only(options.files)
     expected = "network" if kind == "unet" else "codec"
     if source.part != expected:
@@ -88,18 +111,18 @@ def config_of(source: Source, data: dict[str, Any]) -> Config:
     return settings.unet_config(own) if source.part == "network" else settings.vq_config(own)
 
 
-def sampler_rows(options: Namespace, data: dict[str, Any], golden: Arrays) -> Iterator[Row]:
+def sampler_rows(options: Comparison, data: dict[str, Any], path: Path, golden: Arrays) -> Iterator[Row]:
     """The rows of a whole chain. A part that is not given is looked for beside the given one and the golden file."""
     from weight_conversion.verify_chain import chain_model, codec_factor, verify_sampler
 
-    if "diffusion" not in data:
+    if options.config is None or "diffusion" not in data:
         raise ValueError("--config: a sampler needs a configuration with the key 'diffusion'.")
     if missing := {"lr", "noise"} - golden.keys():
-        raise ValueError(f"{options.golden}: lacks {' and '.join(sorted(missing))}, without which no chain runs.")
+        raise ValueError(f"{path}: lacks {' and '.join(sorted(missing))}, without which no chain runs.")
     scale = data["diffusion"].get("sf", 1)
     needed: list[Part] = ["network", "codec"] if codec_factor(scale, golden) > 1 else ["network"]
     sources = {source.part: source for source in map(read_source, options.files)}
-    folders = list(dict.fromkeys([options.files[0].parent, options.golden.parent, options.config.parent]))
+    folders = list(dict.fromkeys([options.files[0].parent, path.parent, options.config.parent]))
     for part in needed:
         if part not in sources:
             sources[part] = find_partner(part, scale, golden, folders)
@@ -107,7 +130,7 @@ def sampler_rows(options: Namespace, data: dict[str, Any], golden: Arrays) -> It
     configs: dict[Part, Any] = {part: config_of(sources[part], data) for part in needed}
     params = {f"{p}.{name}": a for p, c in configs.items() for name, a in sources[p].float32(c).items()}
     model = chain_model(data["diffusion"], configs["network"], configs.get("codec"))
-    return _with_context(verify_sampler(model, data["diffusion"], params, golden), options.golden)
+    return _with_context(verify_sampler(model, data["diffusion"], params, golden), path)
 
 
 def find_partner(part: Part, scale: int, golden: Arrays, folders: list[Path]) -> Source:
@@ -137,14 +160,14 @@ def find_partner(part: Part, scale: int, golden: Arrays, folders: list[Path]) ->
     return found[0]
 
 
-def torch_rows(options: Namespace, data: dict[str, Any]) -> Iterator[Row]:
+def torch_rows(options: Comparison, data: dict[str, Any], repo: Path) -> Iterator[Row]:
     """The rows of a comparison with the original code."""
     from weight_conversion.torch_oracle import TARGETS, verify_torch
 
     source = _only(options.files)
     config = config_of(source, data)
     arguments = network_settings(source, data) or settings.released_settings(config)
-    return verify_torch(source, config, arguments, options.torch_repo, options.torch_target or TARGETS[source.part])
+    return verify_torch(source, config, arguments, repo, options.torch_target or TARGETS[source.part])
 
 
 def largest_errors(rows: Iterable[Row]) -> list[Row]:

@@ -11,8 +11,8 @@ from jaxsr.diffusion import Schedule, thin, trajectory
 from jaxsr.diffusion.process import reverse_mean
 from jaxsr.diffusion.sampler import start
 from jaxsr.imaging.resize import upsample_bicubic
-from jaxsr.model import Model
-from jaxsr.models.presets import PixelCodecConfig, Preset
+from jaxsr.models.model import Model
+from jaxsr.models.presets import ModelPreset, PixelCodecConfig
 from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 from weight_conversion.settings import schedule_config
@@ -65,7 +65,7 @@ def chain_model(settings: Mapping[str, Any], network: SwinUNetConfig, codec: VQC
     if settings.get("scale_factor", 1.0) != 1:
         raise ValueError("the diffusion's configuration: scale_factor must be 1, as in every released model.")
     schedule = schedule_config(settings)
-    preset = Preset(
+    preset = ModelPreset(
         name="verified",
         scale=settings.get("sf", 1),
         network=network,

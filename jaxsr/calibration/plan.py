@@ -4,14 +4,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jaxsr.calibration import rules
-from jaxsr.calibration.pairs import PairSet
-from jaxsr.calibration.result import describe_schedule
 from jaxsr.calibration.scores import hash_networks
 from jaxsr.calibration.sweep import Chain
-from jaxsr.choices import ForwardODE, Objective, ReferenceVariance, Through
-from jaxsr.model import DTYPES, Model
-from jaxsr.options import Options, schedule_for, tile_unit
-from jaxsr.pipeline import Upscaler
+from jaxsr.choices import DEFAULT_FORM, ForwardODE, GradientForm, Objective
+from jaxsr.data.pairs import PairSet
+from jaxsr.guidance.calibration_file import describe_schedule
+from jaxsr.models.model import DTYPES, Model
+from jaxsr.options import Options
+from jaxsr.upscaling.plan import schedule_for, tile_unit
+from jaxsr.upscaling.upscaler import Upscaler
 
 LOSSES = {"dB": ("0.25 dB", "0.7 dB"), None: ("1 %", "3 %")}
 """What `balanced` and `vivid` may lose, by the unit of the fidelity metric."""
@@ -28,7 +29,7 @@ class Choices:
             `perception` in rules.
         rule: the rule of the preset `rule`, or None for no such preset.
         seed: of the noise.
-        through, reference_variance, forward_ode, objective: as of `Calibration`.
+        gradient, forward_ode, objective: as of `Calibration`.
         options: steps, sampler, thinning and precision.
     Raises:
         ValueError: for metrics of one kind alone, unknown ones, or a rule that is not understood.
@@ -39,8 +40,7 @@ class Choices:
     metrics: tuple[str, ...] = ()
     rule: str | None = None
     seed: int = 0
-    through: Through = "mean"
-    reference_variance: ReferenceVariance = "posterior"
+    gradient: GradientForm = DEFAULT_FORM
     forward_ode: ForwardODE = "diffusion"
     objective: Objective = "norm"
     options: Options = field(default_factory=Options)
@@ -49,7 +49,7 @@ class Choices:
         kinds = {rules.check_metric(name).kind for name in self.metrics}
         if len(kinds) == 1:
             missing = "perception" if "fidelity" in kinds else "fidelity"
-            known = ", ".join(name for name, metric in rules.METRICS.items() if metric.kind == missing)
+            known = ", ".join(name for name, metric in rules.rule_metrics().items() if metric.kind == missing)
             raise ValueError(f"--closed-loop: needs a metric of {missing} as well; choose among {known}.")
         for rule in self.rules.values():
             parsed = rules.parse(rule, self.stands_for("fidelity"), self.stands_for("perception"))
@@ -58,14 +58,14 @@ class Choices:
 
     def stands_for(self, kind: str) -> str:
         """The first metric of a kind."""
-        return next(name for name in self.metrics if rules.METRICS[name].kind == kind)
+        return next(name for name in self.metrics if rules.check_metric(name).kind == kind)
 
     @property
     def rules(self) -> dict[str, str]:
-        """Preset -> rule of the closed loop."""
+        """Name of a knob preset -> rule of the closed loop."""
         if not self.metrics:
             return {}
-        balanced, vivid = LOSSES[rules.METRICS[self.stands_for("fidelity")].unit]
+        balanced, vivid = LOSSES[rules.check_metric(self.stands_for("fidelity")).unit]
         fixed = {
             "faithful": "max fidelity",
             "balanced": f"max perception, lose <= {balanced}",
@@ -79,9 +79,8 @@ def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:
     preset, options = upscaler.preset, choices.options
     if pairs.crop % (unit := tile_unit(preset)):
         raise ValueError(f"--crop: must be a multiple of {unit} for this model, got {pairs.crop}.")
-    words = {key: getattr(choices, key) for key in ("through", "reference_variance")}
     sampler = options.sampler or preset.sampler
-    return Chain(Model(preset, DTYPES[options.precision]), schedule_for(preset, options), sampler, **words)
+    return Chain(Model(preset, DTYPES[options.precision]), schedule_for(preset, options), sampler, choices.gradient)
 
 
 def describe(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> dict[str, Any]:
@@ -90,12 +89,12 @@ def describe(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> dict[str, 
     Raises ValueError for steps or crops that do not fit the model, and as `hash_networks`.
     """
     chain, stated = make_chain(upscaler, pairs, choices), asdict(choices)
-    del stated["options"]
+    del stated["options"], stated["gradient"]
+    stated |= asdict(choices.gradient)
     options = {key: getattr(choices.options, key) for key in ("thinning", "precision")}
     made_with = {"model_sha256": upscaler.sha256, "schedule": describe_schedule(chain.schedule)}
     data = {
         "sampler": chain.sampler,
-        "reference_mean": "clean",
         "data": pairs.describe(),
         "candidates": list(choices.candidates),
     }

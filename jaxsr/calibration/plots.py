@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jaxsr.calibration.result import Calibration
-from jaxsr.calibration.run import Run, example_images
+from jaxsr.calibration.run import CalibrationRun, example_images
+from jaxsr.guidance.calibration_file import Calibration
 
 
-def write_plots(run: Run, calibration: Calibration, output: Path) -> list[Path]:
+def write_plots(run: CalibrationRun, calibration: Calibration, output: Path) -> list[Path]:
     """Write `<output>.loss.png` and, after a closed loop, `<output>.front.png`; returns what was written.
 
     Without matplotlib (of the extra `notebooks`) nothing is written, and a line on stderr says so.

@@ -7,33 +7,15 @@ against the plain sampler, the candidate of scale 0.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from jaxsr.metrics.catalogue import METRICS, Metric
+
 Table = Mapping[str, Float[np.ndarray, " k"]]
 
 
-@dataclass(frozen=True)
-class Metric:
-    """What a metric tells: whether more of it is better, what kind it is, and the unit of its differences."""
-
-    more_is_better: bool
-    kind: Literal["fidelity", "perception"]
-    unit: str | None = None
-
-
-METRICS: dict[str, Metric] = {
-    "psnr": Metric(True, "fidelity", "dB"),
-    "ssim": Metric(True, "fidelity"),
-    "ms_ssim": Metric(True, "fidelity"),
-    "lr_consistency": Metric(True, "fidelity", "dB"),
-    "swd": Metric(False, "perception"),
-    "niqe": Metric(False, "perception"),
-    "lpips": Metric(False, "perception"),
-    "dists": Metric(False, "perception"),
-}
 _GRAMMAR = re.compile(
     r"(max|min)\s+([\w-]+)(?:\s*,\s*lose\s*(?:<=|≤)\s*(\d+\.?\d*|\.\d+)\s*(%|[a-z][\w-]*))?", re.IGNORECASE
 )
@@ -52,11 +34,16 @@ class Rule:
     relative: bool = False
 
 
+def rule_metrics() -> dict[str, Metric]:
+    """The metrics that a closed loop can measure and rules can weigh: those computed in JAX that are of some kind."""
+    return {name: metric for name, metric in METRICS.items() if metric.measure and metric.kind}
+
+
 def check_metric(name: str) -> Metric:
-    """The metric of that name. Raises ValueError, with the known names, for another."""
-    if name not in METRICS:
-        raise ValueError(f"metric: no {name!r}; choose among {', '.join(METRICS)}.")
-    return METRICS[name]
+    """The metric of that name. Raises ValueError, with the names that rules accept, for any other name."""
+    if name not in (known := rule_metrics()):
+        raise ValueError(f"metric: no {name!r}; choose among {', '.join(known)}.")
+    return known[name]
 
 
 def parse(text: str, fidelity: str, perception: str) -> Rule:

@@ -12,17 +12,18 @@ from jaxtyping import Float, UInt8
 
 from jaxsr.calibration import objectives, rules
 from jaxsr.calibration.candidates import Candidate, even_chunks, expand
-from jaxsr.calibration.devices import image_mesh, over_images, own_share, replicate
 from jaxsr.calibration.journal import Journal
-from jaxsr.calibration.open_loop import Moments
-from jaxsr.calibration.pairs import PairSet
 from jaxsr.calibration.plan import Choices, describe, make_chain
-from jaxsr.calibration.result import Calibration, Preset
 from jaxsr.calibration.scores import keep_images, load_networks, make_score, network_shapes
 from jaxsr.calibration.sweep import Networks, image_keys, open_function, sweep_function
-from jaxsr.pipeline import NotFiniteError, Upscaler
-from jaxsr.runtime import compiler_options
-from jaxsr.training.data import prefetch
+from jaxsr.data.pairs import PairSet
+from jaxsr.data.prefetch import prefetch
+from jaxsr.errors import NotFiniteError
+from jaxsr.guidance.calibration_file import Calibration, KnobPreset
+from jaxsr.guidance.moments import Moments
+from jaxsr.runtime.compilation import compiler_options
+from jaxsr.runtime.devices import image_mesh, over_images, own_share, replicate
+from jaxsr.upscaling.upscaler import Upscaler
 
 Values = dict[str, np.ndarray]
 Call = Callable[[np.ndarray, np.ndarray], Values]
@@ -31,7 +32,7 @@ _ASKED = ("profiles", "metrics", "rule", "metric_weights")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class CalibrationRun:
     """One calibration: what is calibrated on what, and how fast; `calibrate` carries it out.
 
     Attributes:
@@ -52,7 +53,7 @@ class Run:
     progress: Callable[[str], None] = lambda line: None
 
 
-def calibrate(run: Run, output: Path, *, overwrite: bool = False) -> Calibration:
+def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> Calibration:
     """Calibrate a model and write the file `output`, going on from `<output>.part` where a run was stopped.
 
     With `overwrite`, a stopped run of other choices is dropped.
@@ -77,7 +78,7 @@ def calibrate(run: Run, output: Path, *, overwrite: bool = False) -> Calibration
     calibration = Calibration(
         **{key: value for key, value in described.items() if key not in _ASKED},
         model=run.name,
-        presets={preset: Preset(scale=scale.tolist(), rule=stated[preset]) for preset, scale in scales.items()},
+        presets={preset: KnobPreset(scale=scale.tolist(), rule=stated[preset]) for preset, scale in scales.items()},
         open_loop=objectives.table(moments, grid, seed=choices.seed, groups=run.pairs.groups),
         closed_loop=closed,
     )
@@ -87,7 +88,7 @@ def calibrate(run: Run, output: Path, *, overwrite: bool = False) -> Calibration
     return calibration
 
 
-def open_loop(run: Run, journal: Journal) -> Moments:
+def open_loop(run: CalibrationRun, journal: Journal) -> Moments:
     """The moments of Algorithm 1 over all pairs, float64."""
     mesh, seed = image_mesh(), run.choices.seed
     params = replicate(mesh, run.upscaler.weights(run.choices.options.precision))
@@ -97,7 +98,9 @@ def open_loop(run: Run, journal: Journal) -> Moments:
     return Moments(**journal.stacked("open", range(len(run.pairs))))
 
 
-def closed_loop(run: Run, journal: Journal, open_scale: Float[np.ndarray, " t"], networks: Networks) -> dict[str, Any]:
+def closed_loop(
+    run: CalibrationRun, journal: Journal, open_scale: Float[np.ndarray, " t"], networks: Networks
+) -> dict[str, Any]:
     """The table of `closed_table`, from the guided sampler run for every candidate and pair.
 
     `networks` are those of the metrics, of `load_networks`.
@@ -138,7 +141,7 @@ def closed_table(
     return {"fidelity": fidelity, "perception": perception, "rows": rows, "front": front, "picks": picks}
 
 
-def example_images(run: Run, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarray, "k h w 3"]:
+def example_images(run: CalibrationRun, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarray, "k h w 3"]:
     """What some scales make of the first pair, in [0, 1], on one device of this process."""
     chain = make_chain(run.upscaler, run.pairs, run.choices)
     sweep = sweep_function(chain, keep_images, run.candidate_batch)
@@ -148,7 +151,7 @@ def example_images(run: Run, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarr
     return np.asarray(program(params, keys, lr, hr, scales.astype(np.float32))["images"])[:, 0]
 
 
-def _check_metrics(run: Run) -> None:
+def _check_metrics(run: CalibrationRun) -> None:
     """Raise ValueError for crops that a metric cannot take, before anything is computed."""
     size, scale = run.pairs.crop, run.upscaler.preset.scale
     lr, hr = (jax.ShapeDtypeStruct((1, side, side, 3), np.float32) for side in (size, size * scale))
@@ -159,7 +162,7 @@ def _check_metrics(run: Run) -> None:
             raise ValueError(f"--crop: LR crops of {size} pixels are too small for {name}: {error}") from error
 
 
-def _go_through(run: Run, journal: Journal, name: str, call: Call, work: tuple[int, str]) -> None:
+def _go_through(run: CalibrationRun, journal: Journal, name: str, call: Call, work: tuple[int, str]) -> None:
     """Make the rows of a pass that the journal lacks, batch by batch over all devices; the next are read meanwhile.
 
     `work` is what one pair counts for in the rate, and its unit.

@@ -1,81 +1,66 @@
-"""What the closed loop measures of every enlarged image, inside the compiled sweep, by the names of `METRICS`."""
+"""The scores of enlarged images in the closed loop, computed inside the compiled sweep."""
 
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxsr.calibration.sweep import NO_NETWORKS, Networks, Score
-from jaxsr.checkpoint import sha256_file
-from jaxsr.metrics.consistency import lr_consistency
-from jaxsr.metrics.dists import dists
-from jaxsr.metrics.lpips import lpips
-from jaxsr.metrics.niqe import niqe
-from jaxsr.metrics.perceptual_files import CARDS, load_perceptual, perceptual_path
-from jaxsr.metrics.psnr import psnr
-from jaxsr.metrics.ssim import ms_ssim, ssim
-from jaxsr.metrics.texture import texture_distance
-from jaxsr.model import Image
-
-MOST_DB = 100.0
-"""PSNR of equal images, whose own value is infinite: no mean could be taken of it."""
-WEIGHTS = {"lpips": "lpips-alex", "dists": "dists"}
-"""The metrics that are measured in a network, and the name of its weights in `jaxsr.metrics.perceptual_files`."""
+from jaxsr.metrics.catalogue import METRICS, Conditions
+from jaxsr.metrics.perceptual_cards import CARDS
+from jaxsr.metrics.perceptual_files import load_perceptual, perceptual_path
+from jaxsr.models.model import Image
+from jaxsr.storage import sha256_file
 
 
 def make_score(metrics: Sequence[str], scale: int) -> Score:
-    """The function (enlarged, HR, LR, networks) -> {name: one number per image} of some of `METRICS`, nothing rounded.
+    """The function (enlarged, HR, LR, networks) -> {name: one number per image} of metrics in `METRICS`.
 
-    PSNR and the SSIMs of the luma with `scale` pixels of border left out, as the benchmarks have them; dB up to 100.
-    The sliced Wasserstein distance takes the same patches and projections for every image and candidate. LPIPS (of
-    AlexNet) and DISTS are of whole RGB images, in the `networks` of `load_networks`.
+    Nothing is rounded. PSNR and the SSIMs compare the luma and leave out a border of `scale` pixels, as the benchmarks
+    do. The sliced Wasserstein distance uses the same patches and projections for every image and candidate. LPIPS (of
+    AlexNet) and DISTS compare whole RGB images with the `networks` of `load_networks`.
     """
-    measures = {
-        "psnr": lambda sr, hr, lr, nets: _decibels(psnr(sr, hr, border=scale, luma=True)),
-        "ssim": lambda sr, hr, lr, nets: ssim(sr, hr, border=scale, luma=True),
-        "ms_ssim": lambda sr, hr, lr, nets: ms_ssim(sr, hr, border=scale, luma=True),
-        "lr_consistency": lambda sr, hr, lr, nets: _decibels(lr_consistency(sr, lr, scale)),
-        "swd": lambda sr, hr, lr, nets: texture_distance(sr, hr, jax.random.key(0, impl="threefry2x32")),
-        "niqe": lambda sr, hr, lr, nets: niqe(sr, border=scale),
-        "lpips": lambda sr, hr, lr, nets: lpips(sr, hr, nets["lpips"], net="alex"),
-        "dists": lambda sr, hr, lr, nets: dists(sr, hr, nets["dists"]),
-    }
 
     def score(sr: Image, hr: Image, lr: Float[Array, "b p q 3"], networks: Networks = NO_NETWORKS) -> dict[str, Array]:
-        return {name: measures[name](sr, hr, lr, networks) for name in metrics}
+        found = {}
+        for name in metrics:
+            measure = METRICS[name].measure
+            assert measure is not None
+            conditions = Conditions(scale=scale, border=scale, network=networks.get(name, {}))
+            found[name] = measure(sr, hr, lr, conditions)
+        return found
 
     return score
 
 
-def load_networks(metrics: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-    """The parameters of every network that some metrics need, by the metric; downloaded where they are not there.
+def weights_of(metrics: Sequence[str]) -> dict[str, str]:
+    """Metric -> name of its network's weights, for the metrics that need a network."""
+    named = {name: METRICS[name].weights(Conditions()) for name in metrics}
+    return {name: weights for name, weights in named.items() if weights}
 
-    Raises as `load_perceptual`: OSError where a network cannot be had, ValueError for a damaged file.
+
+def load_networks(metrics: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Metric -> parameters of its network, for the metrics that need one. Missing weights are downloaded.
+
+    Raises as `load_perceptual`: OSError where weights are unavailable, ValueError for a damaged file.
     """
-    return {name: load_perceptual(WEIGHTS[name]) for name in metrics if name in WEIGHTS}
+    return {name: load_perceptual(weights) for name, weights in weights_of(metrics).items()}
 
 
 def network_shapes(metrics: Sequence[str]) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
-    """What `load_networks` gives, in shapes alone: nothing is read."""
-    cards = {name: CARDS[WEIGHTS[name]] for name in metrics if name in WEIGHTS}
+    """The shapes of what `load_networks` returns. Reads no file."""
     return {
-        name: {key: jax.ShapeDtypeStruct(shape, np.float32) for key, shape in card.shapes.items()}
-        for name, card in cards.items()
+        name: {key: jax.ShapeDtypeStruct(shape, np.float32) for key, shape in CARDS[weights].shapes.items()}
+        for name, weights in weights_of(metrics).items()
     }
 
 
 def hash_networks(metrics: Sequence[str]) -> dict[str, str]:
-    """Name of the weights -> SHA-256 of their file, of every network that some metrics need. Raises: as loading."""
-    names = [WEIGHTS[name] for name in metrics if name in WEIGHTS]
-    return {name: sha256_file(perceptual_path(name)) for name in names}
+    """Name of the weights -> SHA-256 of their file, for every network that is needed. Raises as `load_networks`."""
+    return {name: sha256_file(perceptual_path(name)) for name in weights_of(metrics).values()}
 
 
 def keep_images(sr: Image, hr: Image, lr: Float[Array, "b p q 3"], networks: Networks) -> dict[str, Array]:
     """In place of scores: the enlarged images themselves, for pictures."""
     return {"images": sr}
-
-
-def _decibels(values: Float[Array, " b"]) -> Float[Array, " b"]:
-    return jnp.minimum(values, MOST_DB)

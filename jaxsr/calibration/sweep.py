@@ -2,7 +2,7 @@
 
 All candidates of an image share its encoding, x_T and the first prediction, so K candidates of T steps cost
 K (T - 1) + 1 network calls an image in place of K T. Candidates go through the network in chunks (`lax.map` over
-`vmap`), so that memory is bounded by the chunk; images are the axis that `jaxsr.calibration.devices` shards. Guidance
+`vmap`), so that memory is bounded by the chunk; images are the axis that `jaxsr.runtime.devices` shards. Guidance
 through the state needs the gradient of the first call as well, which is made once a chunk.
 """
 
@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
-from jaxsr.calibration.open_loop import measure
-from jaxsr.choices import ForwardODE, ReferenceVariance, Through
-from jaxsr.diffusion import Denoiser, Guidance, Noise, Schedule, sample
+from jaxsr.choices import DEFAULT_FORM, ForwardODE, GradientForm
+from jaxsr.diffusion import Denoiser, Guidance, Schedule, sample
 from jaxsr.diffusion.process import Latent
 from jaxsr.diffusion.sampler import start
+from jaxsr.guidance.moments import measure
 from jaxsr.imaging import noise
-from jaxsr.model import Image, Model, Params
+from jaxsr.models.model import Image, Model, Params
+from jaxsr.models.problem import Problem, pose
 
 Keys = UInt32[Array, "b 2"]
 LR = UInt8[Array, "b h w 3"]
@@ -36,16 +37,15 @@ Score = Callable[..., dict[str, Array]]
 
 @dataclass(frozen=True)
 class Chain:
-    """The guided sampler that is calibrated: model, schedule (thinned), and the words of `Guidance`.
+    """The guided sampler that is calibrated: model, thinned schedule, sampler, and the form of the gradient.
 
-    There is no `reference_mean` to choose: with c = z_lr, `shifted` is `clean`, as c + eta (z_lr - c) = z_lr.
+    The `reference_mean` of the form changes nothing: with c = z_lr, `shifted` is `clean`, as c + eta (z_lr - c) = z_lr.
     """
 
     model: Model
     schedule: Schedule
     sampler: str = "ancestral"
-    through: Through = "mean"
-    reference_variance: ReferenceVariance = "posterior"
+    form: GradientForm = DEFAULT_FORM
 
 
 def image_keys(seed: int, lr: UInt8[np.ndarray, "b h w 3"]) -> UInt32[np.ndarray, "b 2"]:
@@ -69,18 +69,17 @@ def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict
     def sweep(
         params: Params, keys: Keys, lr: LR, hr: HR, scales: Scales, networks: Networks = NO_NETWORKS
     ) -> dict[str, Array]:
-        z_lr, draw, denoise = _conditions(chain, params, keys, lr)
-        state = chain.through == "state"
+        problem = _pose_images(chain, params, keys, lr)
+        denoise, z_lr, state = problem.denoise, problem.z_lr, chain.form.through == "state"
         if not state:
-            denoise = share_first_call(denoise, chain.schedule, start(chain.schedule, z_lr, draw(jnp.int32(0))))
+            x_start = start(chain.schedule, z_lr, problem.noise(jnp.int32(0)))
+            denoise = share_first_call(denoise, chain.schedule, x_start)
 
         def one(scale: Float[Array, " t"]) -> dict[str, Array]:
-            words = {name: getattr(chain, name) for name in ("through", "reference_variance")}
-            guidance = Guidance(reference=z_lr, scale=scale, **words)
+            guidance = Guidance(reference=z_lr, scale=scale, form=chain.form)
             options = {"sampler": chain.sampler, "guidance": [guidance], "unroll_first": state}
-            x0 = sample(denoise, chain.schedule, z_lr, draw, **options)
-            sr = jnp.clip((chain.model.decode(params, x0) + 1) / 2, 0, 1)
-            return score(sr, _unit(hr), _unit(lr), networks)
+            x0 = sample(denoise, chain.schedule, z_lr, problem.noise, **options)
+            return score(problem.decode(x0), _unit(hr), _unit(lr), networks)
 
         return jax.lax.map(one, scales, batch_size=chunk)
 
@@ -91,10 +90,10 @@ def open_function(chain: Chain, forward_ode: ForwardODE) -> Callable[..., dict[s
     """The pure function (params, keys, lr, hr) -> fields of `Moments`, each (T, b): the open loop with c = z_lr."""
 
     def moments(params: Params, keys: Keys, lr: LR, hr: HR) -> dict[str, Array]:
-        z_lr, draw, denoise = _conditions(chain, params, keys, lr)
-        z_hr = chain.model.encode(params, _unit(hr) * 2 - 1)
-        words = {name: getattr(chain, name) for name in ("through", "reference_variance", "sampler")}
-        return measure(denoise, chain.schedule, z_lr, z_hr, draw, forward_ode=forward_ode, **words)._asdict()
+        problem = _pose_images(chain, params, keys, lr)
+        images = (problem.z_lr, problem.encode(_unit(hr)))
+        how = {"forward_ode": forward_ode, "form": chain.form, "sampler": chain.sampler}
+        return measure(problem.denoise, chain.schedule, *images, problem.noise, **how)._asdict()
 
     return moments
 
@@ -113,19 +112,12 @@ def share_first_call(denoise: Denoiser, schedule: Schedule, x_start: Latent) -> 
     return shared
 
 
-def _conditions(chain: Chain, params: Params, keys: Keys, lr: LR) -> tuple[Latent, Noise, Denoiser]:
-    """z_lr, the noise of every image and the denoiser: what all candidates have in common."""
-    signed = _unit(lr) * 2 - 1
-    z_lr = chain.model.encode_lr(params, signed)
+def _pose_images(chain: Chain, params: Params, keys: Keys, lr: LR) -> Problem:
+    """The problem of whole images: what all candidates have in common."""
     typed = jax.random.wrap_key_data(keys, impl="threefry2x32")
-
-    def draw(k: Int[Array, ""]) -> Latent:
-        def field(key):
-            return noise.field(jax.random.fold_in(key, k), jnp.zeros(2, jnp.int32), z_lr.shape[1:])
-
-        return jax.vmap(field)(typed)
-
-    return z_lr, draw, chain.model.denoiser(params, chain.schedule, z_lr, signed)
+    origin = jnp.zeros(2, jnp.int32)
+    make_noise = lambda shape: noise.chain_noise(typed, origin, shape)  # noqa: E731
+    return pose(chain.model, params, chain.schedule, _unit(lr), make_noise)
 
 
 def _unit(pixels: LR) -> Image:

@@ -17,15 +17,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxsr.choices import REFERENCE_MEANS, REFERENCE_VARIANCES, THROUGHS, ReferenceMean, ReferenceVariance, Through
+from jaxsr.choices import DEFAULT_FORM, GradientForm
 from jaxsr.diffusion.gaussian import gaussian_kl
 from jaxsr.diffusion.process import Latent, forward_mean
 from jaxsr.diffusion.schedule import StepTables
 
 PullBack = Callable[[Latent], Latent]
 """Takes a gradient with respect to the mean of a step to the one with respect to x_t, through the network."""
-
-_WORDS = {"through": THROUGHS, "reference_mean": REFERENCE_MEANS, "reference_variance": REFERENCE_VARIANCES}
 
 
 @jax.tree_util.register_dataclass
@@ -39,26 +37,14 @@ class Guidance:
         offset: as `scale`; the second constant of Eq. 11, in the unit of the latent.
         mask: m, scalar or at latent resolution, shape (b, h, w, 1): 0 leaves a place as it is, and numbers outside of
             0..1 make it a map of strengths.
-        through: `mean`, the gradient with respect to the mean, or `state`, with respect to x_t: one VJP through the
-            network a step more.
-        reference_mean: `clean`, c_t = c, or `shifted`, c_t = c + eta_{t-1} (z_lr - c), the mean of (F).
-        reference_variance: `posterior`, Sigma_ref = Sigma_t, or `marginal`, kappa^2 eta_{t-1}; clipped both.
-    Raises:
-        ValueError: for a word that none of the last three knows.
+        form: which gradient G_t is, see `GradientForm`.
     """
 
     reference: ArrayLike
     scale: ArrayLike
     offset: ArrayLike = 0.0
     mask: ArrayLike = 1.0
-    through: Through = field(default="mean", metadata={"static": True})
-    reference_mean: ReferenceMean = field(default="clean", metadata={"static": True})
-    reference_variance: ReferenceVariance = field(default="posterior", metadata={"static": True})
-
-    def __post_init__(self) -> None:
-        for name, words in _WORDS.items():
-            if (value := getattr(self, name)) not in words:
-                raise ValueError(f"{name}: no {value!r}; choose one of {', '.join(words)}.")
+    form: GradientForm = field(default=DEFAULT_FORM, metadata={"static": True})
 
 
 def check_steps(guidance: Sequence[Guidance], steps: int) -> None:
@@ -86,12 +72,12 @@ def correction(
 def kl_gradient(guidance: Guidance, mean: Latent, pull_back: PullBack | None, z_lr: Latent, row: StepTables) -> Latent:
     """G_t = grad D_KL( N(mean, Sigma_t) || N(c_t, Sigma_ref) ), with respect to the mean or to x_t."""
     center = jnp.broadcast_to(guidance.reference, mean.shape)
-    if guidance.reference_mean == "shifted":
+    if guidance.form.reference_mean == "shifted":
         center = forward_mean(center, z_lr, row.eta_prev)
-    posterior = guidance.reference_variance == "posterior"
+    posterior = guidance.form.reference_variance == "posterior"
     variance = row.variance_clipped if posterior else row.marginal_variance_clipped
     gradient = jax.grad(gaussian_kl)(mean, row.variance_clipped, center, variance)
-    if guidance.through == "mean":
+    if guidance.form.through == "mean":
         return gradient
     if pull_back is None:
         raise ValueError("kl_gradient: through the state needs the step's pull_back.")

@@ -34,6 +34,19 @@ class Step(NamedTuple):
 
 
 Stepper = Callable[[Denoiser, Latent, Latent, StepTables], tuple[Latent, Latent]]
+"""(denoise, x_t, z_lr, row) -> (x0_hat, mean of x_{t-1})."""
+
+
+class Sampler(NamedTuple):
+    """One way to step from t to t-1.
+
+    Attributes:
+        step: computes the prediction and the mean of the step, see `Stepper`.
+        draws_noise: whether fresh noise of standard deviation `row.std` is added to the mean of every step.
+    """
+
+    step: Stepper
+    draws_noise: bool
 
 
 def normal_noise(key: Key[Array, ""], steps: int, shape: tuple[int, ...]) -> Noise:
@@ -77,11 +90,19 @@ def heun_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables) -> 
     return x0_hat, jax.lax.cond(row.step > 0, correct, lambda: euler)
 
 
-SAMPLERS: dict[str, Stepper] = {
-    "ancestral": ancestral_step,
-    "deterministic": deterministic_step,
-    "heun": heun_step,
+SAMPLERS: dict[str, Sampler] = {
+    "ancestral": Sampler(ancestral_step, draws_noise=True),
+    "deterministic": Sampler(deterministic_step, draws_noise=False),
+    "heun": Sampler(heun_step, draws_noise=False),
 }
+"""The samplers by name. An entry added here is accepted by every function and command that takes a sampler's name."""
+
+
+def find_sampler(name: str) -> Sampler:
+    """The sampler of that name. Raises ValueError, naming the known ones, for another name."""
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler: no {name!r}; choose one of {', '.join(SAMPLERS)}.")
+    return SAMPLERS[name]
 
 
 def sample(
@@ -129,15 +150,13 @@ def trajectory(
 def _scan(
     denoise, schedule: Schedule, z_lr: Latent, noise: Noise, sampler: str, guidance, unroll_first, keep: Callable
 ):
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler: no {sampler!r}; choose one of {', '.join(SAMPLERS)}.")
+    stepper, draws_noise = find_sampler(sampler)
     check_steps(guidance, schedule.steps)
-    stepper, stochastic = SAMPLERS[sampler], sampler == "ancestral"
 
     def body(x_t: Latent, scanned: tuple[StepTables, Array]):
         row, k = scanned
         x0_hat, mean = _guided_step(stepper, denoise, x_t, z_lr, row, guidance)
-        x_next = mean + row.std * noise(k) if stochastic else mean
+        x_next = mean + row.std * noise(k) if draws_noise else mean
         return x_next, keep(Step(x_t, x0_hat, mean, x_next))
 
     rows = jax.tree.map(lambda column: column[::-1], schedule.tables())
@@ -160,7 +179,7 @@ def _guided_step(
         return mean, x0_hat
 
     pull_back = None
-    if any(one.through == "state" for one in guidance):
+    if any(one.form.through == "state" for one in guidance):
         mean, vjp, x0_hat = jax.vjp(step, x_t, has_aux=True)
         pull_back = lambda gradient: vjp(gradient)[0]  # noqa: E731  # a def could not stand for None
     else:

@@ -87,7 +87,7 @@ def _layout(data: Path, files: Match, layout: dict[str, str]) -> list[Item]:
 
 
 def _tfds(name: str) -> list[Item]:
-    from jaxsr.training.data import load_tfds
+    from jaxsr.data.sources import load_tfds
 
     dataset, _, split = name.rpartition("/")
     images = load_tfds(dataset, split)

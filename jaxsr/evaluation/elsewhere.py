@@ -10,9 +10,9 @@ from PIL import Image
 
 from jaxsr.evaluation import external
 from jaxsr.evaluation.images import Pair, Ready
-from jaxsr.evaluation.metrics import METRICS
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.imaging.pixels import from_float
+from jaxsr.metrics.catalogue import METRICS
 
 ORIGINALS = "original"
 Row = dict[str, Any]

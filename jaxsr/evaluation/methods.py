@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jaxsr.checkpoint import sha256_file
 from jaxsr.evaluation.images import Pair, Ready, to_float
+from jaxsr.guidance.conflicts import Given, find_conflict, refuse
 from jaxsr.imaging.resize import bicubic_matrix
-from jaxsr.options import Options, plan_run
-from jaxsr.pipeline import Upscaler
+from jaxsr.options import Options
+from jaxsr.storage import sha256_file
+from jaxsr.upscaling.plan import plan_run
+from jaxsr.upscaling.upscaler import Upscaler
 
 BICUBIC = "bicubic"
 
@@ -70,8 +72,7 @@ def model_method(
     Raises:
         ValueError: for options that do not fit the model or each other.
     """
-    if calibration is not None and preset is None:
-        raise ValueError("--calibration: say which of its presets, such as --preset balanced.")
+    refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
     chosen = options if preset is None else upscaler.with_preset(options, preset, calibration)
     resolved = plan_run(upscaler.preset, (1, 1), chosen).options
     asked = asdict(chosen) | {"steps": resolved.steps, "sampler": resolved.sampler}

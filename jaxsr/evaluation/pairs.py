@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jaxsr.data.photographs import RGB
 from jaxsr.imaging.files import list_images
-from jaxsr.training.photographs import RGB
 
 Source = Path | Callable[[], RGB]
 """Where an image is: its file, or what makes its pixels."""

@@ -8,25 +8,13 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Num
 
-FOLDER = Path(__file__).with_name("protocols")
 DEFAULT = "plain"
-_OBJECT = (dict, "an object of names")
-_KINDS: dict[str, tuple[type, str]] = {
-    "name": (str, "text"),
-    "about": (str, "text"),
-    "round_luma": (bool, "true or false"),
-    "metrics": (list, "a list of names"),
-    "variants": _OBJECT,
-    "images": _OBJECT,
-    "lr_images": _OBJECT,
-}
 _WORDS = {"colour": ("rgb", "y"), "grey_luma": ("as-rgb", "full"), "bits": (8, None)}
 
 
@@ -115,62 +103,12 @@ class Protocol:
         Names, default metrics and lists are of no account, what was scored is in `images`; nor are the variants of
         metrics, which each metric of a result tells itself.
         """
-        how = {key: value for key, value in asdict(self).items() if key not in _NOT_HASHED}
+        how = {key: value for key, value in asdict(self).items() if key not in NOT_HASHED}
         return hashlib.sha256(json.dumps([how, dict(images)], sort_keys=True).encode()).hexdigest()
 
 
-_NOT_HASHED = ("name", "about", "dataset", "metrics", "variants", "images", "lr_images")
-
-
-def known_protocols() -> list[str]:
-    """The names of those that come with jaxsr."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
-
-
-def load_protocol(name_or_path: str) -> Protocol:
-    """A protocol by its name, or of a JSON file with the fields of `Protocol`.
-
-    Raises:
-        ProtocolError: for an unknown name, or a file that is no protocol.
-    """
-    path = Path(name_or_path)
-    if path.suffix != ".json":
-        path = FOLDER / f"{name_or_path}.json"
-        if name_or_path not in known_protocols():
-            raise ProtocolError(
-                f"--protocol: no {name_or_path!r}{did_you_mean(name_or_path, known_protocols())}; there are "
-                f"{', '.join(known_protocols())}, or a file."
-            )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ProtocolError(f"--protocol: there is no file {path}; check the name.") from error
-    except (OSError, ValueError) as error:
-        raise ProtocolError(f"{path}: cannot be read as JSON ({error}); give a protocol file.") from error
-    return read_protocol(content, str(path))
-
-
-def read_protocol(content: Any, source: str) -> Protocol:
-    """A protocol of what its file, or a result, holds; `source` names it in the ProtocolError."""
-    known = {one.name for one in fields(Protocol)}
-    if not isinstance(content, dict) or not {"name", "about"} <= content.keys():
-        raise ProtocolError(f"{source}: a protocol needs a name and what it is about.")
-    if unknown := content.keys() - known:
-        raise ProtocolError(
-            f"{source}: a protocol has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}."
-        )
-    for key in _KINDS.keys() & content.keys():
-        kind, called = _KINDS[key]
-        if not isinstance(content[key], kind):
-            raise ProtocolError(f"{source}: {key} must be {called}, not {json.dumps(content[key])}.")
-    if variants := content.get("variants"):
-        from jaxsr.evaluation.variants import check_variants  # needs the metrics, and these need protocols
-
-        check_variants(variants, source)
-    values: dict[str, Any] = dict(content)
-    if "metrics" in values:
-        values["metrics"] = tuple(values["metrics"])
-    return Protocol(**values)
+NOT_HASHED = ("name", "about", "dataset", "metrics", "variants", "images", "lr_images")
+"""Fields in which two protocols may differ and still measure the same."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

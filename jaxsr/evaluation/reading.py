@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jaxsr.command import IMAGE_FAILED
+from jaxsr.data.photographs import image_sizes
+from jaxsr.errors import IMAGE_FAILED
 from jaxsr.evaluation.images import Loaded, load
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocols import Protocol, ProtocolError
-from jaxsr.training.photographs import image_sizes
 
 Read = tuple[Item, Loaded | str]
 """An image, or why it has none."""

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxsr.evaluation.metrics import METRICS
-from jaxsr.evaluation.statistics import mean_with_intervals
-from jaxsr.whole_file import write_whole
+from jaxsr.metrics.catalogue import METRICS
+from jaxsr.metrics.statistics import mean_with_intervals
+from jaxsr.storage import write_whole
 
 Row = dict[str, Any]
 
@@ -96,7 +96,7 @@ class Result:
             raise ResultError(f"{path}: cannot be read as JSON ({error}); give a result of this command.") from error
         names = {one.name for one in fields(cls)}
         if not isinstance(content, dict) or content.keys() != names:
-            raise ResultError(f"{path}: is no result of an evaluation; give one that jaxsr.evaluate wrote with -o.")
+            raise ResultError(f"{path}: is no result of an evaluation; give one that jaxsr.cli.evaluate wrote with -o.")
         return cls(**content)
 
     def csv(self) -> str:
@@ -121,7 +121,7 @@ def summarise(
     """
     total, found = len({(row["image"], row["patch"]) for row in result.images}), {}
     for name, variant in variants.items():
-        column, told = result.column(name), {"variant": variant, "up": METRICS[name].up}
+        column, told = result.column(name), {"variant": variant, "up": METRICS[name].more_is_better}
         few = f"of {len(column.images)} of {total} images" if len(column.images) < total else ""
         if column.images:
             told |= mean_with_intervals(column.values, column.groups)._asdict() | {"n": len(column.images)}
@@ -135,8 +135,3 @@ def summarise(
             told["note"] = note
         found[name] = told
     return found
-
-
-def read_all(paths: Sequence[Path]) -> list[Result]:
-    """Several results, in order."""
-    return [Result.read(path) for path in paths]

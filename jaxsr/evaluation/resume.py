@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from jaxsr.checkpoint import sha256_file
 from jaxsr.evaluation import elsewhere
 from jaxsr.evaluation.pairs import Item
+from jaxsr.storage import sha256_file
 
 Line = dict[str, Any]
 """Of an image and a seed (it has `rows`), or of one number of another library (it has `metric`)."""

@@ -8,19 +8,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jaxsr.calibration.journal import Lines
-from jaxsr.command import IMAGE_FAILED
+from jaxsr.data.prefetch import prefetch
+from jaxsr.errors import IMAGE_FAILED
 from jaxsr.evaluation import elsewhere
 from jaxsr.evaluation.images import Loaded, Pair, ready
 from jaxsr.evaluation.methods import Method
-from jaxsr.evaluation.metrics import METRICS, How, describe
+from jaxsr.evaluation.metrics import describe, why_missing
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocols import Protocol, ProtocolError
 from jaxsr.evaluation.reading import by_size, read, reason
 from jaxsr.evaluation.result import Result, Row, summarise
 from jaxsr.evaluation.resume import Hashes, external_line, external_scores, file_hashes, fingerprint, holding, kept_in
 from jaxsr.evaluation.scoring import Scorer
-from jaxsr.training.data import prefetch
+from jaxsr.metrics.catalogue import METRICS
+from jaxsr.runtime.journal import JournalFile
 
 LIBRARIES = ("jaxsr", "jax", "flax", "numpy", "scipy", "pillow")
 Report = Callable[[int, str], None]
@@ -29,7 +30,7 @@ _Loaded = tuple[Item, Loaded]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Evaluation:
     """What is to be evaluated.
 
     Attributes:
@@ -58,7 +59,7 @@ class Job:
     report: Report = lambda count, name: None
 
 
-def evaluate(job: Job, output: Path, *, overwrite: bool = False) -> Result:
+def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False) -> Result:
     """Carry out a job and write the file `output`, going on from `<output>.part` where it was stopped.
 
     Images that fail are left out and told in the result's `failed`; run again, they are tried again, as are images
@@ -69,12 +70,12 @@ def evaluate(job: Job, output: Path, *, overwrite: bool = False) -> Result:
         ProtocolError: for images that are not the protocol's.
     """
     missing = {name: reason for name in job.metrics if (reason := why_missing(name, job.protocol))}
-    native = tuple(name for name in job.metrics if METRICS[name].native and name not in missing)
+    native = tuple(name for name in job.metrics if METRICS[name].measure and name not in missing)
     others = tuple(name for name in job.metrics if name not in (*native, *missing))
     files = job.keep or (output.with_name(f"{output.name}.files") if others else None)
     scorer = Scorer(native, job.protocol, job.batch)
     hashes = file_hashes(job.items)
-    journal = Lines(part_file(output), _choices(job), what="evaluation", overwrite=overwrite)
+    journal = JournalFile(part_file(output), _choices(job), what="evaluation", overwrite=overwrite)
     lines, failed = _still_holding(journal, hashes, files, output, overwrite), []
     for news in _score_all(job, scorer, lines, failed, files):
         for line in news:
@@ -96,7 +97,7 @@ def evaluate(job: Job, output: Path, *, overwrite: bool = False) -> Result:
 
 
 def _still_holding(
-    journal: Lines, hashes: Hashes, files: Path | None, output: Path, overwrite: bool
+    journal: JournalFile, hashes: Hashes, files: Path | None, output: Path, overwrite: bool
 ) -> list[dict[str, Any]]:
     """The journal's lines that need not be made again."""
     try:
@@ -110,7 +111,7 @@ def _still_holding(
 
 
 def _score_elsewhere(
-    job: Job, names: Sequence[str], rows: Sequence[Row], files: Path, journal: Lines, hashes: Hashes
+    job: Evaluation, names: Sequence[str], rows: Sequence[Row], files: Path, journal: JournalFile, hashes: Hashes
 ) -> elsewhere.Found:
     """The numbers of other libraries, each noted in the journal as it comes."""
     known = external_scores(journal.found, hashes)
@@ -124,13 +125,8 @@ def _score_elsewhere(
     return elsewhere.score(names, job.protocol, rows, files, known, note)
 
 
-def why_missing(name: str, protocol: Protocol) -> str | None:
-    """Why a metric cannot be had, or None."""
-    return METRICS[name].missing(How(protocol, variant=protocol.variant(name)))
-
-
 def _score_all(
-    job: Job, scorer: Scorer, lines: Sequence[Row], failed: list[str], files: Path | None
+    job: Evaluation, scorer: Scorer, lines: Sequence[Row], failed: list[str], files: Path | None
 ) -> Iterator[list[Row]]:
     """The lines of all that is not in `lines`, a batch at a time; `failed` gets the reasons of those that fail."""
     done, count = {(line["seed"], line["image"]) for line in lines}, len(lines)
@@ -158,7 +154,7 @@ def _score_all(
                 yield news
 
 
-def _score_some(job: Job, scorer: Scorer, loaded: Sequence[_Loaded], seed: int, files: Path | None) -> list[Row]:
+def _score_some(job: Evaluation, scorer: Scorer, loaded: Sequence[_Loaded], seed: int, files: Path | None) -> list[Row]:
     """The lines of some items and one seed."""
     pairs = [pair for _, found in loaded for pair in found.pairs]
     made = pairs if job.method is None else [make(job.method, pair, seed, job.protocol) for pair in pairs]
@@ -183,7 +179,7 @@ def make(method: Method, pair: Pair, seed: int, protocol: Protocol) -> Pair:
 
 
 def _result(
-    job: Job,
+    job: Evaluation,
     rows: Sequence[Row],
     lines: Sequence[Row],
     failed: Sequence[str],
@@ -208,7 +204,7 @@ def _result(
     )
     variants = {name: found.variants.get(name) or describe(name, job.protocol) for name in job.metrics}
     if lr:
-        variants |= {name: f"{variants[name]}, LR images {lr[:12]}" for name in job.metrics if METRICS[name].lr}
+        variants |= {name: f"{variants[name]}, LR images {lr[:12]}" for name in job.metrics if METRICS[name].needs_lr}
     return replace(result, metrics=summarise(result, variants, found.reasons, found.whole))
 
 
@@ -217,7 +213,7 @@ def part_file(output: Path) -> Path:
     return output.with_name(f"{output.name}.part")
 
 
-def _choices(job: Job) -> dict[str, Any]:
+def _choices(job: Evaluation) -> dict[str, Any]:
     """All that a stopped run must have in common with this one, to go on with it; the images' files may change."""
     return {
         "protocol": asdict(job.protocol),
@@ -228,6 +224,6 @@ def _choices(job: Job) -> dict[str, Any]:
     }
 
 
-def told(job: Job) -> dict[str, Any]:
+def told(job: Evaluation) -> dict[str, Any]:
     """What makes the results, as JSON can hold it."""
     return job.method.told if job.method else {"kind": "files"}

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxsr.evaluation.images import Pair
-from jaxsr.evaluation.metrics import METRICS, How
+from jaxsr.evaluation.metrics import conditions
 from jaxsr.evaluation.protocols import Protocol
+from jaxsr.metrics.catalogue import METRICS
 from jaxsr.metrics.perceptual_files import load_perceptual
-from jaxsr.runtime import compiler_options
+from jaxsr.runtime.compilation import compiler_options
 
 Scores = dict[str, float | None]
 """Name of a metric -> its number of one image; None where it has none."""
@@ -87,12 +88,9 @@ class Scorer:
         """Metric -> the parameters of its network, on the device, each read once; {} where it has none."""
         for name in names:
             if name not in self._networks:
-                weights = METRICS[name].weights(self._how(name))
+                weights = METRICS[name].weights(conditions(self.protocol, name))
                 self._networks[name] = jax.device_put(load_perceptual(weights)) if weights else {}
         return {name: self._networks[name] for name in names}
-
-    def _how(self, name: str, **more: Any) -> How:
-        return How(self.protocol, variant=self.protocol.variant(name), **more)
 
     def _measure(self, names: Sequence[str], grey: bool) -> Callable[..., dict[str, Array]]:
         """(networks, results, originals, LR images) -> numbers; a network as a constant would take long to compile."""
@@ -101,10 +99,11 @@ class Scorer:
             sr, hr, lr = (None if x is None else _unit(x) for x in images)
             found = {}
             for name in names:
-                native = METRICS[name].native
-                assert native is not None
+                function = METRICS[name].measure
+                assert function is not None
                 assert sr is not None
-                found[name] = native(sr, hr, lr, self._how(name, grey=grey, network=networks[name]))
+                how = conditions(self.protocol, name, grey=grey, network=networks[name])
+                found[name] = function(sr, hr, lr, how)
             return found
 
         return measure

@@ -8,10 +8,10 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxsr.evaluation.images import Pair, Ready, load
-from jaxsr.evaluation.metrics import METRICS
 from jaxsr.evaluation.result import Result
-from jaxsr.evaluation.run import Job, make
+from jaxsr.evaluation.run import Evaluation, make
 from jaxsr.imaging.pixels import from_float
+from jaxsr.metrics.catalogue import METRICS
 
 WORST = 10
 SIDE, GAP, LABEL = 256, 6, 16
@@ -31,14 +31,14 @@ def worst(result: Result, metric: str, count: int = WORST) -> list[Bad]:
     """The `count` worst rows of a metric, the worst first, each image and patch once."""
     scored = (row for row in result.images if row.get(metric) is not None)
     rows = [Bad(row["image"], row["patch"], row["seed"], row[metric]) for row in scored]
-    ordered = sorted(rows, key=lambda bad: bad.value, reverse=METRICS[metric].up is False)
+    ordered = sorted(rows, key=lambda bad: bad.value, reverse=METRICS[metric].more_is_better is False)
     first: dict[tuple[str, int], Bad] = {}
     for bad in ordered:
         first.setdefault((bad.image, bad.patch), bad)
     return list(first.values())[:count]
 
 
-def write_sheet(path: Path, job: Job, result: Result, metric: str) -> None:
+def write_sheet(path: Path, job: Evaluation, result: Result, metric: str) -> None:
     """Write the contact sheet of the worst by a metric that has numbers; results are read, or made, again."""
     found = worst(result, metric)
     rows = [_row(_pair(job, bad), f"{bad.image} #{bad.patch} seed {bad.seed}  {_number(metric, bad)}") for bad in found]
@@ -50,7 +50,7 @@ def _number(metric: str, bad: Bad) -> str:
     return f"{METRICS[metric].title} {bad.value:.{METRICS[metric].digits}f}"
 
 
-def _pair(job: Job, bad: Bad) -> Pair:
+def _pair(job: Evaluation, bad: Bad) -> Pair:
     item = next(item for item in job.items if item.name == bad.image)
     pair = load(item, job.protocol, make_lr=job.method is not None).pairs[bad.patch]
     return pair if job.method is None else make(job.method, pair, bad.seed, job.protocol)
@@ -76,4 +76,6 @@ def _thumbnail(pixels: Ready) -> Image.Image:
 
 def default_metric(result: Result) -> str | None:
     """What the worst are found by where nothing is said: the first metric with numbers of images and a better side."""
-    return next((name for name in result.scored if METRICS[name].up is not None and worst(result, name, 1)), None)
+    return next(
+        (name for name in result.scored if METRICS[name].more_is_better is not None and worst(result, name, 1)), None
+    )

@@ -6,20 +6,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxsr.calibrated import find_calibration
 from jaxsr.evaluation.datasets import fit_list, open_dataset
 from jaxsr.evaluation.external import VARIANTS
 from jaxsr.evaluation.methods import Method, bicubic_method, model_method
-from jaxsr.evaluation.metrics import METRICS, default_metrics, describe
+from jaxsr.evaluation.metrics import default_metrics, describe, why_missing
 from jaxsr.evaluation.pairs import Item
-from jaxsr.evaluation.protocols import load_protocol
+from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.result import Result
 from jaxsr.evaluation.resume import file_hashes, fingerprint
-from jaxsr.evaluation.run import Job, Report, evaluate, part_file, told, why_missing
+from jaxsr.evaluation.run import Evaluation, Report, evaluate, part_file, told
 from jaxsr.evaluation.tables import render
+from jaxsr.metrics.catalogue import METRICS
 from jaxsr.options import Options
-from jaxsr.pipeline import Upscaler
-from jaxsr.whole_file import write_whole
+from jaxsr.storage import write_whole
+from jaxsr.upscaling.calibrated import find_calibration
+from jaxsr.upscaling.upscaler import Upscaler
 
 PROTOCOLS = {"set5": "set5", "set14": "set14", "div2k": "div2k-sub", "realsr": "realsr-sub"}
 PRESETS = ("faithful", "balanced", "vivid")
@@ -99,7 +100,7 @@ def _results(suite: Suite, folder: Path) -> Iterator[Result]:
         items = spread(fit_list(open_dataset(name, suite.data), protocol), suite.limit)
         for method in rows:
             output = folder / name / f"{method.name.replace(', ', '-').replace(' ', '-')}.json"
-            job = Job(
+            job = Evaluation(
                 name=method.name,
                 items=items,
                 data=name,
@@ -113,7 +114,7 @@ def _results(suite: Suite, folder: Path) -> Iterator[Result]:
             yield _take_or_make(output, job)
 
 
-def _take_or_make(output: Path, job: Job) -> Result:
+def _take_or_make(output: Path, job: Evaluation) -> Result:
     """The job's result: as it is there, or made where it is not, or where something of it can be tried again.
 
     Raises ValueError for another job's result of that name.
@@ -131,7 +132,7 @@ def _take_or_make(output: Path, job: Job) -> Result:
     return found
 
 
-def is_result_of(result: Result, job: Job) -> bool:
+def is_result_of(result: Result, job: Evaluation) -> bool:
     """Whether a result is what the job would give: same files, protocol, metrics, method and seeds, nothing failed."""
     ours = [asdict(job.protocol), told(job), list(job.seeds)]
     same = json.loads(json.dumps(ours)) == [result.protocol, result.method, result.seeds]
@@ -140,13 +141,13 @@ def is_result_of(result: Result, job: Job) -> bool:
     return same and images and variants and not result.failed and [*result.metrics] == [*job.metrics]
 
 
-def now_available(result: Result, job: Job) -> list[str]:
+def now_available(result: Result, job: Evaluation) -> list[str]:
     """The metrics that a result lacks for want of weights which are here by now."""
-    lacking = (name for name in result.without if METRICS[name].native and not why_missing(name, job.protocol))
+    lacking = (name for name in result.without if METRICS[name].measure and not why_missing(name, job.protocol))
     return [name for name in lacking if not _is_variant(result.metrics[name], name, job)]
 
 
-def _is_variant(found: dict[str, Any], name: str, job: Job) -> bool:
+def _is_variant(found: dict[str, Any], name: str, job: Evaluation) -> bool:
     """Whether the variant of a metric begins as it would now; how it ends is known when it has been measured."""
     if theirs := METRICS[name].external:
         return found["variant"].startswith(VARIANTS[theirs].changed(job.protocol.variant(name)).id)

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxsr.evaluation.layout import Table, latex, markdown, to_csv
-from jaxsr.evaluation.metrics import METRICS
+from jaxsr.evaluation.protocols import NOT_HASHED
 from jaxsr.evaluation.result import Result, ResultError
-from jaxsr.evaluation.statistics import Difference, Interval, Mean, mean_with_intervals, paired_difference
+from jaxsr.metrics.catalogue import METRICS
+from jaxsr.metrics.statistics import Difference, Interval, Mean, mean_with_intervals, paired_difference
 
 FORMATS = ("md", "latex", "csv")
 _ARROWS = {True: "↑", False: "↓", None: ""}
-_NAMES_ONLY = ("name", "about", "dataset", "metrics", "variants", "images", "lr_images")
-"""What two protocols may differ in and measure the same."""
 _LIBRARIES = ("jaxsr", "jax")
 """Those whose versions are told where results of one table differ in them."""
 
@@ -27,7 +26,7 @@ class _Shown(NamedTuple):
 def _shown(name: str, *results: Result) -> _Shown:
     """A metric by its name; one that this version of jaxsr does not know as the results tell it."""
     if metric := METRICS.get(name):
-        return _Shown(metric.title, metric.up, metric.digits)
+        return _Shown(metric.title, metric.more_is_better, metric.digits)
     ups = {result.metrics[name].get("up") for result in results if name in result.metrics}
     return _Shown(name, ups.pop() if len(ups) == 1 else None, 4)
 
@@ -60,7 +59,7 @@ def render(results: Sequence[Result], form: str, *, against: str | None = None) 
 
 def _difference(first: Result, other: Result) -> str:
     """What tells two results of different hashes apart."""
-    keys = [key for key in first.protocol if key not in _NAMES_ONLY]
+    keys = [key for key in first.protocol if key not in NOT_HASHED]
     unlike = [key for key in keys if first.protocol[key] != other.protocol.get(key)]
     what = [f"{key} {first.protocol[key]} and {other.protocol.get(key)}" for key in unlike]
     pair = [r.data["name"] if first.name == other.name else r.name for r in (first, other)]

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from jaxsr.evaluation.metrics import METRICS
 from jaxsr.evaluation.protocols import ProtocolError, did_you_mean
+from jaxsr.metrics.catalogue import METRICS
 from jaxsr.metrics.lpips import NETS
 from jaxsr.metrics.niqe import LUMAS
 from jaxsr.metrics.niqe_model import load_niqe_model
@@ -33,7 +33,7 @@ def check_variants(variants: Mapping[str, Any], source: str) -> None:
 
 
 def _check_setting(name: str, key: str, value: Any, place: str) -> None:
-    keys, words = METRICS[name].keys, _WORDS.get(f"{name}.{key}")
+    keys, words = METRICS[name].settings, _WORDS.get(f"{name}.{key}")
     if keys is not None and key not in keys:
         raise ProtocolError(f"{place}: {name} has no such variant; it has {', '.join(keys) or 'none'}.")
     if words and value not in words:

@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +17,7 @@ from jaxsr.imaging.decode import ImageFileError, Pixels, decode
 from jaxsr.imaging.deep import encode_png16, encode_tiff
 from jaxsr.imaging.metadata import fits_icc, to_srgb
 from jaxsr.imaging.pixels import from_float
-from jaxsr.whole_file import write_whole
+from jaxsr.storage import sha256_file, write_whole
 
 JPEG, WEBP, PNG, TIFF = (".jpg", ".jpeg"), (".webp",), (".png",), (".tif", ".tiff")
 WRITTEN = (*PNG, *JPEG, *WEBP, *TIFF)
@@ -77,15 +79,28 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         raise ImageFileError(f"{source}: damaged or cut short ({error}); copy or download it again") from error
 
 
-def _read_bytes(source: str) -> bytes:
+def hash_photo(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of an image file's bytes. Raises ImageFileError where it cannot be read."""
+    with _readable(os.fspath(path)):
+        return sha256_file(Path(path))
+
+
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """Turn the system's errors about a file into sentences."""
     try:
-        data = Path(source).read_bytes()
+        yield
     except FileNotFoundError as error:
         raise ImageFileError(f"{source}: no such file; check the name") from error
     except IsADirectoryError as error:
         raise ImageFileError(f"{source}: a folder, not an image; name a file in it") from error
     except OSError as error:
         raise ImageFileError(f"{source}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _read_bytes(source: str) -> bytes:
+    with _readable(source):
+        data = Path(source).read_bytes()
     if not data:
         raise ImageFileError(f"{source}: an empty file; copy or download it again")
     return data

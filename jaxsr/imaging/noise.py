@@ -11,6 +11,7 @@ random numbers: as easy as 1, 2, 3"). `jax.random.normal` would give other numbe
 """
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -85,6 +86,27 @@ def field(
     blocks = jax.vmap(jax.vmap(partial(_block, channels=channels)))(keys)
     lattice = blocks.transpose(0, 2, 1, 3, 4).reshape(rows * BLOCK, columns * BLOCK, channels)
     return jax.lax.dynamic_slice(lattice, (offset[0], offset[1], jnp.int32(0)), shape)
+
+
+def chain_noise(
+    keys: Key[Array, "*#b"], origins: Int[Array, "*#b 2"], shape: tuple[int, ...]
+) -> Callable[[Int[Array, ""]], Float[Array, "b h w c"]]:
+    """The noise of a whole chain for a batch of windows: k -> their `field`, keyed by k.
+
+    Args:
+        keys: one for all windows, or one for each.
+        origins: first row and column of each window on the lattice, or one place for all.
+        shape: of a batch of windows, (b, h, w, c).
+    """
+    _, height, width, channels = shape
+    mapped = (0 if keys.ndim else None, 0 if origins.ndim == 2 else None)
+
+    def draw(k: Int[Array, ""]) -> Float[Array, "b h w c"]:
+        return jax.vmap(
+            lambda key, origin: field(jax.random.fold_in(key, k), origin, (height, width, channels)), mapped
+        )(keys, origins)
+
+    return draw
 
 
 def _fold_each(key: Key[Array, ""], data: Int[Array, "n"]) -> Key[Array, "n"]:

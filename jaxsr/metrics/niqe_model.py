@@ -46,7 +46,7 @@ def bundled_niqe_model() -> NiqeModel:
 
 
 def load_niqe_model(path: str | os.PathLike[str]) -> NiqeModel:
-    """Read a model: one of `jaxsr.metrics.fit_niqe`, or one of the published parameter files.
+    """Read a model: one that `jaxsr.metrics.niqe_fit` wrote, or one of the published parameter files.
 
     Published are `modelparameters.mat` (mu_prisparam, cov_prisparam) and `niqe_pris_params.npz` (mu_pris_param,
     cov_pris_param, and the 7x7 Gaussian window that is used here anyway). With luma="grey" they give the numbers of

@@ -1,1 +1,4 @@
-"""The networks as Flax NNX modules, and their presets. They know nothing of diffusion."""
+"""The networks as Flax NNX modules, their presets, and a model as pure functions of its parameters.
+
+The networks know nothing of diffusion, and nothing in this room knows files.
+"""

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxsr import onednn
-from jaxsr.cpu import product_dtype
 from jaxsr.models.products import matmul, precision
-from jaxsr.onednn import Padding
+from jaxsr.runtime import onednn
+from jaxsr.runtime.cpu import product_dtype
+from jaxsr.runtime.onednn import Padding
+from jaxsr.runtime.varying import vary_alike
 
 Image = Float[Array, "b _h _w _c"]  # layers change sizes and widths, so only the batch is bound
 Strides = tuple[int, int]
@@ -23,7 +24,7 @@ def convolve(x: Image, kernel: Float[Array, "_kh _kw i o"], strides: Strides = (
     With stride 1 its gradient with respect to `x` is written as the convolution that it is: JAX's own reverses the
     kernel in the operation, and inside of a `scan` XLA's CPU backend is 10 to 30 times slower with that.
     """
-    return _convolve(strides, padding, x, kernel)
+    return _convolve(strides, padding, *vary_alike(x, kernel))
 
 
 def _value(strides: Strides, padding: Padding, x: Image, kernel: Array) -> Image:

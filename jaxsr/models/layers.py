@@ -13,9 +13,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxsr.cpu import fold
 from jaxsr.models.convolution import ONE, Image, Padding, convolve, enlarge_and_convolve
 from jaxsr.models.products import matmul
+from jaxsr.runtime.cpu import fold
 
 
 class OneKey(nnx.Rngs):

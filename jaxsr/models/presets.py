@@ -35,7 +35,7 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
+class ModelPreset:
     """All that is fixed about a model besides its weights.
 
     Attributes:
@@ -78,7 +78,7 @@ class Preset:
         return asdict(self)
 
 
-def preset_from_dict(data: dict[str, Any]) -> Preset:
+def preset_from_dict(data: dict[str, Any]) -> ModelPreset:
     """The preset that a checkpoint carries.
 
     Raises:
@@ -86,7 +86,7 @@ def preset_from_dict(data: dict[str, Any]) -> Preset:
     """
     try:
         codec = data["codec"]
-        return Preset(
+        return ModelPreset(
             **data
             | {
                 "network": SwinUNetConfig(**_tuples(data["network"])),
@@ -127,15 +127,15 @@ _S4 = ScheduleConfig(steps=4, min_noise_level=0.2)
 _S15 = ScheduleConfig(steps=15, min_noise_level=0.04)
 
 
-def _released(name: str, scale: int, schedule: ScheduleConfig, **kw: Any) -> Preset:
+def _released(name: str, scale: int, schedule: ScheduleConfig, **kw: Any) -> ModelPreset:
     kw = {"network": _released_network(), "codec": _VQ_F4, "steps": schedule.steps} | kw
-    return Preset(name=name, scale=scale, schedule=schedule, **kw)
+    return ModelPreset(name=name, scale=scale, schedule=schedule, **kw)
 
 
 _INPAINTING = _released_network(lq_size=256, cond_mask=True)
 # One level at LR size, wide enough for detail; norms and masks that look at no more than their own position and window,
 # so that a tile comes out as the whole image would.
-_TINY = Preset(
+_TINY = ModelPreset(
     name="tiny_x4",
     scale=4,
     network=SwinUNetConfig(
@@ -172,4 +172,4 @@ _ALL = (
     # A one-step student with the layout and schedule of s15_v1.
     _released("sinsr_v1", 4, _S15, steps=1, sampler="deterministic"),
 )
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}
+PRESETS: dict[str, ModelPreset] = {preset.name: preset for preset in _ALL}

@@ -1,4 +1,4 @@
-"""Matrix products and attention, by oneDNN where that is at hand (see `jaxsr.onednn`)."""
+"""Matrix products and attention, by oneDNN where that is at hand (see `jaxsr.runtime.onednn`)."""
 
 from functools import partial
 
@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxsr import onednn
-from jaxsr.cpu import fold, product_dtype
+from jaxsr.runtime import onednn
+from jaxsr.runtime.cpu import fold, product_dtype
+from jaxsr.runtime.varying import vary_alike
 
 F32 = jnp.float32
 FEW_ROWS = 8  # of which XLA's product is as fast
@@ -23,7 +24,7 @@ def matmul(
     a: Float[Array, "*n m k"], b: Float[Array, "*_n _k _o"], *, transpose_b: bool = False, dtype: DTypeLike = F32
 ) -> Float[Array, "*n m _o"]:
     """Products of the last two axes with one `b` or as many as there are `a`, in `dtype`; reverse-mode derivatives."""
-    return _matmul(transpose_b, dtype, a, b)
+    return _matmul(transpose_b, dtype, *vary_alike(a, b))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -12,9 +12,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxsr.cpu import fold
 from jaxsr.models.layers import GroupNorm, Image, conv1x1, conv3x3, silu
 from jaxsr.models.products import attend
+from jaxsr.runtime.cpu import fold
 
 
 @dataclass(frozen=True, kw_only=True)

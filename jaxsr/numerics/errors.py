@@ -6,13 +6,12 @@
 Arrays over steps have index 0 at t = 1, as schedules have.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxsr.diffusion import Denoiser, Noise, Schedule, StepTables, gaussian_kl
 from jaxsr.diffusion.process import Latent, forward_sample, reverse_mean
@@ -134,25 +133,3 @@ def sampling_floor(ours: PatchSums, truth: PatchSums) -> Float[np.ndarray, "*n"]
     """
     dimension = ours.total.shape[-1]
     return (dimension + 3) / 4 * (1 / np.asarray(ours.count) + 1 / np.asarray(truth.count))
-
-
-def bootstrap_interval(
-    statistic: Callable[[Int[np.ndarray, " n"]], Any],
-    images: int,
-    *,
-    seed: int = 0,
-    resamples: int = 1000,
-    level: float = 0.95,
-) -> tuple[Float[np.ndarray, "*s"], Float[np.ndarray, "*s"]]:
-    """Percentile interval (low, high) of a statistic over resamplings of the images with replacement.
-
-    `statistic` gets the indices of the images drawn, some of them more than once. One image alone has no interval: NaN.
-    """
-    generator = np.random.default_rng(seed)
-    if images < 2:
-        unknown = np.full(np.shape(statistic(np.arange(images))), np.nan)
-        return unknown, unknown
-    drawn = generator.integers(images, size=(resamples, images))
-    values = np.stack([np.asarray(statistic(indices), np.float64) for indices in drawn])
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return np.asarray(low), np.asarray(high)

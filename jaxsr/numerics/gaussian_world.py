@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxsr.diffusion import SAMPLERS, Denoiser, Guidance, Schedule
+from jaxsr.diffusion import Denoiser, Guidance, Schedule, find_sampler
 
 Numbers = Float[np.ndarray, " n"]
 
@@ -26,7 +26,7 @@ class Marginals(NamedTuple):
     variance: Numbers
 
 
-class Lines(NamedTuple):
+class StepLines(NamedTuple):
     """The mean of every step as a linear function of x_t: slope x_t + offset, T of each, t = 1 first."""
 
     slope: Numbers
@@ -65,22 +65,22 @@ class GaussianWorld:
         eta = jnp.asarray(schedule.eta, jnp.float32)
         return lambda x, step: self.predict(x, eta[step])
 
-    def lines(self, schedule: Schedule, sampler: str = "ancestral", guidance: Sequence[Guidance] = ()) -> Lines:
+    def lines(self, schedule: Schedule, sampler: str = "ancestral", guidance: Sequence[Guidance] = ()) -> StepLines:
         """The mean of every step of a sampler, corrected by `guidance` (references: one number each)."""
         self._check(schedule)
-        slope, offset = self._ancestral(schedule) if sampler == "ancestral" else self._flow_step(schedule, sampler)
+        slope, offset = self._step_lines(schedule, sampler)
         new_slope, new_offset = slope, offset
         for one in guidance:
             center = float(jnp.asarray(one.reference).reshape(()))
-            if one.reference_mean == "shifted":
+            if one.form.reference_mean == "shifted":
                 center = center + schedule.eta_prev * (self.y - center)
-            pull = np.asarray(one.scale, np.float64) * (slope if one.through == "state" else 1.0)
-            if one.reference_variance == "marginal":
+            pull = np.asarray(one.scale, np.float64) * (slope if one.form.through == "state" else 1.0)
+            if one.form.reference_variance == "marginal":
                 pull = pull * schedule.variance_clipped / schedule.marginal_variance_clipped
             mask = float(jnp.asarray(one.mask).reshape(()))
             new_slope = new_slope + mask * pull * slope
             new_offset = new_offset + mask * (pull * (offset - center) + np.asarray(one.offset, np.float64))
-        return Lines(new_slope, new_offset)
+        return StepLines(new_slope, new_offset)
 
     def moments(self, schedule: Schedule, sampler: str = "ancestral", guidance: Sequence[Guidance] = ()) -> Marginals:
         """The marginals of a sampler, from its start N(y, kappa^2 eta_T) to its result: the two-number recursion."""
@@ -96,34 +96,45 @@ class GaussianWorld:
         if schedule.kappa != self.kappa:
             raise ValueError(f"GaussianWorld: its kappa is {self.kappa}, that of the schedule {schedule.kappa}.")
 
-    def _prediction(self, eta: Numbers) -> Lines:
+    def _prediction(self, eta: Numbers) -> StepLines:
         offset = self.predict(0.0, eta)
-        return Lines(self.predict(1.0, eta) - offset, offset)
+        return StepLines(self.predict(1.0, eta) - offset, offset)
 
-    def _ancestral(self, schedule: Schedule) -> Lines:
+    def _step_lines(self, schedule: Schedule, sampler: str) -> StepLines:
+        """The mean of every step in closed form. Raises ValueError for a sampler without one."""
+        find_sampler(sampler)
+        forms = {"ancestral": self._ancestral, "deterministic": self._euler, "heun": self._heun}
+        if sampler not in forms:
+            raise ValueError(
+                f"sampler: the Gaussian world has no closed form of {sampler!r}; choose {', '.join(forms)}."
+            )
+        return forms[sampler](schedule)
+
+    def _ancestral(self, schedule: Schedule) -> StepLines:
         gain, rest = self._prediction(schedule.eta)
-        return Lines(schedule.coef_x + schedule.coef_x0 * gain, schedule.coef_x0 * rest)
+        return StepLines(schedule.coef_x + schedule.coef_x0 * gain, schedule.coef_x0 * rest)
 
-    def _flow_step(self, schedule: Schedule, sampler: str) -> Lines:
-        """`deterministic`: r x + ((1 - eta') - r (1 - eta)) f + (eta' - r eta) y with r = sqrt(eta'/eta); `heun`."""
-        if sampler not in SAMPLERS:
-            raise ValueError(f"sampler: no {sampler!r}; choose one of {', '.join(SAMPLERS)}.")
+    def _flow_step(self, schedule: Schedule, f: StepLines) -> StepLines:
+        """The flow's step for a prediction f: r x + ((1 - eta') - r (1 - eta)) f + (eta' - r eta) y, r^2 = eta'/eta."""
         eta, to = schedule.eta, schedule.eta_prev
         root = np.sqrt(to / eta)
         weight, rest = (1 - to) - root * (1 - eta), (to - root * eta) * self.y
-        f = self._prediction(eta)
-        euler = Lines(root + weight * f.slope, rest + weight * f.offset)
-        if sampler == "deterministic":
-            return euler
-        end = self._prediction(to)  # the prediction at Euler's end, except in the last step, which has none
-        last = to == 0
-        slope = np.where(last, f.slope, (f.slope + end.slope * euler.slope) / 2)
-        offset = np.where(last, f.offset, (f.offset + end.slope * euler.offset + end.offset) / 2)
-        return Lines(root + weight * slope, rest + weight * offset)
+        return StepLines(root + weight * f.slope, rest + weight * f.offset)
+
+    def _euler(self, schedule: Schedule) -> StepLines:
+        return self._flow_step(schedule, self._prediction(schedule.eta))
+
+    def _heun(self, schedule: Schedule) -> StepLines:
+        """Euler's step corrected by the prediction at its end; the last step, to eta = 0, has none."""
+        to = schedule.eta_prev
+        f, euler, end = self._prediction(schedule.eta), self._euler(schedule), self._prediction(to)
+        slope = np.where(to == 0, f.slope, (f.slope + end.slope * euler.slope) / 2)
+        offset = np.where(to == 0, f.offset, (f.offset + end.slope * euler.offset + end.offset) / 2)
+        return self._flow_step(schedule, StepLines(slope, offset))
 
 
 def _noise(schedule: Schedule, sampler: str) -> Numbers:
-    return schedule.variance if sampler == "ancestral" else np.zeros(schedule.steps)
+    return schedule.variance if find_sampler(sampler).draws_noise else np.zeros(schedule.steps)
 
 
 def restoring_scales(world: GaussianWorld, schedule: Schedule, sampler: str = "ancestral") -> Numbers:

@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxsr.choices import SAMPLERS
-from jaxsr.diffusion import Denoiser, Guidance, Noise, Schedule, normal_noise, trajectory
-from jaxsr.model import Model, Params
+from jaxsr.diffusion import SAMPLERS, Denoiser, Guidance, Noise, Schedule, normal_noise, trajectory
+from jaxsr.models.model import Model, Params
+from jaxsr.models.problem import Problem, pose
 from jaxsr.numerics.dispersion import measure_point
 from jaxsr.numerics.errors import forward_states, modular_error, patch_sums
 from jaxsr.numerics.regression import regress
 from jaxsr.numerics.trajectories import REFERENCE_KINDS, Paths, alignment, paths, pca_plane, radial_spectrum
 from jaxsr.numerics.truncation import fine_ends, local_errors, restrict, span_means, spans_to_rows
-from jaxsr.runtime import compiler_options
+from jaxsr.runtime.compilation import compiler_options
 
 LR = Float[Any, "1 h w 3"]
 HR = Float[Any, "1 H W 3"]
@@ -73,17 +73,12 @@ class Setup:
         """The row of `fine` that the steps of the order study start from: two thirds of the way."""
         return 2 * (self.fine.steps - 1) // 3
 
-    def latents(self, params: Params, lr: LR, hr: HR) -> tuple[Denoiser, Array, Array]:
-        """(denoiser on `fine`, z_lr, z_hr)."""
-        z_lr, z_hr = self.model.encode_lr(params, lr * 2 - 1), self.model.encode(params, hr * 2 - 1)
-        return self.model.denoiser(params, self.fine, z_lr, lr * 2 - 1), z_lr, z_hr
-
-    def decode(self, params: Params, latent: Array) -> Array:
-        """The image in about [0, 1]."""
-        return (self.model.decode(params, latent) + 1) / 2
+    def problem(self, params: Params, lr: LR, key: Key[Array, ""]) -> Problem:
+        """The problem of an LR image on the finest schedule, with the noise of a chain of the coarse one."""
+        return pose(self.model, params, self.fine, lr, partial(self.noise, key))
 
     def noise(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Noise:
-        """Of a chain of the coarse schedule."""
+        """The noise of a chain of the coarse schedule."""
         return normal_noise(key, len(self.rows), shape)
 
 
@@ -96,10 +91,11 @@ def errors_instrument(setup: Setup) -> Measure:
     """Modular errors at forward states and at the sampler's own, and the patch sums for the cumulative errors."""
 
     def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> dict[str, Array]:
-        denoise, z_lr, z_hr = setup.latents(params, lr, hr)
-        denoise, coarse = restrict(denoise, setup.rows), setup.coarse
         sampler_key, forward_key = jax.random.split(key)
-        steps = trajectory(denoise, coarse, z_lr, setup.noise(sampler_key, z_lr.shape), sampler=setup.sampler)
+        problem = setup.problem(params, lr, sampler_key)
+        z_lr, z_hr, coarse = problem.z_lr, problem.encode(hr), setup.coarse
+        denoise = restrict(problem.denoise, setup.rows)
+        steps = trajectory(denoise, coarse, z_lr, problem.noise, sampler=setup.sampler)
         forward = forward_states(coarse, z_lr, z_hr, setup.noise(forward_key, z_lr.shape))
         ours = steps.x_t[::-1]
         return {
@@ -138,9 +134,10 @@ def truncation_instrument(setup: Setup) -> Measure:
     ends_at = np.array([-1, *rows[:-1]])
 
     def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> dict[str, Array]:
-        denoise_fine, z_lr, z_hr = setup.latents(params, lr, hr)
+        problem = setup.problem(params, lr, key)
+        denoise_fine, z_lr, z_hr = problem.denoise, problem.z_lr, problem.encode(hr)
         denoise = restrict(denoise_fine, rows)
-        steps = trajectory(denoise, coarse, z_lr, setup.noise(key, z_lr.shape), sampler=setup.sampler)
+        steps = trajectory(denoise, coarse, z_lr, problem.noise, sampler=setup.sampler)
         states = steps.x_t[::-1]
         ends = fine_ends(denoise_fine, fine, z_lr, states, rows, ends_at)
         first_order = fine_ends(denoise_fine, fine, z_lr, states, rows, ends_at, sampler="deterministic")
@@ -149,8 +146,8 @@ def truncation_instrument(setup: Setup) -> Measure:
             errors = local_errors(denoise, coarse, z_lr, states, ends, sampler)
             found[f"rms/{sampler}"] = _rms(errors)
             for gradient, sums in regress(denoise, coarse, z_lr, z_hr, states, errors, sampler=sampler).items():
-                found["/".join(("regress", sampler, *gradient))] = jnp.stack(sums)[..., 0]
-        return found | _order(setup, denoise_fine, z_lr, z_hr, setup.noise(key, z_lr.shape)(jnp.int32(0)))
+                found["/".join(("regress", sampler, *gradient.words().values()))] = jnp.stack(sums)[..., 0]
+        return found | _order(setup, denoise_fine, z_lr, z_hr, problem.noise(jnp.int32(0)))
 
     return _on_host(setup, measure)
 
@@ -173,11 +170,11 @@ def trajectories_instrument(setup: Setup) -> Measure:
     """Alignment of the paths for every kind of reference, their plane, and the spectra of the decoded results."""
 
     def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> dict[str, Any]:
-        denoise, z_lr, z_hr = setup.latents(params, lr, hr)
-        denoise, noise = restrict(denoise, setup.rows), setup.noise(key, z_lr.shape)
-        choose = partial(paths, denoise, setup.coarse, z_lr, z_hr, noise, sampler=setup.sampler)
+        problem = setup.problem(params, lr, key)
+        latents, denoise = (problem.z_lr, problem.encode(hr)), restrict(problem.denoise, setup.rows)
+        choose = partial(paths, denoise, setup.coarse, *latents, problem.noise, sampler=setup.sampler)
         found = {kind: choose(reference=kind) for kind in REFERENCE_KINDS}
-        images = [setup.decode(params, z) for z in (found["diffusion"].sr[0], z_lr)]
+        images = [problem.decode(z, clip=False) for z in (found["diffusion"].sr[0], problem.z_lr)]
         return {**{kind: jnp.stack(p) for kind, p in found.items()}, "sr": images[0], "lr": images[1]}
 
     on_host = _on_host(setup, measure)
@@ -205,13 +202,11 @@ def dispersion_instrument(setup: Setup) -> Measure:
         rows = np.searchsorted(setup.fine.eta, schedule.eta)
 
         def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""], scale: Float[Any, ""]) -> dict[str, Array]:
-            denoise, z_lr, _ = setup.latents(params, lr, hr)
+            problem = setup.problem(params, lr, key)
             options = {"draws": setup.draws, "sampler": setup.sampler, "border": setup.model.preset.scale}
-            guidance = [Guidance(reference=z_lr, scale=scale)]
-            decode = partial(setup.decode, params)
-            found = measure_point(
-                restrict(denoise, rows), schedule, z_lr, hr, decode, key, guidance=guidance, **options
-            )
+            guidance = [Guidance(reference=problem.z_lr, scale=scale)]
+            denoise, decode = restrict(problem.denoise, rows), partial(problem.decode, clip=False)
+            found = measure_point(denoise, schedule, problem.z_lr, hr, decode, key, guidance=guidance, **options)
             return found._asdict()
 
         return _on_host(setup, measure)

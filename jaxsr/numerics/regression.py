@@ -7,55 +7,50 @@ Fits and their sums are those of the calibration (`jaxsr.calibration`), with the
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import product
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from jaxsr.calibration.objectives import Fit, fit_lstsq
-from jaxsr.calibration.open_loop import Moments, moments
 from jaxsr.choices import (
     REFERENCE_MEANS,
     REFERENCE_VARIANCES,
     REFERENCES,
     THROUGHS,
+    GradientForm,
     Reference,
-    ReferenceMean,
-    ReferenceVariance,
-    Through,
 )
-from jaxsr.diffusion import SAMPLERS, Denoiser, Guidance, Schedule, StepTables
+from jaxsr.diffusion import Denoiser, Guidance, Schedule, StepTables, find_sampler
 from jaxsr.diffusion.guidance import kl_gradient
 from jaxsr.diffusion.process import Latent
+from jaxsr.guidance.fits import Fit, fit_lstsq, select
+from jaxsr.guidance.moments import Moments, moments
 
 States = Float[Array, "t b h w c"]
 PerStep = Float[np.ndarray, " t"]
 
 
 class Gradient(NamedTuple):
-    """One way to take the KL gradient: whose image is the reference, and the three choices of `Guidance`."""
+    """One way to take the KL gradient: whose image is the reference, and the form of the gradient."""
 
     reference: Reference
-    through: Through
-    reference_mean: ReferenceMean
-    reference_variance: ReferenceVariance
+    form: GradientForm
 
     def guidance(self, z_lr: Latent, z_hr: Latent) -> Guidance:
         """Guidance of scale 1 by this gradient."""
-        return Guidance(
-            reference=z_lr if self.reference == "lr" else z_hr,
-            scale=1.0,
-            through=self.through,
-            reference_mean=self.reference_mean,
-            reference_variance=self.reference_variance,
-        )
+        return Guidance(reference=z_lr if self.reference == "lr" else z_hr, scale=1.0, form=self.form)
+
+    def words(self) -> dict[str, str]:
+        """The reference and the fields of the form, by their names."""
+        return {"reference": self.reference, **asdict(self.form)}
 
 
 _WORDS: Any = product(REFERENCES, THROUGHS, REFERENCE_MEANS, REFERENCE_VARIANCES)
-GRADIENTS = tuple(Gradient(*words) for words in _WORDS)
+GRADIENTS = tuple(Gradient(reference, GradientForm(*words)) for reference, *words in _WORDS)
 """All sixteen."""
 
 
@@ -78,12 +73,13 @@ def regress(
         sampler: whose mean the gradient is taken at.
     """
 
-    pulled = [at for at, one in enumerate(gradients) if one.through == "state"]
+    stepper = find_sampler(sampler).step
+    pulled = [at for at, one in enumerate(gradients) if one.form.through == "state"]
 
     def at_step(scanned: tuple[StepTables, Latent, Latent]) -> tuple[Moments, ...]:
         row, x_t, error = scanned
-        mean, pull_back = jax.vjp(lambda x: SAMPLERS[sampler](denoise, x, z_lr, row)[1], x_t)
-        at_mean = [one._replace(through="mean").guidance(z_lr, z_hr) for one in gradients]
+        mean, pull_back = jax.vjp(lambda x: stepper(denoise, x, z_lr, row)[1], x_t)
+        at_mean = [one._replace(form=replace(one.form, through="mean")).guidance(z_lr, z_hr) for one in gradients]
         terms = [kl_gradient(guidance, mean, None, z_lr, row) for guidance in at_mean]
         if pulled:  # one after the other, so that the pass back through the network is compiled once
             back = jax.lax.map(lambda term: pull_back(term)[0], jnp.stack([terms[at] for at in pulled]))
@@ -112,11 +108,6 @@ def _share(part: PerStep, whole: PerStep) -> PerStep:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-def images(sums: Moments, chosen: Int[np.ndarray, " n"]) -> Moments:
-    """The moments of the chosen images."""
-    return Moments(*(field[:, chosen] for field in sums))
-
-
 class Removed(NamedTuple):
     """Shares of the squared error that fitted corrections remove, each of shape (T,); see `split_half`."""
 
@@ -136,11 +127,11 @@ def split_half(sums: Moments, *, offset: bool = True) -> Removed:
     halves = [np.arange(start, count, 2) for start in (0, 1)]
     fits = fit_lstsq(sums, pooled=False, offset=offset)
     whole = sums.square_delta + sums.n * np.square(sums.mean_delta)
-    singles = [removed(images(sums, np.array([i])), Fit(*(field[:, i] for field in fits))) for i in range(count)]
+    singles = [removed(select(sums, np.array([i])), Fit(*(field[:, i] for field in fits))) for i in range(count)]
     each = _share(np.nansum(np.stack(singles, 1) * whole, 1), whole.sum(1))
     if count < 2:
         return Removed(each, np.full_like(each, np.nan), each)
-    pairs = [(images(sums, ours), images(sums, others)) for ours, others in (halves, halves[::-1])]
+    pairs = [(select(sums, ours), select(sums, others)) for ours, others in (halves, halves[::-1])]
     fitted = [fit_lstsq(ours, offset=offset) for ours, _ in pairs]
     inside = np.mean([removed(ours, fit) for (ours, _), fit in zip(pairs, fitted, strict=True)], axis=0)
     outside = np.mean([removed(others, fit) for (_, others), fit in zip(pairs, fitted, strict=True)], axis=0)
@@ -158,5 +149,5 @@ def table(sums: Mapping[Gradient, Moments], eta: PerStep) -> list[dict[str, str 
         columns = fit._asdict() | {f"removed_{name}": values for name, values in share._asdict().items()}
         for i, at in enumerate(eta):
             numbers = {name: float(values[i]) for name, values in columns.items()}
-            rows.append(gradient._asdict() | {"t": i + 1, "eta": float(at)} | numbers)
+            rows.append(gradient.words() | {"t": i + 1, "eta": float(at)} | numbers)
     return rows

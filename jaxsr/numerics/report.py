@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsr.numerics.tables import Row, Tables
-from jaxsr.whole_file import write_whole
+from jaxsr.storage import write_whole
 
 TITLES = {
     "modular": "Modular error: KL divergence of every step to the true one, nats per element",

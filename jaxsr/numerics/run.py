@@ -12,20 +12,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-import jaxsr
-from jaxsr.calibration.pairs import PairSet
-from jaxsr.calibration.result import describe_schedule
+from jaxsr.data.pairs import PairSet
 from jaxsr.diffusion import thin
+from jaxsr.errors import NotFiniteError
+from jaxsr.guidance.calibration_file import describe_schedule
 from jaxsr.imaging.noise import content_hash, image_key
-from jaxsr.model import DTYPES, Model
+from jaxsr.models.model import DTYPES, Model
 from jaxsr.numerics.instruments import INSTRUMENTS, Results, Setup, UnfitError
 from jaxsr.numerics.report import write_report
 from jaxsr.numerics.tables import TABLES
 from jaxsr.numerics.truncation import rows_of
-from jaxsr.options import Options, plan_run, schedule_for
-from jaxsr.pipeline import NotFiniteError, Upscaler
-from jaxsr.progress import image_bar
-from jaxsr.whole_file import write_whole
+from jaxsr.options import Options
+from jaxsr.runtime.progress import image_bar
+from jaxsr.storage import write_whole
+from jaxsr.upscaling.plan import plan_run, schedule_for
+from jaxsr.upscaling.upscaler import Upscaler
+from jaxsr.version import __version__
 
 DEFAULT_COUNTS = (1, 2, 4, 15, 60)
 _FINITE = ("modular/", "ours/", "rms/", "regress/")
@@ -116,7 +118,7 @@ def describe(study: Study, setup: Setup) -> dict[str, Any]:
         "thinning": study.options.thinning,
         "precision": study.options.precision,
         "seed": study.seed,
-        "jaxsr": jaxsr.__version__,
+        "jaxsr": __version__,
     }
     return json.loads(json.dumps(found))
 

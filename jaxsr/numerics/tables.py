@@ -1,20 +1,20 @@
 """From what the instruments found, image by image, to tables: lists of rows, each a dict of words and numbers.
 
-Intervals (`low`, `high`) are 95 % percentile intervals of a bootstrap over the images.
+Intervals (`low`, `high`) are 95 % intervals of Student's t over the images, by the jackknife where a number is no mean.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxsr.calibration.objectives import concatenate
-from jaxsr.calibration.open_loop import Moments
-from jaxsr.choices import SAMPLERS
+from jaxsr.diffusion import SAMPLERS
+from jaxsr.guidance.fits import concatenate
+from jaxsr.guidance.moments import Moments
+from jaxsr.metrics.statistics import jackknife_interval
 from jaxsr.numerics import regression
 from jaxsr.numerics.dispersion import Point
-from jaxsr.numerics.errors import PatchSums, bootstrap_interval, cumulative_error, sampling_floor
+from jaxsr.numerics.errors import PatchSums, cumulative_error, sampling_floor
 from jaxsr.numerics.instruments import Results, Setup
 from jaxsr.numerics.trajectories import REFERENCE_KINDS, Paths
 
@@ -25,7 +25,7 @@ Tables = dict[str, list[Row]]
 def errors_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
     """`modular`: nats per element of the latent; `cumulative`: nats per value of a patch, with counts and the floor.
 
-    NaN where the images give no covariance; an interval, where some of its resamplings do not.
+    A number is NaN where the images give no covariance, an interval where all images but one give none.
     """
     modular: list[Row] = []
     for where in ("forward", "sampler"):
@@ -53,9 +53,7 @@ def _cumulative(setup: Setup, parts: Sequence[Results]) -> list[Row]:
     images = len(parts)
     ours, truth = pooled(np.arange(images))
     values, floor = error(np.arange(images)), sampling_floor(ours, truth)
-    interval = partial(bootstrap_interval, error, images, resamples=200)
-    # Images drawn twice look farther from the truth than new ones would: the interval is moved to its estimate.
-    low, high = (np.maximum(end - interval(level=0.0)[0] + values, 0) for end in interval())
+    low, high = (np.maximum(end, 0) for end in jackknife_interval(error, images))
     dimension = ours.total.shape[-1]
     return [
         {"t-1": t, "eta": float(setup.coarse.eta_prev[t]), "mean": float(values[t]), "low": float(low[t]),
@@ -103,7 +101,7 @@ def _regression(setup: Setup, parts: Sequence[Results]) -> list[Row]:
     for sampler in SAMPLERS:
         sums = {}
         for gradient in regression.GRADIENTS:
-            name = "/".join(("regress", sampler, *gradient))
+            name = "/".join(("regress", sampler, *gradient.words().values()))
             sums[gradient] = concatenate([Moments(*part[name][..., None]) for part in parts])
         rows += [{"sampler": sampler} | row for row in regression.table(sums, setup.coarse.eta)]
     nothing = setup.rows[0] == 0  # from the first row to eta = 0 reference and samplers take the same one step
@@ -139,7 +137,7 @@ def dispersion_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
     for name in dict.fromkeys(key.rpartition("/")[0] for key in parts[0]):
         point = Point(*(np.array([part[f"{name}/{field}"] for part in parts], np.float64) for field in Point._fields))
         steps, scale = map(float, name.split())
-        low, high = bootstrap_interval(lambda d, p=point: p.variance[d].mean() / p.needed[d].mean(), len(parts))
+        low, high = jackknife_interval(lambda d, p=point: p.variance[d].mean() / p.needed[d].mean(), len(parts))
         means = {field: float(np.mean(values)) for field, values in point._asdict().items()}
         setting = {"steps": int(steps), "scale": scale}
         ratio = means["variance"] / means["needed"]
@@ -151,7 +149,7 @@ def dispersion_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
 
 def _means(values: Float[np.ndarray, "n t"]) -> list[Row]:
     """For every step the mean over the images, its interval, and how many there are."""
-    low, high = bootstrap_interval(lambda drawn: values[drawn].mean(0), len(values))
+    low, high = jackknife_interval(lambda images: values[images].mean(0), len(values))
     columns = zip(values.mean(0), low, high, strict=True)
     return [{"mean": float(m), "low": float(a), "high": float(b), "images": len(values)} for m, a, b in columns]
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxsr.calibration.open_loop import reference_path
 from jaxsr.diffusion import Denoiser, Noise, Schedule, trajectory
 from jaxsr.diffusion.process import Latent
+from jaxsr.guidance.moments import reference_path
 
 ReferenceKind = Literal["diffusion", "inversion", "oracle"]
 REFERENCE_KINDS: tuple[ReferenceKind, ...] = get_args(ReferenceKind)

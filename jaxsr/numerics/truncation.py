@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxsr.diffusion import SAMPLERS, Denoiser, Schedule, StepTables
+from jaxsr.diffusion import Denoiser, Schedule, StepTables, find_sampler
 from jaxsr.diffusion.process import Latent
 
 States = Float[Array, "t b h w c"]
@@ -63,8 +63,11 @@ def fine_ends(
 
     Raises ValueError for a `sampler` that does not follow the flow.
     """
-    if sampler not in ("heun", "deterministic"):
-        raise ValueError(f"sampler: {sampler!r} does not follow the flow; choose heun or deterministic.")
+    stepper, draws_noise = find_sampler(sampler)
+    if draws_noise:
+        raise ValueError(
+            f"sampler: {sampler!r} draws noise, so it does not follow the flow; choose heun or deterministic."
+        )
     tables = fine.tables()
 
     def flow(scanned: tuple[Latent, Array, Array]) -> Latent:
@@ -72,7 +75,7 @@ def fine_ends(
 
         def body(k: Array, x: Latent) -> Latent:
             row = jax.tree.map(lambda column: column[first - k], tables)
-            return SAMPLERS[sampler](denoise, x, z_lr, row)[1]
+            return stepper(denoise, x, z_lr, row)[1]
 
         return jax.lax.fori_loop(0, first - last, body, x)
 
@@ -129,9 +132,8 @@ def step_means(
 
     Raises ValueError for an unknown sampler.
     """
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler: no {sampler!r}; choose one of {', '.join(SAMPLERS)}.")
-    step = lambda scanned: SAMPLERS[sampler](denoise, scanned[0], z_lr, scanned[1])[1]  # noqa: E731
+    stepper = find_sampler(sampler).step
+    step = lambda scanned: stepper(denoise, scanned[0], z_lr, scanned[1])[1]  # noqa: E731
     return jax.lax.map(step, (states, rows))
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from jaxsr.models.presets import Preset
+from jaxsr.models.presets import ModelPreset
 from jaxsr.models.vq_autoencoder import VQConfig
 
 
@@ -39,7 +39,7 @@ class TrainConfig:
         ValueError: for values that do not fit together, with the field's name first.
     """
 
-    preset: Preset
+    preset: ModelPreset
     data: str
     degradation: Literal["bicubic", "real_esrgan"] = "bicubic"
     hr_size: int

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from jaxsr.whole_file import write_whole
+from jaxsr.storage import write_whole
 
 
 class RunLog:

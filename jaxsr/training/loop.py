@@ -12,16 +12,18 @@ import numpy as np
 from clu import parameter_overview
 from orbax.checkpoint import v1 as ocp
 
-from jaxsr import checkpoint
-from jaxsr.model import DTYPES, Model
-from jaxsr.runtime import compiler_options
+from jaxsr.data.prefetch import prefetch
+from jaxsr.data.sources import open_photographs
+from jaxsr.hub import checkpoint
+from jaxsr.models.model import DTYPES, Model
+from jaxsr.runtime.compilation import compiler_options
+from jaxsr.storage import write_whole
 from jaxsr.training.config import TrainConfig
-from jaxsr.training.data import PairDataset, load_folder, load_tfds, pair_dataset, prefetch
+from jaxsr.training.dataset import PairDataset, pair_dataset
 from jaxsr.training.degradation import DEGRADATIONS
 from jaxsr.training.log import Meter, RunLog
 from jaxsr.training.samples import make_enlarge, write_samples
 from jaxsr.training.step import Batch, TrainState, Weights, init_state, make_optimizer, make_update
-from jaxsr.whole_file import write_whole
 
 Report = Callable[[str], None]
 Values = dict[str, jax.Array]
@@ -30,11 +32,7 @@ AfterUpdate = Callable[[int, TrainState, Batch, Values], None]
 
 def make_dataset(config: TrainConfig) -> PairDataset:
     """This host's share of the training data that `config` names."""
-    if config.data.startswith("tfds:"):
-        name, _, split = config.data.removeprefix("tfds:").rpartition("/")
-        images = load_tfds(name, split)
-    else:
-        images = load_folder(config.data, min_size=config.hr_size)
+    images = open_photographs(config.data, min_size=config.hr_size)
     sizes = {"hr_size": config.hr_size, "scale": config.preset.scale, "batch_size": config.batch_size}
     dataset = pair_dataset(images, **sizes, seed=config.seed, degrade=DEGRADATIONS[config.degradation])
     return dataset.for_host(jax.process_index(), jax.process_count())

@@ -1,6 +1,7 @@
 """Sample images of a run: what the averaged parameters make of the first examples of a batch."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -10,9 +11,10 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxsr import diffusion
 from jaxsr.imaging.files import Photo, write_photo
-from jaxsr.model import Model
-from jaxsr.runtime import compiler_options
-from jaxsr.training.step import Batch, Weights, to_signed
+from jaxsr.models.model import Model
+from jaxsr.models.problem import pose
+from jaxsr.runtime.compilation import compiler_options
+from jaxsr.training.step import Batch, Weights
 
 ROWS = 4
 Enlarge = Callable[[Weights, UInt8[Array, "b h w 3"]], Float[Array, "b H W 3"]]
@@ -23,11 +25,10 @@ def make_enlarge(model: Model, seed: int) -> Enlarge:
     schedule = diffusion.thin(model.preset.schedule.build(), model.preset.steps)
 
     def enlarge(params: Weights, lr: UInt8[Array, "b h w 3"]) -> Float[Array, "b H W 3"]:
-        z_lr = model.encode_lr(params, to_signed(lr))
-        noise = diffusion.normal_noise(jax.random.key(seed), schedule.steps, z_lr.shape)
-        denoise = model.denoiser(params, schedule, z_lr, to_signed(lr))
-        x0 = diffusion.sample(denoise, schedule, z_lr, noise, sampler=model.preset.sampler)
-        return jnp.clip((model.decode(params, x0) + 1) / 2, 0, 1)
+        make_noise = partial(diffusion.normal_noise, jax.random.key(seed), schedule.steps)
+        problem = pose(model, params, schedule, lr.astype(jnp.float32) / 255, make_noise)
+        x0 = diffusion.sample(problem.denoise, schedule, problem.z_lr, problem.noise, sampler=model.preset.sampler)
+        return problem.decode(x0)
 
     return jax.jit(enlarge, compiler_options=compiler_options())
 

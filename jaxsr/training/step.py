@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from jaxsr.diffusion.process import forward_sample
-from jaxsr.model import Model
+from jaxsr.models.model import Model
 from jaxsr.training.config import TrainConfig
 
 Batch = dict[str, UInt8[Array, "b size size 3"]]

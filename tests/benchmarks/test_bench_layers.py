@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import bench_layers
 from benchmarks.bench_layers import layers, main, ours, theirs
-from jaxsr import onednn
+from jaxsr.runtime import onednn
 
 
 @pytest.fixture(autouse=True)

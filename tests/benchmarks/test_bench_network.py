@@ -14,7 +14,7 @@ from benchmarks import bench_network, network_cases
 from benchmarks.bench_network import main, start_all
 from benchmarks.flops import stage_flops
 from benchmarks.network_cases import STAGES, Case, make_inputs, matrix_peak, random_params, stage_function
-from jaxsr.model import Model
+from jaxsr.models.model import Model
 from tests.benchmarks.small import latent_preset, pixel_preset, smallest_preset
 from tests.models.tiny import compiled, unet_config
 

@@ -14,9 +14,9 @@ from benchmarks.bench_tiling import Measured
 from benchmarks.fresh import in_fresh_process, peak_process_bytes
 from benchmarks.models import load_model
 from benchmarks.scaling_model import read_costs
-from jaxsr import cpu, onednn
-from jaxsr.model import DTYPES, Model
+from jaxsr.models.model import DTYPES, Model
 from jaxsr.models.presets import PRESETS
+from jaxsr.runtime import cpu, onednn
 
 SMALL = ("--steps", "1", "--crop", "16", "--candidate-batch", "2")
 

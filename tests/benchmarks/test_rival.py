@@ -11,22 +11,22 @@ import pytest
 from benchmarks.flops import stage_flops
 from benchmarks.network_cases import Case, make_inputs, stage_function
 from jaxsr import diffusion
-from jaxsr.model import Model
-from jaxsr.models.presets import PRESETS, Preset
+from jaxsr.models.model import Model
+from jaxsr.models.presets import PRESETS, ModelPreset
 from tests.benchmarks.small import latent_preset, pixel_preset
 from tests.models.tiny import compiled, random_values
-from tests.weight_conversion.torch_files import manifest
+from tests.torch_files.files import manifest
 
 torch = pytest.importorskip("torch")
 rival = pytest.importorskip("benchmarks.rival")
 
 
-def enlarged_lr() -> Preset:
+def enlarged_lr() -> ModelPreset:
     """Its LR image is twice as large as the latent, as for face restoration."""
     return replace(latent_preset(lq_size=32), scale=1)
 
 
-KINDS: dict[str, Callable[[], Preset]] = {
+KINDS: dict[str, Callable[[], ModelPreset]] = {
     "latent": latent_preset,
     "enlarged LR": enlarged_lr,
     "wide windows": lambda: latent_preset(window_size=4, mlp_ratio=4, swin_depth=3),
@@ -43,7 +43,7 @@ def apart(theirs, ours) -> float:
     return float(np.abs(theirs - ours).max() / np.abs(ours).max())
 
 
-def both(preset: Preset, case: Case):
+def both(preset: ModelPreset, case: Case):
     """Outputs of the rival and of ours, for the same parameters and inputs."""
     params, inputs = random_values(Model(preset).shapes()), make_inputs(preset, case)
     theirs = rival.prepare(rival.make(preset, params), case.stage, inputs, None, case.dtype)()

@@ -74,9 +74,10 @@ def test_the_released_models_operations_are_those_that_xla_counts():
     import jax
     import jax.numpy as jnp
 
-    from jaxsr.model import Model
+    from jaxsr.models.model import Model
     from jaxsr.models.presets import PRESETS
-    from jaxsr.options import Options, schedule_for
+    from jaxsr.options import Options
+    from jaxsr.upscaling.plan import schedule_for
 
     preset = PRESETS["realsr_s4_v3"]
     model, schedule = Model(preset), schedule_for(preset, Options())

@@ -7,8 +7,8 @@ import os
 import sys
 import time
 
-from jaxsr import calibrate
 from jaxsr.calibration.journal import Journal
+from jaxsr.cli import calibrate
 from tests.calibration.fake import install, quick
 
 if __name__ == "__main__":

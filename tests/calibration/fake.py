@@ -12,15 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxsr import pipeline
-from jaxsr.calibration import devices, plan, run
-from jaxsr.calibration.result import Calibration
+from jaxsr.calibration import plan, run
 from jaxsr.calibration.scores import make_score
 from jaxsr.calibration.sweep import Chain, open_function, sweep_function
 from jaxsr.diffusion import Schedule
+from jaxsr.guidance.calibration_file import Calibration
 from jaxsr.metrics import texture
-from jaxsr.model import Model
-from jaxsr.pipeline import Upscaler
+from jaxsr.models.model import Model
+from jaxsr.runtime import devices
+from jaxsr.upscaling import upscaler as upscaler_module
+from jaxsr.upscaling.upscaler import Upscaler
 from tests.small_model import small_preset
 
 ROOT = Path(__file__).parents[2]
@@ -58,8 +59,8 @@ def install(monkeypatch=None, gain: float = 1.0, model: type[Model] = Smooth) ->
     """Make the command load and run the fake; for good in a process of its own, where there is no monkeypatch."""
     put = monkeypatch.setattr if monkeypatch else setattr
     put(plan, "Model", model)
-    put(pipeline, "Model", model)
-    put(pipeline, "load", lambda name, **options: fake_upscaler(gain))
+    put(upscaler_module, "Model", model)
+    put(upscaler_module, "load", lambda name, **options: fake_upscaler(gain))
 
 
 @cache
@@ -89,7 +90,7 @@ def compile_once(monkeypatch) -> None:
     def keyed(make):
         def later(chain: Chain, *rest):
             s = chain.schedule
-            words = {name: getattr(chain, name) for name in ("sampler", "through", "reference_variance")}
+            words = {name: getattr(chain, name) for name in ("sampler", "form")}
             schedule = (s.eta.tobytes(), s.kappa, s.timestep_map.astype(np.int64).tobytes(), s.input_scaling)
             return make, chain.model, tuple(words.items()), schedule, rest
 

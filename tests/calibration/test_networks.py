@@ -7,15 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr import calibrate, download
 from jaxsr.calibration import plots, run
-from jaxsr.calibration.result import Calibration
 from jaxsr.calibration.scores import keep_images, load_networks, make_score, network_shapes
 from jaxsr.calibration.sweep import Chain, image_keys, sweep_function
-from jaxsr.checkpoint import FILE_NAME, save, sha256_file
+from jaxsr.cli import calibrate
 from jaxsr.diffusion import thin
+from jaxsr.guidance.calibration_file import Calibration
+from jaxsr.hub import download
+from jaxsr.hub.checkpoint import FILE_NAME, save
 from jaxsr.metrics.dists import dists
 from jaxsr.metrics.lpips import lpips
+from jaxsr.storage import sha256_file
 from tests.calibration.fake import Smooth, compile_once, install, start, write_photos
 from tests.metrics.perceptual_weights import random_params
 from tests.models.tiny import compiled

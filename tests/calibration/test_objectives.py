@@ -1,25 +1,15 @@
 """What Algorithm 1 chooses, against float64 sums over all elements, numpy's least squares, and known answers."""
 
 import json
-from functools import partial
 
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
 
-from jaxsr.calibration.objectives import (
-    bootstrap,
-    choose,
-    concatenate,
-    fit_lstsq,
-    norm_losses,
-    norm_scale,
-    norms,
-    table,
-    weighted_median,
-)
-from jaxsr.calibration.open_loop import Moments, moments
+from jaxsr.calibration.objectives import choose, norm_losses, norm_scale, table
+from jaxsr.guidance.fits import concatenate, fit_lstsq, norms, weighted_median
+from jaxsr.guidance.moments import Moments, moments
 
 T, N, SHAPE = 3, 7, (4, 5, 3)
 RANDOM = np.random.default_rng(0)
@@ -112,39 +102,6 @@ def test_the_objective_is_obeyed(monkeypatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object before us
     with pytest.raises(ValueError, match="objective: no 'l1'; choose one of norm, lstsq"):
         choose(MOMENTS, CANDIDATES, "l1")  # pyright: ignore[reportArgumentType]
-
-
-def images(generator, n: int) -> Moments:
-    """n images of one element each, Delta normal about 1 with standard deviation 0.5."""
-    one, none = np.ones((1, n)), np.zeros((1, n))
-    return Moments(one, generator.normal(1.0, 0.5, (1, n)), one, none, none, none)
-
-
-def mean_delta(m: Moments) -> np.ndarray:
-    return m.mean_delta.mean(1)
-
-
-def test_the_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(1)
-    intervals = [bootstrap(mean_delta, images(generator, 40), seed, n=200) for seed in range(120)]
-    low, high = np.array(intervals)[..., 0].T
-    assert 0.86 <= np.mean((low <= 1) & (high >= 1)) <= 0.99  # 95 %, with 2 % of sampling error
-    np.testing.assert_allclose(np.mean(high - low), 2 * 1.96 * 0.5 / np.sqrt(40), rtol=0.1)
-
-
-def test_level_seed_and_groups_of_the_bootstrap_matter() -> None:
-    some = images(np.random.default_rng(2), 40)
-    interval = partial(bootstrap, mean_delta, some, n=200)
-    width = lambda found: float((found[1] - found[0])[0])  # noqa: E731
-    np.testing.assert_array_equal(interval(0), interval(0))
-    assert width(interval(0)) != width(interval(1))
-    assert width(interval(0, level=0.5)) < 0.5 * width(interval(0))
-    copies = Moments(*(np.repeat(field, 4, axis=1) for field in some))  # four equal crops of each photograph
-    grouped = bootstrap(mean_delta, copies, 0, n=200, groups=np.repeat(np.arange(40), 4))
-    np.testing.assert_allclose(grouped, interval(0), rtol=1e-12)
-    assert width(bootstrap(mean_delta, copies, 0, n=200)) < 0.7 * width(grouped)
-    with pytest.raises(ValueError, match="needs at least 2 photographs"):
-        bootstrap(mean_delta, copies, 0, groups=np.zeros(160, int))
 
 
 def test_images_that_cannot_be_calibrated_on_are_named() -> None:

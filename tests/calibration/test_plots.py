@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from jaxsr.calibration import plots
-from jaxsr.calibration.pairs import open_pairs
 from jaxsr.calibration.plan import Choices
-from jaxsr.calibration.run import Run, calibrate, example_images
+from jaxsr.calibration.run import calibrate, example_images
+from jaxsr.data.pairs import open_pairs
 from tests.calibration.fake import compile_once, fake_upscaler, install, write_photos
 
 
@@ -20,7 +20,7 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "example_images", lambda run, scales: np.full((len(scales), 64, 64, 3), 0.5, np.float32))
     pairs = open_pairs(str(write_photos(tmp_path / "hr")), scale=4, crop=16)
     choices = Choices(candidates=(-0.2, 0.0, 0.2, 0.4), metrics=("psnr", "swd"))
-    one = Run(upscaler=fake_upscaler(), name="smooth", pairs=pairs, choices=choices)
+    one = CalibrationRun(upscaler=fake_upscaler(), name="smooth", pairs=pairs, choices=choices)
     return one, calibrate(one, tmp_path / "calib.json"), tmp_path / "calib.json"
 
 
@@ -36,7 +36,7 @@ def test_two_pictures_are_written_beside_the_file(made):
 def test_example_images_are_of_the_first_pair_and_differ_by_scale(tmp_path, monkeypatch):
     install(monkeypatch)
     pairs = open_pairs(str(write_photos(tmp_path / "hr")), scale=4, crop=16)
-    one = Run(upscaler=fake_upscaler(), name="smooth", pairs=pairs, choices=Choices(candidates=(0.0,)))
+    one = CalibrationRun(upscaler=fake_upscaler(), name="smooth", pairs=pairs, choices=Choices(candidates=(0.0,)))
     images = example_images(one, np.array([[0.0] * 3, [0.4] * 3, [0.0] * 3]))
     assert images.shape == (3, 64, 64, 3)
     assert np.abs(images[1] - images[0]).max() > 0.01

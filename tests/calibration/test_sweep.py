@@ -5,16 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr import diffusion, programs
+from jaxsr import diffusion
 from jaxsr.calibration.candidates import Candidate, even_chunks
-from jaxsr.calibration.open_loop import Moments, measure
-from jaxsr.calibration.scores import MOST_DB, keep_images, make_score
+from jaxsr.calibration.scores import keep_images, make_score
 from jaxsr.calibration.sweep import Chain, image_keys, open_function, share_first_call, sweep_function
 from jaxsr.diffusion import Guidance
+from jaxsr.guidance.moments import Moments, measure
 from jaxsr.imaging import noise
+from jaxsr.metrics.catalogue import MAX_DB
+from jaxsr.upscaling import programs
 from tests.calibration.fake import CALLS, Counted, Smooth, fake_upscaler
 from tests.models.tiny import compiled
 from tests.small_model import small_preset
+from tests.words import with_form
 
 STEPS = 3
 PARAMS = {"gain": jnp.float32(1)}
@@ -36,7 +39,7 @@ def crops(count: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def swept(chunk: int = 4, model=Smooth, scales=SCALES, **words) -> np.ndarray:
     lr, hr = crops()
-    function = sweep_function(Chain(model(small_preset()), SCHEDULE, **words), keep_images, chunk)
+    function = sweep_function(Chain(model(small_preset()), SCHEDULE, **with_form(words)), keep_images, chunk)
     return np.asarray(compiled(function)(PARAMS, image_keys(0, lr), lr, hr, scales)["images"])
 
 
@@ -47,7 +50,7 @@ def alone(sampler: str = "ancestral", **words) -> np.ndarray:
     @compiled
     def enlarge(unit, key, scale):
         z_lr, draw, denoise = conditions(model, unit, key)
-        guidance = [Guidance(reference=z_lr, scale=scale, **words)]
+        guidance = [Guidance(reference=z_lr, scale=scale, **with_form(words))]
         return model.decode(PARAMS, diffusion.sample(denoise, SCHEDULE, z_lr, draw, sampler=sampler, guidance=guidance))
 
     units = crops()[0][:, None].astype(np.float32) / np.float32(255)
@@ -153,7 +156,7 @@ def test_scores_are_per_image_and_equal_images_have_finite_ones():
     lr, hr = ((jnp.asarray(image, jnp.float32) / 255) for image in crops())
     scored = compiled(make_score(("psnr", "ssim", "lr_consistency", "swd"), 4))(hr, hr, lr)
     assert {name: value.shape for name, value in scored.items()} == dict.fromkeys(scored, (2,))
-    assert scored["psnr"].tolist() == [MOST_DB, MOST_DB]
+    assert scored["psnr"].tolist() == [MAX_DB, MAX_DB]
     np.testing.assert_allclose(scored["ssim"], 1, atol=1e-6)
     assert scored["swd"].tolist() == [0, 0]
     assert float(scored["lr_consistency"].max()) < 20  # LR and HR are noise of their own here

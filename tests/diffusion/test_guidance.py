@@ -9,7 +9,7 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from jaxsr.choices import REFERENCE_MEANS, REFERENCE_VARIANCES, THROUGHS
+from jaxsr.choices import REFERENCE_MEANS, REFERENCE_VARIANCES, THROUGHS, GradientForm
 from jaxsr.diffusion import (
     SAMPLERS,
     Guidance,
@@ -23,6 +23,7 @@ from jaxsr.diffusion import (
 from jaxsr.diffusion.guidance import kl_gradient
 from jaxsr.diffusion.process import reverse_mean
 from tests.oracles import GaussianWorld
+from tests.words import with_form
 
 WORLD = GaussianWorld()
 SHAPE = (2, 4, 4, 3)
@@ -76,9 +77,7 @@ def test_moments_follow_the_guided_recursion(through, reference_mean, reference_
         scale=jnp.asarray(scales, jnp.float32),
         offset=jnp.asarray(offsets, jnp.float32),
         mask=mask,
-        through=through,
-        reference_mean=reference_mean,
-        reference_variance=reference_variance,
+        form=GradientForm(through, reference_mean, reference_variance),
     )
     means, variances = exact_moments(schedule, guidance)
     expected_means, expected_variances = WORLD.ancestral_moments(schedule, push)
@@ -108,7 +107,7 @@ def test_scale_minus_one_returns_the_reference(sampler: str) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("through", THROUGHS)
 def test_scale_zero_is_the_plain_sampler(sampler: str, through) -> None:
-    guided = run(Guidance(reference=HR, scale=0.0, through=through), sampler=sampler)
+    guided = run(Guidance(reference=HR, scale=0.0, form=GradientForm(through=through)), sampler=sampler)
     np.testing.assert_allclose(guided, run(sampler=sampler), atol=1e-6)
 
 
@@ -124,10 +123,12 @@ def test_every_option_changes_the_result(sampler: str) -> None:
         "reference_mean": "shifted",
         "reference_variance": "marginal",
     }
-    first = run(Guidance(**base), sampler=sampler)
+    first = run(Guidance(**with_form(base)), sampler=sampler)
     assert not np.allclose(first, run(sampler=sampler), atol=1e-3)
     for name, value in changes.items():
-        assert not np.allclose(first, run(Guidance(**base | {name: value}), sampler=sampler), atol=1e-3), name
+        assert not np.allclose(first, run(Guidance(**with_form(base | {name: value})), sampler=sampler), atol=1e-3), (
+            name
+        )
 
 
 def test_a_mask_of_zeros_changes_nothing_outside() -> None:
@@ -169,7 +170,7 @@ def test_gradient_agrees_with_finite_differences_through_a_network(through) -> N
         return reverse_mean(x, network(x, row.step), row)
 
     mean, vjp = jax.vjp(step, x)
-    guidance = Guidance(reference=HR, scale=1.0, through=through)
+    guidance = Guidance(reference=HR, scale=1.0, form=GradientForm(through=through))
     gradient = np.asarray(kl_gradient(guidance, mean, lambda g: vjp(g)[0], Y, row), np.float64)
 
     def kl(mean) -> float:
@@ -250,7 +251,7 @@ def test_wrong_words_and_lengths_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object before us
     for name in ("through", "reference_mean", "reference_variance"):
         with pytest.raises(ValueError, match=f"{name}: no 'x'; choose one of"):
-            Guidance(**{"reference": HR, "scale": 0.1, name: "x"})
+            GradientForm(**{name: "x"})
     for name in ("scale", "offset"):
         values = {"scale": 0.1, name: jnp.ones(3)}
         with pytest.raises(ValueError, match=rf"{name} must be one number or 4, one per step, got shape \(3,\)"):
@@ -260,7 +261,9 @@ def test_wrong_words_and_lengths_are_refused(monkeypatch) -> None:
 @pytest.mark.parametrize("through", THROUGHS)
 def test_a_single_step_is_guided_too(through) -> None:
     schedule = thin(exponential_schedule(60), 1)
-    guided = sample(network, schedule, Y, NOISE, guidance=[Guidance(reference=HR, scale=-0.5, through=through)])
+    guided = sample(
+        network, schedule, Y, NOISE, guidance=[Guidance(reference=HR, scale=-0.5, form=GradientForm(through=through))]
+    )
     plain = sample(network, schedule, Y, NOISE)
     assert np.isfinite(guided).all()
     assert not np.allclose(guided, plain, atol=1e-3)

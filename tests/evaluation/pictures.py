@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxsr import evaluate
+from jaxsr.cli import evaluate
 from jaxsr.evaluation import run
 
 ROOT = Path(__file__).parents[2]
@@ -54,11 +54,11 @@ def start(seconds: float, arguments: list[str]) -> subprocess.Popen:
 
 if __name__ == "__main__":
     os.environ["JAXSR_CACHE"] = "off"
-    pause, write = float(sys.argv[1]), run.Lines.write
+    pause, write = float(sys.argv[1]), run.JournalFile.write
 
     def slow(*args) -> None:
         write(*args)
         time.sleep(pause)
 
-    run.Lines.write = slow
+    run.JournalFile.write = slow
     sys.exit(evaluate.main(sys.argv[2:]))

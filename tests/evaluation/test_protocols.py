@@ -10,7 +10,8 @@ from PIL import Image
 from jaxsr.evaluation.images import read_picture
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.pin import pinned
-from jaxsr.evaluation.protocols import Protocol, ProtocolError, known_protocols, load_protocol, pixel_hash
+from jaxsr.evaluation.protocol_files import known_protocols, load_protocol
+from jaxsr.evaluation.protocols import Protocol, ProtocolError, pixel_hash
 from jaxsr.metrics import niqe_model
 from tests.evaluation.pictures import picture, save
 

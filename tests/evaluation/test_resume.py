@@ -15,7 +15,7 @@ from jaxsr.evaluation.methods import Method, bicubic_method
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.evaluation.result import Result
-from jaxsr.evaluation.run import Job, evaluate
+from jaxsr.evaluation.run import Evaluation, evaluate
 from jaxsr.evaluation.scoring import Scorer
 from tests.evaluation.pictures import folders, noisy, picture, save
 
@@ -23,11 +23,11 @@ RGB = Protocol(name="p", about="", colour="rgb", border=0)
 
 
 @pytest.fixture
-def job(tmp_path) -> Job:
+def job(tmp_path) -> Evaluation:
     """Three noisy pictures, by PSNR."""
     folders(tmp_path)
     items = [Item(n, tmp_path / "hr" / f"{n}.png", pred=tmp_path / "sr" / f"{n}.png") for n in "abc"]
-    return Job(name="mine", items=items, data="hr", protocol=RGB, metrics=("psnr",))
+    return Evaluation(name="mine", items=items, data="hr", protocol=RGB, metrics=("psnr",))
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from jaxsr import evaluate, pipeline
-from jaxsr.evaluation import external, request, suite
+from jaxsr.cli import evaluate
+from jaxsr.cli import evaluate_request as request
+from jaxsr.evaluation import external, suite
 from jaxsr.evaluation.methods import enlarge_bicubic
-from jaxsr.evaluation.metrics import METRICS
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.result import Result
-from jaxsr.pipeline import Upscaler
+from jaxsr.metrics.catalogue import METRICS
+from jaxsr.upscaling import upscaler as upscaler_module
+from jaxsr.upscaling.upscaler import Upscaler
 from tests.evaluation.pictures import mean_square, picture, save
 
 
@@ -48,7 +50,7 @@ def fake(small_upscalers, monkeypatch):
     monkeypatch.setattr(Upscaler, "upscale", upscale)
     monkeypatch.setattr(Upscaler, "with_preset", with_preset)
     monkeypatch.setattr(request, "load", lambda name, accept_license: upscaler)
-    monkeypatch.setattr(pipeline, "load", lambda name, accept_license: upscaler)
+    monkeypatch.setattr(upscaler_module, "load", lambda name, accept_license: upscaler)
     return calls
 
 

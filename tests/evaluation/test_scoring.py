@@ -8,10 +8,11 @@ import pytest
 
 from jaxsr.evaluation import scoring
 from jaxsr.evaluation.images import Pair
-from jaxsr.evaluation.metrics import METRICS, MetricError, check_metrics, default_metrics, describe
+from jaxsr.evaluation.metrics import MetricError, check_metrics, default_metrics, describe
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.evaluation.scoring import Scorer
 from jaxsr.metrics import texture
+from jaxsr.metrics.catalogue import METRICS
 from jaxsr.metrics.lpips import lpips
 from tests.evaluation.pictures import mean_square, noisy, picture
 from tests.metrics.perceptual_weights import random_params
@@ -137,4 +138,4 @@ def test_words_tell_every_choice(name):
     seen = {describe(name, replace(PLAIN, **{key: value})) for key, value in changes.items()}
     seen |= {describe(name, PLAIN), describe(name, replace(PLAIN, variants=variants))}
     assert len(seen) == {"niqe": 3, "swd": 2, "lpips": 2}.get(name, 4)
-    assert METRICS[name].up is not None
+    assert METRICS[name].more_is_better is not None

@@ -8,13 +8,13 @@ import textwrap
 from io import BytesIO
 from pathlib import Path
 
-import image_zoo as zoo
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxsr.imaging import decode, deep
 from jaxsr.imaging.files import WRITTEN, ImageFileError, Photo, list_images, read_photo, write_photo
+from tests.imaging import image_zoo as zoo
 
 
 def _random(channels: int, dtype: type = np.uint16, size: tuple[int, int] = (5, 7)) -> np.ndarray:

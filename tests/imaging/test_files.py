@@ -6,7 +6,6 @@ import struct
 import tracemalloc
 from pathlib import Path
 
-import image_zoo as zoo
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +13,7 @@ from PIL import Image
 from jaxsr.imaging import deep
 from jaxsr.imaging.files import ImageFileError, Photo, pixel_dtype, read_photo, write_photo, write_pixels
 from jaxsr.imaging.metadata import clean_exif
+from tests.imaging import image_zoo as zoo
 
 SIZES = [(1, 1), (1, 9), (9, 1), (5, 7)]
 

@@ -5,13 +5,13 @@ import struct
 import warnings
 import zlib
 
-import image_zoo as zoo
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from jaxsr.imaging.files import read_photo, write_photo
 from jaxsr.imaging.metadata import clean_exif, parse_directories
+from tests.imaging import image_zoo as zoo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GRADIENT = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14

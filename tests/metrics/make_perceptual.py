@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxsr.checkpoint import save, sha256_file
-from jaxsr.metrics.convert_lpips import convert_heads
-from jaxsr.metrics.perceptual_files import BUNDLED_HEADS, find_card
+from jaxsr.hub.checkpoint import save
+from jaxsr.metrics.perceptual_cards import BUNDLED_HEADS, find_card
+from jaxsr.metrics.perceptual_conversion import convert_heads
+from jaxsr.storage import sha256_file
 from tests.metrics.perceptual_weights import image_pairs, random_backbone
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "perceptual.npz"

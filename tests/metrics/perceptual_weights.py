@@ -4,9 +4,9 @@ from functools import cache
 
 import numpy as np
 
-from jaxsr.checkpoint import load
+from jaxsr.hub.checkpoint import load
 from jaxsr.metrics.feature_nets import ALEXNET, VGG16, FeatureNet
-from jaxsr.metrics.perceptual_files import BUNDLED_HEADS
+from jaxsr.metrics.perceptual_cards import BUNDLED_HEADS
 
 NETS = {"alexnet": ALEXNET, "vgg16": VGG16}
 SIZES = {"lpips-alex": (35, 47), "lpips-vgg": (37, 51), "dists": (37, 51)}

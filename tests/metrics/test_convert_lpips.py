@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxsr.checkpoint import load, save, sha256_file
-from jaxsr.download import DownloadError
+from jaxsr.cli.convert_lpips import main
+from jaxsr.hub.checkpoint import load, save
+from jaxsr.hub.download import DownloadError
 from jaxsr.metrics import perceptual_files
-from jaxsr.metrics.convert_lpips import main
-from jaxsr.metrics.perceptual_files import CARDS, FOLDER_VARIABLE, load_perceptual, metrics_dir, perceptual_path
+from jaxsr.metrics.perceptual_cards import CARDS, FOLDER_VARIABLE, metrics_dir
+from jaxsr.metrics.perceptual_files import load_perceptual, perceptual_path
+from jaxsr.storage import sha256_file
 from tests.metrics.perceptual_weights import random_backbone, random_params
-from tests.weight_conversion.torch_files import write_legacy, write_pth
+from tests.torch_files.files import write_legacy, write_pth
 
 
 @pytest.fixture(scope="module")

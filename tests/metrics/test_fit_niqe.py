@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from jaxsr.metrics.fit_niqe import fit, list_photos, main, sharp_features
+from jaxsr.cli.fit_niqe import main
+from jaxsr.metrics.niqe_fit import fit, list_photos, sharp_features
 from jaxsr.metrics.niqe_model import load_niqe_model
 from tests.metrics import niqe_oracle
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr.checkpoint import load
+from jaxsr.hub.checkpoint import load
 from jaxsr.metrics.dists import dists
 from jaxsr.metrics.lpips import lpips
-from jaxsr.metrics.perceptual_files import BUNDLED_HEADS, CARDS
+from jaxsr.metrics.perceptual_cards import BUNDLED_HEADS, CARDS
 from tests.metrics.perceptual_weights import image_pairs, random_params
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "perceptual.npz"

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr.checkpoint import load
-from jaxsr.metrics.convert_lpips import convert_heads
-from jaxsr.metrics.perceptual_files import BUNDLED_HEADS, find_card
+from jaxsr.hub.checkpoint import load
+from jaxsr.metrics.perceptual_cards import BUNDLED_HEADS, find_card
+from jaxsr.metrics.perceptual_conversion import convert_heads
 from tests.metrics.make_perceptual import HEADS, golden, published_heads
 from tests.metrics.perceptual_weights import image_pairs, random_params
 from tests.metrics.test_perceptual import GOLDEN, METRICS

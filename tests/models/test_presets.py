@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxsr.model import Model
+from jaxsr.models.model import Model
 from jaxsr.models.presets import PRESETS, PixelCodecConfig, preset_from_dict
 from jaxsr.models.swin_layer import attention_mask, relative_position_index
 from jaxsr.models.vq_autoencoder import VQConfig

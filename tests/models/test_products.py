@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr import cpu
 from jaxsr.models import products
 from jaxsr.models.convolution import convolve
 from jaxsr.models.products import attend, matmul
+from jaxsr.runtime import cpu
 
 pytestmark = pytest.mark.usefixtures("way")
 

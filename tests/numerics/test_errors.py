@@ -8,7 +8,6 @@ import pytest
 from jaxsr.diffusion import exponential_schedule, normal_noise, trajectory
 from jaxsr.numerics.errors import (
     PatchSums,
-    bootstrap_interval,
     cumulative_error,
     forward_states,
     modular_error,
@@ -101,12 +100,3 @@ def test_what_gives_no_covariance_is_refused() -> None:
     values[..., 1] = values[..., 0]
     with pytest.raises(ValueError, match="without any variation in some direction"):
         cumulative_error(patch_sums(values, 1), patch_sums(values, 1))
-
-
-def test_the_bootstrap_interval_of_a_mean_is_the_normal_one() -> None:
-    values = np.random.default_rng(0).standard_normal(400)
-    low, high = bootstrap_interval(lambda drawn: values[drawn].mean(), 400, seed=3)
-    assert [low, high] == pytest.approx(values.mean() + np.array([-1, 1]) * 1.96 * values.std() / 20, abs=0.02)
-    narrow = bootstrap_interval(lambda drawn: values[drawn].mean(), 400, seed=3, level=0.5)
-    assert narrow[1] - narrow[0] < 0.5 * (high - low)
-    assert np.isnan(bootstrap_interval(lambda drawn: values[drawn], 1)).all()

@@ -15,6 +15,7 @@ from jaxsr.numerics.gaussian_world import (
     restoring_scales,
 )
 from tests import oracles
+from tests.words import with_form
 
 WORLD, ORACLE = GaussianWorld(), oracles.GaussianWorld()
 
@@ -56,7 +57,7 @@ def test_moments_are_those_of_the_real_guided_samplers(sampler, through, referen
     schedule = exponential_schedule(5, min_noise_level=0.2)
     words = {"through": through, "reference_mean": reference_mean, "reference_variance": reference_variance}
     scale, offset = jnp.linspace(0.3, -0.2, 5), jnp.linspace(-0.1, 0.1, 5)
-    first = Guidance(reference=jnp.full((1, 1, 1, 1), -0.9), scale=scale, offset=offset, mask=0.7, **words)
+    first = Guidance(reference=jnp.full((1, 1, 1, 1), -0.9), scale=scale, offset=offset, mask=0.7, **with_form(words))
     guidance = [first, Guidance(reference=0.5, scale=-0.1)]
     found = WORLD.moments(schedule, sampler, guidance)
     means, variances = exact_moments(schedule, sampler, guidance)

@@ -7,7 +7,7 @@ import pytest
 
 from jaxsr.choices import SAMPLERS
 from jaxsr.diffusion import exponential_schedule, thin
-from jaxsr.model import Model
+from jaxsr.models.model import Model
 from jaxsr.numerics.gaussian_world import GaussianWorld
 from jaxsr.numerics.instruments import INSTRUMENTS, Setup, UnfitError
 from jaxsr.numerics.report import plot, write_report

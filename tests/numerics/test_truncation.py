@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr.calibration.objectives import concatenate, fit_lstsq
+from jaxsr.choices import GradientForm
 from jaxsr.diffusion import SAMPLERS, exponential_schedule, thin
+from jaxsr.guidance.fits import concatenate, fit_lstsq
 from jaxsr.numerics.gaussian_world import GaussianWorld
 from jaxsr.numerics.regression import GRADIENTS, Gradient, regress, removed, split_half, table
 from jaxsr.numerics.truncation import (
@@ -99,15 +100,15 @@ def test_in_the_gaussian_world_the_error_is_linear_in_the_gradient_to_lr() -> No
     slope, offset = WORLD.lines(FOUR, "deterministic")
     exact_slope = np.sqrt(WORLD.marginal(FOUR.eta_prev)[1] / WORLD.marginal(FOUR.eta)[1])
     exact_offset = WORLD.marginal(FOUR.eta_prev)[0] - exact_slope * WORLD.marginal(FOUR.eta)[0]
-    one = Gradient("lr", "mean", "clean", "posterior")
+    one = Gradient("lr", GradientForm())
     fit = fit_lstsq(concatenate([sums[one]]))
     expected = (exact_slope - slope) / slope
     np.testing.assert_allclose(fit.slope, expected, rtol=2e-3)
     np.testing.assert_allclose(fit.offset, exact_offset - offset - expected * (offset - WORLD.y), atol=1e-3)
     np.testing.assert_allclose(fit.r2, 1, atol=1e-4)
-    through_state = fit_lstsq(concatenate([sums[one._replace(through="state")]]))
+    through_state = fit_lstsq(concatenate([sums[one._replace(form=GradientForm(through="state"))]]))
     np.testing.assert_allclose(through_state.slope, expected / slope, rtol=2e-3)
-    marginal = fit_lstsq(concatenate([sums[one._replace(reference_variance="marginal")]]))
+    marginal = fit_lstsq(concatenate([sums[one._replace(form=GradientForm(reference_variance="marginal"))]]))
     ratio = FOUR.marginal_variance_clipped / FOUR.variance_clipped
     np.testing.assert_allclose(marginal.slope, expected * ratio, rtol=2e-3)
     shifted = fit_lstsq(concatenate([sums[one._replace(reference_mean="shifted", reference="hr")]]))
@@ -123,7 +124,7 @@ def linear_errors(noise: float, slopes: list[float], offset: float = 0.1):
     z, states = jnp.full((count, 8, 8, 3), WORLD.y), normal()
     term = step_means(DENOISE, FOUR.tables(), z, states, "ancestral") - WORLD.y
     errors = jnp.reshape(jnp.asarray(slopes, jnp.float32), (1, -1, 1, 1, 1)) * term + offset + noise * normal()
-    gradient = Gradient("lr", "mean", "clean", "posterior")
+    gradient = Gradient("lr", GradientForm())
     return concatenate([regress(DENOISE, FOUR, z, z, states, errors, gradients=[gradient])[gradient]])
 
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from tiny_run import LATENT, PIXEL, make_config, write_config
 
 from jaxsr.models.presets import PRESETS
 from jaxsr.training.config import load_config
+from tests.training.tiny_run import LATENT, PIXEL, make_config, write_config
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,23 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_run import LATENT, PIXEL, log_rows, make_config, model_bytes, results, steps_kept, write_config, write_photos
 
-from jaxsr import checkpoint
-from jaxsr.model import Model
+from jaxsr.hub import checkpoint
+from jaxsr.models.model import Model
 from jaxsr.models.presets import preset_from_dict
 from jaxsr.training import loop
 from jaxsr.training.config import TrainConfig
+from tests.training.tiny_run import (
+    LATENT,
+    PIXEL,
+    log_rows,
+    make_config,
+    model_bytes,
+    results,
+    steps_kept,
+    write_config,
+    write_photos,
+)
 
 ROOT = Path(__file__).parents[2]
 # Appended to a config file: the run stops dead in the middle, where the test kills it.

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny_run import PIXEL, Fake, make_config, sine_noise
 
-from jaxsr import onednn
-from jaxsr.model import DTYPES, Model
+from jaxsr.models.model import DTYPES, Model
 from jaxsr.models.pixel_codec import pixel_unshuffle
+from jaxsr.runtime import onednn
 from jaxsr.training.step import init_state, loss_fn, make_optimizer, make_update
 from tests.models.tiny import products_of
+from tests.training.tiny_run import PIXEL, Fake, make_config, sine_noise
 
 KEY = jax.random.key(11)
 ETA, KAPPA = PIXEL.schedule.build().eta, PIXEL.schedule.kappa

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxsr import checkpoint
-from jaxsr.model import Model
-from jaxsr.models.presets import PixelCodecConfig, Preset, ScheduleConfig
+from jaxsr.hub import checkpoint
+from jaxsr.models.model import Model
+from jaxsr.models.presets import ModelPreset, PixelCodecConfig, ScheduleConfig
 from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 from jaxsr.training.config import TrainConfig
@@ -32,7 +32,7 @@ NETWORK = SwinUNetConfig(
     mlp_ratio=1,
     lq_size=8,
 )
-PIXEL = Preset(
+PIXEL = ModelPreset(
     name="tiny",
     scale=2,
     network=NETWORK,
@@ -60,7 +60,7 @@ def values(**changed: Any) -> dict[str, Any]:
     return run | {"checkpoint_every": 3} | changed
 
 
-def make_config(preset: Preset = PIXEL, **changed: Any) -> TrainConfig:
+def make_config(preset: ModelPreset = PIXEL, **changed: Any) -> TrainConfig:
     return TrainConfig(preset=preset, **values(**changed))
 
 
@@ -73,7 +73,7 @@ def write_photos(folder: Path) -> Path:
     return folder
 
 
-def write_config(path: Path, preset: Preset = PIXEL, **changed: Any) -> Path:
+def write_config(path: Path, preset: ModelPreset = PIXEL, **changed: Any) -> Path:
     """A config file of that run."""
     path.write_text(CONFIG_FILE.format(preset=preset.to_dict(), values=values(**changed)))
     return path

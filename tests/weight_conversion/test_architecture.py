@@ -9,7 +9,7 @@ import pytest
 
 from jaxsr.models.presets import PRESETS
 from tests.models.tiny import unet_config
-from tests.weight_conversion.torch_files import manifest, torch_shapes
+from tests.torch_files.files import manifest, torch_shapes
 from weight_conversion.architecture import derived_buffers, infer
 from weight_conversion.convert import RELEASED
 from weight_conversion.settings import input_scaling, released_settings, schedule_config

@@ -9,16 +9,19 @@ import pytest
 from safetensors.numpy import save_file
 
 import jaxsr
-from jaxsr import checkpoint, registry
-from jaxsr.model import Model
+from jaxsr.hub import checkpoint
+from jaxsr.hub import resolve as resolve_module
+from jaxsr.models.model import Model
 from jaxsr.models.presets import PRESETS, preset_from_dict
+from jaxsr.storage import sha256_file
+from jaxsr.torch_files import rules
+from jaxsr.torch_files.reader import Tensor
 from tests.models.tiny import unet_config
-from tests.weight_conversion.torch_files import manifest, random_array, random_state_dict, write_pth
-from weight_conversion import convert, rules
+from tests.torch_files.files import manifest, random_array, random_state_dict, write_pth
+from weight_conversion import convert
 from weight_conversion.__main__ import main
 from weight_conversion.architecture import derived_buffers
 from weight_conversion.convert import RELEASED, ConversionError, convert_card, convert_files, read_source, recognise
-from weight_conversion.reader import Tensor
 
 NETWORK = unet_config(window_size=4, num_res_blocks=(1,))
 CODEC = replace(PRESETS["realsr_s4_v3"].codec, ch=32, num_res_blocks=(1, 1, 1), n_embed=16)
@@ -52,7 +55,7 @@ def test_the_checkpoint_holds_the_values_and_where_they_came_from(tmp_path, file
     codes = random_state_dict(CODEC, 1000)["quantize.embedding.weight"]
     np.testing.assert_array_equal(params["codec.quantize.embedding.embedding"], codes)
     assert [(s["part"], s["file"], s["sha256"]) for s in metadata["sources"]] == [
-        (part, file.name, checkpoint.sha256_file(file)) for part, file in zip(("network", "codec"), files, strict=True)
+        (part, file.name, sha256_file(file)) for part, file in zip(("network", "codec"), files, strict=True)
     ]
     assert metadata["licence"]["name"] == "S-Lab License 1.0"
     assert "non-commercial purpose" in metadata["licence"]["text"]
@@ -157,11 +160,11 @@ def test_a_checkpoint_is_replaced_only_on_request(tmp_path, files, capsys):
 
 def test_first_use_of_a_name_downloads_and_converts(tmp_path, files, monkeypatch):
     monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(registry, "_download", lambda file: tmp_path / file.name)
+    monkeypatch.setattr(resolve_module, "_download", lambda file: tmp_path / file.name)
     upscaler = jaxsr.load("resshift-realsr-s4-v3", accept_license=True)
     assert upscaler.preset == PRESETS["realsr_s4_v3"]
-    monkeypatch.setattr(registry, "_download", lambda file: pytest.fail("downloaded again"))
-    assert registry.resolve("resshift-realsr-s4-v3") == tmp_path / "cache/resshift-realsr-s4-v3/model.safetensors"
+    monkeypatch.setattr(resolve_module, "_download", lambda file: pytest.fail("downloaded again"))
+    assert resolve_module.resolve("resshift-realsr-s4-v3") == tmp_path / "cache/resshift-realsr-s4-v3/model.safetensors"
 
 
 def layout(stem: str) -> dict[str, Tensor]:

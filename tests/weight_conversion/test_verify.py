@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.weight_conversion.torch_files import random_array, write_pth
+from tests.torch_files.files import random_array, write_pth
 from weight_conversion import torch_oracle, verify
 from weight_conversion.__main__ import main
 from weight_conversion.convert import read_source

@@ -1,0 +1,132 @@
+"""One result: a photograph is read, enlarged and written, with a sidecar that tells how to make it again."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Num, UInt8, UInt16
+
+from jaxsr.batch.jobs import Job
+from jaxsr.batch.recipe import Recipe
+from jaxsr.batch.request import Request
+from jaxsr.batch.sidecar import describe
+from jaxsr.batch.strip import new_strip, panels, strip_shape
+from jaxsr.batch.write import write_result
+from jaxsr.imaging.decode import Pixels
+from jaxsr.imaging.files import JPEG, Photo, check_side, pixel_dtype, read_photo
+from jaxsr.imaging.pixels import from_float
+from jaxsr.metrics.consistency import lr_consistency_by_bands
+from jaxsr.upscaling.upscaler import Progress, Upscaler
+
+_ALPHA_BAND = 64  # rows of the input
+_LANCZOS_REACH = 3  # pixels of the input
+
+
+@dataclass(frozen=True)
+class Made:
+    """The facts that are reported of a finished result.
+
+    Attributes:
+        consistency: its LR-consistency in dB; for a strip, the mean over the panels.
+        lost: what the photograph lost on its way. Each completes a sentence that begins with "the image".
+    """
+
+    consistency: float
+    lost: tuple[str, ...]
+
+
+def make(
+    upscaler: Upscaler,
+    job: Job,
+    request: Request,
+    recipe: Recipe,
+    *,
+    batch: int = 1,
+    progress: Progress | None = None,
+    accept_license: bool = False,
+) -> Made:
+    """Read, enlarge and write one photograph, with its sidecar. The result is held once, in the depth of its file.
+
+    Args:
+        upscaler: the model.
+        job: where the photograph lies and the result goes.
+        request: what is to be made of it.
+        recipe: the decoded guide files of the request.
+        batch: tiles per call of the network.
+        progress: called with (tiles done, tiles in all).
+        accept_license: whether the command in the sidecar accepts a licence.
+    Raises:
+        ImageFileError, ValueError, OSError, NotFiniteError, MemoryError: in one sentence.
+    """
+    photo, scale, began = read_photo(job.source), upscaler.preset.scale, time.perf_counter()
+    check_side(job.target, max(result_shape(photo, scale, request)))
+    rgb = photo.rgb
+    if photo.alpha is not None:
+        from jaxsr.imaging.alpha import bleed  # scipy.ndimage, for transparent photographs only
+
+        rgb = bleed(rgb, photo.alpha)
+    pixels, colour = _canvas(photo, scale, request, job)
+    how = {"guide": recipe.guide(request, rgb, scale), "seed": request.seed, "sample": request.sample}
+    done = upscaler.enlarge(rgb, colour, request.options, **how, batch=batch, progress=progress)
+    consistency = _consistency(colour, rgb, scale)
+    record = describe(upscaler, request, done, accept_license=accept_license)
+    record |= {"size": [pixels.shape[1], pixels.shape[0]]}
+    numbers = [round(value, 3) if math.isfinite(value) else None for value in consistency]
+    lost = losses(photo, pixels, job.target, strip=bool(request.strip))
+    record |= {"lr_consistency_db": numbers if request.strip else numbers[0]}
+    record |= {"notes": [f"The image {it}." for it in lost], "seconds": round(time.perf_counter() - began, 3)}
+    write_result(job, pixels, photo, record, quality=request.quality or 95)
+    return Made(sum(consistency) / len(consistency), lost)
+
+
+def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[str, ...]:
+    """What the photograph loses on its way into the file `target`, which will hold `pixels`; () if nothing."""
+    lost, jpeg = photo.lost, target.suffix.lower() in JPEG
+    holder = "a strip" if strip else "JPEG" if jpeg else "WebP"
+    if (strip or jpeg) and photo.alpha is not None and photo.alpha.min() < 1:
+        lost += (f"lost transparency ({holder} cannot hold it)",)
+    if photo.depth > 8 * pixels.itemsize:
+        lost += (f"lost depth beyond 8 bits a channel ({holder} cannot hold it)",)
+    return lost
+
+
+def _canvas(photo: Photo, scale: int, request: Request, job: Job) -> tuple[Pixels, Num[np.ndarray, "H W *c"]]:
+    """The pixels of the result, with alpha and labels filled in, and a view of those that remain to be enlarged."""
+    height, width = (scale * n for n in photo.rgb.shape[:2])
+    if request.strip:
+        strip = new_strip(height, width, request.strip)
+        return strip, panels(strip, len(request.strip))
+    pixels = np.empty(result_shape(photo, scale, request), pixel_dtype(job.target, photo.depth))
+    if photo.alpha is not None:
+        enlarge_alpha(photo.alpha, scale, pixels[..., -1])
+    return pixels, pixels[..., 0] if photo.grey else pixels[..., :3]
+
+
+def _consistency(colour: Num[np.ndarray, "H W *c"], rgb: Float[np.ndarray, "h w 3"], scale: int) -> list[float]:
+    """The LR-consistency of every panel, in dB."""
+    if colour.ndim == 4:
+        return [lr_consistency_by_bands(colour[:, :, i], rgb, scale) for i in range(colour.shape[2])]
+    grey = colour.ndim == 2
+    return [lr_consistency_by_bands(colour[..., None] if grey else colour, rgb[..., :1] if grey else rgb, scale)]
+
+
+def enlarge_alpha(
+    alpha: Float[np.ndarray, "h w"], scale: int, out: UInt8[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
+) -> None:
+    """As `upscale_alpha`, by bands, into `out` and its type: the whole as float would be larger than the result."""
+    from jaxsr.imaging.alpha import upscale_alpha
+
+    for top in range(0, len(alpha), _ALPHA_BAND):
+        first, end = max(top - _LANCZOS_REACH, 0), min(top + _ALPHA_BAND, len(alpha))
+        band = upscale_alpha(alpha[first : end + _LANCZOS_REACH], scale)
+        out[scale * top : scale * end] = from_float(band[scale * (top - first) : scale * (end - first)], out.dtype)
+
+
+def result_shape(photo: Photo, scale: int, request: Request) -> tuple[int, int, int]:
+    """(height, width, channels) of the enlarged photograph, or of the strip of it."""
+    height, width = (scale * n for n in photo.rgb.shape[:2])
+    if request.strip:
+        return strip_shape(height, width, len(request.strip))
+    return height, width, (1 if photo.grey else 3) + (photo.alpha is not None)

@@ -1,0 +1,58 @@
+"""The decoded files that guide the images of one command: alpha map, reference, mask."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8, UInt16
+
+from jaxsr.batch.request import Request
+from jaxsr.guidance.guide import Guide, make_guide
+from jaxsr.imaging.files import read_photo
+from jaxsr.imaging.pixels import from_float
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """The decoded guide files of a command, read once for all its images.
+
+    Attributes:
+        alpha_map, mask: grey in [0, 1], or None.
+        reference: RGB in the depth of its file, or None.
+    """
+
+    alpha_map: Float[np.ndarray, "h w"] | None = None
+    reference: UInt8[np.ndarray, "H W 3"] | UInt16[np.ndarray, "H W 3"] | None = None
+    mask: Float[np.ndarray, "p q"] | None = None
+
+    def guide(self, request: Request, rgb: Float[np.ndarray, "h w 3"], scale: int) -> Guide:
+        """The guide of the image `rgb` under a request. Raises ValueError where a file does not fit the image."""
+        parts: dict[str, Any] = {"alpha_map": self.alpha_map, "reference": self.reference, "mask": self.mask}
+        how = {name: getattr(request, name) for name in ("feather", "objective", "strip")}
+        return make_guide(rgb, scale, **parts, box=request.reference_box, **how)
+
+
+def read_recipe(
+    *, alpha_map: Path | None = None, reference: Path | None = None, reference_mask: Path | None = None
+) -> Recipe:
+    """Read the files that guide.
+
+    Raises:
+        ImageFileError: for a file that cannot be read.
+    """
+    return Recipe(
+        alpha_map=None if alpha_map is None else _read_grey(alpha_map),
+        reference=None if reference is None else _read_pixels(reference),
+        mask=None if reference_mask is None else _read_grey(reference_mask),
+    )
+
+
+def _read_grey(path: Path) -> Float[np.ndarray, "h w"]:
+    return read_photo(path).rgb.mean(-1)
+
+
+def _read_pixels(path: Path) -> UInt8[np.ndarray, "H W 3"] | UInt16[np.ndarray, "H W 3"]:
+    """As `read_photo`, in the depth of the file, since the pixels stay in memory for the whole command."""
+    photo = read_photo(path)
+    return from_float(photo.rgb, np.uint16 if photo.depth == 16 else np.uint8)

@@ -1,0 +1,87 @@
+"""Results written so that a crash at any moment leaves nothing that looks done but is not."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jaxsr.batch.jobs import Job
+from jaxsr.imaging.decode import Pixels
+from jaxsr.imaging.files import ImageFileError, Photo, write_pixels
+from jaxsr.storage import sha256_file
+
+
+def write_result(job: Job, pixels: Pixels, photo: Photo, record: dict[str, Any], *, quality: int) -> None:
+    """Write a result and its sidecar.
+
+    Args:
+        job: names both files.
+        pixels: as `write_pixels` takes them.
+        photo: what they were made from, for its profile and EXIF.
+        record: the sidecar, without the hash of the result.
+        quality: of JPEG and WebP.
+    Raises:
+        ImageFileError: if the format cannot hold the pixels, or the folder cannot be written.
+    """
+    try:
+        with _temporary_folder(job.target.parent) as folder:
+            result, sidecar = folder / job.target.name, folder / job.sidecar.name
+            try:
+                write_pixels(result, pixels, photo, quality=quality)
+            except ImageFileError as error:
+                raise ImageFileError(str(error).replace(str(result), str(job.target))) from error
+            _write_synced(sidecar, json.dumps(record | {"output_sha256": sha256_file(result)}, indent=1) + "\n")
+            # The sidecar knows the hash of the result before the result appears under its name.
+            os.replace(sidecar, job.sidecar)
+            os.replace(result, job.target)
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}); check the folder and its space"
+        raise ImageFileError(f"{job.target}: {reason}") from error
+
+
+@contextmanager
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    """A hidden folder of this process alone, on the same disk; its name tells `remove_leftovers` whose it is."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}.", suffix=".tmp", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary folders of killed runs; those of runs that go on, or of other machines, stay."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        owner = re.fullmatch(rf"{re.escape(_prefix())}(\d{{1,9}})\..*\.tmp", path.name)
+        if owner and _is_gone(int(owner[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _prefix() -> str:
+    return f".jaxsr-{platform.node()}."
+
+
+def _is_gone(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is not a question
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        pass
+    return False

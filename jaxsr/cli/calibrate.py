@@ -1,0 +1,179 @@
+"""Calibrate guidance on pairs of images: python -m jaxsr.calibrate --pairs HR_DIR -o calib.json"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxsr.choices import (
+    FORWARD_ODES,
+    OBJECTIVES,
+    REFERENCE_VARIANCES,
+    THROUGHS,
+    GradientForm,
+)
+from jaxsr.cli.exits import exit_code
+from jaxsr.cli.shared_options import (
+    add_model,
+    add_precision,
+    add_sampler,
+    add_steps,
+    add_thinning,
+    join_negative,
+    progress_line,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from jaxsr.calibration.plan import Choices
+    from jaxsr.guidance.calibration_file import Calibration
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options; nothing of JAX is imported for them."""
+    parser = argparse.ArgumentParser(prog="python -m jaxsr.calibrate", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add_model(parser)
+    add(
+        "--pairs",
+        required=True,
+        metavar="HR",
+        help="folder of HR photographs, or tfds:div2k/SPLIT, tfds:imagenet2012/..",
+    )
+    add("--lr-pairs", metavar="DIR", help="folder of their LR images (default: MATLAB's bicubic of the HR ones)")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="calibration to write; a stopped run goes on")
+    add("--overwrite", action="store_true", help="replace a calibration or a stopped run of other choices")
+    add("--candidates", default="-0.5:1.0:61", metavar="GRID", help="scales: start:stop:count or a list with commas")
+    add_steps(parser)
+    add_sampler(parser)
+    add_thinning(parser)
+    add_precision(parser)
+    add("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    loop = parser.add_argument_group("open loop (Algorithm 1)")
+    loop.add_argument(
+        "--objective", choices=OBJECTIVES, default="norm", help="equal norms (the paper) or least squares"
+    )
+    loop.add_argument("--forward-ode", choices=FORWARD_ODES, default="diffusion", help="the reference path")
+    loop.add_argument("--through", choices=THROUGHS, default="mean", help="gradient in the mean or in the state")
+    loop.add_argument("--reference-variance", choices=REFERENCE_VARIANCES, default="posterior", help="Sigma_ref")
+    loop = parser.add_argument_group("closed loop (full sampling of every candidate)")
+    add = loop.add_argument
+    add(
+        "--closed-loop",
+        metavar="METRICS",
+        help="one of fidelity (psnr, ssim, ms_ssim, lr_consistency) and one of perception (swd, niqe, lpips, dists), "
+        "as psnr,swd; more are measured as well",
+    )
+    add("--profile", metavar="NAMES", help="constant, last, open-loop, with commas (default: constant)")
+    add("--rule", help="for the preset `rule`, as 'max perception, lose <= 0.5 dB'")
+    data = parser.add_argument_group("data and devices")
+    add = data.add_argument
+    add("--crop", type=whole(1), default=64, metavar="N", help="side of the LR crops in pixels (default: 64)")
+    add(
+        "--crops",
+        type=whole(1),
+        default=1,
+        metavar="N",
+        help="of each photograph: 1, 4, 9.. about its centre (default: 1)",
+    )
+    add("--limit", type=whole(1), metavar="N", help="take the first N photographs")
+    add("--batch", type=whole(1), default=1, metavar="N", help="images per call and device (default: 1)")
+    add(
+        "--candidate-batch",
+        type=whole(1),
+        default=16,
+        metavar="N",
+        help="candidates in the network at once (default: 16)",
+    )
+    add("--distributed", action="store_true", help="one process of several, as the cluster's environment says")
+    add("--coordinator", metavar="HOST:PORT", help="of process 0, where no cluster says so")
+    add("--num-processes", type=int, metavar="N", help="with --coordinator")
+    add("--process-id", type=int, metavar="I", help="with --coordinator: 0 to N-1")
+    return parser
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments, checked as far as can be without the model; exit 2, as argparse does, where they are wrong."""
+    parser = make_parser()
+    args = parser.parse_args(join_negative(argv, "--candidates"))
+    if not args.closed_loop and (args.rule or args.profile):
+        parser.error("--rule and --profile are for the closed loop: give --closed-loop as well")
+    cluster = (args.coordinator, args.num_processes, args.process_id)
+    if None in cluster and cluster != (None, None, None):
+        parser.error("--coordinator, --num-processes and --process-id go together")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 when the file is written, 1 after one sentence on an error, 130 after Ctrl-C."""
+    args = parse(sys.argv[1:] if argv is None else argv)
+    return exit_code(lambda: _run(args), smaller="a smaller --candidate-batch or --batch")
+
+
+def make_choices(args: argparse.Namespace) -> "Choices":
+    """What is asked for, checked. Raises ValueError."""
+    from jaxsr.calibration.candidates import parse_grid, parse_profiles
+    from jaxsr.calibration.plan import Choices
+    from jaxsr.options import Options
+
+    names = ("rule", "seed", "forward_ode", "objective")
+    return Choices(
+        **{name: getattr(args, name) for name in names},
+        candidates=parse_grid(args.candidates),
+        profiles=parse_profiles(args.profile or "constant"),
+        gradient=GradientForm(through=args.through, reference_variance=args.reference_variance),
+        metrics=tuple(args.closed_loop.split(",")) if args.closed_loop else (),
+        options=Options(**{name: getattr(args, name) for name in ("steps", "sampler", "thinning", "precision")}),
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    import jax
+
+    if args.output.is_dir():
+        raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as calib.json.")
+    if args.output.exists() and not args.overwrite:
+        raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
+    if joined := bool(args.distributed or args.coordinator):
+        jax.distributed.initialize(args.coordinator, args.num_processes, args.process_id)
+    from jaxsr.calibration.plots import write_plots
+    from jaxsr.calibration.run import CalibrationRun, calibrate
+    from jaxsr.data.pairs import open_pairs
+    from jaxsr.runtime.compilation import enable_compilation_cache
+    from jaxsr.upscaling.upscaler import load
+
+    choices = make_choices(args)
+    upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
+    sizes = {"scale": upscaler.preset.scale, "crop": args.crop, "crops": args.crops, "limit": args.limit}
+    pairs = open_pairs(args.pairs, args.lr_pairs, **sizes)
+    first = jax.process_index() == 0
+    run = CalibrationRun(
+        upscaler=upscaler,
+        name=args.model,
+        pairs=pairs,
+        choices=choices,
+        batch=args.batch,
+        candidate_batch=args.candidate_batch,
+        progress=progress_line() if first else lambda line: None,
+    )
+    calibration = calibrate(run, args.output, overwrite=args.overwrite)
+    if first:
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # below the line of progress
+        for name, preset in calibration.presets.items():
+            print(f"{name:9} {' '.join(f'{scale:+.3f}' for scale in preset['scale'])}  ({preset['rule']})")
+        if ends := _at_an_end(calibration):
+            steps = ", ".join(f"t = {t}" for t in ends)
+            print(f"open-loop: at an end of the candidates ({steps}); widen --candidates")
+        written = [args.output, *write_plots(run, calibration, args.output)]
+        print(f"written: {', '.join(map(str, written))}")
+    if joined:
+        jax.distributed.shutdown()  # waits for all
+    return 0
+
+
+def _at_an_end(calibration: "Calibration") -> list[int]:
+    """The steps whose norm objective took the last candidate while its closed form lies beyond it."""
+    last, closed = max(map(abs, calibration.candidates)), calibration.open_loop["weighted_median"]
+    return [t for t, scale in enumerate(closed, 1) if calibration.objective == "norm" and scale > last]

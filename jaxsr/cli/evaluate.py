@@ -1,0 +1,83 @@
+"""Score results against originals: python -m jaxsr.evaluate --pred OUT --target HR -o result.json
+
+python -m jaxsr.evaluate -n tiny-x4 --dataset set5 --data DIR --protocol set5 -o result.json    samples, then scores
+python -m jaxsr.evaluate table a.json b.json --format md                                       results side by side
+python -m jaxsr.evaluate compare a.json b.json                                                 image by image
+python -m jaxsr.evaluate suite --data DIR -o FOLDER                                            the paper's table
+python -m jaxsr.evaluate pin --dataset DIR -o mine.json                                        a protocol of your images
+python -m jaxsr.evaluate protocols                                                             what there is
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from jaxsr.cli.evaluate_commands import COMMANDS
+from jaxsr.cli.evaluate_options import parse
+from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say
+from jaxsr.storage import write_whole
+
+if TYPE_CHECKING:
+    from jaxsr.evaluation.result import Result
+    from jaxsr.evaluation.run import Evaluation
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; 0 when its output is written, 1 after one sentence on an error, 3 where numbers are missing."""
+    words = sys.argv[1:] if argv is None else argv
+    command: Callable[[Sequence[str]], int] = COMMANDS.get(words[0], score) if words else score
+    run = lambda: command(words if command is score else words[1:])  # noqa: E731
+    return exit_code(run, smaller="a smaller --batch")
+
+
+def score(argv: Sequence[str]) -> int:
+    """Score a folder, or a model on a data set."""
+    args = parse(argv, __doc__)
+    if args.output.is_dir():
+        raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as result.json.")
+    if args.output.exists() and not args.overwrite and not args.output.with_name(f"{args.output.name}.part").exists():
+        raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
+    from jaxsr.cli.evaluate_request import make_evaluation
+    from jaxsr.evaluation.run import evaluate
+    from jaxsr.evaluation.sheet import default_metric, worst, write_sheet
+    from jaxsr.evaluation.tables import render
+    from jaxsr.runtime.compilation import enable_compilation_cache
+
+    job = make_evaluation(
+        args, shlex.join(["python", "-m", "jaxsr.evaluate", *argv])
+    )  # a model has settled this for itself
+    enable_compilation_cache()
+    if args.worst_by and args.worst_by not in job.metrics:
+        raise ValueError(f"--worst-by: {args.worst_by} is not measured; choose among {', '.join(job.metrics)}.")
+    result = _with_bar(job, lambda job: evaluate(job, args.output, overwrite=args.overwrite))
+    written = [args.output]
+    if args.csv:
+        write_whole(args.csv, result.csv())
+        written.append(args.csv)
+    by = args.worst_by or default_metric(result)
+    bad = worst(result, by) if args.worst and by else []
+    if args.worst and by and bad:
+        write_sheet(args.worst, job, result, by)
+        written.append(args.worst)
+    print(render([result], "md"))
+    say(f"written: {', '.join(map(str, written))}")
+    if args.worst and not bad:
+        say("no contact sheet: there is no number of an image to find the worst by", wrong=True)
+    for reason in result.failed:
+        say(f"failed: {reason}", wrong=True)
+    if result.without:
+        part = args.output.with_name(f"{args.output.name}.part")
+        again = f"; {part} is kept, so that the same command goes on when they can be had" if part.exists() else ""
+        say(f"without any number: {', '.join(result.without)} (reasons below the table){again}", wrong=True)
+    return SOME_FAILED if result.failed or result.without else 0
+
+
+def _with_bar(job: "Evaluation", run: "Callable[[Evaluation], Result]") -> "Result":
+    """Run a job under a bar."""
+    from dataclasses import replace
+
+    from jaxsr.runtime.progress import image_bar
+
+    with image_bar(len(job.items) * len(job.seeds)) as report:
+        return run(replace(job, report=lambda count, name: report(count, one_line(name), 0, 0)))

@@ -1,0 +1,145 @@
+"""The other commands of evaluation: table, compare, suite, pin and protocols; nothing of JAX is imported to parse."""
+
+import argparse
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jaxsr.cli.exits import SOME_FAILED, say
+from jaxsr.cli.shared_options import QUIET, add_model, whole
+from jaxsr.storage import write_whole
+
+SETS = ("set5", "set14", "div2k", "realsr")
+_PROG = "python -m jaxsr.evaluate"
+
+
+def table(argv: Sequence[str]) -> int:
+    """Results side by side."""
+    parser = argparse.ArgumentParser(prog=f"{_PROG} table", description="Results side by side.")
+    parser.add_argument("results", type=Path, nargs="+", metavar="JSON")
+    parser.add_argument("--format", choices=("md", "latex", "csv"), default="md")
+    parser.add_argument("--against", metavar="NAME", help="with the difference to this result and its interval")
+    args = parser.parse_args(argv)
+    from jaxsr.evaluation.result import Result
+    from jaxsr.evaluation.tables import render
+
+    print(render([Result.read(path) for path in args.results], args.format, against=args.against), end="")
+    return 0
+
+
+def compare(argv: Sequence[str]) -> int:
+    """Two results image by image."""
+    parser = argparse.ArgumentParser(prog=f"{_PROG} compare", description="Two results by image.")
+    parser.add_argument("results", type=Path, nargs=2, metavar="JSON")
+    args = parser.parse_args(argv)
+    from jaxsr.evaluation.result import Result
+    from jaxsr.evaluation.tables import compare
+
+    print(compare(*(Result.read(path) for path in args.results)), end="")
+    return 0
+
+
+def protocols(argv: Sequence[str]) -> int:
+    """The protocols that come with jaxsr."""
+    argparse.ArgumentParser(prog=f"{_PROG} protocols", description="The protocols.").parse_args(argv)
+    from jaxsr.evaluation.protocol_files import known_protocols, load_protocol
+
+    for name in known_protocols():
+        print(f"{name:14} {load_protocol(name).about}")
+    return 0
+
+
+def pin(argv: Sequence[str]) -> int:
+    """A protocol with the hashes of a data set's images."""
+    parser = argparse.ArgumentParser(
+        prog=f"{_PROG} pin", description="Write a protocol that holds for the images of a data set alone."
+    )
+    add = parser.add_argument
+    add("--dataset", required=True, metavar="NAME", help="set5, set14, div2k, realsr, or a folder of originals")
+    add("--data", type=Path, metavar="DIR", help="folder that holds the named data sets")
+    add("--lr", type=Path, metavar="DIR", help="folder of LR images")
+    add(
+        "--protocol",
+        default="plain",
+        metavar="NAME",
+        help="remaining settings are taken from this protocol (default: plain)",
+    )
+    add("-o", "--output", type=Path, required=True, metavar="JSON", help="protocol to write; its name is the file's")
+    args = parser.parse_args(argv)
+    from jaxsr.evaluation.datasets import open_dataset
+    from jaxsr.evaluation.pin import pinned
+    from jaxsr.evaluation.protocol_files import load_protocol
+
+    if args.output.suffix != ".json" or args.output.exists():
+        raise ValueError(f"--output: give the name of a new .json file, not {args.output}.")
+    items = open_dataset(args.dataset, args.data, args.lr)
+    write_whole(args.output, pinned(load_protocol(args.protocol), items, args.output.stem))
+    say(f"written: {args.output}, {len(items)} images")
+    return 0
+
+
+def suite(argv: Sequence[str]) -> int:
+    """The paper's table."""
+    parser = argparse.ArgumentParser(
+        prog=f"{_PROG} suite",
+        description="Bicubic, the plain sampler, LR guidance by three presets and HR guidance on several sets.",
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="folder that holds the data sets")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="for the results and the tables; goes on there")
+    add_model(parser)
+    add("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help=f"of {', '.join(SETS)}")
+    add("--protocol", metavar="NAME", help="one for all sets: a name or a .json file (default: each set's own)")
+    add("--limit", type=whole(1), metavar="N", help="images of each set, spread evenly over it (default: all)")
+    add(
+        "--steps",
+        type=whole(1),
+        nargs="+",
+        default=[4, 15, 60],
+        metavar="N",
+        help="of the plain sampler; guidance has the first",
+    )
+    add(
+        "--seeds",
+        type=whole(0, 2**32 - 1),
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="one sample for each (default: 0)",
+    )
+    add("-m", "--metrics", nargs="+", metavar="NAME", help="default: those of the protocols")
+    args = parser.parse_args(argv)
+    from jaxsr.evaluation.suite import Suite, run_suite
+    from jaxsr.runtime.compilation import enable_compilation_cache
+    from jaxsr.upscaling.upscaler import load
+
+    chosen = {name: getattr(args, name) for name in ("data", "model", "sets", "protocol", "limit", "steps")}
+    many = {"seeds": tuple(args.seeds), "metrics": tuple(args.metrics) if args.metrics else None}
+    told = shlex.join(["python", "-m", "jaxsr.evaluate", "suite", *argv])
+    upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset.network.model_channels)
+    results = run_suite(Suite(upscaler=upscaler, **chosen, **many, command=told, report=_lines), args.output)
+    print((args.output / "table.md").read_text(encoding="utf-8"))
+    return SOME_FAILED if any(result.failed or result.without for result in results) else 0
+
+
+def _lines(row: str) -> Callable[[int, str], None]:
+    """One line on stderr now and then, for a row of the table."""
+    last = [time.monotonic()]
+
+    def report(count: int, name: str) -> None:
+        if (now := time.monotonic()) - last[0] >= QUIET:
+            last[0] = now
+            say(f"{row}: {count} images, {name}", wrong=True)
+
+    return report
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "table": table,
+    "compare": compare,
+    "suite": suite,
+    "pin": pin,
+    "protocols": protocols,
+}

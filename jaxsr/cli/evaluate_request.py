@@ -1,0 +1,70 @@
+"""What the options of scoring ask for: images, protocol, metrics and the method, as a job."""
+
+import argparse
+from pathlib import Path
+
+from jaxsr.evaluation.datasets import fit_list, folder_items, open_dataset
+from jaxsr.evaluation.methods import BICUBIC, Method, bicubic_method, model_method
+from jaxsr.evaluation.metrics import check_metrics, default_metrics
+from jaxsr.evaluation.pairs import Item, attach, folder_names
+from jaxsr.evaluation.protocol_files import load_protocol
+from jaxsr.evaluation.protocols import DEFAULT, Protocol
+from jaxsr.evaluation.run import Evaluation
+from jaxsr.options import Options
+from jaxsr.runtime.compilation import enable_compilation_cache
+from jaxsr.upscaling.upscaler import load
+
+
+def make_evaluation(args: argparse.Namespace, command: str) -> Evaluation:
+    """What is asked for, checked against the images and the model. Raises ValueError, OSError."""
+    protocol = load_protocol(args.protocol or DEFAULT)
+    items, data = _images(args, protocol)
+    items = fit_list(items, protocol)[: args.limit]
+    method = _method(args, protocol) if args.model else None
+    at_hand = {"target": items[0].target is not None, "lr": method is not None or items[0].lr is not None}
+    names = args.metrics or default_metrics(protocol, **at_hand)
+    return Evaluation(
+        name=args.name or (method.name if method else args.pred.resolve().name),
+        items=items,
+        data=data,
+        protocol=protocol,
+        metrics=check_metrics(names, protocol, **at_hand),
+        method=method,
+        seeds=tuple(dict.fromkeys(args.seeds or (protocol.seed,))),
+        batch=args.batch,
+        keep=args.keep,
+        command=command,
+    )
+
+
+def _images(args: argparse.Namespace, protocol: Protocol) -> tuple[list[Item], str]:
+    """The images that are asked for, and what they are called."""
+
+    if args.pred is None:
+        name = args.dataset or protocol.dataset
+        if name is None:
+            raise ValueError("--dataset: say which images are to be enlarged: a data set's name, or a folder.")
+        return open_dataset(name, args.data, args.lr), Path(name).name
+    if args.target is None:
+        return attach([Item(name) for name in folder_names(args.pred)], pred=args.pred, lr=args.lr), args.pred.name
+    return attach(folder_items(args.target), pred=args.pred, lr=args.lr), args.target.resolve().name
+
+
+def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
+
+    if args.model == BICUBIC:
+        return bicubic_method(protocol.scale)
+
+    upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset.network.model_channels, args.precision or "fp32")
+    if upscaler.preset.scale != protocol.scale:
+        raise ValueError(
+            f"--protocol: {protocol.name} is of scale {protocol.scale}, the model {upscaler.preset.scale}."
+        )
+    given = {name: getattr(args, name) for name in ("steps", "sampler", "precision", "alpha")}
+    options = Options(**{name: value for name, value in given.items() if value is not None})
+    words = [args.model if Path(args.model).suffix == "" else Path(args.model).stem]
+    words += [f"{name} {value}" for name, value in (*given.items(), ("preset", args.preset)) if value is not None]
+    words += ["HR guidance"] * args.hr_guidance
+    how = {"preset": args.preset, "calibration": args.calibration, "hr_guidance": args.hr_guidance}
+    return model_method(upscaler, options, name=", ".join(words), model=args.model, **how)

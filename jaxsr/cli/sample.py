@@ -1,0 +1,211 @@
+"""Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/"""
+
+import argparse
+import io
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say
+from jaxsr.cli.sample_options import find_conflict, make_parser
+from jaxsr.cli.shared_options import join_negative
+from jaxsr.errors import EXPECTED, IMAGE_FAILED
+
+if TYPE_CHECKING:
+    from jaxsr.batch.enlarge import Made
+    from jaxsr.batch.jobs import Job
+    from jaxsr.batch.recipe import Recipe
+    from jaxsr.batch.request import Request
+    from jaxsr.upscaling.upscaler import Upscaler
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
+    parser = make_parser()
+    args = parser.parse_args(join_negative(sys.argv[1:] if argv is None else argv, "--alpha", "--strip"))
+    if args.list_models:
+        return list_models()
+    if not args.input:
+        parser.error("give at least one image or folder with -i")
+    if any(part in args.suffix for part in "/\\"):
+        parser.error("argument --suffix: must be part of a file name")
+    if reason := find_conflict(args):
+        parser.error(reason)
+    return exit_code(lambda: run(args))
+
+
+def list_models() -> int:
+    """Print the known models, one a line, with their licences; returns the exit code."""
+    from jaxsr.hub.cards import known_models
+
+    for card in known_models():
+        terms = f"{card.licence.name}{' (non-commercial)' if card.licence.noncommercial else ''}"
+        print(f"{card.name:34} x{card.scale}  {card.description}; {terms}")
+    return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One run of the command: the model, what is asked of every image, and how it is carried out."""
+
+    upscaler: "Upscaler"
+    request: "Callable[[Job], Request]"
+    recipe: "Recipe"
+    output: Path
+    batch: int
+    accept_license: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Jobs:
+    """The jobs of a run: still to do, done already, and the reasons of those that failed."""
+
+    missing: "list[Job]"
+    done: "list[Job]"
+    failed: list[str]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find the images, load the model, and make the missing results; returns the exit code."""
+    from jaxsr.batch.jobs import check_output, find_inputs, plan_jobs
+
+    check_output(args.output)
+    inputs = find_inputs(args.input, args.output, recursive=args.recursive)
+    if args.reference and len(inputs) > 1:
+        raise ValueError("--reference: shows a part of one image, so give one with --input.")
+    suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # a strip lies beside the result chosen from it
+    jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=args.ext, n_samples=args.n_samples)
+    work = prepare(args)
+    found = find_missing(work, jobs, overwrite=args.overwrite)
+    return dry_run(work, found) if args.dry_run else make_all(work, found)
+
+
+def prepare(args: argparse.Namespace) -> Work:
+    """Load the model, resolve the options for it, and read the files that guide."""
+    from jaxsr.batch.recipe import read_recipe
+    from jaxsr.batch.request import GUIDE_FILES, SourceFile, hash_source, request_for
+    from jaxsr.options import Options
+    from jaxsr.runtime.compilation import enable_compilation_cache
+    from jaxsr.storage import sha256_file
+    from jaxsr.upscaling.calibrated import calibration_path
+    from jaxsr.upscaling.plan import plan_run
+    from jaxsr.upscaling.upscaler import load
+
+    options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
+    upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
+    calibration = None
+    if args.preset:
+        options = upscaler.with_preset(options, args.preset, args.calibration)
+        path = calibration_path(args.calibration, upscaler.source)
+        calibration = SourceFile(path, sha256_file(path))
+    resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses what does not fit the model
+    paths = {name: path for name in GUIDE_FILES if (path := getattr(args, name)) is not None}
+    recipe = read_recipe(**paths)
+    request = partial(
+        request_for,
+        model=args.model,
+        model_sha256=upscaler.sha256,
+        options=replace(options, steps=resolved.steps, sampler=resolved.sampler),
+        quality=args.quality,
+        strip=args.strip or (),
+        preset=args.preset,
+        calibration=calibration,
+        **{name: getattr(args, name) for name in ("seed", "reference_box", "feather", "objective")},
+        **{name: hash_source(path) for name, path in paths.items()},
+    )
+    return Work(upscaler, request, recipe, args.output, args.batch, args.accept_license)
+
+
+def find_missing(work: Work, jobs: "list[Job]", *, overwrite: bool) -> Jobs:
+    """Sort the jobs into those to do, those done already, and those that may not be done."""
+    from jaxsr.batch.sidecar import is_done
+
+    found = Jobs([], [], [])
+    for job in jobs:
+        try:
+            there = not overwrite and job.target.exists() and is_done(job, work.request(job))
+            (found.done if there else found.missing).append(job)
+        except EXPECTED as error:
+            found.failed.append(_reason(job, error))
+    return found
+
+
+def _reason(job: "Job", error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return text if str(job.source) in text or str(job.target) in text else f"{job.source}: {text}"
+
+
+def make_all(work: Work, jobs: Jobs) -> int:
+    """Make every missing result; one that fails does not stop the others. Returns the exit code."""
+    from jaxsr.batch.enlarge import make
+    from jaxsr.batch.write import remove_leftovers
+    from jaxsr.runtime.progress import image_bar
+
+    for folder in {job.target.parent for job in (*jobs.missing, *jobs.done)}:
+        remove_leftovers(folder)
+    results: dict[Job, Made] = {}
+    how = {"batch": work.batch, "accept_license": work.accept_license}
+    began = time.perf_counter()
+    with image_bar(len(jobs.missing)) as report:
+        for index, job in enumerate(jobs.missing):
+            name = one_line(job.source.name)
+            report(index, name, 0, 0)
+            try:
+                progress = partial(report, index, name)
+                results[job] = make(work.upscaler, job, work.request(job), work.recipe, **how, progress=progress)
+            except IMAGE_FAILED as error:
+                jobs.failed.append(_reason(job, error))
+            report(index + 1, name, 0, 0)
+    made = len(results)
+    rate = f" ({made / (time.perf_counter() - began):.2g} images/s)" if made else ""
+    where = f"; results in {work.output}" if made or jobs.done else ""
+    say(f"{made} made{rate}, {len(jobs.done)} there already, {len(jobs.failed)} failed{where}")
+    if results:
+        mean = sum(result.consistency for result in results.values()) / made
+        print(f"LR-consistency: {mean:.2f} dB on average (results shrunk again, against the input)")
+    _list_losses(results)
+    return _list_failures(jobs.failed)
+
+
+def _list_losses(results: "dict[Job, Made]") -> None:
+    """Print one line for each kind of loss, with the number of images that have it."""
+    images: dict[str, set[Path]] = {}
+    for job, result in results.items():
+        for loss in result.lost:
+            images.setdefault(loss, set()).add(job.source)
+    for loss, sources in images.items():
+        print(f"note: {len(sources)} image{'s' if len(sources) > 1 else ''} {loss}")
+
+
+def _list_failures(failed: list[str]) -> int:
+    for reason in failed:
+        say(f"failed: {reason}", wrong=True)
+    return SOME_FAILED if failed else 0
+
+
+def dry_run(work: Work, jobs: Jobs) -> int:
+    """Print what a run would do: sizes, tiles, memory and time, measured on one call for each size of tile."""
+    from jaxsr.batch.forecast import Costs, foresee
+
+    for job in jobs.done:
+        say(f"{job.target}: there already")
+    costs: Costs = {}
+    planned, total = 0, 0.0
+    for job in jobs.missing:
+        try:
+            line, seconds = foresee(work.upscaler, job, work.request(job), work.recipe, work.batch, costs)
+        except IMAGE_FAILED as error:
+            jobs.failed.append(_reason(job, error))
+            continue
+        planned, total = planned + 1, total + seconds
+        say(line)
+    print(f"{planned} to make in about {total:.0f} s, {len(jobs.done)} there already, {len(jobs.failed)} would fail")
+    return _list_failures(jobs.failed)

@@ -1,0 +1,72 @@
+"""Study the few-step error of a model: python -m jaxsr.study -n tiny-x4 --pairs HR_DIR -o report/"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jaxsr.cli.exits import exit_code
+from jaxsr.cli.shared_options import (
+    add_model,
+    add_precision,
+    add_sampler,
+    add_steps,
+    add_thinning,
+    join_negative,
+    numbers,
+    whole,
+    wholes,
+)
+
+NAMES = ("errors", "truncation", "trajectories", "dispersion")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options; nothing of JAX is imported for them."""
+    parser = argparse.ArgumentParser(prog="python -m jaxsr.study", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add_model(parser)
+    add("--pairs", required=True, metavar="HR", help="folder of HR photographs, or tfds:NAME/SPLIT")
+    add("--lr-pairs", metavar="DIR", help="folder of their LR images (default: MATLAB's bicubic of the HR ones)")
+    add("-o", "--output", type=Path, default=Path("report"), metavar="DIR", help="folder of the report")
+    add("--instruments", type=_names, default=NAMES, metavar="NAMES", help=f"some of {','.join(NAMES)}")
+    add_steps(parser, "sampling steps that are studied (default: the model's)")
+    add("--counts", type=wholes(1), metavar="LIST", help="step counts to compare (default: 1,2,4,15,60)")
+    add("--scales", type=numbers, default=(-0.1, 0.05, 0.1, 0.2), metavar="LIST", help="LR guidance scales")
+    add("--draws", type=whole(1), default=4, metavar="N", help="samples of each image for the dispersion (default: 4)")
+    add_sampler(parser, "sampler whose states are studied")
+    add_thinning(parser)
+    add_precision(parser)
+    add("--crop", type=whole(1), default=64, metavar="N", help="side of the LR crops in pixels (default: 64)")
+    add("--limit", type=whole(1), default=8, metavar="N", help="take the first N photographs (default: 8)")
+    add("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    if unknown := set(text.split(",")) - set(NAMES):
+        raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))}; choose among {','.join(NAMES)}")
+    return tuple(name for name in NAMES if name in text.split(","))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 when the report is written, 1 after one sentence on an error, 130 after Ctrl-C."""
+    args = make_parser().parse_args(join_negative(sys.argv[1:] if argv is None else argv, "--scales"))
+    return exit_code(lambda: _run(args), smaller="a smaller --crop")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from jaxsr.data.pairs import open_pairs
+    from jaxsr.numerics.run import Study, carry_out
+    from jaxsr.options import Options
+    from jaxsr.runtime.compilation import enable_compilation_cache
+    from jaxsr.upscaling.upscaler import load
+
+    options = Options(**{name: getattr(args, name) for name in ("steps", "sampler", "thinning", "precision")})
+    upscaler = load(args.model, accept_license=args.accept_license)
+    enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
+    pairs = open_pairs(args.pairs, args.lr_pairs, scale=upscaler.preset.scale, crop=args.crop, limit=args.limit)
+    names = ("instruments", "counts", "scales", "draws", "seed")
+    chosen = {name: getattr(args, name) for name in names}
+    study = Study(upscaler=upscaler, name=args.model, pairs=pairs, options=options, **chosen)
+    print(f"written: {carry_out(study, args.output)}")
+    return 0

@@ -1,0 +1,70 @@
+"""Sequences of photographs from a folder or a prepared TFDS data set."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+MAX_IN_MEMORY = 4 * 10**9
+"""Bytes of pixels (3 per pixel) up to which a folder is held in memory."""
+TFDS_FEATURES = {"div2k": "hr", "imagenet2012": "image"}
+log = logging.getLogger(__name__)
+
+
+def open_photographs(data: str, min_size: int = 1) -> list[RGB] | LazyImages:
+    """The photographs of a folder (`load_folder`) or of `tfds:NAME/SPLIT` (`load_tfds`)."""
+    if not data.startswith("tfds:"):
+        return load_folder(data, min_size=min_size)
+    name, _, split = data.removeprefix("tfds:").rpartition("/")
+    return load_tfds(name, split)
+
+
+def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
+    """All photographs under a folder, in the order of their paths, as RGB uint8, upright.
+
+    They are read into memory (a list) where their pixels take up to MAX_IN_MEMORY (4 GB); a larger folder becomes a
+    sequence that decodes at each read, and `list(load_folder(...))` holds that in memory as well. Images with a side
+    under `min_size` pixels are left out, and their number is logged. Raises FileNotFoundError if no image is left,
+    ImageFileError (a ValueError) that names a file that cannot be read.
+    """
+    files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in SUFFIXES)
+    large = {file: size for file, size in zip(files, image_sizes(files), strict=True) if min(size) >= min_size}
+    if not large:
+        raise FileNotFoundError(
+            f"{path}: no image of at least {min_size} pixels among {len(files)}: name another folder"
+        )
+    if left_out := len(files) - len(large):
+        log.warning("%s: left out %d of %d images, smaller than %d pixels", path, left_out, len(files), min_size)
+    if sum(3 * width * height for width, height in large.values()) > MAX_IN_MEMORY:
+        return LazyImages(list(large), read_rgb)
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(read_rgb, large))
+
+
+def load_tfds(name: str, split: str, data_dir: str | Path | None = None) -> LazyImages:
+    """Photographs of a prepared TFDS data set, decoded when read: `div2k` or `imagenet2012`, a config after a slash.
+
+    Read through `tfds.data_source`, without TensorFlow; the data set must have been prepared as ArrayRecord
+    (`file_format="array_record"`). Use `list(load_tfds(...))` to hold it in memory (DIV2K: 7 GB).
+    Raises ImportError without the packages, FileNotFoundError without the prepared data.
+    """
+    feature = TFDS_FEATURES.get(name.split("/")[0])
+    if feature is None:
+        raise ValueError(f"no TFDS data set {name!r} here: choose one of {', '.join(TFDS_FEATURES)}")
+    try:
+        import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
+
+        source: Any = tfds.data_source(name, split=split, data_dir=data_dir, download=False)
+    except ImportError as error:
+        raise ImportError("TFDS data needs two more packages: run  pip install 'jaxsr[data]'") from error
+    except (KeyError, NotImplementedError) as error:
+        raise FileNotFoundError(
+            f"{data_dir or 'the default TFDS folder'}: {name} is not prepared there as ArrayRecord; install TensorFlow "
+            f"once, with  pip install 'jaxsr[data]' tensorflow , and run  tfds build {name} --file_format=array_record"
+        ) from error
+    return LazyImages(source, lambda record: np.asarray(record[feature]))

@@ -1,0 +1,11 @@
+"""Errors that several rooms raise, and which errors end a command or one image with a sentence."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A network or a metric returned NaN or infinity."""
+
+
+EXPECTED = (ValueError, OSError, ImportError, ArithmeticError, MemoryError)
+"""Errors that commands report as one sentence: bad input, unreadable files, missing packages, NaN, lack of memory."""
+IMAGE_FAILED = (*EXPECTED, RuntimeError)
+"""Errors of one image that do not stop the others. JAX reports errors of the device as RuntimeError."""

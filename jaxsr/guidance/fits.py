@@ -1,0 +1,126 @@
+"""Scales fitted to the moments of many images, on the host in float64: least squares and the weighted median.
+
+Arrays have a leading axis of T, index 0 being t = 1; images are the second axis of the moments.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxsr.choices import Objective
+from jaxsr.guidance.moments import Moments
+
+PerStep = Float[np.ndarray, " t"]
+
+
+class Fit(NamedTuple):
+    """Delta = slope S + offset, its R^2, and the cosine between Delta and S; of shape (T,), or (T, n) per image."""
+
+    slope: Float[np.ndarray, "t *n"]
+    offset: Float[np.ndarray, "t *n"]
+    r2: Float[np.ndarray, "t *n"]
+    cosine: Float[np.ndarray, "t *n"]
+
+
+def concatenate(parts: Sequence[Moments]) -> Moments:
+    """The moments of several batches as one, float64 on the host, images along the second axis.
+
+    Raises ValueError for no images, numbers that are not finite, or an image that a mask leaves nothing of.
+    """
+    if not parts:
+        raise ValueError("calibration: there are no images to calibrate on.")
+    fields = zip(*parts, strict=True)
+    whole = Moments(*(np.concatenate([np.asarray(part, np.float64) for part in field], 1) for field in fields))
+    bad = ~np.isfinite(np.stack(whole)).all(0)
+    if bad.any():
+        step, image = np.argwhere(bad)[0]
+        raise ValueError(
+            f"calibration: image {image} gives numbers that are not finite at t = {step + 1}; "
+            "check that image and the checkpoint, or take --precision fp32."
+        )
+    if (whole.n <= 0).any():
+        raise ValueError(f"calibration: the mask leaves nothing of image {np.argwhere(whole.n <= 0)[0, 1]}.")
+    return whole
+
+
+def select(moments: Moments, images: Int[np.ndarray, " n"]) -> Moments:
+    """The moments of the images with these numbers, which may repeat."""
+    return Moments(*(field[:, images] for field in moments))
+
+
+def norms(moments: Moments) -> tuple[Float[np.ndarray, "t n"], Float[np.ndarray, "t n"]]:
+    """||Delta_i|| and ||S_i||, Euclidean per image (weighted by the mask)."""
+    delta = moments.square_delta + moments.n * np.square(moments.mean_delta)
+    s = moments.square_s + moments.n * np.square(moments.mean_s)
+    return np.sqrt(delta), np.sqrt(s)
+
+
+def weighted_median(moments: Moments) -> PerStep:
+    """The scale >= 0 of least norm loss over all numbers, in closed form.
+
+    The loss is sum_i w_i |r_i - scale| with r = ||Delta||/||S|| and w = ||S||: its minimum is the weighted median of r
+    (the lower one of two). 0 where S vanishes in every image.
+    """
+    delta, s = norms(moments)
+    ratio = np.divide(delta, s, out=np.full_like(delta, np.inf), where=s > 0)
+    order = np.argsort(ratio, 1)
+    ratio, weight = np.take_along_axis(ratio, order, 1), np.take_along_axis(s, order, 1).cumsum(1)
+    middle = (weight >= weight[:, -1:] / 2 * (1 - 1e-12)).argmax(1)
+    return np.where(weight[:, -1] > 0, ratio[np.arange(len(ratio)), middle], 0.0)
+
+
+def fit_lstsq(moments: Moments, *, pooled: bool = True, offset: bool = True) -> Fit:
+    """Least squares of Delta = slope S + offset (Eq. 10) over all elements, per step.
+
+    Args:
+        moments: of `concatenate`.
+        pooled: one fit over all images; else one for each.
+        offset: fit the second constant too; else it is 0 and R^2 is about 0, not about the mean.
+    Returns:
+        R^2 is 0 where Delta does not vary, the slope 0 where S does not. The cosine is that of the whole vectors,
+        whatever is fitted.
+    """
+    m = _pool(moments) if pooled else moments
+    lifts = m.n * np.square(m.mean_delta), m.n * np.square(m.mean_s), m.n * m.mean_delta * m.mean_s
+    centred = (m.square_delta, m.square_s, m.product)
+    raw = tuple(second + lift for second, lift in zip(centred, lifts, strict=True))
+    dd, ss, ds = centred if offset else raw
+    slope = _divide(ds, ss)
+    constant = m.mean_delta - slope * m.mean_s if offset else np.zeros_like(slope)
+    cosine = _divide(raw[2], np.sqrt(raw[0] * raw[1]))
+    return Fit(slope, constant, _divide(slope * ds, dd), cosine)
+
+
+def fit_reference(moments: Sequence[Moments]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Slope and offset per step of the pooled regression (Eq. 10), of moments against the HR image."""
+    fit = fit_lstsq(concatenate(moments))
+    return tuple(fit.slope.tolist()), tuple(fit.offset.tolist())
+
+
+def fit_lr_scale(moments: Sequence[Moments], objective: Objective) -> tuple[float, ...]:
+    """The LR scale per step, of moments against the LR image, each tile being an image of Algorithm 1.
+
+    `norm` is the paper's: the scale >= 0 whose correction is as long as the error, wherever that points; most of the
+    error is texture that no scale can foresee, and so this is far more than helps. `lstsq` is the slope of Eq. 10
+    without offset, of either sign: the scale that brings the mean of a step closest to the reference's.
+    """
+    whole = concatenate(moments)
+    scale = weighted_median(whole) if objective == "norm" else fit_lstsq(whole, offset=False).slope
+    return tuple(scale.tolist())
+
+
+def _pool(moments: Moments) -> Moments:
+    """The moments of all images together, each field of shape (T,): means combine, second moments about the new one."""
+    count = moments.n.sum(1)
+    mean_delta, mean_s = ((moments.n * mean).sum(1) / count for mean in (moments.mean_delta, moments.mean_s))
+    delta, s = moments.mean_delta - mean_delta[:, None], moments.mean_s - mean_s[:, None]
+    pairs = ((moments.square_delta, delta, delta), (moments.square_s, s, s), (moments.product, delta, s))
+    seconds = ((second + moments.n * a * b).sum(1) for second, a, b in pairs)
+    return Moments(count, mean_delta, mean_s, *seconds)
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, and 0 where b is."""
+    return np.divide(a, b, out=np.zeros_like(a), where=b != 0)

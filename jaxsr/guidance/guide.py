@@ -1,0 +1,131 @@
+"""The guidance of one image beside the numbers of `Options`: alpha map, reference region, objective, strip."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from jaxsr.choices import OBJECTIVES, Objective, check_word
+from jaxsr.guidance.conflicts import Given, find_conflict, find_reference_conflict, refuse
+from jaxsr.guidance.region import FEATHER, Box, Region, make_region
+from jaxsr.imaging.pixels import as_array
+from jaxsr.options import Options
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The numbers of the guidance, one per step, t = 1 (the last one taken) first.
+
+    Attributes:
+        lr: scales of the guidance by the LR image; one row, or one for each panel of a strip.
+        hr: scale of the guidance by the HR reference (slope of Eq. 10), negative toward it; None without a reference.
+        offset: offset of the same regression.
+    """
+
+    lr: tuple[tuple[float, ...], ...]
+    hr: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """The guidance of one image beside the numbers of `Options`. The default guides nothing.
+
+    Attributes:
+        alpha_map: factor of alpha at every pixel of the input; any finite number.
+        region: where an HR reference is known. Alpha then applies outside of it.
+        objective: how alpha is fitted in the region where it is not given: `lstsq` (Eq. 10; also for None) or `norm`.
+        strip: several values in place of alpha, each of which gives a result of its own.
+    Raises:
+        ValueError: for a map with numbers that are not finite, or an unknown objective.
+    """
+
+    alpha_map: Float[np.ndarray, "h w"] | None = None
+    region: Region | None = None
+    objective: Objective | None = None
+    strip: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.alpha_map is not None and not np.isfinite(self.alpha_map).all():
+            raise ValueError("alpha_map: has numbers that are not finite; give one factor for every pixel.")
+        check_word("objective", self.objective, (*OBJECTIVES, None))
+
+
+def make_guide(
+    rgb: Float[np.ndarray, "h w 3"],
+    scale: int,
+    *,
+    alpha_map: Any = None,
+    reference: Any = None,
+    box: Box | None = None,
+    mask: Any = None,
+    feather: int | None = None,
+    objective: Objective | None = None,
+    strip: tuple[float, ...] = (),
+) -> Guide:
+    """The guide of the image `rgb`, of what users give: see `Upscaler.upscale`, and `make_region` for the reference.
+
+    Maps of uint8 and uint16 are taken over their range, as 0 to 1.
+
+    Raises:
+        ValueError: for what does not fit.
+    """
+    factors = None if alpha_map is None else _as_map(as_array(alpha_map), "alpha_map")
+    where = {"reference_box": box, "reference_mask": mask, "feather": feather, "objective": objective}
+    given: dict[str, Any] = {name: value is not None for name, value in where.items()}
+    refuse(find_reference_conflict(Given(reference=reference is not None, **given)))
+    if reference is None:
+        return Guide(factors, strip=strip)
+    weight = None if mask is None else _as_map(as_array(mask), "reference_mask")
+    width = FEATHER if feather is None else feather
+    region = make_region(rgb, as_array(reference), scale, box=box, mask=weight, feather=width)
+    return Guide(factors, region, objective, strip)
+
+
+def _as_map(values: Num[np.ndarray, "..."], name: str) -> Float[np.ndarray, "h w"]:
+    if values.ndim != 2:
+        raise ValueError(f"{name}: must be (h, w), got shape {values.shape}.")
+    peak = np.iinfo(values.dtype).max if values.dtype in (np.uint8, np.uint16) else 1
+    return values.astype(np.float32) / np.float32(peak)
+
+
+def check_guide(guide: Guide, options: Options, size: tuple[int, int]) -> None:
+    """Refuse a guide that does not fit the image of `size` (height, width), or that would change nothing.
+
+    Raises:
+        ValueError: the message begins with the option's name.
+    """
+    if guide.alpha_map is not None and guide.alpha_map.shape != size:
+        (height, width), (rows, columns) = size, guide.alpha_map.shape
+        raise ValueError(f"alpha_map: must be {width}x{height} pixels as the image is, but is {columns}x{rows}.")
+    given = Given(
+        alpha=None if options.alpha is None else options.alphas,
+        strip=bool(guide.strip),
+        alpha_map=guide.alpha_map is not None,
+        reference=guide.region is not None,
+        reference_box=guide.region is not None,
+        objective=guide.objective is not None,
+        form=options.gradient,
+    )
+    refuse(find_conflict(given))
+    if options.reference_variance == "marginal" and guide.region and not (any(options.alphas) or guide.strip):
+        raise ValueError(
+            "reference_variance: has no effect with a fitted reference, since the fit rescales it; give alpha too."
+        )
+
+
+def is_guided(guide: Guide, options: Options) -> bool:
+    """Whether anything guides; otherwise the plain sampler runs."""
+    return any(options.alphas) or bool(guide.strip) or guide.region is not None
+
+
+def is_fitted(guide: Guide, options: Options) -> bool:
+    """Whether alpha is fitted in the region of a reference."""
+    return guide.region is not None and options.alpha is None and not guide.strip
+
+
+def lr_scales(guide: Guide, options: Options) -> tuple[tuple[float, ...], ...]:
+    """The LR scale of every step, t = 1 first: one row, or one for each panel of the strip; for resolved options."""
+    rows = [(alpha,) for alpha in guide.strip] or [options.alphas or (0.0,)]
+    return tuple(row * (options.steps or 1) if len(row) == 1 else row for row in rows)

@@ -1,0 +1,72 @@
+"""The part of a guide that a tile needs: maps at the size of the input, crops of the reference, scales.
+
+The guide holds maps at the size of the input and the reference as it was given. Floats at the size of the result exist
+for a few tiles at a time only.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxsr.guidance.guide import Guide, Scales
+from jaxsr.guidance.region import Region, cut_region
+from jaxsr.imaging import tiling
+
+Values = Any  # float32: np.ndarray where it is cut, jax.Array in the compiled function
+
+
+class TileReference(NamedTuple):
+    """The HR reference of some tiles.
+
+    Attributes:
+        weight: shape (b, t, t, 1), at the size of the input.
+        image: in [0, 1], shape (b, T, T, 3), at the size of the result.
+        scale, offset: one number per step.
+    """
+
+    weight: Values
+    image: Values
+    scale: Values
+    offset: Values
+
+
+class TileGuides(NamedTuple):
+    """What guides some tiles.
+
+    Attributes:
+        scale: LR scale, one number per step, or a row of them for each panel of a strip.
+        weight: map of the LR scale's factors, shape (b, t, t, 1), or None.
+        hr: reference, or None.
+    """
+
+    scale: Values
+    weight: Values | None
+    hr: TileReference | None
+
+
+def cut_guides(guide: Guide, scales: Scales, plan: tiling.TilePlan, indices: list[int], scale: int) -> TileGuides:
+    """What the tiles `indices` need, for a model that enlarges by `scale`."""
+    hr = weight = None
+    if guide.alpha_map is not None:
+        weight = np.stack([tiling.cut(guide.alpha_map[..., None], plan, i) for i in indices]).astype(np.float32)
+    if guide.region is not None:
+        zeros = ((0.0,) * len(scales.lr[0]),) * 2
+        slope, offset = (scales.hr, scales.offset) if scales.hr and scales.offset else zeros
+        hr = cut_reference(guide.region, plan, indices, scale, slope, offset)
+        weight = (1 - hr.weight) * (1 if weight is None else weight)
+    lr = np.array(scales.lr if guide.strip else scales.lr[0], np.float32)
+    return TileGuides(lr, weight, hr)
+
+
+def cut_reference(
+    region: Region,
+    plan: tiling.TilePlan,
+    indices: list[int],
+    scale: int,
+    slope: tuple[float, ...] = (),
+    offset: tuple[float, ...] = (),
+) -> TileReference:
+    """The reference at the tiles `indices`."""
+    crops = [cut_region(region, plan, i, scale) for i in indices]
+    weight, image = (np.stack(parts) for parts in zip(*crops, strict=True))
+    return TileReference(weight, image, np.array(slope, np.float32), np.array(offset, np.float32))

@@ -1,0 +1,93 @@
+"""The models known by name, as data: preset, files, licence."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Licence:
+    """The terms of a model's weights. `notice` is the line that is shown before they are downloaded."""
+
+    name: str
+    url: str
+    noncommercial: bool
+    notice: str
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to download: the addresses that hold it, and its size in bytes and SHA-256 where they are known.
+
+    Where the SHA-256 is unknown, the one of the first download is stored beside the file and enforced from then on.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A named model: its preset, what it does, its scale, its files (none if bundled) and its licence."""
+
+    name: str
+    preset: str
+    description: str
+    scale: int
+    files: tuple[RemoteFile, ...]
+    licence: Licence
+    bundled: bool = False
+
+
+_CC_BY_SA = Licence(
+    name="CC BY-SA 4.0",
+    url="https://creativecommons.org/licenses/by-sa/4.0/",
+    noncommercial=False,
+    notice="weights trained on photographs of CID22 (CC BY-SA 4.0) and of gb82 (CC0 1.0); the code is Apache-2.0",
+)
+_S_LAB = Licence(
+    name="S-Lab License 1.0",
+    url="https://github.com/zsyOAOA/ResShift/blob/HEAD/LICENSE",
+    noncommercial=True,
+    notice="released by the authors of ResShift for non-commercial use only",
+)
+_SINSR = Licence(
+    name="CC BY-NC-SA 4.0, and S-Lab License 1.0 for what it builds on",
+    url="https://github.com/wyf0912/SinSR",
+    noncommercial=True,
+    notice="released by the authors of SinSR for non-commercial use only, share-alike; distilled from ResShift",
+)
+
+
+def _resshift_file(name: str) -> RemoteFile:
+    return RemoteFile(name, (f"https://github.com/zsyOAOA/ResShift/releases/download/v2.0/{name}",))
+
+
+_VQ_F4 = _resshift_file("autoencoder_vq_f4.pth")
+_VQ_F4_FACE = _resshift_file("celeba256_vq_f4_dim3_face.pth")
+_VQ_F8_FACE = _resshift_file("ffhq512_vq_f8_dim8_face.pth")
+_SINSR_V1 = RemoteFile("SinSR_v1.pth", ("https://github.com/wyf0912/SinSR/releases/download/v1.0/SinSR_v1.pth",))
+
+
+def _resshift(name: str, description: str, scale: int, file: str, autoencoder: RemoteFile = _VQ_F4) -> ModelCard:
+    files = (_resshift_file(file), autoencoder)
+    return ModelCard(f"resshift-{name}", name.replace("-", "_"), description, scale, files, _S_LAB)
+
+
+_CARDS = (
+    ModelCard("tiny-x4", "tiny_x4", "small demonstration model, in the package", 4, (), _CC_BY_SA, bundled=True),
+    _resshift("realsr-s4-v3", "real photographs, 4 steps", 4, "resshift_realsrx4_s4_v3.pth"),
+    _resshift("realsr-s15-v1", "real photographs, 15 steps", 4, "resshift_realsrx4_s15_v1.pth"),
+    _resshift("realsr-s15-v2", "real photographs, 15 steps, second version", 4, "resshift_realsrx4_s15_v2.pth"),
+    _resshift("bicsr-s4", "images reduced by bicubic interpolation, 4 steps", 4, "resshift_bicsrx4_s4.pth"),
+    _resshift("inpainting-imagenet-s4", "filling in natural images, 4 steps", 1, "resshift_inpainting_imagenet_s4.pth"),
+    _resshift("inpainting-face-s4", "filling in faces, 4 steps", 1, "resshift_inpainting_face_s4.pth", _VQ_F4_FACE),
+    _resshift("faceir-s4", "restoring degraded faces, 4 steps", 1, "resshift_faceir_s4.pth", _VQ_F8_FACE),
+    ModelCard("sinsr-v1", "sinsr_v1", "real photographs, 1 step", 4, (_SINSR_V1, _VQ_F4), _SINSR),
+)
+MODELS = {card.name: card for card in _CARDS}
+
+
+def known_models() -> tuple[ModelCard, ...]:
+    """All models that `jaxsr.hub.resolve` finds by name."""
+    return tuple(MODELS.values())

@@ -1,0 +1,106 @@
+"""From a model's name, or a path, to a checkpoint on this machine."""
+
+import difflib
+import importlib.resources
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from jaxsr.hub.cards import MODELS, ModelCard, RemoteFile
+from jaxsr.hub.checkpoint import FILE_NAME
+from jaxsr.storage import cache_dir, sha256_file, write_whole
+
+
+class UnknownModelError(ValueError):
+    """A name that is neither a known model nor a path."""
+
+
+class LicenceError(ValueError):
+    """A model whose licence has to be accepted first."""
+
+
+Converter = Callable[[ModelCard, Mapping[str, Path], Path], object]
+"""(card, downloaded files by their names in the card, folder): writes the checkpoint into the folder."""
+
+
+def resolve(name_or_path: str | Path, *, accept_license: bool = False, convert: Converter | None = None) -> Path:
+    """Find the checkpoint of a model's name. The path of a checkpoint file or folder is returned unchanged.
+
+    A str that is a known name means that model (write ./name for a file of that name). A Path is always a path. A
+    released model is downloaded into `cache_dir()` and converted once; its licence is shown on stderr before that.
+
+    Args:
+        name_or_path: what the user asked for.
+        accept_license: the user accepts a non-commercial licence.
+        convert: makes the checkpoint of a released model, as `weight_conversion.convert.convert_card` does.
+    Raises:
+        UnknownModelError: for a name that is neither a model nor a path.
+        FileNotFoundError: for a path that does not exist.
+        LicenceError: for non-commercial weights without `accept_license`.
+        DownloadError: (an OSError) where a file is unavailable.
+        ValueError: for a file that is not the released one, or a released model without `convert`.
+    """
+    card = MODELS.get(name_or_path) if isinstance(name_or_path, str) else None
+    if card is None:
+        return _existing(name_or_path)
+    if card.bundled:
+        return _bundled(card)
+    folder = cache_dir() / card.name
+    if not (folder / FILE_NAME).exists():
+        _install(card, folder, accept_license=accept_license, convert=convert)
+    return folder / FILE_NAME
+
+
+def _existing(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.exists():
+        return path
+    name = str(name_or_path)
+    if isinstance(name_or_path, Path) or path.suffix == ".safetensors" or path.name != name:
+        raise FileNotFoundError(f"there is no checkpoint {name}: check the path, or give a model name")
+    close = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UnknownModelError(
+        f"unknown model {name!r}: {hint}give the path of a checkpoint or one of {', '.join(MODELS)}"
+    )
+
+
+def _bundled(card: ModelCard) -> Path:
+    path = Path(str(importlib.resources.files("jaxsr"))) / "assets" / card.name / FILE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"this installation lacks {path}: install jaxsr again")
+    return path
+
+
+def _install(card: ModelCard, folder: Path, *, accept_license: bool, convert: Converter | None) -> None:
+    licence = card.licence
+    terms = f"{card.name}: {licence.name} ({licence.url}): {licence.notice}"
+    if licence.noncommercial and not accept_license:
+        raise LicenceError(f"{terms}; read the licence and give --accept-license if you accept it")
+    print(terms, file=sys.stderr)
+    if convert is None:
+        raise ValueError(
+            f"{card.name} has to be converted; give a converter, or load it with jaxsr.load({card.name!r})"
+        )
+    convert(card, {file.name: _download(file) for file in card.files}, folder)
+
+
+def _download(file: RemoteFile) -> Path:
+    """Fetch a file into the cache. Where its card has no hash, the hash of the first download is pinned beside it."""
+    from jaxsr.hub.download import ChecksumError, fetch  # HTTP, which the bundled model does not need
+
+    path = cache_dir() / "downloads" / file.name
+    pin = path.with_name(f"{file.name}.sha256")  # in the format of sha256sum -c
+    pinned = _read_pin(pin) if file.sha256 is None else None
+    try:
+        fetch(file.urls, path, sha256=file.sha256 or pinned, size=file.size)
+    except ChecksumError as error:
+        note = f"; the hash is that of the first download, delete {pin} to accept a new file" if pinned else ""
+        raise ChecksumError(f"{error}{note}") from error
+    if file.sha256 is None and pinned is None:
+        write_whole(pin, f"{sha256_file(path)}  {file.name}\n")
+    return path
+
+
+def _read_pin(pin: Path) -> str | None:
+    return pin.read_text(encoding="utf-8").partition(" ")[0] or None if pin.exists() else None

@@ -1,0 +1,60 @@
+"""The weights of LPIPS and DISTS as data: the files they come from, the shapes of their parameters, their folder."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxsr.hub.cards import RemoteFile
+from jaxsr.hub.checkpoint import FILE_NAME
+from jaxsr.metrics.dists import dists_shapes
+from jaxsr.metrics.lpips import lpips_shapes
+from jaxsr.storage import cache_dir
+
+FOLDER_VARIABLE = "JAXSR_METRICS_DIR"
+BUNDLED_HEADS = Path(__file__).parents[1] / "assets" / "perceptual" / FILE_NAME
+_TORCHVISION = "https://download.pytorch.org/models"
+
+
+@dataclass(frozen=True)
+class PerceptualCard:
+    """A metric by name: the file of its network, and the shapes of its parameters."""
+
+    name: str
+    backbone: RemoteFile
+    shapes: dict[str, tuple[int, ...]]
+
+    def head_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Those that are not the network's."""
+        return {name: shape for name, shape in self.shapes.items() if not name.startswith("features.")}
+
+
+def _file(name: str, size: int, sha256: str) -> RemoteFile:
+    return RemoteFile(name, (f"{_TORCHVISION}/{name}",), size, sha256)
+
+
+# torchvision's file names end in the first digits of the SHA-256.
+_ALEXNET = _file(
+    "alexnet-owt-7be5be79.pth", 244408911, "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"
+)
+_VGG16 = _file("vgg16-397923af.pth", 553433881, "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0")
+CARDS = {
+    card.name: card
+    for card in (
+        PerceptualCard("lpips-alex", _ALEXNET, lpips_shapes("alex")),
+        PerceptualCard("lpips-vgg", _VGG16, lpips_shapes("vgg")),
+        PerceptualCard("dists", _VGG16, dists_shapes()),
+    )
+}
+
+
+def find_card(name: str) -> PerceptualCard:
+    """The metric of that name. Raises ValueError for another than `lpips-alex`, `lpips-vgg` and `dists`."""
+    if name not in CARDS:
+        raise ValueError(f"there are no weights {name!r}: use one of {', '.join(CARDS)}")
+    return CARDS[name]
+
+
+def metrics_dir() -> Path:
+    """The folder of converted weights: JAXSR_METRICS_DIR, else `metrics` in `jaxsr.storage.cache_dir()`."""
+    own = os.environ.get(FOLDER_VARIABLE)
+    return Path(own).expanduser() if own else cache_dir() / "metrics"

@@ -1,0 +1,91 @@
+"""A batch of LR images as a sampler sees it: latent, denoiser, schedule, noise, and the way back to images.
+
+Everything that samples is written on a `Problem`: the enlarging of tiles, the sweep of a calibration, the sample images
+of a training, the study of errors, and samplers of your own (see `jaxsr.Upscaler.problem`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxsr.diffusion import Denoiser, Noise, Schedule
+from jaxsr.models.model import Model, Params
+
+Image = Float[Array, "_b _H _W 3"]
+Latent = Float[Array, "_b _h _w _z"]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One batch of b LR images, ready to be sampled: `diffusion.sample(p.denoise, p.schedule, p.z_lr, p.noise)`.
+
+    Images are NHWC, RGB, float32 in [0, 1]. Latents are NHWC, float32, about [-1, 1].
+
+    Attributes:
+        schedule: the T steps that are sampled. Row i = 0..T-1 is t = i + 1; samplers run from row T-1 down to row 0.
+        z_lr: y_0, the latent of the LR images, shape (b, hz, wz, z).
+        denoise: (x_t, step) -> x0_hat. `x_t` has the shape of `z_lr`; `step` is a row of the schedule, an int32 scalar
+            that may be traced. A prediction is clipped to [-1, 1] where the latent is pixels, else not clipped.
+        noise: k -> standard normal array of the shape of `z_lr`; k is an int32 scalar that may be traced. k = 0 starts
+            the chain, x_T = z_lr + kappa sqrt(eta_T) noise(0); k = 1..T belongs to the k-th step taken (t = T + 1 - k).
+        encode: images of the size of the result -> their latent, for HR references.
+        decode: latent -> images of the size of the result, clipped to [0, 1]; with `clip=False`, not clipped.
+    """
+
+    schedule: Schedule
+    z_lr: Float[Array, "b hz wz z"]
+    denoise: Denoiser
+    noise: Noise
+    encode: Callable[[Image], Latent]
+    decode: Callable[..., Any]
+
+
+def pose(
+    model: Model,
+    params: Params,
+    schedule: Schedule,
+    lr: Image,
+    make_noise: Callable[[tuple[int, ...]], Noise],
+    *,
+    compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda function: function,
+) -> Problem:
+    """The problem of some LR images. Pure.
+
+    Args:
+        model: the model.
+        params: its parameters.
+        schedule: the steps that will be sampled.
+        lr: LR images in [0, 1], sides multiples of the preset's `align`.
+        make_noise: shape of a latent -> the noise of its chain.
+        compiled: `jax.jit` where the problem is used outside of a compiled function.
+    """
+    signed = lr * 2 - 1
+    z_lr = compiled(model.encode_lr)(params, signed)
+
+    @compiled
+    def predict(params: Params, z_lr: Latent, signed: Image, x_t: Latent, step: Int[Array, ""]) -> Latent:
+        return model.denoiser(params, schedule, z_lr, signed)(x_t, step)
+
+    @compiled
+    def to_latent(params: Params, image: Image) -> Latent:
+        return model.encode(params, image * 2 - 1)
+
+    @compiled
+    def to_image(params: Params, latent: Latent) -> Image:
+        return (model.decode(params, latent) + 1) / 2
+
+    def decode(latent: Latent, *, clip: bool = True) -> Image:
+        image = to_image(params, latent)
+        return jnp.clip(image, 0, 1) if clip else image
+
+    return Problem(
+        schedule=schedule,
+        z_lr=z_lr,
+        denoise=lambda x_t, step: predict(params, z_lr, signed, x_t, jnp.asarray(step, jnp.int32)),
+        noise=make_noise(z_lr.shape),
+        encode=lambda image: to_latent(params, image),
+        decode=decode,
+    )

@@ -1,0 +1,71 @@
+"""Process-wide settings of JAX: the persistent compilation cache and the compiler options."""
+
+import os
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import jax
+
+from jaxsr.runtime import cpu, onednn
+from jaxsr.storage import cache_dir
+
+WIDE = 128
+"""Channels of a network from which oneDNN saves more time than recompiling in each process costs."""
+
+
+def enable_compilation_cache(width: int | None = None, precision: str = "fp32") -> Path | None:
+    """Keep compiled programs between runs, in `xla` below `jaxsr.storage.cache_dir()`. `JAXSR_CACHE=off` disables it.
+
+    Programs that call oneDNN are never cached, because jaxlib cannot serialise these calls (see
+    `jaxsr.runtime.onednn`). Wide networks and fast bfloat16 gain more by oneDNN than by the cache, and therefore run
+    uncached. A process that has called oneDNN caches no programs at all, and one that caches programs does not call it.
+
+    Args:
+        width: channels of the first level of the network that will run, or None for none.
+        precision: compute precision of that network, `fp32` or `bf16`.
+    Returns:
+        the folder; None where the cache stays off, where the user has set a folder through JAX's own settings, or where
+        the folder cannot be written, which one line on stderr reports.
+    """
+    values = jax.config.values
+    if os.environ.get("JAXSR_CACHE") == "off" or not values["jax_enable_compilation_cache"]:
+        return None
+    if values["jax_compilation_cache_dir"]:
+        return None
+    wide = width is not None and width >= WIDE
+    if (wide or (precision == "bf16" and cpu.fast_bfloat16())) and onednn.active():
+        return None
+    folder = cache_dir() / "xla"
+    try:
+        _try_folder(folder)
+    except OSError as error:
+        reason = f"{folder}: {error.strerror}"
+        print(
+            f"note: compiled programs are not kept ({reason}); set JAXSR_CACHE_DIR, or JAXSR_CACHE=off", file=sys.stderr
+        )
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    return folder
+
+
+def _try_folder(folder: Path) -> None:
+    """Create the folder, list it, and write a temporary file into it. Raises OSError where one of these fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.listdir(folder)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"0")
+
+
+@cache
+def compiler_options() -> dict[str, str] | None:
+    """Options for `jax.jit(..., compiler_options=)` on the default backend; None where there is nothing to set."""
+    if jax.default_backend() != "cpu":
+        return None
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=dict(cpu.OPTIONS))(0)
+    except jax.errors.JaxRuntimeError:
+        return None  # a jaxlib that does not know the option: every other error would come again without it
+    return dict(cpu.OPTIONS)

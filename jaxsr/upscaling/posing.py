@@ -1,0 +1,61 @@
+"""One image, or a batch of images of one size, posed as a `Problem` for samplers of your own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxsr.imaging import noise, tiling
+from jaxsr.imaging.pixels import as_array, to_float_rgb
+from jaxsr.models.model import DTYPES, Model, Params
+from jaxsr.models.presets import ModelPreset
+from jaxsr.models.problem import Problem, pose
+from jaxsr.options import Options
+from jaxsr.upscaling.plan import plan_run, schedule_for
+
+
+def pose_images(
+    preset: ModelPreset, params: Params, lr: Any, options: Options, *, seed: int = 0, sample: int = 0
+) -> Problem:
+    """The problem of whole LR images, see `jaxsr.Upscaler.problem`.
+
+    Images are continued at the right and the bottom by reflection, up to the square that the network takes; `decode`
+    cuts that off again, and `encode` continues its images in the same way.
+    """
+    images, single = _as_batch(lr)
+    plan = plan_run(preset, images.shape[1:3], options).plan
+    keys = jnp.stack([noise.image_key(seed, noise.content_hash(image), sample) for image in images])
+    make_noise = lambda shape: noise.chain_noise(keys, jnp.zeros(2, jnp.int32), shape)  # noqa: E731
+    model = Model(preset, DTYPES[options.precision])
+    problem = pose(model, params, schedule_for(preset, options), _pad(images, plan.tile), make_noise, compiled=jax.jit)
+    height, width = (preset.scale * n for n in images.shape[1:3])
+
+    def encode(image: Any) -> Float[Array, "b hz wz z"]:
+        batch, _ = _as_batch(image)
+        if batch.shape[1:3] != (height, width):
+            size = f"{batch.shape[2]}x{batch.shape[1]}"
+            raise ValueError(f"image: must be {width}x{height} pixels, as the result, but is {size}.")
+        return problem.encode(_pad(batch, preset.scale * plan.tile))
+
+    def decode(latent: Float[Array, "b hz wz z"], *, clip: bool = True) -> Float[np.ndarray, "*b H W 3"]:
+        result = np.asarray(problem.decode(latent, clip=clip))[:, :height, :width]
+        return result[0] if single else result
+
+    return replace(problem, encode=encode, decode=decode)
+
+
+def _as_batch(images: Any) -> tuple[Float[np.ndarray, "b h w 3"], bool]:
+    """Float32 RGB in [0, 1] with a batch axis, and whether there was a single image."""
+    array = as_array(images)
+    parts: Sequence[np.ndarray] = list(array) if array.ndim == 4 else [array]
+    return np.stack([to_float_rgb(part)[0] for part in parts]), array.ndim != 4
+
+
+def _pad(images: Float[np.ndarray, "b h w 3"], side: int) -> Float[Array, "b side side 3"]:
+    _, height, width, _ = images.shape
+    plan = tiling.plan_tiles(height, width, side, 0)
+    return jnp.asarray(np.stack([tiling.cut(image, plan, 0) for image in images]))

@@ -1,0 +1,145 @@
+"""The functions that are compiled for the tiles of an image: enlarge them, and measure a reference on them."""
+
+import math
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from jaxsr import diffusion
+from jaxsr.choices import Reference
+from jaxsr.diffusion import Guidance, Schedule
+from jaxsr.guidance.moments import Moments, measure
+from jaxsr.guidance.tiles import TileGuides, TileReference
+from jaxsr.imaging import noise
+from jaxsr.imaging.resize import upsample_bicubic
+from jaxsr.models.model import DTYPES, Model, Params
+from jaxsr.models.presets import ModelPreset
+from jaxsr.models.problem import Problem, pose
+from jaxsr.options import Options
+from jaxsr.runtime.compilation import compiler_options
+from jaxsr.upscaling.plan import schedule_for
+
+Tiles = Float[Array, "b t t 3"]
+Mask = Float[Array, "b h w 1"]
+
+
+def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Callable[..., Array]:
+    """The pure function (params, key, tiles, origins, guides=None) -> enlarged tiles in [0, 1], to be jitted.
+
+    Without guides it is the plain sampler. Guides with k rows of scales give k results of every tile, one after the
+    other along the channels; these share the encoding and the first call of the network.
+    """
+
+    def enlarge(
+        params: Params,
+        key: Key[Array, ""],
+        tiles: Tiles,
+        origins: Int[Array, "b 2"],
+        guides: TileGuides | None = None,
+    ) -> Float[Array, "b T T c"]:
+        problem = _pose_tiles(model, schedule, params, key, tiles, origins)
+
+        def finish(guidance: list[Guidance], unroll_first: bool = False) -> Float[Array, "b T T 3"]:
+            how = {"sampler": options.sampler, "guidance": guidance, "unroll_first": unroll_first}
+            x0 = diffusion.sample(problem.denoise, schedule, problem.z_lr, problem.noise, **how)
+            return problem.decode(x0)
+
+        if guides is None:
+            return finish([])
+        hr = [_hr_guidance(model.preset, problem, tiles, guides.hr, options)] if guides.hr else []
+        lr = lambda scale: _lr_guidance(model.preset, problem, guides, scale, options)  # noqa: E731
+        if guides.scale.ndim == 1:
+            return finish([lr(guides.scale), *hr])
+        panels = jax.vmap(lambda scale: finish([lr(scale), *hr], unroll_first=True), out_axes=3)(guides.scale)
+        return panels.reshape(*panels.shape[:3], -1)
+
+    return enlarge
+
+
+def measure_function(model: Model, schedule: Schedule, options: Options, against: Reference) -> Callable[..., Moments]:
+    """The pure function (params, key, tiles, origins, reference) -> moments against the HR or the LR image.
+
+    The moments (see `jaxsr.guidance.moments`) are weighted by the reference's weight.
+    """
+
+    def moments(
+        params: Params, key: Key[Array, ""], tiles: Tiles, origins: Int[Array, "b 2"], reference: TileReference
+    ) -> Moments:
+        problem = _pose_tiles(model, schedule, params, key, tiles, origins)
+        z_hr = _z_hr(model.preset, problem, tiles, reference)
+        how = {"reference": against, "mask": to_latent(reference.weight, model.preset), "form": options.gradient}
+        how |= {"sampler": options.sampler}
+        return measure(problem.denoise, schedule, problem.z_lr, z_hr, problem.noise, **how)
+
+    return moments
+
+
+def compile_program(
+    preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None
+) -> jax.stages.Wrapped:
+    """`enlarge_function`, or with `against` `measure_function`, jitted."""
+    options = replace(options, sampler=options.sampler or preset.sampler)
+    model, schedule = Model(preset, DTYPES[options.precision], remat), schedule_for(preset, options)
+    if against is None:
+        function = enlarge_function(model, schedule, options)
+    else:
+        function = measure_function(model, schedule, options, against)
+    return jax.jit(function, compiler_options=compiler_options())
+
+
+def program_key(preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None) -> Hashable:
+    """What `compile_program` depends on: two calls with one key make one program."""
+    names = ("steps", "thinning", "precision", "gradient")
+    return (options.sampler or preset.sampler, *(getattr(options, name) for name in names), remat, against)
+
+
+def cost(program: jax.stages.Wrapped, arguments: tuple) -> tuple[float, float]:
+    """Seconds of one call, and the compiled program's memory in bytes (NaN for a backend that does not say)."""
+    compiled = program.lower(*arguments).compile()
+    jax.block_until_ready(compiled(*arguments))
+    began = time.perf_counter()
+    jax.block_until_ready(compiled(*arguments))
+    seconds, sizes = time.perf_counter() - began, compiled.memory_analysis()
+    if sizes is None:
+        return seconds, math.nan
+    return seconds, float(sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes)
+
+
+def _pose_tiles(
+    model: Model, schedule: Schedule, params: Params, key: Key[Array, ""], tiles: Tiles, origins: Int[Array, "b 2"]
+) -> Problem:
+    """The problem of some tiles, whose noise depends on their places in the image."""
+    lattice = origins * model.preset.scale // model.preset.latent_factor
+    return pose(model, params, schedule, tiles, lambda shape: noise.chain_noise(key, lattice, shape))
+
+
+def _lr_guidance(
+    preset: ModelPreset, problem: Problem, guides: TileGuides, scale: Float[Array, " t"], options: Options
+) -> Guidance:
+    mask = 1.0 if guides.weight is None else to_latent(guides.weight, preset)
+    return Guidance(reference=problem.z_lr, scale=scale, mask=mask, form=options.gradient)
+
+
+def _hr_guidance(preset: ModelPreset, problem: Problem, tiles: Tiles, hr: TileReference, options: Options) -> Guidance:
+    numbers = {"scale": hr.scale, "offset": hr.offset, "mask": to_latent(hr.weight, preset)}
+    return Guidance(reference=_z_hr(preset, problem, tiles, hr), **numbers, form=options.gradient)
+
+
+def _z_hr(preset: ModelPreset, problem: Problem, tiles: Tiles, hr: TileReference) -> Float[Array, "b h w z"]:
+    """Latent of the reference. Outside of its region the enlarged LR image stands in, so that no edge is encoded."""
+    scale = preset.scale
+    known = jnp.repeat(jnp.repeat(hr.weight > 0, scale, 1), scale, 2)
+    around = upsample_bicubic(tiles, scale) if scale > 1 else tiles
+    return problem.encode(jnp.where(known, hr.image, around))
+
+
+def to_latent(weight: Mask, preset: ModelPreset) -> Float[Array, "b hz wz 1"]:
+    """A map at the size of the input, area-averaged to the latent's."""
+    b, h, w, _ = weight.shape
+    fine = jnp.repeat(jnp.repeat(weight, preset.scale, 1), preset.scale, 2)
+    rows, columns = (preset.scale * n // preset.latent_factor for n in (h, w))
+    return fine.reshape(b, rows, preset.latent_factor, columns, preset.latent_factor, 1).mean((2, 4))

@@ -1,0 +1,295 @@
+"""Enlarge an image of any size: cut it into tiles, encode, sample and decode each in one jitted call, blend by bands.
+
+The tile bounds the memory of the network in every stage. The noise at a pixel depends on nothing but the seed, the
+content of the image and the position of the pixel. So the batch and the order of files or tiles leave the noise as it
+is, and the result equal up to rounding.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, Num
+
+from jaxsr.choices import Objective, Precision, Reference, Thinning
+from jaxsr.errors import NotFiniteError
+from jaxsr.guidance.calibration_file import Calibration
+from jaxsr.guidance.conflicts import Given, find_conflict, refuse
+from jaxsr.guidance.fits import fit_lr_scale, fit_reference
+from jaxsr.guidance.guide import Guide, Scales, check_guide, is_fitted, is_guided, lr_scales, make_guide
+from jaxsr.guidance.moments import Moments
+from jaxsr.guidance.region import Box
+from jaxsr.hub import checkpoint
+from jaxsr.hub.cards import ModelCard
+from jaxsr.hub.resolve import resolve
+from jaxsr.imaging import noise, tiling
+from jaxsr.imaging.pixels import as_array, from_float, to_float_rgb
+from jaxsr.models.model import DTYPES, Model, Params
+from jaxsr.models.presets import ModelPreset, preset_from_dict
+from jaxsr.models.problem import Problem
+from jaxsr.options import Options
+from jaxsr.storage import sha256_file
+from jaxsr.upscaling.calibrated import apply_knob_preset, find_calibration
+from jaxsr.upscaling.plan import ImageRun, plan_run, with_less_memory
+from jaxsr.upscaling.posing import pose_images
+from jaxsr.upscaling.programs import compile_program, cost, program_key
+from jaxsr.upscaling.tile_calls import Progress, enlarge_tiles, guides_of, measure_tiles
+
+T = TypeVar("T")
+_NOTHING = Guide()
+__all__ = ["Progress", "Upscaler", "load"]
+
+
+@dataclass(frozen=True, eq=False)
+class Upscaler:
+    """A model with its weights, ready to enlarge images. `load` makes it.
+
+    Attributes:
+        preset: all that is fixed about the model besides its weights.
+        params: its weights, float32.
+        source: the checkpoint file.
+        sha256: hash of that file.
+    """
+
+    preset: ModelPreset
+    params: Params
+    source: Path
+    sha256: str
+
+    def upscale(
+        self,
+        image: Any,
+        *,
+        seed: int = 0,
+        sample: int = 0,
+        batch: int = 1,
+        progress: Progress | None = None,
+        alpha_map: Any = None,
+        reference: Any = None,
+        reference_box: Box | None = None,
+        reference_mask: Any = None,
+        feather: int | None = None,
+        objective: Objective | None = None,
+        calibration: str | Path | Calibration | None = None,
+        preset: str | None = None,
+        **options: Any,
+    ) -> Num[np.ndarray, "H W *c"]:
+        """One sample of the enlarged image, exactly `preset.scale` times the size.
+
+        Args:
+            image: array of (h, w, 3) or grey (h, w), or what NumPy makes one of, such as a Pillow image (RGB, L, I;16);
+                uint8, uint16, or float in [0, 1].
+            seed: all randomness comes from it, the image's content and `sample`; 0 <= seed < 2**32.
+            sample: number of the sample, to draw several of one image.
+            batch: tiles per call of the network; the noise is the same, the result equal up to rounding.
+            progress: called with (tiles done, tiles in all).
+            alpha_map: (h, w), multiplies alpha pixel by pixel.
+            reference: an image of a higher resolution (HR), of the same types, that shows a part of it.
+            reference_box: where that lies: (x, y, width, height) in pixels of the input; the reference has `scale`
+                times this size.
+            reference_mask: or (h, w) in [0, 1]: where it is to be used; the reference has `scale` times the size of
+                the image or of the box around the mask.
+            feather: pixels of the input over which the reference fades in from its border, 8 if None.
+            objective: `lstsq` (if None) or `norm`: how alpha is fitted to the reference, where it is not given.
+            calibration: a calibration or its file; None is the one beside the model's file.
+            preset: name of one of its choices of alpha.
+            **options: fields of `Options`.
+        Returns:
+            the enlarged image in the type of the input; grey stays grey.
+        Raises:
+            TypeError: for an option that does not exist.
+            ValueError: for an image of another shape or type, or options that do not fit the model.
+            MemoryError: if the device's memory is too small for the tile; with tile `auto`, for the smallest.
+            NotFiniteError: if the network returns pixels that are not numbers.
+        """
+        known = [field.name for field in fields(Options)]
+        if unknown := options.keys() - set(known):
+            raise TypeError(f"upscale has no option {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
+        chosen = Options(**options)
+        refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
+        if preset is not None:
+            chosen = self.with_preset(chosen, preset, calibration)
+        image = as_array(image)
+        rgb, grey = to_float_rgb(image)
+        where = {"reference": reference, "box": reference_box, "mask": reference_mask, "feather": feather}
+        guide = make_guide(rgb, self.preset.scale, alpha_map=alpha_map, objective=objective, **where)
+        height, width = (self.preset.scale * n for n in rgb.shape[:2])
+        out = np.empty((height, width) if grey else (height, width, 3), image.dtype)
+        self.enlarge(rgb, out, chosen, guide=guide, seed=seed, sample=sample, batch=batch, progress=progress)
+        return out
+
+    def problem(
+        self,
+        lr: Any,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        sample: int = 0,
+        thinning: Thinning = "ends",
+        precision: Precision = "fp32",
+    ) -> Problem:
+        """Pose an image, or a batch of images of one size, to a sampler of your own.
+
+        `diffusion.sample(p.denoise, p.schedule, p.z_lr, p.noise)` and `p.decode` give what `upscale` gives with
+        `tile="off"`, up to rounding. `Problem` documents shapes, value ranges, the direction of `step`, and what is
+        clipped. Its functions may be called inside of `jax.jit`, `jax.grad` and `jax.vmap`, except for `encode` and
+        `decode`, which take and return NumPy arrays.
+
+        Args:
+            lr: (h, w, 3), or (b, h, w, 3); uint8, uint16, or float in [0, 1].
+            steps: sampling steps; None takes the model's own number.
+            seed: the noise depends on it, on each image's content and on `sample`.
+            sample: number of the sample.
+            thinning, precision: fields of `Options`.
+        Returns:
+            the problem. `p.decode(latent)` returns (H, W, 3), or (b, H, W, 3) for a batch, `preset.scale` times the
+            size of `lr`; `p.encode` takes images of that size.
+        Raises:
+            ValueError: for images of another shape or type, or options that do not fit the model.
+        """
+        options = Options(steps=steps, tile="off", thinning=thinning, precision=precision)
+        return pose_images(self.preset, self.weights(precision), lr, options, seed=seed, sample=sample)
+
+    def with_preset(
+        self, options: Options, preset: str, calibration: str | Path | Calibration | None = None
+    ) -> Options:
+        """Set alpha, and the form of its gradient, by a calibration's preset; see `jaxsr.upscaling.calibrated`."""
+        found = find_calibration(calibration, self.source)
+        return apply_knob_preset(options, preset, found, model_preset=self.preset, model_sha256=self.sha256)
+
+    def enlarge(
+        self,
+        rgb: Float[np.ndarray, "h w 3"],
+        out: Num[np.ndarray, "H W *c"],
+        options: Options,
+        *,
+        guide: Guide = _NOTHING,
+        seed: int,
+        sample: int = 0,
+        batch: int = 1,
+        progress: Progress | None = None,
+    ) -> ImageRun:
+        """As `upscale`, from float32 pixels in [0, 1] into `out`, in its type; returns what was really done.
+
+        With a strip in `guide`, `out` has the shape (H, W, panels, 3).
+        """
+        check_guide(guide, options, rgb.shape[:2])
+        first = plan_run(self.preset, rgb.shape[:2], options, batch)
+        key = noise.image_key(seed, noise.content_hash(rgb), sample)
+
+        def attempt(run: ImageRun) -> Scales | None:
+            scales = self._scales(rgb, key, run, guide)
+            function = partial(self.compiled(run.options, run.remat), self.weights(run.options.precision), key)
+            more = guides_of(replace(run, scales=scales), guide, self.preset.scale)
+            tiles = enlarge_tiles(function, rgb, run, more, progress)
+            for y0, rows in tiling.blend_tiles(run.plan, self.preset.scale, tiles):
+                band = out[y0 : y0 + len(rows)]
+                band[:] = from_float(rows.mean(-1) if out.ndim == 2 else rows, out.dtype).reshape(band.shape)
+            return scales
+
+        scales, run = self._retry(attempt, first, options)
+        return replace(run, scales=scales)
+
+    def _scales(self, rgb: np.ndarray, key: Key[Array, ""], run: ImageRun, guide: Guide) -> Scales | None:
+        """The numbers of the guidance, fitted where there is a reference; None where nothing guides."""
+        if not is_guided(guide, run.options):
+            return None
+        lr, region = lr_scales(guide, run.options), guide.region
+        if region is None:
+            return Scales(lr)
+
+        def moments(against: Reference) -> list[Moments]:
+            function = partial(self.compiled(run.options, run.remat, against), self.weights(run.options.precision), key)
+            return measure_tiles(function, rgb, run, region, self.preset.scale)
+
+        if is_fitted(guide, run.options):
+            lr = (fit_lr_scale(moments("lr"), guide.objective or "lstsq"),)
+        return Scales(lr, *fit_reference(moments("hr")))
+
+    def _retry(self, attempt: Callable[[ImageRun], T], run: ImageRun, asked: Options) -> tuple[T, ImageRun]:
+        """`attempt(run)`, from the start with less where memory is short, and in fp32 where bf16 gives no numbers."""
+        while True:
+            try:
+                return attempt(run), run
+            except NotFiniteError:
+                if run.options.precision == "fp32":
+                    raise
+                run = replace(run, options=replace(run.options, precision="fp32"))
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                run = with_less_memory(run, self.preset, asked)
+
+    def compiled(self, options: Options, remat: bool = False, against: Reference | None = None) -> jax.stages.Wrapped:
+        """The jitted function (params, key, tiles, origins, guides=None) -> enlarged tiles; kept for the next image.
+
+        With `against`, the one that measures a reference, see `jaxsr.upscaling.programs`.
+        """
+        cache_key = program_key(self.preset, options, remat, against)
+        if cache_key not in self._compiled:
+            self._compiled[cache_key] = compile_program(self.preset, options, remat, against)
+        return self._compiled[cache_key]
+
+    def weights(self, precision: Precision) -> Params:
+        """`params` as a compute precision takes them, see `Model.rounded`; kept for the next image."""
+        if precision not in self._weights:
+            self._weights[precision] = Model(self.preset, DTYPES[precision]).rounded(self.params)
+        return self._weights[precision]
+
+    @cached_property
+    def _weights(self) -> dict[Precision, Params]:
+        return {}
+
+    @cached_property
+    def _compiled(self) -> dict[Hashable, jax.stages.Wrapped]:
+        return {}
+
+    def measure(
+        self, size: tuple[int, int], options: Options, batch: int = 1, guide: Guide = _NOTHING
+    ) -> tuple[ImageRun, float, float]:
+        """For an image of `size`: what is to be done, seconds per call, and the program's memory in bytes."""
+        check_guide(guide, options, size)
+        first = plan_run(self.preset, size, options, batch)
+        (seconds, memory), run = self._retry(lambda run: self._measure(run, guide), first, options)
+        return run, seconds, memory
+
+    def _measure(self, run: ImageRun, guide: Guide) -> tuple[float, float]:
+        tiles = np.zeros((run.batch, run.plan.tile, run.plan.tile, 3), np.float32)
+        if is_guided(guide, run.options):
+            run = replace(run, scales=Scales(lr_scales(guide, run.options)))
+        more = guides_of(run, guide, self.preset.scale)([0] * run.batch)
+        key, origins = noise.image_key(0, noise.content_hash(tiles), 0), np.zeros((run.batch, 2), np.int32)
+        params = self.weights(run.options.precision)
+        return cost(self.compiled(run.options, run.remat), (params, key, tiles, origins, *more))
+
+
+def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) -> Upscaler:
+    """Load a model into memory, by its registered name (see `jaxsr.hub.cards`) or the path of a checkpoint.
+
+    The commands cache most compiled programs between runs. In Python, call
+    `jaxsr.runtime.compilation.enable_compilation_cache` before anything is computed to do the same. Without it,
+    programs on a CPU may call oneDNN (see `jaxsr.runtime.onednn`), and are not cached.
+
+    Raises:
+        ValueError, OSError: for unknown names, licences that were not accepted, files that cannot be read.
+    """
+    path = resolve(name_or_path, accept_license=accept_license, convert=_convert)
+    file = path / checkpoint.FILE_NAME if path.is_dir() else path
+    stored, metadata = checkpoint.load(file, dtype=np.float32)
+    try:
+        preset = preset_from_dict(metadata.get("preset", {}))
+    except ValueError as error:
+        raise checkpoint.CheckpointError(f"{file}: {error}") from error
+    checkpoint.check_params(stored, Model(preset).shapes(), source=file)
+    return Upscaler(preset, jax.tree.map(jnp.asarray, stored), file, sha256_file(file))
+
+
+def _convert(card: ModelCard, files: Mapping[str, Path], folder: Path) -> Path:
+    from weight_conversion.convert import convert_card  # needed once for each released model
+
+    return convert_card(card, files, folder)

@@ -1,0 +1,121 @@
+"""Requests: a sidecar reads back into an equal one, and every field decides something."""
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxsr.batch.jobs import Job
+from jaxsr.batch.request import Request, RequestError, SourceFile, request_for
+from jaxsr.choices import BLENDS, OBJECTIVES, PRECISIONS, REFERENCE_MEANS, REFERENCE_VARIANCES, THINNINGS, THROUGHS
+from jaxsr.guidance.region import FEATHER
+from jaxsr.options import Options
+
+HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
+# Names of files may hold any bytes, which Python has as lone surrogates.
+PATHS = st.text(st.characters(exclude_characters="/\0"), min_size=1).map(Path)
+SOURCES = st.builds(SourceFile, PATHS, HASHES)
+NUMBERS = st.floats(-10, 10)
+
+
+def optional(values: st.SearchStrategy) -> st.SearchStrategy:
+    return st.none() | values
+
+
+OPTIONS = st.builds(
+    Options,
+    steps=optional(st.integers(1, 100)),
+    sampler=optional(st.sampled_from(("ancestral", "deterministic", "heun"))),
+    thinning=st.sampled_from(THINNINGS),
+    tile=st.sampled_from(("auto", 16, 64)),
+    overlap=optional(st.integers(0, 64)),
+    blend=st.sampled_from(BLENDS),
+    precision=st.sampled_from(PRECISIONS),
+    alpha=optional(NUMBERS | st.lists(NUMBERS, min_size=1, max_size=4).map(tuple)),
+    through=st.sampled_from(THROUGHS),
+    reference_mean=st.sampled_from(REFERENCE_MEANS),
+    reference_variance=st.sampled_from(REFERENCE_VARIANCES),
+)
+REQUESTS = st.builds(
+    Request,
+    input=SOURCES,
+    format=st.sampled_from(("png", "jpg", "webp", "tif")),
+    model=st.text(min_size=1),
+    model_sha256=HASHES,
+    options=OPTIONS,
+    seed=st.integers(0, 2**32 - 1),
+    sample=st.integers(0, 99),
+    quality=optional(st.integers(1, 100)),
+    strip=st.lists(NUMBERS, max_size=3).map(tuple),
+    alpha_map=optional(SOURCES),
+    reference=optional(SOURCES),
+    reference_mask=optional(SOURCES),
+    reference_box=optional(st.tuples(*[st.integers(0, 999)] * 4)),
+    feather=optional(st.integers(0, 99)),
+    objective=optional(st.sampled_from(OBJECTIVES)),
+    preset=optional(st.text(min_size=1)),
+    calibration=optional(SOURCES),
+)
+
+
+@given(REQUESTS)
+def test_a_sidecar_reads_back_into_an_equal_request(request):
+    sidecar = json.loads(json.dumps(request.to_record()))
+    assert Request.from_record(sidecar) == request
+
+
+def test_the_strategy_above_leaves_no_field_out():
+    for kind, strategy in ((Request, REQUESTS), (Options, OPTIONS)):
+        assert {field.name for field in fields(kind)} == set(strategy.wrapped_strategy.kwargs)
+
+
+PLAIN = Request(
+    input=SourceFile(Path("a.png"), "1" * 64), format="png", model="m", model_sha256="2" * 64, options=Options()
+)
+FILE = SourceFile(Path("f.png"), "3" * 64)
+DECIDING = {
+    "options": Options(steps=3),
+    "seed": 1,
+    "sample": 1,
+    "quality": 80,
+    "strip": (0.0, 0.1),
+    "alpha_map": FILE,
+    "reference": FILE,
+    "reference_mask": FILE,
+    "reference_box": (0, 0, 1, 1),
+    "feather": 2,
+    "objective": "norm",
+}
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_each_of_these_fields_decides(name):
+    assert replace(PLAIN, **{name: DECIDING[name]}).decisions() != PLAIN.decisions()
+
+
+@pytest.mark.parametrize("name", ["alpha_map", "reference", "reference_mask"])
+def test_a_file_decides_by_its_content_and_not_by_its_name(name):
+    one = replace(PLAIN, **{name: FILE})
+    assert replace(one, **{name: replace(FILE, path=Path("g.png"))}).decisions() == one.decisions()
+    assert replace(one, **{name: replace(FILE, sha256="4" * 64)}).decisions() != one.decisions()
+
+
+@pytest.mark.parametrize("broken", [{}, [], {"requested": 1}, PLAIN.to_record() | {"requested": {"seed": 0}}])
+def test_a_sidecar_without_a_request_is_refused(broken):
+    with pytest.raises(RequestError, match="holds no request"):
+        Request.from_record(broken)
+
+
+def test_a_job_becomes_a_request(tmp_path):
+    photo = tmp_path / "a.png"
+    photo.write_bytes(b"photo")
+    common = {"model": "m", "model_sha256": "2" * 64, "options": Options(), "quality": 70}
+    lossless = request_for(Job(photo, tmp_path / "out/a.PNG", 2), **common)
+    assert (lossless.format, lossless.quality, lossless.sample, lossless.feather) == ("png", None, 2, None)
+    lossy = request_for(Job(photo, tmp_path / "out/a.jpeg", 0), reference=FILE, **common)
+    assert (lossy.format, lossy.quality, lossy.feather) == ("jpeg", 70, FEATHER)
+    with pytest.raises(ValueError, match=r"b\.png: no such file"):
+        request_for(Job(tmp_path / "b.png", tmp_path / "out/b.png", 0), **common)

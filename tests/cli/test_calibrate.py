@@ -1,0 +1,224 @@
+"""The command, on a model that compiles at once: what it writes, its options, its errors, and going on."""
+
+import signal
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsr.calibration import plots, run
+from jaxsr.cli import calibrate, shared_options
+from jaxsr.guidance.calibration_file import Calibration
+from tests.calibration.fake import assert_same_numbers, compile_once, install, start, write_photos
+
+CLOSED = ("--closed-loop", "psnr,swd")
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Arguments for three small pairs and a grid of three."""
+    install(monkeypatch)
+    compile_once(monkeypatch)
+    monkeypatch.setattr(plots, "write_plots", lambda *args: [])
+    photos = write_photos(tmp_path / "hr")
+
+    def arguments(*more: object, name: str = "calib.json", pairs: Path = photos) -> list[str]:
+        words = ("--pairs", pairs, "-o", tmp_path / name, "--candidates", "-0.2:0.4:4", "--crop", 16, *more)
+        return [str(word) for word in words]
+
+    return arguments
+
+
+def made(arguments: list[str]) -> Calibration:
+    assert calibrate.main(arguments) == 0
+    return Calibration.read(arguments[arguments.index("-o") + 1])
+
+
+def test_the_open_loop_alone(fake, tmp_path, capsys):
+    found = made(fake())
+    assert list(found.presets) == ["open-loop"]
+    assert found.presets["open-loop"]["scale"] == found.open_loop["norm_scale"]
+    assert set(found.open_loop["norm_scale"]) <= set(found.candidates)
+    np.testing.assert_allclose(found.candidates, [-0.2, 0, 0.2, 0.4], atol=1e-12)
+    assert (found.closed_loop, found.data["pairs"], found.steps) == (None, 3, 3)
+    assert sorted(path.name for path in tmp_path.glob("calib*")) == ["calib.json"]
+    told = capsys.readouterr().out
+    assert "written: " in told
+    beyond = [f"t = {t}" for t, scale in enumerate(found.open_loop["weighted_median"], 1) if scale > 0.4]
+    assert (f"at an end of the candidates ({', '.join(beyond)}); widen --candidates" in told) == bool(beyond)
+
+
+def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
+    found = made(fake(*CLOSED, "--profile", "constant,last,open-loop", "--rule", "min swd, lose <= 90 dB"))
+    table, rows = found.closed_loop, found.closed_loop["rows"]
+    assert [row["profile"] for row in rows] == ["plain", *["constant"] * 3, *["last"] * 3, *["open-loop"] * 3]
+    assert list(found.presets) == ["open-loop", "faithful", "balanced", "vivid", "rule"]
+    psnr, swd = (np.array([row[name] for row in rows]) for name in ("psnr", "swd"))
+    assert table["picks"]["faithful"] == table["front"][0] == psnr.argmax()
+    assert table["picks"]["rule"] == table["front"][-1] == swd.argmin()
+    for name, most in (("balanced", 0.25), ("vivid", 0.7)):
+        assert table["picks"][name] == np.where(psnr[0] - psnr <= most, swd, np.inf).argmin()
+        assert found.presets[name] == {
+            "scale": rows[table["picks"][name]]["scale"],
+            "rule": f"max perception, lose <= {most} dB",
+        }
+
+
+def test_batches_and_chunks_change_no_number(fake):
+    whole = made(fake(*CLOSED, "--batch", 3))
+    parts = made(fake(*CLOSED, "--batch", 2, "--candidate-batch", 2, name="parts.json"))
+    for row, same in zip(whole.closed_loop["rows"], parts.closed_loop["rows"], strict=True):
+        np.testing.assert_allclose([row["psnr"], row["swd"]], [same["psnr"], same["swd"]], rtol=1e-5)
+    np.testing.assert_allclose(whole.open_loop["losses"], parts.open_loop["losses"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--objective", "lstsq"),
+        ("--forward-ode", "inversion"),
+        ("--through", "state"),
+        ("--reference-variance", "marginal"),
+        ("--sampler", "deterministic"),
+        ("--thinning", "released"),
+        ("--steps", "2"),
+        ("--seed", "1"),
+        ("--crops", "4", "--crop", "16"),
+        ("--limit", "2"),
+    ],
+    ids=" ".join,
+)
+def test_every_option_changes_what_is_found_and_is_told(fake, words):
+    plain, changed = made(fake()), made(fake(*words, name="changed.json"))
+    told = {name for name in Calibration.__dataclass_fields__ if getattr(plain, name) != getattr(changed, name)}
+    assert told & {"open_loop", "presets"}
+    assert told - {"open_loop", "presets"}
+
+
+def test_precision_reaches_the_model(fake, monkeypatch):
+    plain, changed = made(fake()), made(fake("--precision", "bf16", name="changed.json"))
+    assert (plain.precision, changed.precision) == ("fp32", "bf16")
+    dtypes = []
+    monkeypatch.setattr(run, "open_loop", lambda one, journal: dtypes.append(plan_dtype(one)) or stop())
+    assert calibrate.main(fake("--precision", "bf16", name="third.json")) == 1
+    assert dtypes == [jnp.bfloat16]
+
+
+def plan_dtype(one: run.CalibrationRun):
+    return run.make_chain(one.upscaler, one.pairs, one.choices).model.dtype
+
+
+def stop():
+    raise ValueError("enough")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--candidates", "1:2"), "--candidates: must be"),
+        (("--crop", "20"), "--crop: must be a multiple of 16"),
+        (("--steps", "9"), "steps: this model's schedule has 4 steps"),
+        (("--closed-loop", "psnr"), "--closed-loop: needs a metric of perception"),
+        (("--closed-loop", "psnr,maniqa"), "metric: no 'maniqa'"),
+        ((*CLOSED, "--profile", "none"), "--profile: no 'none'"),
+        ((*CLOSED, "--rule", "best"), "rule: 'best' is not understood"),
+        ((*CLOSED, "--rule", "min niqe"), "--rule: niqe is not measured"),
+        (("--closed-loop", "psnr,niqe"), "--crop: LR crops of 16 pixels are too small for niqe: images of 64 x 64"),
+        (("--lr-pairs", "missing"), "not a folder"),
+        (("--crop", "64"), "gives 0 photographs"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_gets_one_sentence_and_writes_nothing(fake, tmp_path, capsys, words, message):
+    assert calibrate.main(fake(*words)) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert (error.count("\n"), error[:7]) == (1, "error: ")
+    assert list(tmp_path.glob("calib*")) == []
+
+
+@pytest.mark.parametrize("words", [(), ("--overwrite",)], ids=str)
+def test_a_folder_as_the_output_is_refused_at_once(fake, tmp_path, capsys, words):
+    (tmp_path / "calib.json").mkdir()
+    assert calibrate.main(fake(*words)) == 1
+    assert "calib.json is a folder; give the name of a file" in capsys.readouterr().err
+    assert not (tmp_path / "calib.json.part").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--rule", "max fidelity"), ("--profile", "last"), ("--batch", "0"), ("--coordinator", "localhost:1")],
+    ids=" ".join,
+)
+def test_wrong_usage_is_refused(fake, words):
+    with pytest.raises(SystemExit) as stopped:
+        calibrate.main(fake(*words))
+    assert stopped.value.code == 2
+
+
+def test_a_model_of_nan_is_named_with_the_picture(fake, tmp_path, capsys, monkeypatch):
+    install(monkeypatch, gain=float("nan"))
+    assert calibrate.main(fake()) == 1
+    assert "0.png: the network returned numbers that are not finite" in capsys.readouterr().err
+    assert not (tmp_path / "calib.json").exists()
+
+
+def test_only_the_plain_sampler_must_be_finite():
+    values = {"psnr": np.array([[30.0], [np.nan]]), "swd": np.array([[2.0], [np.nan]])}
+    run._check_finite("closed", values, ["a.png"])
+    table = run.closed_table(
+        run.Choices(candidates=(1.0,), metrics=("psnr", "swd")),
+        [run.Candidate("plain", 0.0, (0.0,)), run.Candidate("constant", 1.0, (1.0,))],
+        values,
+    )
+    assert (table["front"], set(table["picks"].values()), table["rows"][1]["psnr"]) == ([0], {0}, None)
+    with pytest.raises(ArithmeticError, match=r"a\.png: swd is not a number there"):
+        run._check_finite("closed", values | {"swd": np.array([[np.nan], [1.0]])}, ["a.png"])
+
+
+def test_results_are_kept_and_others_choices_refused(fake, tmp_path, capsys):
+    before = made(fake())
+    assert calibrate.main(fake("--seed", 1)) == 1
+    assert "calib.json is there already" in capsys.readouterr().err
+    assert Calibration.read(tmp_path / "calib.json") == before
+    assert made(fake("--seed", 1, "--overwrite")).seed == 1
+
+
+def test_a_killed_run_goes_on_where_it_was(fake, tmp_path, monkeypatch):
+    arguments = fake(*CLOSED, "--limit", 3)
+    part, process = tmp_path / "calib.json.part", start(60, arguments)
+    while process.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") > 1):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "calib.json").exists()
+    kept, read = part.read_bytes(), []
+    monkeypatch.setattr(run, "_read", lambda *args, make=run._read: read.extend(args[1]) or make(*args))
+    resumed = made(arguments)
+    assert kept.count(b"\n") == 2  # the header and the first pair
+    assert read == [[1], [2], [0], [1], [2]]
+    whole = made(fake(*CLOSED, "--limit", 3, name="whole.json"))
+    assert resumed.presets == whole.presets
+    assert_same_numbers(resumed, whole)
+
+
+def test_ctrl_c_says_how_to_go_on(fake, monkeypatch, capsys):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_check_finite", interrupted)
+    assert calibrate.main(fake()) == 130
+    assert "run the same command again to go on" in capsys.readouterr().err
+
+
+def test_progress_is_told_now_and_then_and_has_a_rate(fake, capsys, monkeypatch):
+    monkeypatch.setattr(shared_options, "QUIET", 0.0)
+    made(fake(*CLOSED))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        f"{p} loop: {i}/3 pairs" for p in ("open", "closed") for i in (1, 2, 3)
+    ]
+    assert "candidate-images/s" in lines[-1]
+    assert lines[-1].endswith(" 0 s left")

@@ -1,0 +1,93 @@
+"""The study command end to end on a small random network: files, resuming, and what is refused."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxsr.cli import study
+from jaxsr.numerics.run import load_part
+
+SMALL = ["--steps", "2", "--counts", "2", "--scales", "-0.1", "--draws", "2", "--crop", "8"]
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (36, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(small_checkpoints, photographs):
+    """Runs the command on the small network."""
+
+    def run(output: Path, *words: str) -> int:
+        model = ["-n", str(small_checkpoints["channel"]), "--pairs", str(photographs), "-o", str(output)]
+        return study.main([*model, *SMALL, *words])
+
+    return run
+
+
+def test_a_study_goes_on_where_it_was_and_takes_more_images(command, tmp_path, capsys) -> None:
+    output = tmp_path / "report"
+    assert command(output, "--limit", "2", "--instruments", "dispersion,truncation") == 0
+    told = capsys.readouterr()
+    assert told.out == f"written: {output / 'report.html'}\n"
+    assert "dispersion: 0.png (1 of 2)" in told.err
+    assert "left out: truncation: the network knows 4 steps" in told.err
+    assert "Left out: truncation" in (output / "report.html").read_text()
+    parts = sorted((output / "parts" / "dispersion").iterdir())
+    assert len(parts) == 2
+    whole, table = load_part(parts[0]), (output / "dispersion.csv").read_text()
+
+    parts[0].write_bytes(parts[0].read_bytes()[:100])  # a damaged part is measured again
+    os.utime(parts[1], (0, 0))
+    (output / "modular.csv").write_text("of an earlier report, of other images")
+    assert command(output, "--limit", "3", "--instruments", "dispersion") == 0
+    again = load_part(parts[0])
+    assert again.keys() == whole.keys()
+    for name, values in whole.items():
+        np.testing.assert_array_equal(again[name], values)
+    assert parts[1].stat().st_mtime == 0
+    assert len(list((output / "parts" / "dispersion").iterdir())) == 3
+    assert (output / "dispersion.csv").read_text() != table
+    assert not (output / "modular.csv").exists()
+
+
+def test_other_choices_need_another_folder(command, tmp_path, capsys) -> None:
+    output = tmp_path / "report"
+    (output / "parts").mkdir(parents=True)
+    (output / "parts" / "choices.json").write_text('{"draws": 7}')
+    assert command(output) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: --output: {output} holds a study with other choices (model_sha256, schedule")
+    assert told.endswith("go on with it, or another folder.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--draws", "1"], "error: draws: the dispersion needs at least 2 samples of each image, got 1."),
+        (["--steps", "9"], "error: steps: this model's schedule has 4 steps, so ask for 1 to 4, not 9."),
+        (["--counts", "2,5"], "error: steps: this model's schedule has 4 steps, so ask for 1 to 4, not 5."),
+        (["--crop", "7"], "error: crop: must be a multiple of 8 for this model, got 7."),
+        (["--crop", "64"], "error: --pairs:"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(words, sentence, command, tmp_path, capsys) -> None:
+    assert command(tmp_path / "report", *words) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(sentence)
+    assert told.count("\n") == 1
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("words", [["--instruments", "errors,x"], ["--scales", "a"], ["--limit", "0"]])
+def test_wrong_words_are_wrong_usage(words, command, tmp_path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command(tmp_path / "report", *words)

@@ -1,0 +1,149 @@
+"""The calibration file: it comes back as written, never by halves, and is refused where it does not belong."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+
+from jaxsr.diffusion import exponential_schedule, thin
+from jaxsr.guidance.calibration_file import FORMAT_VERSION, Calibration, CalibrationError, check, describe_schedule
+
+SCHEDULE = thin(exponential_schedule(15), 4)
+VIVID = [0.35, 0.1, 0.05, 0.0]
+
+
+def made(**changes) -> Calibration:
+    base = {
+        "model": "tiny-x4",
+        "model_sha256": "ab" * 32,
+        "schedule": describe_schedule(SCHEDULE),
+        "sampler": "ancestral",
+        "thinning": "ends",
+        "precision": "fp32",
+        "through": "mean",
+        "reference_mean": "clean",
+        "reference_variance": "posterior",
+        "forward_ode": "diffusion",
+        "objective": "norm",
+        "candidates": [-0.5, 0.0, 0.5],
+        "data": {"sha256": "cd" * 32, "pairs": 12, "crop": 64},
+        "seed": 3,
+        "presets": {"vivid": {"scale": VIVID, "rule": "max perception, lose <= 0.7 dB"}},
+        "open_loop": {"losses": [[1.0, 2.0, 3.0]] * 4},
+    }
+    return Calibration(**base | changes)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "calib.json"
+    for calibration in (made(), made(closed_loop={"psnr": [1.5, 2.5, 3.5]}, reference_mean="shifted", seed=4)):
+        calibration.write(path)
+        assert Calibration.read(path) == calibration
+        assert [file.name for file in tmp_path.iterdir()] == ["calib.json"]
+    assert "scale > 0 leads away from the LR image" in json.loads(path.read_text())["sign_convention"]
+    assert Calibration.read(str(path)).scale("vivid") == tuple(VIVID)
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "calib.json"
+    made().write(path)
+    before = path.read_bytes()
+    with pytest.raises(CalibrationError, match=r"calib\.json: the calibration has numbers that are not finite"):
+        made(open_loop={"losses": [float("nan")]}).write(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["calib.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no calibration, or cut short"),
+        ('{"format_version": 1, "mod', "no calibration, or cut short"),
+        ("\udcff", "no calibration, or cut short"),
+        ("[1, 2]", "this is no calibration; make one with python -m jaxsr.calibrate"),
+        ('{"model": "x"}', "this is no calibration"),
+        ('{"format_version": 99}', "a calibration of format 99, and this jaxsr reads 1; update jaxsr"),
+        ('{"format_version": 1}', "keys missing or not known: candidates, closed_loop"),
+    ],
+)
+def test_another_file_is_refused_by_name(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(CalibrationError, match=rf"x\.json: {message}"):
+        Calibration.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extra": 1}, "keys missing or not known: extra"),
+        ({"presets": {}, "schedule": {}}, "the schedule needs eta, input_scaling, kappa, timestep_map"),
+        ({"presets": {"vivid": {"scale": VIVID}}}, "a damaged calibration"),
+        ({"presets": {"vivid": {"scale": "high", "rule": "r"}}}, "a damaged calibration|needs a rule and 4 finite"),
+        ({"presets": 3}, "a damaged calibration"),
+        ({"schedule": 3}, "a damaged calibration"),
+    ],
+)
+def test_a_damaged_file_is_refused_by_name(monkeypatch, tmp_path: Path, change: dict, message: str) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object before us
+    path = tmp_path / "x.json"
+    made().write(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(CalibrationError, match=rf"x\.json: ({message}|preset vivid {message})"):
+        Calibration.read(path)
+
+
+def test_a_file_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"x\.json"):
+        Calibration.read(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "message"),
+    [
+        (
+            "pretty",
+            {"scale": VIVID, "rule": "r"},
+            "no preset can be called 'pretty'; the names are open-loop, faithful",
+        ),
+        ("vivid", {"scale": VIVID[:3], "rule": "r"}, "needs a rule and 4 finite scales"),
+        ("vivid", {"scale": [*VIVID[:3], float("inf")], "rule": "r"}, "needs a rule and 4 finite scales"),
+        ("vivid", {"scale": VIVID, "rule": ""}, "needs a rule and 4 finite scales"),
+    ],
+)
+def test_presets_are_checked(name: str, preset: dict, message: str) -> None:
+    with pytest.raises(CalibrationError, match=message):
+        made(presets={name: preset})
+
+
+def test_a_preset_that_is_not_there_is_refused() -> None:
+    with pytest.raises(CalibrationError, match="preset: this calibration has no 'balanced'; it has vivid"):
+        made().scale("balanced")
+
+
+def test_it_is_refused_for_another_model_schedule_or_sampler() -> None:
+    check(made(), "ab" * 32, SCHEDULE, "ancestral")
+    rounded = replace(SCHEDULE, eta=SCHEDULE.eta * (1 + 1e-14))  # another machine's power function
+    check(made(), "ab" * 32, rounded, "ancestral")
+    fifteen = exponential_schedule(15)
+    for arguments, message in (
+        (("ef" * 32, SCHEDULE, "ancestral"), r"other weights \(tiny-x4, sha256 abababababab\), not for these \(efef"),
+        (("ab" * 32, fifteen, "ancestral"), "for 4 steps, not for 15: take --steps 4"),
+        (("ab" * 32, thin(fifteen, 4, keep="released"), "ancestral"), "another schedule of 4 steps"),
+        (("ab" * 32, replace(SCHEDULE, kappa=1.0), "ancestral"), "another schedule of 4 steps"),
+        (("ab" * 32, replace(SCHEDULE, timestep_map=np.arange(4)), "ancestral"), "another schedule of 4 steps"),
+        (("ab" * 32, replace(SCHEDULE, input_scaling="pixel"), "ancestral"), "another schedule of 4 steps"),
+        (("ab" * 32, SCHEDULE, "heun"), "for the sampler ancestral, not for heun: take --sampler ancestral"),
+    ):
+        with pytest.raises(CalibrationError, match=message):
+            check(made(), *arguments)
+
+
+def test_the_format_and_the_version_are_recorded(tmp_path: Path) -> None:
+    made().write(tmp_path / "c.json")
+    content = json.loads((tmp_path / "c.json").read_text())
+    assert content["format_version"] == FORMAT_VERSION
+    assert content["jaxsr_version"]

@@ -1,0 +1,247 @@
+"""Model names: the table, what a name or a path resolves to, and the way through licence, download and conversion."""
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxsr
+from jaxsr.hub import cards, checkpoint
+from jaxsr.hub import resolve as resolve_module
+from jaxsr.hub.cards import Licence, ModelCard, RemoteFile, known_models
+from jaxsr.hub.download import ChecksumError, DownloadError
+from jaxsr.hub.resolve import LicenceError, UnknownModelError, resolve
+from jaxsr.models.presets import PRESETS, preset_from_dict
+from jaxsr.storage import cache_dir, sha256_file
+
+RELEASED = [card for card in known_models() if not card.bundled]
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv("JAXSR_OFFLINE", raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def card(tmp_path, monkeypatch):
+    """A released model in two files on a local server, in `tmp_path/server`."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (folder / "net.pth").write_bytes(b"network")
+    (folder / "vq.pth").write_bytes(b"autoencoder")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    known = RemoteFile("vq.pth", (f"{address}/vq.pth",), size=11, sha256=sha256_file(folder / "vq.pth"))
+    files = (RemoteFile("net.pth", (f"{address}/gone.pth", f"{address}/net.pth")), known)
+    licence = Licence("Test Licence 1", "http://licence.invalid", True, "for tests only")
+    card = ModelCard("fake-x4", "tiny_x4", "a fake", 4, files, licence)
+    monkeypatch.setitem(cards.MODELS, card.name, card)
+    yield card
+    server.shutdown()
+    server.server_close()
+
+
+def _convert(card, files, folder):
+    content = {name: np.frombuffer(path.read_bytes(), np.uint8) for name, path in files.items()}
+    checkpoint.save(folder, content, {"preset": PRESETS[card.preset].to_dict()})
+
+
+def test_names_and_presets():
+    assert {card.name: card.preset for card in known_models()} == {
+        "tiny-x4": "tiny_x4",
+        "resshift-realsr-s4-v3": "realsr_s4_v3",
+        "resshift-realsr-s15-v1": "realsr_s15_v1",
+        "resshift-realsr-s15-v2": "realsr_s15_v2",
+        "resshift-bicsr-s4": "bicsr_s4",
+        "resshift-inpainting-imagenet-s4": "inpainting_imagenet_s4",
+        "resshift-inpainting-face-s4": "inpainting_face_s4",
+        "resshift-faceir-s4": "faceir_s4",
+        "sinsr-v1": "sinsr_v1",
+    }
+
+
+def test_only_the_released_models_are_noncommercial_and_have_files():
+    for card in known_models():
+        assert card.licence.noncommercial == bool(card.files) == (not card.bundled), card.name
+        assert all(url.endswith(f"/{file.name}") for file in card.files for url in file.urls)
+    by_name = {card.name: card.licence.name for card in known_models()}
+    assert by_name["resshift-faceir-s4"] == "S-Lab License 1.0"
+    assert "CC BY-NC-SA 4.0" in by_name["sinsr-v1"]
+    assert "S-Lab License 1.0" in by_name["sinsr-v1"]
+
+
+def test_cards_agree_with_the_manifests_of_the_released_checkpoints(shared):
+    manifests = {}
+    for path in (shared / "reference" / "checkpoints").glob("resshift_*.json"):
+        content = json.loads(path.read_text())
+        manifests[content["checkpoint"]] = (content["autoencoder"], content["diffusion"]["sf"])
+    assert len(manifests) == 6
+    cards = {card.files[0].name: (card.files[1].name, card.scale) for card in RELEASED}
+    assert cards.items() >= manifests.items()
+
+
+def test_bundled_model_is_found_in_the_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(resolve_module.importlib.resources, "files", lambda package: tmp_path / package)
+    with pytest.raises(FileNotFoundError, match="install jaxsr again"):
+        resolve("tiny-x4")
+    path = tmp_path / "jaxsr" / "assets" / "tiny-x4" / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert resolve("tiny-x4") == path
+
+
+def test_bundled_model_loads_and_enlarges():
+    _, metadata = checkpoint.load(resolve("tiny-x4"))
+    assert preset_from_dict(metadata["preset"]) == PRESETS["tiny_x4"]
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    enlarged = jaxsr.load("tiny-x4").upscale(image)
+    assert (enlarged.shape, enlarged.dtype) == ((32, 32, 3), np.uint8)
+
+
+def test_a_path_is_itself_and_wins_only_when_it_looks_like_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = checkpoint.save(tmp_path / "run", {}, {})
+    assert resolve(own) == own
+    assert resolve("run") == Path("run")
+    (tmp_path / "sinsr-v1").mkdir()
+    assert resolve("./sinsr-v1") == Path("sinsr-v1") == resolve(Path("sinsr-v1"))
+    with pytest.raises(LicenceError):
+        resolve("sinsr-v1")
+
+
+@pytest.mark.parametrize("path", ["runs/none", "none.safetensors", Path("none")])
+def test_path_that_is_not_there(path):
+    with pytest.raises(FileNotFoundError, match=r"none.*check the path"):
+        resolve(path)
+
+
+def test_unknown_name_lists_close_ones_and_all():
+    with pytest.raises(UnknownModelError, match=r"unknown model 'tiny_x4': did you mean tiny-x4\?") as caught:
+        resolve("tiny_x4")
+    assert all(card.name in str(caught.value) for card in known_models())
+    with pytest.raises(UnknownModelError, match=r"'zzz': give the path"):
+        resolve("zzz")
+
+
+@pytest.mark.parametrize("name", [card.name for card in RELEASED])
+def test_released_models_are_converted_with_their_own_card_and_files(name, monkeypatch, cache):
+    monkeypatch.setattr(resolve_module, "_download", lambda file: Path(file.name))
+    monkeypatch.setattr("weight_conversion.convert.convert_card", lambda *arguments: given.append(arguments))
+    given = []
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):  # the converter made none
+        jaxsr.load(name, accept_license=True)
+    (card,) = (card for card in known_models() if card.name == name)
+    assert given == [(card, {file.name: Path(file.name) for file in card.files}, cache / name)]
+
+
+def test_importing_jaxsr_does_not_import_the_converter():
+    code = "import sys, jaxsr.hub.resolve, jaxsr.upscaling.upscaler; "
+    code += "assert not any('weight_conversion' in m for m in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_licence_is_shown_and_must_be_accepted_before_the_download(card, cache, capsys):
+    terms = r"^fake-x4: Test Licence 1 \(http://licence\.invalid\): for tests only; read .* --accept-license"
+    with pytest.raises(LicenceError, match=terms):
+        resolve("fake-x4", convert=_convert)
+    assert capsys.readouterr().err == ""  # the error says it, once
+    assert not cache.exists()
+
+
+def test_accepted_model_is_downloaded_and_converted_once(card, cache, monkeypatch):
+    path = resolve("fake-x4", accept_license=True, convert=_convert)
+    assert path == cache / "fake-x4" / "model.safetensors"
+    params, metadata = checkpoint.load(path)
+    assert {name: value.tobytes() for name, value in params.items()} == {
+        "net.pth": b"network",
+        "vq.pth": b"autoencoder",
+    }
+    assert preset_from_dict(metadata["preset"]) == PRESETS["tiny_x4"]
+    monkeypatch.setenv("JAXSR_OFFLINE", "1")
+    assert resolve("fake-x4") == path
+
+
+def test_free_licence_is_shown_but_needs_no_acceptance(card, monkeypatch, capsys):
+    free = Licence("Free 1", "http://free.invalid", False, "do as you like")
+    monkeypatch.setitem(cards.MODELS, "fake-x4", replace(card, licence=free))
+    assert resolve("fake-x4", convert=_convert).is_file()
+    assert "Free 1" in capsys.readouterr().err
+
+
+def _again(cache: Path) -> None:
+    (cache / "fake-x4" / "model.safetensors").unlink()
+    (cache / "downloads" / "net.pth").unlink()
+
+
+def test_unknown_hash_is_pinned_at_first_use(card, cache, tmp_path):
+    resolve("fake-x4", accept_license=True, convert=_convert)
+    pin = cache / "downloads" / "net.pth.sha256"
+    assert pin.read_text() == f"{sha256_file(tmp_path / 'server' / 'net.pth')}  net.pth\n"
+    assert not (cache / "downloads" / "vq.pth.sha256").exists()
+    _again(cache)
+    resolve("fake-x4", accept_license=True, convert=_convert)
+
+    _again(cache)
+    (tmp_path / "server" / "net.pth").write_bytes(b"NETWORK")
+    with pytest.raises(ChecksumError, match=rf"its sha256 is .*delete {pin}"):
+        resolve("fake-x4", accept_license=True, convert=_convert)
+    pin.unlink()
+    assert resolve("fake-x4", accept_license=True, convert=_convert).is_file()
+
+
+def test_known_hash_is_enforced(card, cache, tmp_path):
+    (tmp_path / "server" / "vq.pth").write_bytes(b"AUTOENCODER")
+    with pytest.raises(ChecksumError, match="sha256") as caught:
+        resolve("fake-x4", accept_license=True, convert=_convert)
+    assert "first download" not in str(caught.value)
+    assert not (cache / "fake-x4").exists()
+
+
+def test_known_size_is_enforced(card, monkeypatch):
+    files = (replace(card.files[0], size=8), card.files[1])
+    monkeypatch.setitem(cards.MODELS, "fake-x4", replace(card, files=files))
+    with pytest.raises(ChecksumError, match="the server has 7 bytes instead of 8"):
+        resolve("fake-x4", accept_license=True, convert=_convert)
+
+
+def test_offline_says_where_to_put_the_file_and_takes_it_from_there(card, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXSR_OFFLINE", "1")
+    by_hand = cache / "downloads"
+    with pytest.raises(DownloadError, match=rf"put it at {by_hand / 'net.pth'}"):
+        resolve("fake-x4", accept_license=True, convert=_convert)
+    by_hand.mkdir(parents=True)
+    for name in ("net.pth", "vq.pth"):
+        (by_hand / name).write_bytes((tmp_path / "server" / name).read_bytes())
+    assert resolve("fake-x4", accept_license=True, convert=_convert).is_file()
+
+
+@pytest.mark.parametrize(
+    ("own", "xdg", "expected"),
+    [
+        ("/own", "/xdg", "/own"),
+        ("~/own", None, "/home/me/own"),
+        (None, "/xdg", "/xdg/jaxsr"),
+        (None, None, "/home/me/.cache/jaxsr"),
+    ],
+)
+def test_cache_dir(monkeypatch, own, xdg, expected):
+    monkeypatch.setenv("HOME", "/home/me")
+    for name, value in (("JAXSR_CACHE_DIR", own), ("XDG_CACHE_HOME", xdg)):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    assert cache_dir() == Path(expected)
