@@ -1,9 +1,9 @@
-"""The full-size network for real photographs, 4 steps: ResShift's released layout, trained by this project's code.
+"""The full-size network for real photographs, with 4 steps and ResShift's released layout, trained by this project.
 
     python -m jaxsr.train --config configs/realsr_s4.py --data PHOTOGRAPHS -o runs/realsr_s4
 
-Needs a converted `autoencoder_vq_f4.pth` at `codec_checkpoint` and accelerators; never run to its end here, so it
-has no number to reach. Degradation: second order, parameters of the Real-ESRGAN paper.
+The run needs accelerators, and a converted `autoencoder_vq_f4.pth` at `codec_checkpoint`. We never ran it to its end,
+so no score is recorded. The degradation is of second order, with the parameters of the Real-ESRGAN paper.
 """
 
 from jaxsr.models.presets import PRESETS

@@ -1,10 +1,10 @@
-"""A small Swin-UNet on pixels, x4, bicubic LR: the preset of the bundled model, from nothing, in one run.
+"""The preset of the bundled model, trained from scratch in one run: a small Swin-UNet on pixels, x4, bicubic LR.
 
     python -m jaxsr.train --config configs/tiny_x4.py --data PHOTOGRAPHS -o runs/tiny_x4
 
-The bundled weights were trained in four parts, with other settings tried in between: configs/tiny_x4/part1.py to
-part4.py, each from what the one before it had learnt; 12,350 updates lead to the weights. What they reached, and how it
-is measured: jaxsr/assets/tiny-x4/README.md. No result of this run is recorded.
+The bundled weights were trained in four parts instead, configs/tiny_x4/part1.py to part4.py, with other settings tried
+in between. Each part starts from the weights of the part before; together, 12,350 updates lead to the bundled weights.
+jaxsr/assets/tiny-x4/README.md has their scores, and says how these are measured. No result of this run is recorded.
 """
 
 from jaxsr.models.presets import PRESETS

@@ -7,9 +7,10 @@ true of another machine (the repr of a function). Names of the house are made li
 import ast
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import pdoc.render
 import pdoc.render_helpers
 from jinja2 import pass_context
 from markupsafe import Markup
@@ -53,13 +54,20 @@ class Source:
         return Text(NAME.sub(lambda match: match[1] or self.homes.get(match[2], match[2]), text))
 
 
-def show_as_written(modules: Mapping[str, Module], files: Mapping[str, Path]) -> None:
-    """Give all of pdoc's documentation objects the texts of the source, and its links their last part."""
-    packages = tuple({name.split(".")[0] for name in modules})
-    sources = {name: Source(name, files[name], packages) for name in modules}
-    for module in modules.values():
-        _rewrite(module.members.values(), sources)
-    pdoc.render.env.filters["linkify"] = _linkify
+def show_as_written(module: Module, sources: Mapping[str, Source]) -> None:
+    """Give pdoc's documentation objects of a module the texts of the source; `sources` are those of all modules."""
+    _rewrite(module.members.values(), sources)
+
+
+def link_by_last_part() -> None:
+    """Have pdoc show the last part of a linked name in signatures and values."""
+
+    @pass_context
+    def linkify(context, code: str, namespace: str = "", shorten: bool = True) -> Markup:
+        linked = pdoc.render_helpers.linkify(context, code, namespace, shorten)
+        return Markup(re.sub(r">(?:\w+\.)+(\w+)</a>", r">\1</a>", str(linked))) if shorten else linked
+
+    pdoc.render.env.filters["linkify"] = linkify
 
 
 def _definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.stmt]]:
@@ -74,9 +82,13 @@ def _definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.s
                 yield prefix + name, node
 
 
-def _rewrite(docs: Iterator[Doc], sources: Mapping[str, Source]) -> None:
+def _rewrite(docs: Iterable[Doc], sources: Mapping[str, Source]) -> None:
     for doc in docs:
         module, qualname = doc.taken_from
+        if module not in sources and isinstance(doc, Variable):  # an alias says that it is of the module of `Callable`
+            module, qualname = doc.modulename, doc.qualname
+            if home := sources[module].homes.get(qualname):
+                module, _, qualname = home.rpartition(".")
         source = sources.get(module)
         if doc.docstring.startswith(EMPTY_WORDS):
             doc.docstring = ""
@@ -103,7 +115,9 @@ def _signature(doc: Function, source: Source, qualname: str) -> inspect.Signatur
         given = node.args
         places = [*given.posonlyargs, *given.args]
         named = {one.arg: one.annotation for one in [*places, given.vararg, *given.kwonlyargs, given.kwarg] if one}
-        defaults = dict(zip([one.arg for one in places][len(places) - len(given.defaults) :], given.defaults, strict=True))
+        defaults = dict(
+            zip([one.arg for one in places][len(places) - len(given.defaults) :], given.defaults, strict=True)
+        )
         defaults |= {one.arg: value for one, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value}
         returns = source.show(node.returns)
     else:  # made by dataclass or NamedTuple, of the fields of the class
@@ -120,9 +134,3 @@ def _signature(doc: Function, source: Source, qualname: str) -> inspect.Signatur
         for one in found.parameters.values()
     ]
     return found.replace(parameters=parameters, return_annotation=returns or inspect.Signature.empty)
-
-
-@pass_context
-def _linkify(context, code: str, namespace: str = "", shorten: bool = True) -> Markup:
-    linked = pdoc.render_helpers.linkify(context, code, namespace, shorten)
-    return Markup(re.sub(r">(?:\w+\.)+(\w+)</a>", r">\1</a>", linked)) if shorten else linked

@@ -12,14 +12,15 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pdoc
-from as_written import show_as_written
+from as_written import Source, link_by_last_part, show_as_written
 from pdoc.doc import Module
 
 PACKAGES = ("jaxsr", "weight_conversion")
-# The map on the front page, from the ground up; the sentence of each room is the first paragraph of its docstring.
+# The map on the front page, from the ground up; the sentence of a room is the first paragraph of its docstring.
 ROOMS = (
     *("choices", "storage", "errors", "version", "diffusion", "options", "imaging", "runtime", "hub", "torch_files"),
     *("data", "models", "metrics", "guidance", "weight_conversion", "upscaling", "batch", "training", "calibration"),
@@ -27,35 +28,48 @@ ROOMS = (
 )
 
 
-def find_sources(packages: tuple[str, ...]) -> dict[str, Path]:
+def find_files(packages: tuple[str, ...]) -> dict[str, Path]:
     """The files of all modules, by dotted name; a `__main__` runs when it is imported, and is left out."""
     found = {}
     for package in packages:
         spec = importlib.util.find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise ModuleNotFoundError(f"there is no package {package}")
-        (folder,) = map(Path, spec.submodule_search_locations)
-        for file in sorted(folder.rglob("*.py")):
+        if spec is None or spec.origin is None:
+            raise SystemExit(f"error: there is no package {package}")
+        folder = Path(spec.origin).parent
+        for file in folder.rglob("*.py"):
             parts = (package, *file.relative_to(folder).with_suffix("").parts)
             if parts[-1] != "__main__":
                 found[".".join(parts).removesuffix(".__init__")] = file
     return dict(sorted(found.items()))
 
 
-def load(sources: dict[str, Path], problems: list[str]) -> dict[str, Module]:
+def load(files: dict[str, Path], problems: list[str]) -> dict[str, Module]:
     """All modules that can be imported."""
     modules = {}
-    for name, file in sources.items():
+    for name, file in files.items():
         try:
-            modules[name] = Module.from_name(name)
+            with reporting(problems, file, files):
+                modules[name] = Module.from_name(name)
         except RuntimeError as error:  # pdoc's, whatever the cause
             cause = error.__cause__ or error
             problems.append(f"{file}: {name} cannot be imported: {type(cause).__name__}: {cause}")
     for name, module in modules.items():
         module.submodules = [other for key, other in modules.items() if key.rpartition(".")[0] == name]
-        public = getattr(module.obj, "__all__", ())  # jaxsr's are imported when they are first used: use them
+        # The public names of jaxsr are imported when they are first used, and pdoc does not use them.
+        public = [key for key in getattr(module.obj, "__all__", ()) if hasattr(module.obj, key)]
         vars(module.obj).update({key: getattr(module.obj, key) for key in public})
     return modules
+
+
+@contextmanager
+def reporting(problems: list[str], place: Path, files: dict[str, Path]) -> Iterator[None]:
+    """Make problems of the warnings of pdoc and of the house; those of other libraries are not about the reference."""
+    ours = (str(Path(pdoc.__file__).parent), *map(str, files.values()))
+    with warnings.catch_warnings(record=True) as caught:
+        # Annotations are shown as the source has them: what pdoc makes of their values does not matter.
+        warnings.filterwarnings("ignore", "Error parsing type annotation")
+        yield
+    problems += [f"{place}: {one.category.__name__}: {one.message}" for one in caught if one.filename.startswith(ours)]
 
 
 def exists(name: str) -> bool:
@@ -64,10 +78,7 @@ def exists(name: str) -> bool:
         pkgutil.resolve_name(name)
     except (AttributeError, ImportError):
         owner, _, last = name.rpartition(".")
-        try:
-            return last in getattr(pkgutil.resolve_name(owner), "__annotations__", {})
-        except (AttributeError, ImportError, ValueError):
-            return False
+        return "." in owner and exists(owner) and last in getattr(pkgutil.resolve_name(owner), "__annotations__", {})
     return True
 
 
@@ -75,70 +86,60 @@ def broken_references(file: Path, packages: tuple[str, ...]) -> Iterator[str]:
     """A line for every name of the house that stands in backticks in a docstring and does not exist."""
     house = re.compile(rf"(?<![\w./])(?:{'|'.join(packages)})(?:\.\w+)+")
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-            continue
-        text = str(node.value.value)
-        for quoted in re.finditer(r"`([^`]+)`", text):
-            for match in house.finditer(quoted[1]):
-                if not exists(match[0]):
-                    line = node.lineno + text[: quoted.start() + 1 + match.start()].count("\n")
-                    yield f"{file}:{line}: `{match[0]}` does not exist"
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                for quoted in re.finditer(r"`([^`]+)`", text):
+                    for name in house.finditer(quoted[1]):
+                        line = node.lineno + text[: quoted.start(1) + name.start()].count("\n")
+                        if not exists(name[0]):
+                            yield f"{file}:{line}: `{name[0]}` does not exist"
 
 
-def render(module: Module, modules: dict[str, Module], output: Path) -> None:
-    """One page."""
-    page = output / f"{module.fullname.replace('.', '/')}.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(pdoc.render.html_module(module, modules), encoding="utf-8")
-
-
-def front_page(modules: dict[str, Module], sources: dict[str, Path], problems: list[str]) -> str:
-    """The map of the rooms, and the commands: what is directly in jaxsr without being a room."""
+def front_page(modules: dict[str, Module], files: dict[str, Path], problems: list[str]) -> str:
+    """The map of the rooms, and the commands: what has a `main` directly in jaxsr."""
     names = [name if name in PACKAGES else f"jaxsr.{name}" for name in ROOMS]
+    problems += [f"{__file__}: the map has a room that does not exist: {name}" for name in names if name not in files]
     rooms = [modules[name] for name in names if name in modules]
-    problems += [f"{__file__}: the map has a room that does not exist: {name}" for name in names if name not in modules]
-    for room in rooms:
-        if room.docstring in ("", "TODO"):
-            problems.append(f"{sources[room.fullname]}: the room has no sentence; write a docstring")
+    problems += [f"{files[room.fullname]}: needs a docstring" for room in rooms if room.docstring in ("", "TODO")]
     others = [module for module in modules["jaxsr"].submodules if module not in rooms]
-    for module in others:
-        if module.is_package:
-            problems.append(f"{sources[module.fullname]}: the room is not on the map; add it to ROOMS in {__file__}")
-    index = pdoc.render.env.get_template("index.html.jinja2")
-    return index.render(all_modules=modules, module=modules["jaxsr"], rooms=rooms, commands=others)
+    lost = [module.fullname for module in others if not hasattr(module.obj, "main")]
+    problems += [f"{files[name]}: the room is not on the map: add it to ROOMS in {__file__}" for name in lost]
+    page = pdoc.render.env.get_template("index.html.jinja2")
+    return page.render(all_modules=modules, module=modules["jaxsr"], rooms=rooms, commands=others)
 
 
 def build(output: Path, packages: tuple[str, ...]) -> list[str]:
     """Write the pages; returns what is wrong, a line each."""
-    sources = find_sources(packages)
-    problems: list[str] = []
-    modules = load(sources, problems)
-    problems += [line for file in sources.values() for line in broken_references(file, packages)]
-    # Annotations are shown as the source has them, so what pdoc makes of their values does not matter.
-    warnings.filterwarnings("ignore", "Error parsing type annotation")
+    files, problems = find_files(packages), []
+    modules = load(files, problems)
+    for file in files.values():
+        problems += broken_references(file, packages)
+    sources = {name: Source(name, files[name], packages) for name in modules}
     pdoc.render.configure(docformat="google", show_source=False, template_directory=Path(__file__).parent / "api")
-    show_as_written(modules, sources)
-    output.mkdir(parents=True, exist_ok=True)
-    for module in modules.values():
-        with warnings.catch_warnings(record=True) as caught:
-            render(module, modules, output)
-        problems += [f"{sources[module.fullname]}: pdoc warns: {one.message}" for one in caught]
+    link_by_last_part()
+    for name, module in modules.items():
+        with reporting(problems, files[name], files):
+            show_as_written(module, sources)
+    for name, module in modules.items():
+        page = output / f"{name.replace('.', '/')}.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        with reporting(problems, files[name], files):
+            page.write_text(pdoc.render.html_module(module, modules), encoding="utf-8")
     if "jaxsr" in modules:
-        (output / "index.html").write_text(front_page(modules, sources, problems), encoding="utf-8")
+        (output / "index.html").write_text(front_page(modules, files, problems), encoding="utf-8")
     (output / "search.js").write_text(pdoc.render.search_index(modules), encoding="utf-8")
-    return [re.sub(r"\s+", " ", line).replace(f"{Path.cwd()}/", "") for line in problems]
+    return [" ".join(line.split()).replace(f"{Path.cwd()}/", "") for line in problems]
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Exit code 0 if the reference is whole, 1 if something is wrong with it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the pages")
     parser.add_argument("packages", nargs="*", default=PACKAGES, help=f"default: {' '.join(PACKAGES)}")
-    args = parser.parse_args(argv)
-    output, problems = args.output, build(args.output, tuple(args.packages))
+    args = parser.parse_args()
+    problems = build(args.output, tuple(args.packages))
     for line in problems:
         print(f"error: {line}", file=sys.stderr)
-    print(f"{output / 'index.html'}: {len(problems)} errors" if problems else f"{output / 'index.html'}")
     return 1 if problems else 0
 
 

@@ -1,4 +1,4 @@
-"""The words that options accept, for the library and its commands. This module imports nothing that takes time."""
+"""The words that options accept, in the library and its commands. This module imports nothing that is slow to load."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -30,13 +30,15 @@ _GRADIENT_WORDS = {"through": THROUGHS, "reference_mean": REFERENCE_MEANS, "refe
 
 @dataclass(frozen=True)
 class GradientForm:
-    """Which KL gradient guides: what it is taken with respect to, and the Gaussian of the reference (Eq. 11).
+    """The form of the KL gradient in the guidance (Eq. 11): its variable, and the Gaussian of the reference.
 
     Attributes:
-        through: `mean`, the gradient with respect to the mean of the step; or `state`, with respect to x_t, which costs
-            one vector-Jacobian product through the network per step.
-        reference_mean: `clean`, c_t = c; or `shifted`, c_t = c + eta_{t-1} (z_lr - c), the mean of (F).
-        reference_variance: `posterior`, Sigma_ref = Sigma_t; or `marginal`, kappa^2 eta_{t-1}. Both are clipped.
+        through: variable of the gradient: `mean`, the mean of the step; or `state`, x_t, which costs one
+            vector-Jacobian product through the network per step.
+        reference_mean: mean of the reference: `clean`, c_t = c; or `shifted`, c_t = c + eta_{t-1} (z_lr - c), the mean
+            of (F).
+        reference_variance: variance of the reference: `posterior`, Sigma_ref = Sigma_t; or `marginal`,
+            Sigma_ref = kappa^2 eta_{t-1}. Both are clipped.
     Raises:
         ValueError: for an unknown word; the message begins with the field's name.
     """
@@ -62,4 +64,4 @@ def check_word(name: str, value: object, words: tuple[str | None, ...]) -> None:
 
 
 DEFAULT_FORM = GradientForm()
-"""The gradient with respect to the mean, with the variance of the step: Lemma 3.2.1."""
+"""The default form: the gradient with respect to the mean, with the variance of the step (Lemma 3.2.1)."""

@@ -1,4 +1,4 @@
-"""Errors that several rooms raise, and which errors end a command or one image with a sentence."""
+"""Errors that several rooms raise, and the tuples of errors that commands report as one sentence."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -8,4 +8,4 @@ class NotFiniteError(ArithmeticError):
 EXPECTED = (ValueError, OSError, ImportError, ArithmeticError, MemoryError)
 """Errors that commands report as one sentence: bad input, unreadable files, missing packages, NaN, lack of memory."""
 IMAGE_FAILED = (*EXPECTED, RuntimeError)
-"""Errors of one image that do not stop the others. JAX reports errors of the device as RuntimeError."""
+"""Errors of one image that do not stop the other images. JAX reports errors of the device as RuntimeError."""

@@ -1,4 +1,4 @@
-"""How to sample: the choices of the user, checked as far as they can be without a model."""
+"""The user's choices for sampling, with all checks that need no model."""
 
 import math
 from collections.abc import Sequence
@@ -27,22 +27,23 @@ _NUMBERS = {"steps": (1, (None,)), "tile": (1, ("auto", "off")), "overlap": (0, 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to sample. Together with the seed, the model and the image this decides the result.
+    """The options of sampling. Together with the seed, the model and the image, they determine the result.
 
     Attributes:
-        steps: sampling steps; None takes the model's own number.
-        sampler: a name in `jaxsr.diffusion.SAMPLERS`; None takes the model's own.
-        thinning: which rows of the trained schedule fewer steps keep, see `jaxsr.diffusion.thin`.
-        tile: side of the tiles in pixels of the input. `off` makes one tile of the whole image. `auto` takes whichever
-            of 64, 128 and 256 computes the fewest pixels; with a VQ autoencoder, the smaller of 64 and 128 that holds
-            the image, else 128. It halves the tile where memory is short.
-        overlap: of neighbouring tiles, in pixels of the input; None is an eighth of the tile, at least 16.
-        blend: `feather`; or `mean`, as in the released ResShift tool.
-        precision: `fp32` or `bf16` compute. An image for which bf16 overflows is computed in fp32.
+        steps: number of sampling steps; None takes the model's default.
+        sampler: name in `jaxsr.diffusion.SAMPLERS`; None takes the model's default.
+        thinning: rule for the rows of the trained schedule that fewer steps keep, see `jaxsr.diffusion.thin`.
+        tile: side of the tiles, in pixels of the input. `off` makes one tile of the whole image. `auto` takes the side
+            among 64, 128 and 256 that computes the fewest pixels. With a VQ autoencoder, `auto` takes 64 if such a tile
+            holds the image, else 128. It halves the tile if memory is short.
+        overlap: overlap of neighbouring tiles, in pixels of the input; None takes an eighth of the tile, at least 16.
+        blend: rule that joins the tiles: `feather`; or `mean`, as in the released ResShift tool.
+        precision: precision of the computation, `fp32` or `bf16`. An image whose values overflow in bf16 is computed in
+            fp32.
         alpha: scale of the guidance by the LR image: above 0 adds texture (perception), below 0 moves closer to the
-            input (fidelity), 0 is the plain sampler. One number, or one per step, t = 1 (the last one taken) first.
-            None is 0; where a reference is given, None fits it.
-        through, reference_mean, reference_variance: the form of the KL gradient, see `jaxsr.choices.GradientForm`. A
+            input (fidelity), 0 is the plain sampler. It is one number, or one per step, t = 1 (the last step taken)
+            first. None means 0; with a reference, None fits the scale to it.
+        through, reference_mean, reference_variance: form of the KL gradient, see `jaxsr.choices.GradientForm`. A
             value other than the default needs guidance; `reference_mean` needs an HR reference.
     Raises:
         ValueError: for a value that no model accepts; the message begins with the option's name.
@@ -71,22 +72,22 @@ class Options:
         for name, (least, words) in _NUMBERS.items():
             value = getattr(self, name)
             if value not in words and not (isinstance(value, Integral) and value >= least):
-                known = "".join(f"{word}, " for word in words if word)
-                raise ValueError(f"{name}: must be {known}a whole number of at least {least}, got {value!r}.")
+                choices = "".join(f"{word}, or " for word in words if word)
+                raise ValueError(f"{name}: must be {choices}a whole number of at least {least}, got {value!r}.")
         if self.tile == "off" and self.overlap is not None:
-            raise ValueError("overlap: one tile overlaps nothing; leave it out, or give a tile.")
-        known = all(isinstance(value, Real) and math.isfinite(value) for value in self.alphas)
-        if not known or (self.alpha is not None and not self.alphas):
-            raise ValueError(f"alpha: must be a number, or a tuple of one per step, got {self.alpha!r}.")
+            raise ValueError("overlap: a single tile has no overlap; leave the overlap out, or give a tile.")
+        finite = all(isinstance(value, Real) and math.isfinite(value) for value in self.alphas)
+        if not finite or (self.alpha is not None and not self.alphas):
+            raise ValueError(f"alpha: must be a number, or a tuple with one number per step, got {self.alpha!r}.")
 
     @property
     def alphas(self) -> tuple[float, ...]:
-        """The numbers of `alpha`: none, one, or one per step."""
+        """The numbers in `alpha`: no number, one, or one per step."""
         if self.alpha is None:
             return ()
         return tuple(self.alpha) if isinstance(self.alpha, Sequence) else (self.alpha,)
 
     @property
     def gradient(self) -> GradientForm:
-        """The form of the KL gradient."""
+        """The form of the KL gradient: `through`, `reference_mean` and `reference_variance`."""
         return GradientForm(self.through, self.reference_mean, self.reference_variance)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their hashes, and the cache folder."""
+"""Files that appear whole or not at all, hashes of files, and the cache folder."""
 
 import hashlib
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a hidden path in the same folder to write to, and rename it to `path` unless an error occurs.
+    """Yield a hidden path in the same folder for writing, and rename it to `path` unless an error occurs.
 
     Missing folders are created. The bytes are flushed to the disk before the rename, so that a power cut leaves either
-    the old file or the new one. Raises OSError.
+    the old file or the new one. Raises OSError if the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -27,19 +27,22 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write text (as UTF-8) or bytes to a file, whole or not at all; see `whole_file`."""
+    """Write text (as UTF-8) or bytes to a file, which appears whole or not at all; see `whole_file`."""
     with whole_file(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, as 64 lower-case hexadecimal digits."""
+    """Compute the SHA-256 of a file's bytes, as 64 lower-case hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_dir() -> Path:
-    """The folder of downloads and programs: JAXSR_CACHE_DIR, else XDG_CACHE_HOME/jaxsr, else ~/.cache/jaxsr."""
-    if own := os.environ.get("JAXSR_CACHE_DIR"):
-        return Path(own).expanduser()
+    """Return the folder for downloads and compiled programs.
+
+    It is JAXSR_CACHE_DIR, else XDG_CACHE_HOME/jaxsr, else ~/.cache/jaxsr.
+    """
+    if folder := os.environ.get("JAXSR_CACHE_DIR"):
+        return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxsr"

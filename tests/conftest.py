@@ -1,6 +1,8 @@
 """Every test runs with strict dtypes and ranks, and without a persistent compilation cache."""
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -53,3 +55,15 @@ def small_upscalers(small_checkpoints: dict[str, Path]) -> dict:
     from jaxsr.upscaling.upscaler import load
 
     return {norm: load(path) for norm, path in small_checkpoints.items()}
+
+
+@pytest.fixture(scope="module")
+def pointwise(small_upscalers) -> Iterator:
+    """A map of each latent value by itself in place of the network: nothing spreads, and it compiles quickly."""
+    import jax.numpy as jnp
+
+    from jaxsr.models.model import Model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Model, "denoiser", lambda *_: lambda x, step: jnp.sin(x + 0.1 * jnp.float32(step)))
+        yield replace(small_upscalers["channel"])

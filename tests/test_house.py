@@ -17,8 +17,8 @@ ROOMS = {
     "storage": "",
     "diffusion": "choices",
     "options": "choices diffusion",
-    "imaging": "choices errors storage",
-    "runtime": "errors storage",
+    "imaging": "choices storage",
+    "runtime": "storage",
     "hub": "storage",
     "torch_files": "hub",
     "data": "imaging storage",
@@ -34,7 +34,7 @@ ROOMS = {
     "numerics": (
         "choices data diffusion errors guidance imaging metrics models options runtime storage upscaling version"
     ),
-    "evaluation": "data errors guidance imaging metrics options runtime storage upscaling version",
+    "evaluation": "data errors guidance imaging metrics options runtime storage upscaling",
     "cli": (
         "batch calibration choices data diffusion errors evaluation guidance hub metrics numerics options runtime "
         "storage training upscaling version"

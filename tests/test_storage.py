@@ -1,8 +1,10 @@
-"""A file is there whole or not at all."""
+"""A file is there whole or not at all, and the cache is where the environment says."""
+
+from pathlib import Path
 
 import pytest
 
-from jaxsr.storage import whole_file, write_whole
+from jaxsr.storage import cache_dir, whole_file, write_whole
 
 
 def test_the_file_appears_with_its_folder_and_nothing_else(tmp_path):
@@ -34,3 +36,19 @@ def test_what_was_never_written_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.txt"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("own", "xdg", "expected"),
+    [
+        ("/own", "/xdg", "/own"),
+        ("~/own", None, "/home/me/own"),
+        (None, "/xdg", "/xdg/jaxsr"),
+        (None, None, "/home/me/.cache/jaxsr"),
+    ],
+)
+def test_cache_dir(monkeypatch, own, xdg, expected):
+    monkeypatch.setenv("HOME", "/home/me")
+    for name, value in (("JAXSR_CACHE_DIR", own), ("XDG_CACHE_HOME", xdg)):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    assert cache_dir() == Path(expected)

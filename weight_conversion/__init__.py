@@ -1,1 +1,4 @@
-"""Released PyTorch checkpoints as jaxsr checkpoints, without PyTorch: `python -m weight_conversion --help`."""
+"""The conversion of released PyTorch checkpoints to jaxsr checkpoints, without PyTorch.
+
+Run `python -m weight_conversion --help` for its commands.
+"""

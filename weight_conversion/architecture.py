@@ -1,4 +1,4 @@
-"""The hyperparameters of a network, read off the keys and shapes of its state dict, or out of a configuration file."""
+"""The hyperparameters of a network, inferred from the keys and shapes of its state dict, and what follows from them."""
 
 import re
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ Config = SwinUNetConfig | VQConfig
 
 
 def infer(shapes: Shapes) -> Config:
-    """The network that keys and shapes (of a state dict, in PyTorch's order of axes) belong to.
+    """Infer the configuration of a network from the keys and shapes of its state dict, in PyTorch's order of axes.
 
     Raises:
-        ValueError: if they belong to neither a Swin-UNet nor a VQ autoencoder, or a key that decides is not there.
+        ValueError: if they belong to neither a Swin-UNet nor a VQ autoencoder, or if a key that decides is missing.
     """
     try:
         if "time_embed.0.weight" in shapes:
@@ -29,14 +29,15 @@ def infer(shapes: Shapes) -> Config:
         if "quantize.embedding.weight" in shapes:
             return _infer_vq(shapes)
     except (KeyError, IndexError, ZeroDivisionError) as error:
-        raise ValueError(f"its architecture cannot be told, {error} is missing") from error
+        raise ValueError(f"its architecture is unclear because {error} is missing; check the file") from error
     raise ValueError(
-        "it holds neither a Swin-UNet (time_embed.0.weight) nor a VQ autoencoder (quantize.embedding.weight)"
+        "it holds neither a Swin-UNet (time_embed.0.weight) nor a VQ autoencoder (quantize.embedding.weight); "
+        "check the file"
     )
 
 
 def _count(shapes: Shapes, pattern: str) -> int:
-    """How many indices the group of `pattern` takes among the keys."""
+    """Count the different values that the group of `pattern` has among the keys."""
     return len({match[1] for key in shapes if (match := re.match(pattern, key))})
 
 
@@ -68,12 +69,12 @@ def _infer_unet(shapes: Shapes) -> SwinUNetConfig:
 
 
 def _levels(shapes: Shapes, width: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[bool, ...]]:
-    """Width over `width`, number of residual blocks, and whether there is attention, level by level."""
+    """Return for every level its width divided by `width`, its number of residual blocks, and whether it attends."""
     inputs = range(1, _count(shapes, r"input_blocks\.(\d+)\."))
     kinds = "".join("|" if f"input_blocks.{i}.0.op.weight" in shapes else "." for i in inputs)
     counts = tuple(map(len, kinds.split("|")))
     mults, attends, index = [], [], 0
-    for count in reversed(counts):  # the way up has a block at every level
+    for count in reversed(counts):  # the upward path has a block at every level
         mults.append(shapes[f"output_blocks.{index}.0.out_layers.3.weight"][0] // width)
         attends.append(f"output_blocks.{index}.1.patch_embed.proj.weight" in shapes)
         index += count + 1
@@ -81,9 +82,10 @@ def _levels(shapes: Shapes, width: int) -> tuple[tuple[int, ...], tuple[int, ...
 
 
 def _image_size(shapes: Shapes, counts: tuple[int, ...], window: int) -> int:
-    """Nominal latent size, from the masks of shifted windows; without any, one at which no window is shifted.
+    """Infer the nominal latent size from the masks of shifted windows.
 
-    A state dict without buffers does not say: then it is eight windows, as in every released network.
+    Without masks, the size is one window, at which no window is shifted. A state dict without buffers does not contain
+    the size; then it is eight windows, as in every released network.
     """
     levels = [level for level, count in enumerate(counts) for _ in range(count + 1)]
     for key, shape in shapes.items():
@@ -110,19 +112,19 @@ def _infer_vq(shapes: Shapes) -> VQConfig:
 
 @cache
 def abstract(config: Config) -> nnx.Module:
-    """The network with shapes in place of arrays."""
+    """Make the network with shapes in place of arrays."""
     make = SwinUNet if isinstance(config, SwinUNetConfig) else VQAutoencoder
     return nnx.eval_shape(lambda: make(config, rngs=OneKey()))  # pyright: ignore[reportArgumentType]
 
 
 def parameter_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter of the network."""
+    """Return the name and the shape of every parameter of the network."""
     leaves = nnx.to_flat_state(nnx.state(abstract(config)))
     return {".".join(map(str, path)): leaf.get_value().shape for path, leaf in leaves}
 
 
 def derived_buffers(config: Config) -> dict[str, np.ndarray]:
-    """The buffers that a state dict may hold although they follow from the configuration, as we compute them."""
+    """Compute the buffers that follow from the configuration but that a state dict may hold nevertheless."""
     if isinstance(config, VQConfig):
         return {}
     window, buffers = config.window_size, {}
@@ -136,8 +138,8 @@ def derived_buffers(config: Config) -> dict[str, np.ndarray]:
 
 
 def _swin_layers(config: SwinUNetConfig) -> list[tuple[str, int, SwinLayer]]:
-    """Path, nominal size and module of every Swin layer."""
-    network, size, found = abstract(config), config.image_size, []
+    """List the path, the nominal size and the module of every Swin layer."""
+    network, size, swin_layers = abstract(config), config.image_size, []
     assert isinstance(network, SwinUNet)
     parts = {f"input_blocks.{i}": layers for i, layers in enumerate(network.input_blocks)}
     parts |= {"middle_block": network.middle_block}
@@ -145,6 +147,6 @@ def _swin_layers(config: SwinUNetConfig) -> list[tuple[str, int, SwinLayer]]:
     for path, layers in parts.items():
         for i, layer in enumerate(layers):
             if isinstance(layer, SwinLayer):
-                found.append((f"{path}.{i}", size, layer))
+                swin_layers.append((f"{path}.{i}", size, layer))
             size = size // 2 if isinstance(layer, Downsample) else size * 2 if isinstance(layer, Upsample) else size
-    return found
+    return swin_layers

@@ -1,4 +1,4 @@
-"""A network's and an autoencoder's file into one jaxsr checkpoint."""
+"""The conversion of a network's file and an autoencoder's file to one jaxsr checkpoint."""
 
 import importlib.resources
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,23 @@ from weight_conversion.architecture import Config, derived_buffers, infer, param
 
 Part = Literal["network", "codec"]
 PARTS: tuple[Part, ...] = ("network", "codec")
-_WORDS = {"network": "the network (Swin-UNet)", "codec": "the VQ autoencoder"}
+_PART_NAMES = {"network": "the network (Swin-UNet)", "codec": "the VQ autoencoder"}
 RELEASED = {card.preset: card for card in known_models() if card.files}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file and the part of a model that its state dict is."""
+    """A file, its state dict, and the part of a model that the state dict holds."""
 
     path: Path
     part: Part
     state: Mapping[str, Tensor]
 
     def architecture(self) -> Config:
-        """The network that keys and shapes belong to.
+        """Infer the configuration of the network from keys and shapes.
 
         Raises:
-            ConversionError: if a key that decides is not there.
+            ConversionError: if a key that decides is missing.
         """
         try:
             return infer({key: tensor.shape for key, tensor in self.state.items()})
@@ -44,19 +44,19 @@ class Source:
             raise ConversionError(f"{self.path}: {str(error).removesuffix('.')}.") from error
 
     def parameters(self, config: Config) -> dict[str, rules.Parameter]:
-        """The parameters, by their names in the network alone (without `network.` or `codec.`)."""
+        """Return the parameters by their names in the network alone, without `network.` or `codec.`."""
         return rules.convert(self.state, parameter_shapes(config), derived_buffers(config), source=str(self.path))
 
     def float32(self, config: Config) -> dict[str, np.ndarray]:
-        """As `parameters`, in memory and in float32."""
+        """Read the parameters into memory, in float32, by the same names as `parameters`."""
         return {name: np.asarray(value, np.float32) for name, value in self.parameters(config).items()}
 
 
 def read_source(path: Path) -> Source:
-    """Read a file's state dict and tell its part by its keys.
+    """Read the state dict of a file and determine its part from its keys.
 
     Raises:
-        ReadError, ConversionError, OSError: in one sentence that names the file.
+        ReadError, ConversionError, OSError: if that fails; the message is one sentence that names the file.
     """
     state = read_state_dict(path)
     if any(key.startswith("input_blocks.") for key in state):
@@ -70,23 +70,23 @@ def read_source(path: Path) -> Source:
 
 
 def convert_files(paths: Sequence[Path], folder: Path, *, preset: str | None = None, overwrite: bool = False) -> Path:
-    """Convert a network's and an autoencoder's file into `folder/model.safetensors`, and return that path.
+    """Convert a network's file and an autoencoder's file to `folder/model.safetensors`, and return that path.
 
-    The checkpoint carries its preset, names and SHA-256 of the sources, the licence of the weights and the version of
-    the converter. It is written whole or not at all. At most one tensor of the sources is in memory at a time.
+    The checkpoint contains its preset, the names and SHA-256 of the sources, the licence of the weights and the version
+    of the converter. It is written completely or not at all. At most one tensor of the sources is in memory at a time.
 
     Args:
         paths: the two files, in any order.
-        folder: made if it is not there.
-        preset: name of a preset or released model; by default told by keys, shapes and, where these do not
-            decide, by the name of the network's file.
-        overwrite: replace a checkpoint that is there already.
+        folder: folder of the checkpoint; created if it does not exist.
+        preset: name of a preset or released model. None infers it from keys and shapes and, where these do not decide,
+            from the names of the files.
+        overwrite: whether to replace an existing checkpoint.
     Raises:
-        ReadError, ConversionError, OSError: in one sentence.
+        ReadError, ConversionError, OSError: if that fails; the message is one sentence.
     """
     target = folder / checkpoint.FILE_NAME
     if target.exists() and not overwrite:
-        raise FileExistsError(f"{target}: is there already; give another folder, or --overwrite to replace it.")
+        raise FileExistsError(f"{target}: already exists; give another folder, or --overwrite to replace it.")
     sources = _pair([read_source(path) for path in paths])
     chosen = PRESETS[_released_name(preset)] if preset else recognise(sources)
     card = RELEASED[chosen.name]
@@ -107,15 +107,18 @@ def convert_files(paths: Sequence[Path], folder: Path, *, preset: str | None = N
 
 
 def convert_card(card: ModelCard, files: Mapping[str, Path], folder: Path) -> Path:
-    """Convert a released model's downloaded files (by their names in the card); the registry's `Converter`."""
+    """Convert the downloaded files of a released model, given by their names in the card.
+
+    This function is the `jaxsr.hub.resolve.Converter` of released models.
+    """
     return convert_files([files[file.name] for file in card.files], folder, preset=card.preset, overwrite=True)
 
 
 def recognise(sources: Mapping[Part, Source]) -> ModelPreset:
-    """The preset of a network and an autoencoder, by keys and shapes; the network's file name decides between equals.
+    """Find the preset of a network and an autoencoder by keys and shapes. File names decide between equal layouts.
 
     Raises:
-        ConversionError: if no preset has this layout, or several have and the name is none of theirs.
+        ConversionError: if no preset has this layout, or if several have it and no file name decides.
     """
     hint = next((p for p, card in RELEASED.items() if _stem(card, 0) == sources["network"].path.stem), None)
     try:
@@ -123,28 +126,28 @@ def recognise(sources: Mapping[Part, Source]) -> ModelPreset:
     except ConversionError:
         if hint is None:
             raise
-        return PRESETS[hint]  # its name says what it should be: let all that is wrong be listed
+        return PRESETS[hint]  # the name identifies the preset, so that the conversion can list everything that differs
     fitting = [name for name in RELEASED if (PRESETS[name].network, PRESETS[name].codec) == layout]
-    # Of the two for inpainting, which are alike, the autoencoder's name decides where the network's does not.
+    # The two models for inpainting have one layout: the autoencoder's name decides where the network's name does not.
     fitting = [name for name in fitting if _stem(RELEASED[name], 1) == sources["codec"].path.stem] or fitting
     if len(fitting) == 1 or hint in fitting:
         return PRESETS[hint if hint in fitting else fitting[0]]
     path = sources["network"].path
     if fitting:
         raise ConversionError(
-            f"{path}: {', '.join(fitting)} all have this layout and the file's name is none of theirs: "
+            f"{path}: {', '.join(fitting)} all have this layout and the name of the file is not one of theirs; "
             "say which one it is with --preset."
         )
     if hint:
         return PRESETS[hint]
     raise ConversionError(
-        f"{path} and {sources['codec'].path}: no released model has this layout; --preset NAME lists what differs from "
-        f"one of {', '.join(RELEASED)}."
+        f"{path} and {sources['codec'].path}: no released model has this layout; give --preset NAME to list the "
+        f"differences from one of {', '.join(RELEASED)}."
     )
 
 
 def licence_record(licence: Licence) -> dict[str, str]:
-    """A licence as a checkpoint carries it, with its text."""
+    """Make the record of a licence, with its text, that a checkpoint contains."""
     text = importlib.resources.files("weight_conversion").joinpath("licences/s_lab_1_0.txt").read_text("utf-8")
     if "CC BY-NC-SA 4.0" in licence.name:
         address = "https://creativecommons.org/licenses/by-nc-sa/4.0/legalcode"
@@ -154,16 +157,18 @@ def licence_record(licence: Licence) -> dict[str, str]:
 
 def _pair(sources: Sequence[Source]) -> dict[Part, Source]:
     parts: dict[Part, Source] = {source.part: source for source in sources}
-    missing = [_WORDS[part] for part in PARTS if part not in parts]
+    missing = [_PART_NAMES[part] for part in PARTS if part not in parts]
     if missing:
-        raise ConversionError(f"{sources[0].path}: give the file of {' and '.join(missing)} as well.")
+        raise ConversionError(f"{sources[0].path}: is only one part; give the file of {' and '.join(missing)} as well.")
     if len(sources) != len(PARTS):
-        raise ConversionError(f"give two files, that of {_WORDS['network']} and that of {_WORDS['codec']}.")
+        raise ConversionError(
+            f"give exactly two files, one with {_PART_NAMES['network']} and one with {_PART_NAMES['codec']}."
+        )
     return parts
 
 
 def _released_name(name: str) -> str:
-    """The preset of a preset's or model's name."""
+    """Return the name of the preset that the name of a preset or a model stands for."""
     names = {card.name: preset for preset, card in RELEASED.items()} | {preset: preset for preset in RELEASED}
     if name not in names:
         raise ConversionError(f"--preset: no {name!r}; choose one of {', '.join(RELEASED)}.")
@@ -175,9 +180,9 @@ def _stem(card: ModelCard, index: int) -> str:
 
 
 def _check_companion(card: ModelCard, autoencoder: Path) -> None:
-    """Refuse an autoencoder that was released for another model: the two of f4 have one layout."""
+    """Refuse an autoencoder that was released for another model. The two f4 autoencoders have the same layout."""
     released = {_stem(other, 1) for other in RELEASED.values()}
     if autoencoder.stem in released - {_stem(card, 1)}:
         raise ConversionError(
-            f"{autoencoder}: is not the autoencoder of {card.name}, which needs {card.files[1].name}."
+            f"{autoencoder}: is not the autoencoder of {card.name}; give {card.files[1].name} instead."
         )

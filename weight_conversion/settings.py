@@ -1,4 +1,4 @@
-"""The configuration files of released networks (`model`, `diffusion`, `autoencoder_params`) as this project's own."""
+"""The conversion of released configuration files (`model`, `diffusion`, `autoencoder_params`) to our configurations."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from jaxsr.models.presets import ScheduleConfig
 from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 
-# What released configurations say besides: one value each is what the network computes, another is refused.
+# Further settings of released configurations. Our networks implement only these values; any other value is refused.
 _UNET_FIXED = {
     "use_scale_shift_norm": True,
     "resblock_updown": False,
@@ -21,15 +21,15 @@ _VQ_FIXED = {"double_z": False, "attn_resolutions": [], "padding_mode": "zeros"}
 _DIFFUSION_FIXED = {"schedule_name": "exponential", "predict_type": "xstart"}
 
 
-def _demand(data: Mapping[str, Any], fixed: Mapping[str, Any], what: str) -> None:
+def _check_fixed(data: Mapping[str, Any], fixed: Mapping[str, Any], source: str) -> None:
     for name, value in fixed.items():
         if data.get(name, value) != value:
-            raise ValueError(f"{what}: {name} is {data[name]!r}, and only {value!r} is known here.")
+            raise ValueError(f"{source}: {name} is {data[name]!r}, and only {value!r} is supported.")
 
 
-def _complaint(what: str, error: KeyError | TypeError) -> ValueError:
-    wrong = f"lacks {error}" if isinstance(error, KeyError) else f"has a value of the wrong type ({error})"
-    return ValueError(f"{what} {wrong}.")
+def _config_error(source: str, error: KeyError | TypeError) -> ValueError:
+    problem = f"lacks {error}" if isinstance(error, KeyError) else f"has a value of the wrong type ({error})"
+    return ValueError(f"{source} {problem}; correct the file.")
 
 
 def _per_level(value: int | list[int], levels: int) -> tuple[int, ...]:
@@ -37,12 +37,12 @@ def _per_level(value: int | list[int], levels: int) -> tuple[int, ...]:
 
 
 def unet_config(data: Mapping[str, Any]) -> SwinUNetConfig:
-    """The Swin-UNet of a configuration's `model`.
+    """Convert the `model` of a configuration to the configuration of a Swin-UNet.
 
     Raises:
-        ValueError: for missing values, and for settings of which our network has no counterpart.
+        ValueError: for missing values, and for settings without a counterpart in our network.
     """
-    _demand(data, _UNET_FIXED, "the network's configuration")
+    _check_fixed(data, _UNET_FIXED, "the network's configuration")
     try:
         levels = len(data["channel_mult"])
         sizes = [data["image_size"] >> level for level in range(levels)]
@@ -56,18 +56,18 @@ def unet_config(data: Mapping[str, Any]) -> SwinUNetConfig:
             cond_mask=data.get("cond_mask", False),
         )
     except (KeyError, TypeError) as error:
-        raise _complaint("the network's configuration", error) from error
+        raise _config_error("the network's configuration", error) from error
 
 
 def vq_config(data: Mapping[str, Any]) -> VQConfig:
-    """The VQ autoencoder of a configuration's `autoencoder_params`.
+    """Convert the `autoencoder_params` of a configuration to the configuration of a VQ autoencoder.
 
     Raises:
-        ValueError: for missing values, and for settings of which our network has no counterpart.
+        ValueError: for missing values, and for settings without a counterpart in our network.
     """
     try:
         inner = dict(data["ddconfig"])
-        _demand(inner, _VQ_FIXED, "the autoencoder's configuration")
+        _check_fixed(inner, _VQ_FIXED, "the autoencoder's configuration")
         return VQConfig(
             embed_dim=data["embed_dim"],
             n_embed=data["n_embed"],
@@ -79,16 +79,16 @@ def vq_config(data: Mapping[str, Any]) -> VQConfig:
             out_ch=inner["out_ch"],
         )
     except (KeyError, TypeError) as error:
-        raise _complaint("the autoencoder's configuration", error) from error
+        raise _config_error("the autoencoder's configuration", error) from error
 
 
 def schedule_config(data: Mapping[str, Any]) -> ScheduleConfig:
-    """The schedule of a configuration's `diffusion`, before it is thinned by `timestep_respacing`.
+    """Convert the `diffusion` of a configuration to its schedule, before `timestep_respacing` thins it.
 
     Raises:
         ValueError: for missing values, and for other kinds of schedule or prediction.
     """
-    _demand(data, _DIFFUSION_FIXED, "the diffusion's configuration")
+    _check_fixed(data, _DIFFUSION_FIXED, "the diffusion's configuration")
     try:
         return ScheduleConfig(
             steps=data["steps"],
@@ -99,18 +99,18 @@ def schedule_config(data: Mapping[str, Any]) -> ScheduleConfig:
             input_scaling=input_scaling(data),
         )
     except (KeyError, TypeError) as error:
-        raise _complaint("the diffusion's configuration", error) from error
+        raise _config_error("the diffusion's configuration", error) from error
 
 
 def input_scaling(data: Mapping[str, Any]) -> InputScaling:
-    """How x_t is normalised before the network."""
+    """Return how a configuration normalises x_t before the network."""
     if not data.get("normalize_input", True):
         return "none"
     return "latent" if data.get("latent_flag", True) else "pixel"
 
 
 def released_settings(config: SwinUNetConfig | VQConfig) -> dict[str, Any]:
-    """The arguments that a released configuration gives its network, for one that was told by keys and shapes."""
+    """Return the arguments that a released configuration would give a network known only by its keys and shapes."""
     if isinstance(config, VQConfig):
         inner = {name: getattr(config, name) for name in ("z_channels", "in_channels", "out_ch", "ch")}
         lists = {"ch_mult": list(config.ch_mult), "num_res_blocks": list(config.num_res_blocks)}

@@ -1,6 +1,6 @@
-"""Converted networks against the original PyTorch code, in the user's own checkout and where torch is installed.
+"""The comparison of converted networks with the original PyTorch code, in a checkout of the user with torch installed.
 
-Nothing of that code is here, and none of it is downloaded: a class is imported from the folder that the user names.
+This package neither contains nor downloads that code: it imports a class from the folder that the user names.
 """
 
 import importlib
@@ -22,17 +22,18 @@ from weight_conversion.verify import Row, build, nhwc, relative_error
 
 # The classes that the configuration files of the ResShift project name.
 TARGETS = {"network": "models.unet:UNetModelSwin", "codec": "ldm.models.autoencoder:VQModelTorch"}
-_SIZES = ((1, 1), (1, 2))  # in units of the smallest size that the network takes
+_SIZES = ((1, 1), (1, 2))  # in units of the smallest size that the network accepts
 
 
 def verify_torch(source: Source, config: Config, settings: Mapping[str, Any], repo: Path, target: str) -> Iterator[Row]:
-    """Outputs of the class `target` ("module:Class" below `repo`), built with `settings`, against ours.
+    """Compare the outputs of the class `target` ("module:Class" below `repo`), built with `settings`, with ours.
 
-    Called as network(x, t, lq=..., mask=...) and autoencoder.encode(x), autoencoder.decode(z), on random inputs of
-    the smallest size and of one that is not square.
+    The class is called as network(x, t, lq=..., mask=...), or as autoencoder.encode(x) and autoencoder.decode(z). The
+    inputs are random, of the smallest size and of one size that is not square.
 
     Raises:
-        ValueError: in one sentence, where torch or the class is missing or the class does not take the state dict.
+        ValueError: if torch or the class is missing, or the class does not accept the state dict; the message is one
+            sentence.
     """
     network = load_target(source, settings, repo, target)
     params = source.float32(config)
@@ -43,12 +44,14 @@ def verify_torch(source: Source, config: Config, settings: Mapping[str, Any], re
 
 
 def load_target(source: Source, settings: Mapping[str, Any], repo: Path, target: str) -> Any:
-    """The user's class with the weights of the file, in evaluation mode."""
+    """Load the user's class with the weights of the file, in evaluation mode."""
     module_name, _, class_name = target.replace(":", ".").rpartition(".")
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ValueError("--torch-repo: needs PyTorch in this environment, see https://pytorch.org.") from error
+        raise ValueError(
+            "--torch-repo: needs PyTorch in this environment; install it as https://pytorch.org says."
+        ) from error
     sys.path.insert(0, str(repo))
     try:
         network = getattr(importlib.import_module(module_name), class_name)(**settings)
@@ -62,7 +65,7 @@ def load_target(source: Source, settings: Mapping[str, Any], repo: Path, target:
 
 
 def _plain(array: np.ndarray) -> np.ndarray:
-    """A copy that torch takes: floats in float32."""
+    """Make a copy that torch accepts, with floats in float32."""
     return np.array(array, np.float32 if array.dtype.kind in "fV" else array.dtype)
 
 
@@ -92,7 +95,7 @@ def _unet_rows(network: Any, config: SwinUNetConfig, params: Mapping[str, np.nda
 
 
 def _autoencoder_rows(network: Any, config: VQConfig, params: Mapping[str, np.ndarray]) -> Iterator[Row]:
-    """The decoder is run on codes, which both snap to themselves, so that near-ties do not matter."""
+    """Compare encoders and decoders. The decoders get codes, which both quantise to themselves: no near-ties arise."""
     rng, table = np.random.default_rng(0), np.asarray(params["quantize.embedding.embedding"])
     encode = jax.jit(lambda params, x: build(config, params).encode(x))
     decode = jax.jit(lambda params, z: build(config, params).decode(z))

@@ -1,4 +1,4 @@
-"""Converted networks against golden arrays: every case of a file, array by array."""
+"""The comparison of converted networks with golden arrays: every case of a file, array by array."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -24,12 +24,12 @@ _STAGES += ("encoder", "quant_conv", "quantize", "post_quant_conv", "decoder")
 
 
 class GoldenError(ValueError):
-    """A golden file with arrays that are not of its kind, or not of the sampler's configuration."""
+    """A golden file whose arrays do not belong to its kind or to the configuration of the sampler."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: the array's name, where (case or step), the relative error, and what is allowed."""
+    """One comparison: the array's name, its case or step, the relative error, and the largest error allowed."""
 
     array: str
     where: str
@@ -38,11 +38,11 @@ class Row:
 
     @property
     def departs(self) -> bool:
-        return not self.error <= self.tolerance  # also where it is not a number
+        return not self.error <= self.tolerance  # True for NaN too
 
 
 def relative_error(ours: Any, golden: Any) -> float:
-    """max |ours - golden| / max |golden|, in float64; infinite where the shapes differ."""
+    """Compute max |ours - golden| / max |golden| in float64; infinite if the shapes differ."""
     a, b = np.asarray(ours, np.float64), np.asarray(golden, np.float64)
     if a.shape != b.shape:
         return float("inf")
@@ -50,15 +50,15 @@ def relative_error(ours: Any, golden: Any) -> float:
 
 
 def nhwc(array: np.ndarray) -> np.ndarray:
-    """A golden array (NCHW where it is an image) in our layout."""
+    """Convert a golden array (NCHW if it is an image) to our layout."""
     return np.moveaxis(array, -3, -1) if array.ndim >= 4 else array
 
 
 def load_golden(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a golden file, as they are.
+    """Load all arrays of a golden file, unchanged.
 
     Raises:
-        ValueError: if it is no `.npz` file.
+        ValueError: if the file is not an `.npz` file.
     """
     import zipfile
     import zlib
@@ -67,18 +67,20 @@ def load_golden(path: Path) -> dict[str, np.ndarray]:
         with np.load(path) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: is no .npz file of golden arrays, or is damaged ({error}).") from error
+        raise ValueError(
+            f"{path}: is not an .npz file of golden arrays, or is damaged ({error}); check the name."
+        ) from error
 
 
 def build(config: Config, params: Params) -> Any:
-    """The network with its parameters."""
+    """Build the network with its parameters."""
     graph, state = nnx.split(abstract(config))
     leaves = [(path, leaf.replace(params[".".join(map(str, path))])) for path, leaf in nnx.to_flat_state(state)]
     return nnx.merge(graph, nnx.from_flat_state(leaves))
 
 
 def verify_unet(config: SwinUNetConfig, params: Params, golden: Arrays) -> Iterator[Row]:
-    """Every case of a `unet_*_io.npz`: the activation of every block, the output, the gradient through the network."""
+    """Compare every case of a `unet_*_io.npz`: the activation of every block, the output, and the input gradient."""
     for case, arrays in _cases(golden, {"x", "lq", "mask", "t", "out", "cotangent", "vjp_x"}):
         ours = _unet_case(config, params, arrays)
         for name in [*_activations(arrays), *(name for name in ("out", "vjp_x") if name in arrays)]:
@@ -110,30 +112,30 @@ def _unet_case(config: SwinUNetConfig, params: Params, arrays: Arrays) -> dict[s
 
 
 def _captured(network: nnx.Module, method: Callable, arguments: tuple, wanted: Arrays) -> tuple[Any, dict[str, Any]]:
-    """What a method of a network returns, and the activations among `wanted`, by their names there (`act/...`)."""
+    """Return the result of a network's method, and the activations among `wanted` by their names there (`act/...`)."""
     capture = nnx.capture(method, nnx.Intermediate, method_outputs=nnx.Intermediate)
     out, state = capture(*arguments)
     outputs = {".".join(map(str, path)): leaf.get_value()[0] for path, leaf in nnx.to_flat_state(state)}
     modules = {name: name.removeprefix("act/").partition("(")[0] for name in _activations(wanted)}
-    found = {name: _activation(outputs, module) for name, module in modules.items()}
-    return out, {name: value for name, value in found.items() if value is not None}
+    activations = {name: _activation(outputs, module) for name, module in modules.items()}
+    return out, {name: value for name, value in activations.items() if value is not None}
 
 
 def _activations(arrays: Arrays) -> list[str]:
-    """Names of the activations in the order in which they arise, whatever their order in the file."""
+    """List the names of the activations in the order of the network, whatever their order in the file."""
 
     def place(name: str) -> tuple:
         parts = name.removeprefix("act/").partition("(")[0].split(".")
         stage = _STAGES.index(parts[0]) if parts[0] in _STAGES else len(_STAGES)
         numbers = [(int(part), "") if part.isdigit() else (-1, part) for part in parts[1:]]
-        return stage, *numbers, (math.inf, "")  # a list of layers ends after its last layer
+        return stage, *numbers, (math.inf, "")  # a list of layers comes after its last layer
 
     return sorted((name for name in arrays if name.startswith("act/")), key=place)
 
 
 def _activation(outputs: Mapping[str, Any], module: str) -> Any:
-    """The output of a module, or of the last layer of a list of layers; None where there is none of that name."""
-    if module == "feature_extractor":  # PyTorch's has an identity where the LR image is used as it is
+    """Return the output of a module, or of the last layer of a list of layers; None if no module has the name."""
+    if module == "feature_extractor":  # in PyTorch an identity where the network uses the LR image unchanged
         return outputs.get("features")
     if f"{module}.__call__" in outputs:
         return outputs[f"{module}.__call__"]
@@ -144,7 +146,7 @@ def _activation(outputs: Mapping[str, Any], module: str) -> Any:
 
 
 def verify_autoencoder(config: VQConfig, params: Params, golden: Arrays) -> Iterator[Row]:
-    """Every case of a `vq_*_io.npz`: encoder, codes, and the decoder on the stored codes and on the latent."""
+    """Compare every case of a `vq_*_io.npz`: encoder, codes, and the decoder on the stored codes and on the latent."""
     names = ("encode", "codes", "quantized", "decode", "decode_unquantized")
     for case, arrays in _cases(golden, {"x", *names}):
         ours = _autoencoder_case(config, params, arrays)
@@ -159,7 +161,7 @@ def verify_autoencoder(config: VQConfig, params: Params, golden: Arrays) -> Iter
 
 
 def _autoencoder_case(config: VQConfig, params: Params, arrays: Arrays) -> dict[str, Any]:
-    """Every output, each from the golden array before it where the file has that, else from ours."""
+    """Compute every output from the golden array before it if the file has that array, else from our own."""
 
     @jax.jit
     def run(params: Params, given: dict[str, jax.Array]) -> dict[str, Any]:
@@ -182,9 +184,10 @@ def _autoencoder_case(config: VQConfig, params: Params, arrays: Arrays) -> dict[
 
 
 def code_error(table: Any, latent: Any, ours: Any, golden: np.ndarray) -> float:
-    """How differently far the codes `ours` and `golden` are from `latent` (NHWC), over |z|^2 + |code|^2.
+    """Compute how much the squared distances from `latent` (NHWC) to the codes `ours` and `golden` differ at most.
 
-    Infinite where the shapes differ or the table has no such code.
+    The absolute difference is divided by |z|^2 + |code|^2. The result is infinite if the shapes differ or the table has
+    no such code.
     """
     z, codes = np.asarray(latent, np.float64), np.asarray(table, np.float64)
     if golden.shape != z.shape[:-1] or golden.min() < 0 or golden.max() >= len(codes):
@@ -196,18 +199,18 @@ def code_error(table: Any, latent: Any, ours: Any, golden: np.ndarray) -> float:
 
 
 def _cases(golden: Arrays, known: set[str]) -> Iterator[tuple[str, Arrays]]:
-    """The arrays of each case, by their names without `CASE/`; a file of one case may leave that out."""
+    """Yield the name of each case and its arrays, by their names without `CASE/`. A single case may have no name."""
     cases: dict[str, dict[str, np.ndarray]] = {}
     for name, array in golden.items():
         case, rest = _split(name)
         if rest not in known and not rest.startswith("act/"):
-            raise GoldenError(f"the golden file has an array {name!r} that is not known for this kind; check --kind.")
+            raise GoldenError(f"the golden file has an array {name!r} that this kind does not know; check --kind.")
         cases.setdefault(case, {})[rest] = array
     yield from cases.items()
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Case and array of a name; cases may have slashes in their names."""
+    """Split a name into case and array. The name of a case may contain slashes."""
     before, act, module = f"/{name}".rpartition("/act/")
     case, _, rest = (before, act, act[1:] + module) if act else f"/{name}".rpartition("/")
     return case.removeprefix("/"), rest

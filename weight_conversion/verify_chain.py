@@ -1,4 +1,4 @@
-"""Whole sampling chains against golden arrays: schedule, z_lr, every step by itself, all steps together, the image."""
+"""The comparison of sampling chains with golden arrays: schedule, z_lr, every step alone, all steps together, image."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,31 +21,32 @@ from weight_conversion.verify import Arrays, GoldenError, Params, Row, build, nh
 
 ARRAYS = {"lr", "mask", "z_lr", "noise", "pred_x0", "mean", "sample", "decoded", "sqrt_etas", "timestep_map"}
 _STEPS = ("pred_x0", "mean", "sample")
-# A position is a near-tie where its two nearest codes are this close, over |z|^2 + |code|^2; only so many are tried.
+# A position is a near-tie if the squared distances of its two nearest codes differ by less than `_NEAR_TIE` times
+# |z|^2 + |code|^2. At most `_MOST_TIES` positions are tried.
 _NEAR_TIE, _MOST_TIES = 1e-6, 8
 
 
 def codec_factor(scale: int, golden: Arrays) -> int:
-    """Pixels of the result per latent position: 1 for a pixel model, whose result is its last sample."""
+    """Return the pixels of the result per latent position; 1 for a pixel model, whose result is its last sample."""
     return scale * golden["lr"].shape[-1] // golden["noise"].shape[-1]
 
 
 def fits_network(config: Any, golden: Arrays) -> bool:
-    """Whether a network's inputs and outputs are those of this chain."""
+    """Whether the inputs and outputs of a network fit this chain."""
     if not isinstance(config, SwinUNetConfig) or config.out_channels != golden["noise"].shape[-3]:
         return False
     return 2**config.halvings == codec_factor(1, golden) and config.cond_mask == ("mask" in golden)
 
 
 def fits_codec(config: Any, scale: int, golden: Arrays) -> bool:
-    """Whether an autoencoder's latent is that of this chain."""
+    """Whether the latent of an autoencoder fits this chain."""
     if not isinstance(config, VQConfig) or config.latent_channels != golden["noise"].shape[-3]:
         return False
     return config.factor == codec_factor(scale, golden)
 
 
 def made_z_lr(config: VQConfig, params: Params, scale: int, golden: Arrays) -> bool:
-    """Whether the chain's z_lr comes from this autoencoder."""
+    """Whether this autoencoder produced the chain's z_lr."""
 
     @jax.jit
     def encode(params: Params, lr: jax.Array) -> jax.Array:
@@ -57,10 +58,10 @@ def made_z_lr(config: VQConfig, params: Params, scale: int, golden: Arrays) -> b
 
 
 def chain_model(settings: Mapping[str, Any], network: SwinUNetConfig, codec: VQConfig | None) -> Model:
-    """The model of a configuration's `diffusion`; without a codec the latent is pixels, and x_0 is clipped.
+    """Make the model for a configuration's `diffusion`. Without a codec the latent is pixels, and x_0 is clipped.
 
     Raises:
-        ValueError: for settings of which our sampler has no counterpart.
+        ValueError: for settings without a counterpart in our sampler.
     """
     if settings.get("scale_factor", 1.0) != 1:
         raise ValueError("the diffusion's configuration: scale_factor must be 1, as in every released model.")
@@ -77,16 +78,17 @@ def chain_model(settings: Mapping[str, Any], network: SwinUNetConfig, codec: VQC
 
 
 def verify_sampler(model: Model, settings: Mapping[str, Any], params: Params, golden: Arrays) -> Iterator[Row]:
-    """Every array of a `sampler_*.npz`, from the schedule to the image, with the stored noise.
+    """Compare every array of a `sampler_*.npz`, from the schedule to the image, with the stored noise.
 
-    `params` carry the prefixes `network.` and `codec.`. Rows of `one step` start each step from the golden state
-    before it; those without start from the LR image. Only `lr` and `noise` (and the mask) must be there.
+    The names in `params` have the prefixes `network.` and `codec.`. The rows labelled `one step` start each step from
+    the golden state before it. The other rows belong to one chain that starts from the LR image. Only `lr` and `noise`
+    (and the mask) are required.
 
     Raises:
-        GoldenError: for arrays that are not known, or of another number of steps.
+        GoldenError: for unknown arrays, or arrays with another number of steps.
     """
     if unknown := golden.keys() - ARRAYS:
-        raise GoldenError(f"the golden file has arrays that are not known: {', '.join(sorted(unknown))}; check --kind.")
+        raise GoldenError(f"the golden file has unknown arrays: {', '.join(sorted(unknown))}; check --kind.")
     respacing, trained = settings.get("timestep_respacing"), model.preset.schedule.build()
     schedule = thin(trained, int(respacing), keep="released") if respacing else trained
     _check_steps(schedule.steps, golden)
@@ -115,16 +117,16 @@ def verify_sampler(model: Model, settings: Mapping[str, Any], params: Params, go
 
 
 def _check_steps(steps: int, golden: Arrays) -> None:
-    """Refuse arrays of another number of steps; `noise` has one row more, which starts the chain."""
+    """Refuse arrays with another number of steps. `noise` has one more row, which starts the chain."""
     rows = {name: steps + (name == "noise") for name in ("noise", *_STEPS)}
-    found = {name: len(golden[name]) for name in rows if name in golden}
-    wrong = [f"{name} has {n} in place of {rows[name]}" for name, n in found.items() if n != rows[name]]
+    lengths = {name: len(golden[name]) for name in rows if name in golden}
+    wrong = [f"{name} has {n} instead of {rows[name]}" for name, n in lengths.items() if n != rows[name]]
     if wrong:
-        raise GoldenError(f"the golden file is not of {steps} steps, as the configuration says ({', '.join(wrong)}).")
+        raise GoldenError(f"the golden file needs {steps} steps, as the configuration says ({', '.join(wrong)}).")
 
 
 def _run(model: Model, schedule: Schedule, params: Params, inputs: Mapping[str, jax.Array]) -> dict[str, Any]:
-    """z_lr, the whole chain and, where the golden states are there to start from, every step by itself."""
+    """Compute z_lr, the whole chain and, if the file has golden states to start from, every step alone."""
     lr, mask, noise = inputs["lr"], inputs.get("mask"), inputs["noise"]
     z_lr = model.encode_lr(params, lr)
     path = trajectory(model.denoiser(params, schedule, z_lr, lr, mask), schedule, z_lr, lambda k: noise[k])
@@ -148,7 +150,7 @@ def _run(model: Model, schedule: Schedule, params: Params, inputs: Mapping[str, 
 
 
 def _decoding_error(model: Model, params: Params, latent: jax.Array, golden: Arrays) -> float:
-    """Error of decoding the golden latent; near-ties between codes may fall either way, so both are tried."""
+    """Compute the error of decoding the golden latent. Near-ties between codes may fall either way: both are tried."""
     target = nhwc(golden["decoded"])
     decode = jax.jit(model.decode)
     error = relative_error(decode(params, latent), target)
@@ -164,12 +166,12 @@ def _decoding_error(model: Model, params: Params, latent: jax.Array, golden: Arr
 
 
 def near_ties(latent: np.ndarray, table: np.ndarray) -> list[tuple[tuple[int, ...], int]]:
-    """Positions of a latent (b, h, w, z) whose two nearest codes are about equally near, and the second of them."""
+    """List the positions of a latent (b, h, w, z) with two codes at nearly equal distance, and the farther code."""
     z, codes = latent.astype(np.float64), table.astype(np.float64)
     distance = np.square(z).sum(-1)[..., None] + np.square(codes).sum(-1) - 2 * z @ codes.T
     order = np.argsort(distance, axis=-1)[..., :2]
     near = np.take_along_axis(distance, order, -1)
     scale = np.square(z).sum(-1) + np.square(codes[order[..., 0]]).sum(-1)
     gaps = (near[..., 1] - near[..., 0]) / scale
-    found = sorted((float(gaps[index]), index) for index in zip(*np.nonzero(gaps < _NEAR_TIE), strict=True))
-    return [(tuple(map(int, index)), int(order[index][1])) for _, index in found]
+    ties = sorted((float(gaps[index]), index) for index in zip(*np.nonzero(gaps < _NEAR_TIE), strict=True))
+    return [(tuple(map(int, index)), int(order[index][1])) for _, index in ties]

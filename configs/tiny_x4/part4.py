@@ -2,8 +2,8 @@
 
     python -m jaxsr.train --config configs/tiny_x4/part4.py --data PHOTOGRAPHS -o runs/tiny_x4_part4
 
-All of its 6,000 updates are in jaxsr/assets/tiny-x4/log_part4.jsonl. On Set5, 1 step reached 31.29 dB, 4 steps 30.77:
-this is the bundled model.
+jaxsr/assets/tiny-x4/log_part4.jsonl logs all of its 6,000 updates. They end in the bundled model, which reached
+31.29 dB on Set5 with 1 step and 30.77 dB with 4 steps.
 """
 
 from jaxsr.models.presets import PRESETS

@@ -1,4 +1,4 @@
-"""A batch turns files into files: it lists jobs, forecasts their cost, and writes each result with a sidecar.
+"""A batch enlarges many files: it lists jobs, forecasts their cost, and writes each result with a sidecar.
 
-It does not know the command line, nor what the network and the sampler compute.
+It knows neither the command line nor the computation in the network and the sampler.
 """

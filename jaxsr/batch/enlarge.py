@@ -1,4 +1,4 @@
-"""One result: a photograph is read, enlarged and written, with a sidecar that tells how to make it again."""
+"""One result: its photograph is read, enlarged and written, with a sidecar that records how to make it again."""
 
 import math
 import time
@@ -20,17 +20,17 @@ from jaxsr.imaging.pixels import from_float
 from jaxsr.metrics.consistency import lr_consistency_by_bands
 from jaxsr.upscaling.upscaler import Progress, Upscaler
 
-_ALPHA_BAND = 64  # rows of the input
-_LANCZOS_REACH = 3  # pixels of the input
+_ALPHA_BAND = 64  # input rows per band
+_LANCZOS_REACH = 3  # input pixels that the kernel reaches beyond a band
 
 
 @dataclass(frozen=True)
 class Made:
-    """The facts that are reported of a finished result.
+    """The facts that a command reports about a finished result.
 
     Attributes:
-        consistency: its LR-consistency in dB; for a strip, the mean over the panels.
-        lost: what the photograph lost on its way. Each completes a sentence that begins with "the image".
+        consistency: LR-consistency of the result in dB; for a strip, the mean over the panels.
+        lost: losses of the photograph on its way. Each text completes a sentence that begins with "the image".
     """
 
     consistency: float
@@ -47,18 +47,20 @@ def make(
     progress: Progress | None = None,
     accept_license: bool = False,
 ) -> Made:
-    """Read, enlarge and write one photograph, with its sidecar. The result is held once, in the depth of its file.
+    """Read, enlarge and write one photograph, with its sidecar.
+
+    Memory holds the result once, in the depth of its file.
 
     Args:
         upscaler: the model.
-        job: where the photograph lies and the result goes.
-        request: what is to be made of it.
+        job: the paths of the photograph and of its result.
+        request: the request that decides the result.
         recipe: the decoded guide files of the request.
         batch: tiles per call of the network.
-        progress: called with (tiles done, tiles in all).
+        progress: callback with the arguments (tiles done, tiles in total).
         accept_license: whether the command in the sidecar accepts a licence.
     Raises:
-        ImageFileError, ValueError, OSError, NotFiniteError, MemoryError: in one sentence.
+        ImageFileError, ValueError, OSError, NotFiniteError, MemoryError: each with one sentence as its message.
     """
     photo, scale, began = read_photo(job.source), upscaler.preset.scale, time.perf_counter()
     check_side(job.target, max(result_shape(photo, scale, request)))
@@ -68,21 +70,24 @@ def make(
 
         rgb = bleed(rgb, photo.alpha)
     pixels, colour = _canvas(photo, scale, request, job)
-    how = {"guide": recipe.guide(request, rgb, scale), "seed": request.seed, "sample": request.sample}
-    done = upscaler.enlarge(rgb, colour, request.options, **how, batch=batch, progress=progress)
+    choices = {"guide": recipe.guide(request, rgb, scale), "seed": request.seed, "sample": request.sample}
+    done = upscaler.enlarge(rgb, colour, request.options, **choices, batch=batch, progress=progress)
     consistency = _consistency(colour, rgb, scale)
     record = describe(upscaler, request, done, accept_license=accept_license)
     record |= {"size": [pixels.shape[1], pixels.shape[0]]}
     numbers = [round(value, 3) if math.isfinite(value) else None for value in consistency]
     lost = losses(photo, pixels, job.target, strip=bool(request.strip))
     record |= {"lr_consistency_db": numbers if request.strip else numbers[0]}
-    record |= {"notes": [f"The image {it}." for it in lost], "seconds": round(time.perf_counter() - began, 3)}
+    record |= {"notes": [f"The image {loss}." for loss in lost], "seconds": round(time.perf_counter() - began, 3)}
     write_result(job, pixels, photo, record, quality=request.quality or 95)
     return Made(sum(consistency) / len(consistency), lost)
 
 
 def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[str, ...]:
-    """What the photograph loses on its way into the file `target`, which will hold `pixels`; () if nothing."""
+    """List the losses of the photograph on its way into the file `target`, which will hold `pixels`.
+
+    Returns () if nothing is lost.
+    """
     lost, jpeg = photo.lost, target.suffix.lower() in JPEG
     holder = "a strip" if strip else "JPEG" if jpeg else "WebP"
     if (strip or jpeg) and photo.alpha is not None and photo.alpha.min() < 1:
@@ -93,7 +98,7 @@ def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[
 
 
 def _canvas(photo: Photo, scale: int, request: Request, job: Job) -> tuple[Pixels, Num[np.ndarray, "H W *c"]]:
-    """The pixels of the result, with alpha and labels filled in, and a view of those that remain to be enlarged."""
+    """Allocate the pixels of the result, with alpha and labels filled in, and a view of the colour to be filled in."""
     height, width = (scale * n for n in photo.rgb.shape[:2])
     if request.strip:
         strip = new_strip(height, width, request.strip)
@@ -105,7 +110,7 @@ def _canvas(photo: Photo, scale: int, request: Request, job: Job) -> tuple[Pixel
 
 
 def _consistency(colour: Num[np.ndarray, "H W *c"], rgb: Float[np.ndarray, "h w 3"], scale: int) -> list[float]:
-    """The LR-consistency of every panel, in dB."""
+    """Compute the LR-consistency of every panel, in dB."""
     if colour.ndim == 4:
         return [lr_consistency_by_bands(colour[:, :, i], rgb, scale) for i in range(colour.shape[2])]
     grey = colour.ndim == 2
@@ -115,7 +120,10 @@ def _consistency(colour: Num[np.ndarray, "H W *c"], rgb: Float[np.ndarray, "h w 
 def enlarge_alpha(
     alpha: Float[np.ndarray, "h w"], scale: int, out: UInt8[np.ndarray, "H W"] | UInt16[np.ndarray, "H W"]
 ) -> None:
-    """As `upscale_alpha`, by bands, into `out` and its type: the whole as float would be larger than the result."""
+    """Enlarge an alpha channel by bands, as `upscale_alpha` does, and write it to `out` in the type of `out`.
+
+    The whole channel in floating point would be larger than the result.
+    """
     from jaxsr.imaging.alpha import upscale_alpha
 
     for top in range(0, len(alpha), _ALPHA_BAND):
@@ -125,7 +133,7 @@ def enlarge_alpha(
 
 
 def result_shape(photo: Photo, scale: int, request: Request) -> tuple[int, int, int]:
-    """(height, width, channels) of the enlarged photograph, or of the strip of it."""
+    """Return (height, width, channels) of the enlarged photograph, or of its strip."""
     height, width = (scale * n for n in photo.rgb.shape[:2])
     if request.strip:
         return strip_shape(height, width, len(request.strip))

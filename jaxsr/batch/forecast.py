@@ -1,4 +1,4 @@
-"""What a result will cost, in time and memory, without making it."""
+"""The forecast of a result's time and memory, without making the result."""
 
 from math import prod
 
@@ -13,15 +13,15 @@ from jaxsr.upscaling.plan import ImageRun, plan_run
 from jaxsr.upscaling.upscaler import Upscaler
 
 Costs = dict[int, tuple[ImageRun, float, float]]
-"""Side of a tile -> how it is run, seconds per call, bytes of the program."""
+"""Side of a tile -> (run with tiles of this side, seconds per call, bytes of the program)."""
 
 
 def foresee(
     upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, batch: int, costs: Costs
 ) -> tuple[str, float]:
-    """A line that describes what `make` would do, and the seconds that it would take, without the fit of a reference.
+    """Describe in one line what `make` would do, and estimate its seconds, without the fit to a reference.
 
-    `costs` keeps the measurements for other images with tiles of the same side.
+    `costs` keeps the measurements, for other images with tiles of the same side.
     """
     photo, scale, options = read_photo(job.source), upscaler.preset.scale, request.options
     size, (height, width, channels) = photo.rgb.shape[:2], result_shape(photo, scale, request)
@@ -32,7 +32,7 @@ def foresee(
     run, seconds, memory = costs[tile]
     plan = plan_run(upscaler.preset, size, run.options).plan
     seconds *= -(-len(plan) // run.batch)
-    # The pixels, the encoder's copy of them, and the file.
+    # Three copies: the pixels, the encoder's copy of them, and the file.
     held = 3 * prod((height, width, channels)) * np.dtype(pixel_dtype(job.target, photo.depth)).itemsize
     line = (
         f"{job.source} {size[1]}x{size[0]} -> {job.target} {width}x{height}: {len(plan)} tiles of {plan.tile}, "

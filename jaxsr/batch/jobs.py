@@ -1,4 +1,4 @@
-"""Which files to enlarge, and which file each result is written to."""
+"""The jobs of a batch: the image files to enlarge, and the file of each result."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from jaxsr.imaging.files import WRITTEN, list_images
 
 @dataclass(frozen=True)
 class Job:
-    """One result to make: the sample number `sample` of the image `source`, written to `target`."""
+    """One result to make: sample number `sample` of the image `source`, written to `target`."""
 
     source: Path
     target: Path
@@ -23,58 +23,61 @@ class Job:
 
 
 def sidecar_path(result: Path) -> Path:
-    """The JSON file beside a result: `result.png.json`."""
+    """Return the JSON file beside a result: `result.png.json`."""
     return result.with_name(f"{result.name}.json")
 
 
 def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> list[tuple[Path, Path]]:
-    """Every image file of files and folders, with its path relative to what was named, for the mirrored tree.
+    """List every image file in files and folders, with its path relative to the given input, for the mirrored tree.
 
-    Results under `output` (images with a sidecar) are no inputs, where the output lies inside an input folder.
+    If `output` lies inside an input folder, the results under it (images with a sidecar) are not inputs.
 
     Raises:
         ValueError: for a path that does not exist, or a folder without images.
     """
-    results, found = output.resolve(), []
+    output_root, listed = output.resolve(), []
     for path in inputs:
         if not path.exists():
-            raise ValueError(f"--input: there is no {path}; check the name.")
+            raise ValueError(f"--input: {path} does not exist; check the name.")
         if not path.is_dir():
-            found.append((path, Path(path.name)))
+            listed.append((path, Path(path.name)))
             continue
         images = [
             image
             for image in list_images(path, recursive)
-            if not (sidecar_path(image).exists() and results in image.resolve().parents)
+            if not (sidecar_path(image).exists() and output_root in image.resolve().parents)
         ]
         if not images:
             folders = any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir())
             below = " (give --recursive to look below it)" if folders and not recursive else ""
             raise ValueError(f"--input: there is no image to enlarge in the folder {path}{below}.")
-        found += [(image, image.relative_to(path)) for image in images]
-    return list(dict.fromkeys(found))
+        listed += [(image, image.relative_to(path)) for image in images]
+    return list(dict.fromkeys(listed))
 
 
 def check_output(folder: Path) -> None:
-    """Refuse an output that is no folder and cannot become one, before time is spent; nothing is made.
+    """Refuse an output that is not a folder and cannot become one, before any work. This function creates nothing.
 
     Raises:
-        ValueError: if it, or what it would lie in, is a file or a folder that this user cannot write.
+        ValueError: if the output, or else the nearest parent that exists, is a file or a folder that this user cannot
+            write to.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-    if not there.is_dir():
-        raise ValueError(f"--output: {there} is not a folder; give the name of one.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"--output: the folder {there} cannot be written; choose another, or change its permissions.")
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise ValueError(f"--output: {existing} is not a folder; give the name of a folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"--output: the folder {existing} cannot be written; choose another, or change its permissions."
+        )
 
 
 def plan_jobs(
     inputs: Sequence[tuple[Path, Path]], output: Path, *, suffix: str, ext: str | None, n_samples: int
 ) -> list[Job]:
-    """One job per image and sample; results mirror the input's tree under `output`.
+    """Plan one job per image and sample. The results mirror the input's tree under `output`.
 
-    A result keeps the input's name, with `suffix` before the extension and `_0`, `_1`... when there are several
-    samples; the extension is `ext`, or the input's own where it can be written, else png.
+    A result keeps the input's name, with `suffix` before the extension. If there are several samples, `_0`, `_1`...
+    follow the suffix. The extension is `ext`, or the input's own if that format can be written, else png.
 
     Raises:
         ValueError: if two inputs would write the same result, or a result would replace an input.

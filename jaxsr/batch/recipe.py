@@ -18,7 +18,7 @@ class Recipe:
     """The decoded guide files of a command, read once for all its images.
 
     Attributes:
-        alpha_map, mask: grey in [0, 1], or None.
+        alpha_map, mask: grey values in [0, 1], or None.
         reference: RGB in the depth of its file, or None.
     """
 
@@ -27,19 +27,19 @@ class Recipe:
     mask: Float[np.ndarray, "p q"] | None = None
 
     def guide(self, request: Request, rgb: Float[np.ndarray, "h w 3"], scale: int) -> Guide:
-        """The guide of the image `rgb` under a request. Raises ValueError where a file does not fit the image."""
+        """Make the guide of the image `rgb` for a request. Raises ValueError if a guide file does not fit the image."""
         parts: dict[str, Any] = {"alpha_map": self.alpha_map, "reference": self.reference, "mask": self.mask}
-        how = {name: getattr(request, name) for name in ("feather", "objective", "strip")}
-        return make_guide(rgb, scale, **parts, box=request.reference_box, **how)
+        choices = {name: getattr(request, name) for name in ("feather", "objective", "strip")}
+        return make_guide(rgb, scale, **parts, box=request.reference_box, **choices)
 
 
 def read_recipe(
     *, alpha_map: Path | None = None, reference: Path | None = None, reference_mask: Path | None = None
 ) -> Recipe:
-    """Read the files that guide.
+    """Read and decode the guide files.
 
     Raises:
-        ImageFileError: for a file that cannot be read.
+        ImageFileError: if a file cannot be read.
     """
     return Recipe(
         alpha_map=None if alpha_map is None else _read_grey(alpha_map),
@@ -53,6 +53,6 @@ def _read_grey(path: Path) -> Float[np.ndarray, "h w"]:
 
 
 def _read_pixels(path: Path) -> UInt8[np.ndarray, "H W 3"] | UInt16[np.ndarray, "H W 3"]:
-    """As `read_photo`, in the depth of the file, since the pixels stay in memory for the whole command."""
+    """Read RGB pixels in the depth of their file, because they stay in memory for the whole command."""
     photo = read_photo(path)
     return from_float(photo.rgb, np.uint16 if photo.depth == 16 else np.uint8)

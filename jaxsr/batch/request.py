@@ -1,4 +1,4 @@
-"""The request: all that decides the bytes of one result, as one frozen value. A sidecar is its serialisation."""
+"""The request: one frozen value that decides the bytes of one result. A sidecar is its serialised form."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _OWN = ("strip", "reference_box", "feather", "objective")
 
 
 class RequestError(ValueError):
-    """A sidecar that holds no request."""
+    """A sidecar does not hold a request."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +30,28 @@ class SourceFile:
 
 
 def hash_source(path: Path) -> SourceFile:
-    """The file with its hash. Raises ImageFileError where it cannot be read."""
+    """Return a file with its hash. Raises ImageFileError if the file cannot be read."""
     return SourceFile(path, hash_photo(path))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """All that decides one result.
+    """All choices that decide one result.
 
     Attributes:
         input: the photograph.
-        format: of the result, an extension without its point, such as `png`.
-        model: the name or path that the user asked for.
-        model_sha256: of the model's checkpoint.
-        options: how to sample. Those that were asked for may leave something open (`auto`); see `used`.
-        seed, sample: decide the noise, together with the content of the photograph.
-        quality: of JPEG and WebP, 1 to 100; None for other formats.
-        strip: the alphas of the panels; empty for a single result.
-        alpha_map, reference, reference_mask: files that guide, or None.
+        format: format of the result, an extension without its dot, such as `png`.
+        model: name or path of the model, as the user gave it.
+        model_sha256: hash of the model's checkpoint.
+        options: options of sampling. Requested options may leave a choice open (`auto`); see `used`.
+        seed, sample: numbers that decide the noise, together with the content of the photograph.
+        quality: quality of JPEG and WebP, 1 to 100; None for other formats.
+        strip: alphas of the panels; empty for a single result.
+        alpha_map, reference, reference_mask: guide files, or None.
         reference_box: (x, y, width, height) of the reference in pixels of the input, or None.
         feather: pixels of the input over which the reference fades in; None without a reference.
-        objective: how alpha is fitted to the reference; None for the default.
-        preset, calibration: where alpha comes from; it stands in `options` as numbers.
+        objective: rule that fits alpha to the reference; None for the default.
+        preset, calibration: source of alpha, whose numbers are in `options`.
     """
 
     input: SourceFile
@@ -74,23 +74,23 @@ class Request:
 
     @property
     def guide_files(self) -> dict[str, SourceFile]:
-        """The files that guide, by the names of their options."""
+        """The guide files, by the names of their options."""
         return {name: file for name in GUIDE_FILES if (file := getattr(self, name)) is not None}
 
     def decisions(self) -> dict[str, Any]:
-        """What decides the bits besides the input, the model and the format, as JSON has it; files by their hashes."""
-        decided = asdict(self.options) | {"seed": self.seed, "sample": self.sample}
-        own = {"quality": self.quality} | {name: getattr(self, name) for name in _OWN}
-        own = {name: value for name, value in own.items() if value not in (None, ())}
+        """Return all that decides the bits besides input, model and format, as plain JSON. Hashes stand for files."""
+        sampling = asdict(self.options) | {"seed": self.seed, "sample": self.sample}
+        others = {"quality": self.quality} | {name: getattr(self, name) for name in _OWN}
+        others = {name: value for name, value in others.items() if value not in (None, ())}
         hashes = {name: file.sha256 for name, file in self.guide_files.items()}
-        return json.loads(json.dumps(decided | own | hashes))
+        return json.loads(json.dumps(sampling | others | hashes))
 
     def used(self, options: Options) -> "Request":
-        """The same request with the options that were really used, which leave nothing open."""
+        """Return this request with the options that were really used, which leave no choice open."""
         return replace(self, options=options)
 
     def to_record(self) -> dict[str, Any]:
-        """The request as plain JSON, for a sidecar; `from_record` reads it back."""
+        """Return the request as plain JSON, for a sidecar; `from_record` reads it back."""
         record: dict[str, Any] = {
             "input": str(self.input.path),
             "input_sha256": self.input.sha256,
@@ -109,12 +109,12 @@ class Request:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Request":
-        """The request that a sidecar holds. Raises RequestError where it holds none."""
+        """Read the request that a sidecar holds. Raises RequestError if the sidecar does not hold a request."""
         try:
-            decided, paths = record["requested"], record.get("files", {})
-            options = {name: _tuple(decided[name]) for name in _OPTIONS}
-            given = {name: _tuple(decided[name]) for name in (*_OWN, "quality") if name in decided}
-            files: dict[str, Any] = {name: SourceFile(Path(path), decided[name]) for name, path in paths.items()}
+            decisions, paths = record["requested"], record.get("files", {})
+            options = {name: _tuple(decisions[name]) for name in _OPTIONS}
+            others = {name: _tuple(decisions[name]) for name in (*_OWN, "quality") if name in decisions}
+            files: dict[str, Any] = {name: SourceFile(Path(path), decisions[name]) for name, path in paths.items()}
             if "from_calibration" in record:
                 path, sha256 = record["from_calibration"]
                 files["calibration"] = SourceFile(Path(path), sha256)
@@ -122,8 +122,8 @@ class Request:
                 input=SourceFile(Path(record["input"]), record["input_sha256"]),
                 **{name: record[name] for name in ("format", "model", "model_sha256")},
                 options=Options(**options),
-                **{name: decided[name] for name in ("seed", "sample")},
-                **given,
+                **{name: decisions[name] for name in ("seed", "sample")},
+                **others,
                 **files,
                 preset=record.get("from_preset"),
             )
@@ -132,14 +132,14 @@ class Request:
 
 
 def request_for(job: Job, *, quality: int | None = None, **chosen: Any) -> Request:
-    """The request of one job of a command.
+    """Make the request of one job of a command.
 
     Args:
-        job: what is enlarged into which file.
-        quality: of JPEG and WebP; dropped for other formats.
+        job: the photograph and the file of its result.
+        quality: quality of JPEG and WebP; dropped for other formats.
         **chosen: the other fields of `Request`.
     Raises:
-        ImageFileError: where the photograph cannot be read.
+        ImageFileError: if the photograph cannot be read.
     """
     suffix = job.target.suffix.lower()
     lossy = quality if suffix in (*JPEG, *WEBP) else None

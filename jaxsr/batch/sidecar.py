@@ -1,7 +1,7 @@
-"""The sidecar of a result: its request, the facts of how it was made, and the command that makes it again.
+"""The sidecar of a result: its request, the facts about its run, and the command that makes it again.
 
-A result counts as done when its sidecar holds the same decisions, input and model, and the hash of the result. So a
-killed run resumes where it stopped.
+A result counts as done if its sidecar holds the same decisions, input and model, and the hash of the result. A killed
+run therefore resumes where it stopped.
 """
 
 import json
@@ -22,16 +22,17 @@ from jaxsr.version import __version__
 
 
 class ExistsError(ValueError):
-    """A result exists that was made from another request."""
+    """The result of a job exists, but was made from another request."""
 
 
 def is_done(job: Job, request: Request) -> bool:
     """Whether the result exists and was made from this request.
 
-    The options may equal those that were asked for then, or those that were used: `auto` says less than a number.
+    The options may equal either the requested or the used options in the sidecar, because `auto` is less exact than a
+    number.
 
     Raises:
-        ExistsError: if a file exists that was made otherwise.
+        ExistsError: if the file exists, but was made otherwise.
         OSError: if the result cannot be read.
     """
     if not job.target.exists():
@@ -49,7 +50,7 @@ def is_done(job: Job, request: Request) -> bool:
 
 
 def describe(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False) -> dict[str, Any]:
-    """The sidecar of a result: the request, what was done, and the command that does it again."""
+    """Describe a result for its sidecar: the request, the run, and the command that makes the result again."""
     return {
         "command": command(upscaler, request, done, accept_license=accept_license),
         **request.to_record(),
@@ -64,22 +65,22 @@ def describe(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_lic
 
 
 def _describe_guidance(request: Request, scales: Scales | None) -> dict[str, Any]:
-    """The scales of every step and their origin; {} without guidance."""
+    """Describe the scales of every step and their origin; {} without guidance."""
     if scales is None:
         return {}
     lr: Any = scales.lr[0] if len(scales.lr) == 1 else scales.lr
-    told: dict[str, Any] = {"order": "t = 1, the last step taken, first", "alpha": lr}
+    record: dict[str, Any] = {"order": "t = 1, the last step taken, first", "alpha": lr}
     if scales.hr:
-        told |= {"reference_scale": scales.hr, "reference_offset": scales.offset}
+        record |= {"reference_scale": scales.hr, "reference_offset": scales.offset}
     if request.calibration:
-        told |= {"preset": request.preset, "calibration": request.calibration.path.name}
-        told |= {"calibration_sha256": request.calibration.sha256}
-    told |= {name: file.path.name for name, file in request.guide_files.items()}
-    return {"guidance": told | {f"{name}_sha256": file.sha256 for name, file in request.guide_files.items()}}
+        record |= {"preset": request.preset, "calibration": request.calibration.path.name}
+        record |= {"calibration_sha256": request.calibration.sha256}
+    record |= {name: file.path.name for name, file in request.guide_files.items()}
+    return {"guidance": record | {f"{name}_sha256": file.sha256 for name, file in request.guide_files.items()}}
 
 
 def command(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False) -> str:
-    """The command that makes the result again, into ./out of any folder: absolute paths, nothing left open."""
+    """Return the command that makes the result again, in ./out of any folder. Paths are absolute, no choice is open."""
     model = request.model if request.model in MODELS else upscaler.source.resolve()
     flags = {"input": request.input.path.resolve(), "model": model} | asdict(done.options)
     flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done.batch, "quality": request.quality}
@@ -91,7 +92,7 @@ def command(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_lice
 
 
 def _extension(request: Request) -> str | None:
-    """The format where it has to be said, because the input's own name does not give it."""
+    """Return the format if the command must name it, because it differs from the input's extension; else None."""
     names = {"jpeg": "jpg", "tiff": "tif"}
     own, wanted = (names.get(name, name) for name in (request.input.path.suffix.lower()[1:], request.format))
     return None if own == wanted else wanted

@@ -1,4 +1,4 @@
-"""Results written so that a crash at any moment leaves nothing that looks done but is not."""
+"""Results are written so that a crash at any moment leaves no unfinished result that looks done."""
 
 import json
 import os
@@ -21,13 +21,13 @@ def write_result(job: Job, pixels: Pixels, photo: Photo, record: dict[str, Any],
     """Write a result and its sidecar.
 
     Args:
-        job: names both files.
-        pixels: as `write_pixels` takes them.
-        photo: what they were made from, for its profile and EXIF.
+        job: the job, which names both files.
+        pixels: pixels as `write_pixels` takes them.
+        photo: photograph that the pixels come from, for its profile and EXIF.
         record: the sidecar, without the hash of the result.
-        quality: of JPEG and WebP.
+        quality: quality of JPEG and WebP.
     Raises:
-        ImageFileError: if the format cannot hold the pixels, or the folder cannot be written.
+        ImageFileError: if the format cannot hold the pixels, or the folder cannot be written to.
     """
     try:
         with _temporary_folder(job.target.parent) as folder:
@@ -37,7 +37,7 @@ def write_result(job: Job, pixels: Pixels, photo: Photo, record: dict[str, Any],
             except ImageFileError as error:
                 raise ImageFileError(str(error).replace(str(result), str(job.target))) from error
             _write_synced(sidecar, json.dumps(record | {"output_sha256": sha256_file(result)}, indent=1) + "\n")
-            # The sidecar knows the hash of the result before the result appears under its name.
+            # The sidecar appears first, so that no result ever lacks the hash that proves it whole.
             os.replace(sidecar, job.sidecar)
             os.replace(result, job.target)
     except OSError as error:
@@ -47,7 +47,7 @@ def write_result(job: Job, pixels: Pixels, photo: Photo, record: dict[str, Any],
 
 @contextmanager
 def _temporary_folder(parent: Path) -> Iterator[Path]:
-    """A hidden folder of this process alone, on the same disk; its name tells `remove_leftovers` whose it is."""
+    """Yield a hidden folder of this process on the same disk. Its name tells `remove_leftovers` who owns it."""
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}.", suffix=".tmp", dir=parent))
     try:
@@ -64,7 +64,7 @@ def _write_synced(path: Path, text: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary folders of killed runs; those of runs that go on, or of other machines, stay."""
+    """Remove the temporary folders of killed runs. Folders of running processes and of other machines stay."""
     for path in folder.iterdir() if folder.is_dir() else ():
         owner = re.fullmatch(rf"{re.escape(_prefix())}(\d{{1,9}})\..*\.tmp", path.name)
         if owner and _is_gone(int(owner[1])):
@@ -76,12 +76,12 @@ def _prefix() -> str:
 
 
 def _is_gone(process: int) -> bool:
-    if os.name != "posix":  # elsewhere signal 0 is not a question
+    if os.name != "posix":  # on other systems, signal 0 does more than test for the process
         return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return True
-    except OSError:  # another user's
+    except OSError:  # the process belongs to another user
         pass
     return False

@@ -1,4 +1,4 @@
 """The command line parses options, calls the other rooms, and ends with one line and an exit code.
 
-It must not know how anything is computed, and no other room imports it.
+It does not know how anything is computed, and no other room imports it.
 """

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's options; nothing of JAX is imported for them."""
+    """Make the parser of the command's options. It does not import JAX."""
     parser = argparse.ArgumentParser(prog="python -m jaxsr.calibrate", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
@@ -40,32 +40,45 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="HR",
         help="folder of HR photographs, or tfds:div2k/SPLIT, tfds:imagenet2012/..",
     )
-    add("--lr-pairs", metavar="DIR", help="folder of their LR images (default: MATLAB's bicubic of the HR ones)")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="calibration to write; a stopped run goes on")
-    add("--overwrite", action="store_true", help="replace a calibration or a stopped run of other choices")
-    add("--candidates", default="-0.5:1.0:61", metavar="GRID", help="scales: start:stop:count or a list with commas")
+    add(
+        "--lr-pairs", metavar="DIR", help="folder of the LR images (default: the HR images, shrunk by MATLAB's bicubic)"
+    )
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write; a stopped run resumes")
+    add("--overwrite", action="store_true", help="replace a calibration, or a stopped run with other choices")
+    add("--candidates", default="-0.5:1.0:61", metavar="GRID", help="scales to try: start:stop:count, or 0.1,0.2,...")
     add_steps(parser)
     add_sampler(parser)
     add_thinning(parser)
     add_precision(parser)
-    add("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
     loop = parser.add_argument_group("open loop (Algorithm 1)")
     loop.add_argument(
-        "--objective", choices=OBJECTIVES, default="norm", help="equal norms (the paper) or least squares"
+        "--objective", choices=OBJECTIVES, default="norm", help="norm: equal norms (the paper); lstsq: least squares"
     )
-    loop.add_argument("--forward-ode", choices=FORWARD_ODES, default="diffusion", help="the reference path")
-    loop.add_argument("--through", choices=THROUGHS, default="mean", help="gradient in the mean or in the state")
-    loop.add_argument("--reference-variance", choices=REFERENCE_VARIANCES, default="posterior", help="Sigma_ref")
+    loop.add_argument(
+        "--forward-ode", choices=FORWARD_ODES, default="diffusion", help="reference path from the HR image"
+    )
+    loop.add_argument("--through", choices=THROUGHS, default="mean", help="variable of the gradient: mean or state x_t")
+    loop.add_argument(
+        "--reference-variance",
+        choices=REFERENCE_VARIANCES,
+        default="posterior",
+        help="variance of the reference, Sigma_ref",
+    )
     loop = parser.add_argument_group("closed loop (full sampling of every candidate)")
     add = loop.add_argument
     add(
         "--closed-loop",
         metavar="METRICS",
-        help="one of fidelity (psnr, ssim, ms_ssim, lr_consistency) and one of perception (swd, niqe, lpips, dists), "
-        "as psnr,swd; more are measured as well",
+        help="a metric of fidelity (psnr, ssim, ms_ssim, lr_consistency) and one of perception (swd, niqe, lpips, "
+        "dists), such as psnr,swd; further metrics are measured too",
     )
-    add("--profile", metavar="NAMES", help="constant, last, open-loop, with commas (default: constant)")
-    add("--rule", help="for the preset `rule`, as 'max perception, lose <= 0.5 dB'")
+    add(
+        "--profile",
+        metavar="NAMES",
+        help="shapes of the scale over the steps: some of constant,last,open-loop (default: constant)",
+    )
+    add("--rule", help="rule that picks the preset `rule`, such as 'max perception, lose <= 0.5 dB'")
     data = parser.add_argument_group("data and devices")
     add = data.add_argument
     add("--crop", type=whole(1), default=64, metavar="N", help="side of the LR crops in pixels (default: 64)")
@@ -74,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=whole(1),
         default=1,
         metavar="N",
-        help="of each photograph: 1, 4, 9.. about its centre (default: 1)",
+        help="crops per photograph, about its centre: 1, 4, 9, ... (default: 1)",
     )
     add("--limit", type=whole(1), metavar="N", help="take the first N photographs")
     add("--batch", type=whole(1), default=1, metavar="N", help="images per call and device (default: 1)")
@@ -83,35 +96,35 @@ def make_parser() -> argparse.ArgumentParser:
         type=whole(1),
         default=16,
         metavar="N",
-        help="candidates in the network at once (default: 16)",
+        help="candidates per call of the network (default: 16)",
     )
-    add("--distributed", action="store_true", help="one process of several, as the cluster's environment says")
-    add("--coordinator", metavar="HOST:PORT", help="of process 0, where no cluster says so")
-    add("--num-processes", type=int, metavar="N", help="with --coordinator")
-    add("--process-id", type=int, metavar="I", help="with --coordinator: 0 to N-1")
+    add("--distributed", action="store_true", help="join the processes that the cluster's environment describes")
+    add("--coordinator", metavar="HOST:PORT", help="address of process 0, if no cluster's environment gives it")
+    add("--num-processes", type=int, metavar="N", help="number of processes, with --coordinator")
+    add("--process-id", type=int, metavar="I", help="number of this process, 0 to N-1, with --coordinator")
     return parser
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments, checked as far as can be without the model; exit 2, as argparse does, where they are wrong."""
+    """Parse the arguments, with all checks that need no model. Wrong arguments exit with code 2, as argparse does."""
     parser = make_parser()
     args = parser.parse_args(join_negative(argv, "--candidates"))
     if not args.closed_loop and (args.rule or args.profile):
-        parser.error("--rule and --profile are for the closed loop: give --closed-loop as well")
+        parser.error("--rule and --profile belong to the closed loop: give --closed-loop as well")
     cluster = (args.coordinator, args.num_processes, args.process_id)
     if None in cluster and cluster != (None, None, None):
-        parser.error("--coordinator, --num-processes and --process-id go together")
+        parser.error("--coordinator, --num-processes and --process-id belong together: give all three")
     return args
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 when the file is written, 1 after one sentence on an error, 130 after Ctrl-C."""
+    """Run the command. Return 0 if the file is written, 1 after one sentence on an error, 130 after Ctrl-C."""
     args = parse(sys.argv[1:] if argv is None else argv)
     return exit_code(lambda: _run(args), smaller="a smaller --candidate-batch or --batch")
 
 
 def make_choices(args: argparse.Namespace) -> "Choices":
-    """What is asked for, checked. Raises ValueError."""
+    """Make the choices of a calibration from the arguments, and check them. Raises ValueError."""
     from jaxsr.calibration.candidates import parse_grid, parse_profiles
     from jaxsr.calibration.plan import Choices
     from jaxsr.options import Options
@@ -160,20 +173,20 @@ def _run(args: argparse.Namespace) -> int:
     calibration = calibrate(run, args.output, overwrite=args.overwrite)
     if first:
         if sys.stderr.isatty():
-            print(file=sys.stderr)  # below the line of progress
+            print(file=sys.stderr)  # ends the line of progress
         for name, preset in calibration.presets.items():
             print(f"{name:9} {' '.join(f'{scale:+.3f}' for scale in preset['scale'])}  ({preset['rule']})")
         if ends := _at_an_end(calibration):
             steps = ", ".join(f"t = {t}" for t in ends)
-            print(f"open-loop: at an end of the candidates ({steps}); widen --candidates")
+            print(f"open-loop: the best scale lies beyond the candidates ({steps}); widen --candidates")
         written = [args.output, *write_plots(run, calibration, args.output)]
         print(f"written: {', '.join(map(str, written))}")
     if joined:
-        jax.distributed.shutdown()  # waits for all
+        jax.distributed.shutdown()  # waits for all processes
     return 0
 
 
 def _at_an_end(calibration: "Calibration") -> list[int]:
-    """The steps whose norm objective took the last candidate while its closed form lies beyond it."""
+    """List the steps whose norm objective took the last candidate, although its closed form lies beyond it."""
     last, closed = max(map(abs, calibration.candidates)), calibration.open_loop["weighted_median"]
     return [t for t, scale in enumerate(closed, 1) if calibration.objective == "norm" and scale > last]

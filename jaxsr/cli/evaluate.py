@@ -2,10 +2,10 @@
 
 python -m jaxsr.evaluate -n tiny-x4 --dataset set5 --data DIR --protocol set5 -o result.json    samples, then scores
 python -m jaxsr.evaluate table a.json b.json --format md                                       results side by side
-python -m jaxsr.evaluate compare a.json b.json                                                 image by image
+python -m jaxsr.evaluate compare a.json b.json                                                 two results by image
 python -m jaxsr.evaluate suite --data DIR -o FOLDER                                            the paper's table
-python -m jaxsr.evaluate pin --dataset DIR -o mine.json                                        a protocol of your images
-python -m jaxsr.evaluate protocols                                                             what there is
+python -m jaxsr.evaluate pin --dataset DIR -o mine.json                                        protocol of your images
+python -m jaxsr.evaluate protocols                                                             the known protocols
 """
 
 import shlex
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; 0 when its output is written, 1 after one sentence on an error, 3 where numbers are missing."""
+    """Run a command. Return 0 if its output is written, 1 after one sentence on an error, 3 if numbers are missing."""
     words = sys.argv[1:] if argv is None else argv
     command: Callable[[Sequence[str]], int] = COMMANDS.get(words[0], score) if words else score
     run = lambda: command(words if command is score else words[1:])  # noqa: E731
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def score(argv: Sequence[str]) -> int:
-    """Score a folder, or a model on a data set."""
+    """Score a folder of results, or a model on a data set. Return the exit code."""
     args = parse(argv, __doc__)
     if args.output.is_dir():
         raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as result.json.")
@@ -44,10 +44,8 @@ def score(argv: Sequence[str]) -> int:
     from jaxsr.evaluation.tables import render
     from jaxsr.runtime.compilation import enable_compilation_cache
 
-    job = make_evaluation(
-        args, shlex.join(["python", "-m", "jaxsr.evaluate", *argv])
-    )  # a model has settled this for itself
-    enable_compilation_cache()
+    job = make_evaluation(args, shlex.join(["python", "-m", "jaxsr.evaluate", *argv]))
+    enable_compilation_cache()  # after make_evaluation, which decides about the cache for a model
     if args.worst_by and args.worst_by not in job.metrics:
         raise ValueError(f"--worst-by: {args.worst_by} is not measured; choose among {', '.join(job.metrics)}.")
     result = _with_bar(job, lambda job: evaluate(job, args.output, overwrite=args.overwrite))
@@ -55,26 +53,26 @@ def score(argv: Sequence[str]) -> int:
     if args.csv:
         write_whole(args.csv, result.csv())
         written.append(args.csv)
-    by = args.worst_by or default_metric(result)
-    bad = worst(result, by) if args.worst and by else []
-    if args.worst and by and bad:
-        write_sheet(args.worst, job, result, by)
+    metric = args.worst_by or default_metric(result)
+    worst_images = worst(result, metric) if args.worst and metric else []
+    if args.worst and metric and worst_images:
+        write_sheet(args.worst, job, result, metric)
         written.append(args.worst)
     print(render([result], "md"))
     say(f"written: {', '.join(map(str, written))}")
-    if args.worst and not bad:
-        say("no contact sheet: there is no number of an image to find the worst by", wrong=True)
+    if args.worst and not worst_images:
+        say("no contact sheet: there is no number that ranks the images", wrong=True)
     for reason in result.failed:
         say(f"failed: {reason}", wrong=True)
     if result.without:
         part = args.output.with_name(f"{args.output.name}.part")
-        again = f"; {part} is kept, so that the same command goes on when they can be had" if part.exists() else ""
-        say(f"without any number: {', '.join(result.without)} (reasons below the table){again}", wrong=True)
+        advice = f"; {part} is kept, so that the same command goes on once they are available" if part.exists() else ""
+        say(f"without any number: {', '.join(result.without)} (reasons below the table){advice}", wrong=True)
     return SOME_FAILED if result.failed or result.without else 0
 
 
 def _with_bar(job: "Evaluation", run: "Callable[[Evaluation], Result]") -> "Result":
-    """Run a job under a bar."""
+    """Run an evaluation under a progress bar."""
     from dataclasses import replace
 
     from jaxsr.runtime.progress import image_bar

@@ -1,4 +1,4 @@
-"""The other commands of evaluation: table, compare, suite, pin and protocols; nothing of JAX is imported to parse."""
+"""The other commands of evaluation: table, compare, suite, pin and protocols. Their parsers do not import JAX."""
 
 import argparse
 import shlex
@@ -15,11 +15,11 @@ _PROG = "python -m jaxsr.evaluate"
 
 
 def table(argv: Sequence[str]) -> int:
-    """Results side by side."""
-    parser = argparse.ArgumentParser(prog=f"{_PROG} table", description="Results side by side.")
+    """Print a table of results side by side. Return the exit code."""
+    parser = argparse.ArgumentParser(prog=f"{_PROG} table", description="Print results side by side.")
     parser.add_argument("results", type=Path, nargs="+", metavar="JSON")
     parser.add_argument("--format", choices=("md", "latex", "csv"), default="md")
-    parser.add_argument("--against", metavar="NAME", help="with the difference to this result and its interval")
+    parser.add_argument("--against", metavar="NAME", help="add the difference from this result, with its interval")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.result import Result
     from jaxsr.evaluation.tables import render
@@ -29,8 +29,8 @@ def table(argv: Sequence[str]) -> int:
 
 
 def compare(argv: Sequence[str]) -> int:
-    """Two results image by image."""
-    parser = argparse.ArgumentParser(prog=f"{_PROG} compare", description="Two results by image.")
+    """Print two results image by image. Return the exit code."""
+    parser = argparse.ArgumentParser(prog=f"{_PROG} compare", description="Print two results image by image.")
     parser.add_argument("results", type=Path, nargs=2, metavar="JSON")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.result import Result
@@ -41,8 +41,8 @@ def compare(argv: Sequence[str]) -> int:
 
 
 def protocols(argv: Sequence[str]) -> int:
-    """The protocols that come with jaxsr."""
-    argparse.ArgumentParser(prog=f"{_PROG} protocols", description="The protocols.").parse_args(argv)
+    """Print the protocols that come with jaxsr. Return the exit code."""
+    argparse.ArgumentParser(prog=f"{_PROG} protocols", description="List the protocols of jaxsr.").parse_args(argv)
     from jaxsr.evaluation.protocol_files import known_protocols, load_protocol
 
     for name in known_protocols():
@@ -51,9 +51,9 @@ def protocols(argv: Sequence[str]) -> int:
 
 
 def pin(argv: Sequence[str]) -> int:
-    """A protocol with the hashes of a data set's images."""
+    """Write a protocol with the hashes of a data set's images. Return the exit code."""
     parser = argparse.ArgumentParser(
-        prog=f"{_PROG} pin", description="Write a protocol that holds for the images of a data set alone."
+        prog=f"{_PROG} pin", description="Write a protocol that accepts only the images of one data set."
     )
     add = parser.add_argument
     add("--dataset", required=True, metavar="NAME", help="set5, set14, div2k, realsr, or a folder of originals")
@@ -65,7 +65,7 @@ def pin(argv: Sequence[str]) -> int:
         metavar="NAME",
         help="remaining settings are taken from this protocol (default: plain)",
     )
-    add("-o", "--output", type=Path, required=True, metavar="JSON", help="protocol to write; its name is the file's")
+    add("-o", "--output", type=Path, required=True, metavar="JSON", help="file to write; the protocol takes its name")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.datasets import open_dataset
     from jaxsr.evaluation.pin import pinned
@@ -80,25 +80,33 @@ def pin(argv: Sequence[str]) -> int:
 
 
 def suite(argv: Sequence[str]) -> int:
-    """The paper's table."""
+    """Evaluate all methods of the paper's table, and print it. Return the exit code."""
     parser = argparse.ArgumentParser(
         prog=f"{_PROG} suite",
-        description="Bicubic, the plain sampler, LR guidance by three presets and HR guidance on several sets.",
+        description="Evaluate bicubic, the plain sampler, LR guidance by three presets, and HR guidance on several "
+        "data sets.",
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="folder that holds the data sets")
-    add("-o", "--output", type=Path, required=True, metavar="DIR", help="for the results and the tables; goes on there")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for the results and the tables; a stopped run resumes",
+    )
     add_model(parser)
-    add("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help=f"of {', '.join(SETS)}")
-    add("--protocol", metavar="NAME", help="one for all sets: a name or a .json file (default: each set's own)")
-    add("--limit", type=whole(1), metavar="N", help="images of each set, spread evenly over it (default: all)")
+    add("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help=f"some of {', '.join(SETS)}")
+    add("--protocol", metavar="NAME", help="protocol of all sets: a name or a .json file (default: each set's own)")
+    add("--limit", type=whole(1), metavar="N", help="number of images per set, spread evenly over it (default: all)")
     add(
         "--steps",
         type=whole(1),
         nargs="+",
         default=[4, 15, 60],
         metavar="N",
-        help="of the plain sampler; guidance has the first",
+        help="numbers of steps of the plain sampler; guidance takes the first (default: 4 15 60)",
     )
     add(
         "--seeds",
@@ -106,26 +114,26 @@ def suite(argv: Sequence[str]) -> int:
         nargs="+",
         default=[0],
         metavar="N",
-        help="one sample for each (default: 0)",
+        help="seeds of the noise, with one sample for each (default: 0)",
     )
-    add("-m", "--metrics", nargs="+", metavar="NAME", help="default: those of the protocols")
+    add("-m", "--metrics", nargs="+", metavar="NAME", help="metrics to compute (default: the protocols' own)")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.suite import Suite, run_suite
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.upscaling.upscaler import load
 
     chosen = {name: getattr(args, name) for name in ("data", "model", "sets", "protocol", "limit", "steps")}
-    many = {"seeds": tuple(args.seeds), "metrics": tuple(args.metrics) if args.metrics else None}
-    told = shlex.join(["python", "-m", "jaxsr.evaluate", "suite", *argv])
+    lists = {"seeds": tuple(args.seeds), "metrics": tuple(args.metrics) if args.metrics else None}
+    command = shlex.join(["python", "-m", "jaxsr.evaluate", "suite", *argv])
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels)
-    results = run_suite(Suite(upscaler=upscaler, **chosen, **many, command=told, report=_lines), args.output)
+    results = run_suite(Suite(upscaler=upscaler, **chosen, **lists, command=command, report=_lines), args.output)
     print((args.output / "table.md").read_text(encoding="utf-8"))
     return SOME_FAILED if any(result.failed or result.without for result in results) else 0
 
 
 def _lines(row: str) -> Callable[[int, str], None]:
-    """One line on stderr now and then, for a row of the table."""
+    """Make a reporter for a row of the table. It prints one line on stderr at most every QUIET seconds."""
     last = [time.monotonic()]
 
     def report(count: int, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The options of scoring: what they take, and which do not go together; nothing of JAX is imported."""
+"""The options of scoring, the values that they accept, and their contradictions. This module does not import JAX."""
 
 import argparse
 from collections.abc import Sequence
@@ -30,30 +30,30 @@ _SAMPLING = (
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """The options of scoring; nothing of JAX is imported for them."""
+    """Make the parser of the scoring options. It does not import JAX."""
     parser = argparse.ArgumentParser(
         prog="python -m jaxsr.evaluate",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="exit code: 0 all scored, 1 error, 2 wrong usage, 3 images or metrics without numbers (told last)",
+        epilog="exit code: 0 all scored, 1 error, 2 wrong usage, 3 images or metrics without numbers (listed last)",
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("--pred", type=Path, metavar="DIR", help="folder of results")
-    add("--target", type=Path, metavar="DIR", help="folder of originals; partners are found by their names")
+    add("--target", type=Path, metavar="DIR", help="folder of originals, matched to the results by name")
     add("--lr", type=Path, metavar="DIR", help="folder of LR images (default: the data set's, or MATLAB's bicubic)")
-    add("-m", "--metrics", nargs="+", metavar="NAME", help="default: those of the protocol")
-    add("--protocol", metavar="NAME", help="how to measure: a name or a .json file (default: plain)")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="result to write; a stopped run goes on")
-    add("--csv", type=Path, metavar="FILE", help="the numbers of every image")
-    add("--worst", type=Path, metavar="PNG", help="contact sheet of the ten worst images")
-    add("--worst-by", metavar="NAME", help="metric by which they are the worst (default: the first)")
-    add("--name", help="of the method in tables (default: the folder's or the model's)")
-    add("--limit", type=whole(1), metavar="N", help="the first N images alone")
+    add("-m", "--metrics", nargs="+", metavar="NAME", help="metrics to compute (default: the protocol's own)")
+    add("--protocol", metavar="NAME", help="settings of the metrics: a name or a .json file (default: plain)")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write; a stopped run resumes")
+    add("--csv", type=Path, metavar="FILE", help="write the numbers of every image to this file too")
+    add("--worst", type=Path, metavar="PNG", help="write a contact sheet of the ten worst images to this file")
+    add("--worst-by", metavar="NAME", help="metric that ranks the images for --worst (default: the first)")
+    add("--name", help="name of the method in tables (default: the folder's or the model's)")
+    add("--limit", type=whole(1), metavar="N", help="take only the first N images")
     add("--batch", type=whole(1), default=8, metavar="N", help="images per call of the metrics (default: 8)")
-    add("--keep", type=Path, metavar="DIR", help="keep the compared images there as PNG")
-    add("--overwrite", action="store_true", help="replace a result or a stopped run of other choices")
-    model = parser.add_argument_group("results made here, in place of --pred")
+    add("--keep", type=Path, metavar="DIR", help="keep the compared images in this folder, as PNG")
+    add("--overwrite", action="store_true", help="replace a result, or a stopped run with other choices")
+    model = parser.add_argument_group("results that this command makes, in place of --pred")
     add = model.add_argument
     add_model(model, None, "a known model, a checkpoint, or bicubic")
     add("--dataset", metavar="NAME", help="set5, set14, div2k, realsr, a folder of originals, or tfds:div2k/SPLIT")
@@ -66,17 +66,19 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         type=whole(0, 2**32 - 1),
         nargs="+",
         metavar="N",
-        help="one sample for each (default: the protocol's)",
+        help="seeds of the noise, with one sample for each (default: the protocol's)",
     )
-    add("--alpha", type=alphas, metavar="A", help="guidance by the LR image; one number, or one per step")
-    add("--preset", metavar="NAME", help="alpha from the calibration: faithful, balanced, vivid")
-    add("--calibration", type=Path, metavar="JSON", help="for --preset (default: the file beside the model)")
-    add("--hr-guidance", action="store_true", help="guide by the original itself: what a perfect reference gives")
+    add("--alpha", type=alphas, metavar="A", help="scale of the guidance by the LR image; one number, or one per step")
+    add("--preset", metavar="NAME", help="take alpha from the calibration: faithful, balanced or vivid")
+    add(
+        "--calibration", type=Path, metavar="JSON", help="calibration for --preset (default: the file beside the model)"
+    )
+    add("--hr-guidance", action="store_true", help="guide by the original itself, as a perfect reference")
     return parser
 
 
 def parse(argv: Sequence[str], description: str | None = None) -> argparse.Namespace:
-    """The arguments of scoring; exit 2 where they do not go together."""
+    """Parse the arguments of scoring. If they contradict each other, exit with code 2."""
     parser = make_parser(description)
     args = parser.parse_args(join_negative(argv, "--alpha"))
     if (args.pred is None) == (args.model is None):
@@ -84,17 +86,19 @@ def parse(argv: Sequence[str], description: str | None = None) -> argparse.Names
     if args.pred is not None:
         given = [name for name in (*_SAMPLING, "seeds", "dataset") if getattr(args, name)]
         if given:
-            parser.error(f"argument --{given[0].replace('_', '-')}: is for --model, which makes results")
+            parser.error(
+                f"argument --{given[0].replace('_', '-')}: belongs to --model, which makes results; leave it out"
+            )
         if args.data is not None:
-            parser.error("argument --data: is for --dataset; give --target, the folder of the originals")
+            parser.error("argument --data: belongs to --dataset; give --target, the folder of the originals")
     elif args.target is not None:
-        parser.error("argument --target: is for --pred; with --model give --dataset, the folder of the originals")
+        parser.error("argument --target: belongs to --pred; with --model, give --dataset, the folder of the originals")
     if args.model == "bicubic" and (given := [name for name in (*_SAMPLING, "seeds") if getattr(args, name)]):
-        parser.error(f"argument --{given[0].replace('_', '-')}: bicubic has no such choice")
+        parser.error(f"argument --{given[0].replace('_', '-')}: bicubic does not have this option; leave it out")
     alpha = args.alpha if isinstance(args.alpha, tuple | None) else (args.alpha,)
     given = Given(alpha=alpha, preset=args.preset is not None, calibration=args.calibration is not None)
     if conflict := find_conflict(given, spell):
         parser.error(f"argument {spell(conflict[0])}: {conflict[1]}")
     if args.worst_by and not args.worst:
-        parser.error("argument --worst-by: is for the contact sheet; give --worst as well")
+        parser.error("argument --worst-by: ranks the images of the contact sheet; give --worst as well")
     return args

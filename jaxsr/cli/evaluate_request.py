@@ -1,4 +1,4 @@
-"""What the options of scoring ask for: images, protocol, metrics and the method, as a job."""
+"""The evaluation that the options of scoring describe: images, protocol, metrics and method."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,7 @@ from jaxsr.upscaling.upscaler import load
 
 
 def make_evaluation(args: argparse.Namespace, command: str) -> Evaluation:
-    """What is asked for, checked against the images and the model. Raises ValueError, OSError."""
+    """Make the evaluation from the arguments, checked against the images and the model. Raises ValueError, OSError."""
     protocol = load_protocol(args.protocol or DEFAULT)
     items, data = _images(args, protocol)
     items = fit_list(items, protocol)[: args.limit]
@@ -38,12 +38,11 @@ def make_evaluation(args: argparse.Namespace, command: str) -> Evaluation:
 
 
 def _images(args: argparse.Namespace, protocol: Protocol) -> tuple[list[Item], str]:
-    """The images that are asked for, and what they are called."""
-
+    """Open the requested images, and return them with the name of their data set."""
     if args.pred is None:
         name = args.dataset or protocol.dataset
         if name is None:
-            raise ValueError("--dataset: say which images are to be enlarged: a data set's name, or a folder.")
+            raise ValueError("--dataset: give the images to enlarge, as the name of a data set or as a folder.")
         return open_dataset(name, args.data, args.lr), Path(name).name
     if args.target is None:
         return attach([Item(name) for name in folder_names(args.pred)], pred=args.pred, lr=args.lr), args.pred.name
@@ -59,12 +58,13 @@ def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision or "fp32")
     if upscaler.preset.scale != protocol.scale:
         raise ValueError(
-            f"--protocol: {protocol.name} is of scale {protocol.scale}, the model {upscaler.preset.scale}."
+            f"--protocol: {protocol.name} is of scale {protocol.scale}, the model {upscaler.preset.scale}; choose a "
+            "protocol of the model's scale."
         )
     given = {name: getattr(args, name) for name in ("steps", "sampler", "precision", "alpha")}
     options = Options(**{name: value for name, value in given.items() if value is not None})
     words = [args.model if Path(args.model).suffix == "" else Path(args.model).stem]
     words += [f"{name} {value}" for name, value in (*given.items(), ("preset", args.preset)) if value is not None]
     words += ["HR guidance"] * args.hr_guidance
-    how = {"preset": args.preset, "calibration": args.calibration, "hr_guidance": args.hr_guidance}
-    return model_method(upscaler, options, name=", ".join(words), model=args.model, **how)
+    guidance = {"preset": args.preset, "calibration": args.calibration, "hr_guidance": args.hr_guidance}
+    return model_method(upscaler, options, name=", ".join(words), model=args.model, **guidance)

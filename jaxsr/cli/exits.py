@@ -1,4 +1,4 @@
-"""How the commands speak and end: one line in place of a traceback, and an exit code."""
+"""The messages and exit codes of the commands: an error is one line in place of a traceback."""
 
 import re
 import sys
@@ -7,24 +7,24 @@ from collections.abc import Callable
 from jaxsr.errors import EXPECTED
 
 SOME_FAILED = 3
-"""Exit code where some images failed and the others are done."""
+"""Exit code if some images failed and the others are done."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def one_line(text: str) -> str:
-    """Text with its control characters and line breaks escaped: names of files may have them."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """Escape the control characters and line breaks in a text, because the names of files may contain them."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def say(text: str, *, wrong: bool = False) -> None:
-    """Print one line on stdout, or on stderr where something went wrong."""
+    """Print one line on stdout, or on stderr if something went wrong."""
     print(one_line(text), file=sys.stderr if wrong else sys.stdout)
 
 
 def exit_code(run: Callable[[], int], *, smaller: str = "a smaller image") -> int:
-    """What `run` returns; 1 after one sentence on an expected error, 130 after Ctrl-C.
+    """Call `run` and return its exit code, 1 after one sentence on an expected error, or 130 after Ctrl-C.
 
-    `smaller` is what helps where the device has too little memory (JAX's RuntimeError).
+    `smaller` names the remedy for a device with too little memory (JAX's RuntimeError).
     """
     try:
         return run()

@@ -1,7 +1,7 @@
 """Fit the model of NIQE on good photographs: python -m jaxsr.cli.fit_niqe photos/ -o niqe.npz
 
-In every photograph those blocks of 96 x 96 pixels count whose sharpness exceeds 0.75 times that of its sharpest block
-(Mittal et al., 2013). A few hundred blocks are needed; the paper used 125 photographs.
+The fit takes the blocks of 96 x 96 pixels whose sharpness exceeds 0.75 times the sharpness of the sharpest block in
+their photograph (Mittal et al., 2013). It needs a few hundred blocks; the paper used 125 photographs.
 """
 
 import argparse
@@ -15,22 +15,24 @@ from jaxsr.metrics.niqe_fit import THRESHOLD, fit, list_photos, sharp_features, 
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Make the parser of the command's options."""
     parser = argparse.ArgumentParser(prog="python -m jaxsr.cli.fit_niqe", description=(__doc__ or "").split(":")[0])
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="photographs and folders of them")
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the model to write, .npz")
-    parser.add_argument("--threshold", type=float, default=THRESHOLD, help="least sharpness, of the sharpest block's")
-    parser.add_argument("--luma", choices=LUMAS, default="ycbcr", help="the luma it will be used with")
-    parser.add_argument("--source", default="", help="a note on the photographs and their licence, kept in the file")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help=".npz file to write")
+    parser.add_argument(
+        "--threshold", type=float, default=THRESHOLD, help="least sharpness of a block, relative to the sharpest block"
+    )
+    parser.add_argument("--luma", choices=LUMAS, default="ycbcr", help="luma that the model will be used with")
+    parser.add_argument("--source", default="", help="note on the photographs and their licence, kept in the file")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 when the model is written, 1 after one sentence on an error."""
+    """Run the command. Return 0 if the model is written, 1 after one sentence on an error."""
     args = make_parser().parse_args(argv)
     try:
         if args.output.suffix.lower() != ".npz":
-            raise ValueError(f"{args.output}: the model is written as .npz; give such a name")
+            raise ValueError(f"--output: {args.output} is not the name of an .npz file; give a name that ends in .npz")
         paths = list_photos(args.images)
         features = np.concatenate([sharp_features(path, args.threshold, args.luma) for path in paths])
         mean, covariance = fit(features)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
     parser = make_parser()
     args = parser.parse_args(join_negative(sys.argv[1:] if argv is None else argv, "--alpha", "--strip"))
     if args.list_models:
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def list_models() -> int:
-    """Print the known models, one a line, with their licences; returns the exit code."""
+    """Print the known models with their licences, one per line. Return the exit code."""
     from jaxsr.hub.cards import known_models
 
     for card in known_models():
@@ -53,7 +53,7 @@ def list_models() -> int:
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """One run of the command: the model, what is asked of every image, and how it is carried out."""
+    """One run of the command: the model, the request for each job, and the settings that every image shares."""
 
     upscaler: "Upscaler"
     request: "Callable[[Job], Request]"
@@ -65,7 +65,7 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Jobs:
-    """The jobs of a run: still to do, done already, and the reasons of those that failed."""
+    """The jobs of a run: the missing ones, the finished ones, and the reasons for the failed ones."""
 
     missing: "list[Job]"
     done: "list[Job]"
@@ -73,22 +73,22 @@ class Jobs:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find the images, load the model, and make the missing results; returns the exit code."""
+    """Find the images, load the model, and make the missing results. Return the exit code."""
     from jaxsr.batch.jobs import check_output, find_inputs, plan_jobs
 
     check_output(args.output)
     inputs = find_inputs(args.input, args.output, recursive=args.recursive)
     if args.reference and len(inputs) > 1:
-        raise ValueError("--reference: shows a part of one image, so give one with --input.")
-    suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # a strip lies beside the result chosen from it
+        raise ValueError("--reference: shows a part of one image; give only that image with --input.")
+    suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # a strip must not replace the result of the image
     jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=args.ext, n_samples=args.n_samples)
     work = prepare(args)
-    found = find_missing(work, jobs, overwrite=args.overwrite)
-    return dry_run(work, found) if args.dry_run else make_all(work, found)
+    sorted_jobs = find_missing(work, jobs, overwrite=args.overwrite)
+    return dry_run(work, sorted_jobs) if args.dry_run else make_all(work, sorted_jobs)
 
 
 def prepare(args: argparse.Namespace) -> Work:
-    """Load the model, resolve the options for it, and read the files that guide."""
+    """Load the model, resolve the options for it, and read the guide files."""
     from jaxsr.batch.recipe import read_recipe
     from jaxsr.batch.request import GUIDE_FILES, SourceFile, hash_source, request_for
     from jaxsr.options import Options
@@ -106,7 +106,7 @@ def prepare(args: argparse.Namespace) -> Work:
         options = upscaler.with_preset(options, args.preset, args.calibration)
         path = calibration_path(args.calibration, upscaler.source)
         calibration = SourceFile(path, sha256_file(path))
-    resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses what does not fit the model
+    resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses options that do not fit
     paths = {name: path for name in GUIDE_FILES if (path := getattr(args, name)) is not None}
     recipe = read_recipe(**paths)
     request = partial(
@@ -125,17 +125,20 @@ def prepare(args: argparse.Namespace) -> Work:
 
 
 def find_missing(work: Work, jobs: "list[Job]", *, overwrite: bool) -> Jobs:
-    """Sort the jobs into those to do, those done already, and those that may not be done."""
+    """Sort the jobs into missing, finished and failed ones.
+
+    A job fails if its result was made from another request, or if a file cannot be read.
+    """
     from jaxsr.batch.sidecar import is_done
 
-    found = Jobs([], [], [])
+    sorted_jobs = Jobs([], [], [])
     for job in jobs:
         try:
-            there = not overwrite and job.target.exists() and is_done(job, work.request(job))
-            (found.done if there else found.missing).append(job)
+            finished = not overwrite and job.target.exists() and is_done(job, work.request(job))
+            (sorted_jobs.done if finished else sorted_jobs.missing).append(job)
         except EXPECTED as error:
-            found.failed.append(_reason(job, error))
-    return found
+            sorted_jobs.failed.append(_reason(job, error))
+    return sorted_jobs
 
 
 def _reason(job: "Job", error: BaseException) -> str:
@@ -144,7 +147,7 @@ def _reason(job: "Job", error: BaseException) -> str:
 
 
 def make_all(work: Work, jobs: Jobs) -> int:
-    """Make every missing result; one that fails does not stop the others. Returns the exit code."""
+    """Make every missing result. A failed image does not stop the others. Return the exit code."""
     from jaxsr.batch.enlarge import make
     from jaxsr.batch.write import remove_leftovers
     from jaxsr.runtime.progress import image_bar
@@ -152,7 +155,7 @@ def make_all(work: Work, jobs: Jobs) -> int:
     for folder in {job.target.parent for job in (*jobs.missing, *jobs.done)}:
         remove_leftovers(folder)
     results: dict[Job, Made] = {}
-    how = {"batch": work.batch, "accept_license": work.accept_license}
+    settings = {"batch": work.batch, "accept_license": work.accept_license}
     began = time.perf_counter()
     with image_bar(len(jobs.missing)) as report:
         for index, job in enumerate(jobs.missing):
@@ -160,7 +163,7 @@ def make_all(work: Work, jobs: Jobs) -> int:
             report(index, name, 0, 0)
             try:
                 progress = partial(report, index, name)
-                results[job] = make(work.upscaler, job, work.request(job), work.recipe, **how, progress=progress)
+                results[job] = make(work.upscaler, job, work.request(job), work.recipe, **settings, progress=progress)
             except IMAGE_FAILED as error:
                 jobs.failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)
@@ -176,7 +179,7 @@ def make_all(work: Work, jobs: Jobs) -> int:
 
 
 def _list_losses(results: "dict[Job, Made]") -> None:
-    """Print one line for each kind of loss, with the number of images that have it."""
+    """Print one line for each kind of loss, with the number of images that it affects."""
     images: dict[str, set[Path]] = {}
     for job, result in results.items():
         for loss in result.lost:
@@ -192,7 +195,7 @@ def _list_failures(failed: list[str]) -> int:
 
 
 def dry_run(work: Work, jobs: Jobs) -> int:
-    """Print what a run would do: sizes, tiles, memory and time, measured on one call for each size of tile."""
+    """Print what a run would do: sizes, tiles, memory and time. One call is measured for each side of a tile."""
     from jaxsr.batch.forecast import Costs, foresee
 
     for job in jobs.done:

@@ -1,4 +1,4 @@
-"""The options of the sample command: what they accept, and which contradict each other. Imports nothing of JAX."""
+"""The options of the sample command, their accepted values, and their contradictions. This module imports no JAX."""
 
 import argparse
 from pathlib import Path
@@ -40,7 +40,7 @@ _GIVEN = (
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all of them."""
+    """Make the parser of the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m jaxsr.sample",
         description="Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/",
@@ -55,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_steps(parser)
     add_sampler(parser)
     add_thinning(parser)
-    add("--seed", type=whole(0, 2**32 - 1), default=0, metavar="N", help="of every random choice (default: 0)")
+    add("--seed", type=whole(0, 2**32 - 1), default=0, metavar="N", help="seed of every random choice (default: 0)")
     add("--n-samples", type=whole(1), default=1, metavar="N", help="different results per image (default: 1)")
     add(
         "-t",
@@ -63,23 +63,39 @@ def make_parser() -> argparse.ArgumentParser:
         type=_tile,
         default="auto",
         metavar="N",
-        help="auto, off, or the side in input pixels, for tiny-x4 a multiple of 16",
+        help="side of the tiles in input pixels, for tiny-x4 a multiple of 16; or auto, or off (default: auto)",
     )
-    add("--overlap", type=whole(0), metavar="N", help="of tiles, likewise a multiple of 16 (default: an eighth)")
-    add("--blend", choices=BLENDS, default="feather", help="mean: as in the released ResShift tool")
+    add(
+        "--overlap",
+        type=whole(0),
+        metavar="N",
+        help="overlap of the tiles, likewise a multiple of 16 (default: an eighth of the side)",
+    )
+    add(
+        "--blend",
+        choices=BLENDS,
+        default="feather",
+        help="rule that joins the tiles; mean: as in the released ResShift tool",
+    )
     add(
         "--batch",
         type=whole(1),
         default=1,
         metavar="N",
-        help="tiles per call: same noise, result equal up to rounding",
+        help="tiles per call; the noise is the same, and the result is equal up to rounding (default: 1)",
     )
     add_precision(parser)
-    add("-r", "--recursive", action="store_true", help="look into folders below; the results mirror the tree")
-    add("--suffix", default="", help="added to the name of each result")
+    add("-r", "--recursive", action="store_true", help="search folders below too; the results mirror the tree")
+    add("--suffix", default="", help="text to add to the name of each result")
     add("-f", "--ext", choices=("png", "jpg", "webp", "tif"), help="format of the results (default: as the input)")
-    add("--quality", type=whole(1, 100), default=95, metavar="Q", help="of JPEG and WebP, 1 to 100 (default: 95)")
-    add("--overwrite", action="store_true", help="make results again that are there already")
+    add(
+        "--quality",
+        type=whole(1, 100),
+        default=95,
+        metavar="Q",
+        help="quality of JPEG and WebP, 1 to 100 (default: 95)",
+    )
+    add("--overwrite", action="store_true", help="make results again that exist already")
     add("--dry-run", action="store_true", help="show tiles, memory and time, and write nothing")
     add("--version", action="version", version=f"jaxsr {__version__}")
     _add_guidance(parser)
@@ -87,35 +103,51 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_guidance(parser: argparse.ArgumentParser) -> None:
-    """Add those that guide, as a group of the help."""
+    """Add the options that guide the sampler, as a group of the help."""
     add = parser.add_argument_group("quality control").add_argument
-    add("--alpha", type=alphas, metavar="A", help="above 0: more texture; below: closer to the input; or one per step")
-    add("--preset", metavar="NAME", help="alpha from the calibration: faithful, balanced, vivid, open-loop or rule")
-    add("--calibration", type=Path, metavar="JSON", help="for --preset (default: the file beside the model)")
-    add("--alpha-map", type=Path, metavar="IMAGE", help="multiplies alpha: white 1, black 0, of the input's size")
-    add("--strip", type=numbers, metavar="LIST", help="one labelled image of results with these alphas")
-    add("--reference", type=Path, metavar="IMAGE", help="a part of the input at the result's resolution")
-    add("--reference-box", type=_box, metavar="X,Y,W,H", help="where that lies, in input pixels")
-    add("--reference-mask", type=Path, metavar="IMAGE", help="or, white where to use it, of the input's size")
+    add(
+        "--alpha",
+        type=alphas,
+        metavar="A",
+        help="scale of the guidance; above 0: more texture; below: closer to the input; one number, or one per step",
+    )
+    add(
+        "--preset",
+        metavar="NAME",
+        help="take alpha from the calibration: faithful, balanced, vivid, open-loop or rule",
+    )
+    add(
+        "--calibration", type=Path, metavar="JSON", help="calibration for --preset (default: the file beside the model)"
+    )
+    add(
+        "--alpha-map",
+        type=Path,
+        metavar="IMAGE",
+        help="image of the input's size that multiplies alpha: white 1, black 0",
+    )
+    add("--strip", type=numbers, metavar="LIST", help="make one labelled image of the results with these alphas")
+    add("--reference", type=Path, metavar="IMAGE", help="image of a part of the input at the result's resolution")
+    add("--reference-box", type=_box, metavar="X,Y,W,H", help="place of the reference, in input pixels")
+    add("--reference-mask", type=Path, metavar="IMAGE", help="or image of the input's size, white where to use it")
     add("--feather", type=whole(0), metavar="N", help="input pixels over which the reference fades in (default: 8)")
-    add("--objective", choices=OBJECTIVES, help="how alpha is fitted to the reference (default: lstsq)")
-    add("--through", choices=THROUGHS, default="mean", help="state: take the gradient through the network")
+    add("--objective", choices=OBJECTIVES, help="rule that fits alpha to the reference (default: lstsq)")
+    add("--through", choices=THROUGHS, default="mean", help="variable of the gradient; state: x_t, through the network")
     add(
         "--reference-mean",
         choices=REFERENCE_MEANS,
         default="clean",
-        help="of --reference: its latent, or the mean of the forward process",
+        help="mean of the reference; clean: its latent; shifted: the mean of the forward process",
     )
     add(
         "--reference-variance",
         choices=REFERENCE_VARIANCES,
         default="posterior",
-        help="variance of what guides: of the step, or of the forward process",
+        help="variance of the Gaussian that guides; posterior: the step's; marginal: the forward process's",
     )
 
 
 def find_conflict(args: argparse.Namespace) -> str | None:
-    """The first contradiction between the options, as one sentence, or None."""
+    """Find the first contradiction between the options, and return it as one sentence; None without one."""
     given = Given(
         alpha=args.alpha if isinstance(args.alpha, tuple | None) else (args.alpha,),
         form=GradientForm(args.through, args.reference_mean, args.reference_variance),
@@ -126,10 +158,10 @@ def find_conflict(args: argparse.Namespace) -> str | None:
 
 
 def _box(text: str) -> tuple[int, ...]:
-    numbers = text.split(",")
-    if len(numbers) != 4 or not all(number.isdecimal() for number in numbers):
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"must be X,Y,WIDTH,HEIGHT in pixels of the input, not {text!r}")
-    return tuple(int(number) for number in numbers)
+    return tuple(int(part) for part in parts)
 
 
 def _tile(text: str) -> int | str:

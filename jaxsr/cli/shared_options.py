@@ -1,4 +1,4 @@
-"""Options that several commands have in common, and the values that they accept. Imports nothing of JAX."""
+"""Options that several commands share, and the values that they accept. This module does not import JAX."""
 
 import argparse
 import math
@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from jaxsr.choices import PRECISIONS, SAMPLERS, THINNINGS
 
 QUIET = 30.0
-"""Seconds between lines of progress where the output is not a terminal."""
-# argparse takes a list that begins with a minus for an option.
+"""Seconds between lines of progress if the output is not a terminal."""
+# argparse mistakes a list that begins with a minus for an option.
 _NEGATIVE = re.compile(r"-[\d.].*")
 
 
@@ -36,7 +36,10 @@ def add_sampler(parser: argparse._ActionsContainer, text: str = "sampler") -> No
 def add_thinning(parser: argparse._ActionsContainer) -> None:
     """Add --thinning."""
     parser.add_argument(
-        "--thinning", choices=THINNINGS, default="ends", help="which of the trained steps fewer steps keep"
+        "--thinning",
+        choices=THINNINGS,
+        default="ends",
+        help="rule that picks the trained steps to keep if --steps is lower",
     )
 
 
@@ -47,7 +50,7 @@ def add_precision(parser: argparse._ActionsContainer, default: str | None = "fp3
 
 
 def sampler(text: str) -> str:
-    """Argparse type: the name of a sampler."""
+    """Check the name of a sampler, as an argparse type."""
     if text not in SAMPLERS:
         from jaxsr.diffusion import SAMPLERS as LISTED  # imports JAX, which the built-in names do not need
 
@@ -57,7 +60,7 @@ def sampler(text: str) -> str:
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Argparse type: a whole number of at least `least` and at most `most`."""
+    """Make an argparse type for a whole number of at least `least` and at most `most`."""
     span = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def parse(text: str) -> int:
@@ -70,30 +73,30 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def wholes(least: int) -> Callable[[str], tuple[int, ...]]:
-    """Argparse type: whole numbers of at least `least`, with commas between."""
-    one = whole(least)
-    return lambda text: tuple(one(part) for part in text.split(","))
+    """Make an argparse type for whole numbers of at least `least`, separated by commas."""
+    parse = whole(least)
+    return lambda text: tuple(parse(part) for part in text.split(","))
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """Argparse type: finite numbers with commas between."""
+    """Parse finite numbers separated by commas, as an argparse type."""
     try:
-        found = tuple(float(part) for part in text.split(","))
+        values = tuple(float(part) for part in text.split(","))
     except ValueError:
-        found = (math.nan,)
-    if not all(map(math.isfinite, found)):
-        raise argparse.ArgumentTypeError(f"must be numbers with commas between, not {text!r}")
-    return found
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f"must be numbers separated by commas, not {text!r}")
+    return values
 
 
 def alphas(text: str) -> float | tuple[float, ...]:
-    """Argparse type: one number, or several with commas between."""
+    """Parse one number, or several separated by commas, as an argparse type."""
     first, *others = numbers(text)
     return (first, *others) if others else first
 
 
 def join_negative(words: Sequence[str], *options: str) -> list[str]:
-    """Write `--strip -0.2,0` as `--strip=-0.2,0`, for the options whose lists may begin with a minus."""
+    """Rewrite `--strip -0.2,0` as `--strip=-0.2,0`, for the options whose lists may begin with a minus."""
     joined: list[str] = []
     for word in words:
         if joined and joined[-1] in options and _NEGATIVE.fullmatch(word):
@@ -104,12 +107,12 @@ def join_negative(words: Sequence[str], *options: str) -> list[str]:
 
 
 def spell(name: str) -> str:
-    """An option's name as a command line has it: `alpha_map` as `--alpha-map`."""
+    """Spell an option's name as on a command line: `alpha_map` becomes `--alpha-map`."""
     return f"--{name.replace('_', '-')}"
 
 
 def progress_line() -> Callable[[str], None]:
-    """A reporter of lines on stderr: in place on a terminal, elsewhere one at most every QUIET seconds."""
+    """Make a reporter of lines on stderr: in place on a terminal, elsewhere at most one line every QUIET seconds."""
     if sys.stderr.isatty():
         return lambda line: print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
     last = [-QUIET]

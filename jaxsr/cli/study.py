@@ -21,24 +21,32 @@ NAMES = ("errors", "truncation", "trajectories", "dispersion")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command's options; nothing of JAX is imported for them."""
+    """Make the parser of the command's options. It does not import JAX."""
     parser = argparse.ArgumentParser(prog="python -m jaxsr.study", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
     add("--pairs", required=True, metavar="HR", help="folder of HR photographs, or tfds:NAME/SPLIT")
-    add("--lr-pairs", metavar="DIR", help="folder of their LR images (default: MATLAB's bicubic of the HR ones)")
+    add(
+        "--lr-pairs", metavar="DIR", help="folder of the LR images (default: the HR images, shrunk by MATLAB's bicubic)"
+    )
     add("-o", "--output", type=Path, default=Path("report"), metavar="DIR", help="folder of the report")
-    add("--instruments", type=_names, default=NAMES, metavar="NAMES", help=f"some of {','.join(NAMES)}")
-    add_steps(parser, "sampling steps that are studied (default: the model's)")
+    add("--instruments", type=_names, default=NAMES, metavar="NAMES", help=f"some of {','.join(NAMES)} (default: all)")
+    add_steps(parser, "sampling steps to study (default: the model's)")
     add("--counts", type=wholes(1), metavar="LIST", help="step counts to compare (default: 1,2,4,15,60)")
-    add("--scales", type=numbers, default=(-0.1, 0.05, 0.1, 0.2), metavar="LIST", help="LR guidance scales")
+    add(
+        "--scales",
+        type=numbers,
+        default=(-0.1, 0.05, 0.1, 0.2),
+        metavar="LIST",
+        help="scales of the guidance by the LR image",
+    )
     add("--draws", type=whole(1), default=4, metavar="N", help="samples of each image for the dispersion (default: 4)")
-    add_sampler(parser, "sampler whose states are studied")
+    add_sampler(parser, "sampler whose states to study")
     add_thinning(parser)
     add_precision(parser)
     add("--crop", type=whole(1), default=64, metavar="N", help="side of the LR crops in pixels (default: 64)")
     add("--limit", type=whole(1), default=8, metavar="N", help="take the first N photographs (default: 8)")
-    add("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
     return parser
 
 
@@ -49,7 +57,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 when the report is written, 1 after one sentence on an error, 130 after Ctrl-C."""
+    """Run the command. Return 0 if the report is written, 1 after one sentence on an error, 130 after Ctrl-C."""
     args = make_parser().parse_args(join_negative(sys.argv[1:] if argv is None else argv, "--scales"))
     return exit_code(lambda: _run(args), smaller="a smaller --crop")
 

@@ -9,21 +9,21 @@ from jaxsr.cli.exits import exit_code
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """Make the parser of the command's options."""
     parser = argparse.ArgumentParser(prog="python -m jaxsr.train", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="Python file that defines `config`")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run; a stopped run goes on")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run; a stopped run resumes")
     parser.add_argument("--data", help="folder of photographs or tfds:NAME/SPLIT, in place of the config's")
-    parser.add_argument("--steps", type=int, help="updates, in place of the config's")
+    parser.add_argument("--steps", type=int, help="number of updates, in place of the config's")
     parser.add_argument("--seed", type=int, help="seed, in place of the config's")
     parser.add_argument("--distributed", action="store_true", help="join the hosts of a cluster (jax.distributed)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 when the model is written, 1 after one sentence on an error, 130 after Ctrl-C."""
+    """Run the command. Return 0 if the model is written, 1 after one sentence on an error, 130 after Ctrl-C."""
     args = make_parser().parse_args(argv)
-    return exit_code(lambda: _train(args), smaller="a config of a smaller batch")
+    return exit_code(lambda: _train(args), smaller="a config with a smaller batch_size")
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -36,15 +36,15 @@ def _train(args: argparse.Namespace) -> int:
 
     if args.distributed:
         jax.distributed.initialize()
-    given = {key: value for key in ("data", "steps", "seed") if (value := getattr(args, key)) is not None}
+    overrides = {key: value for key in ("data", "steps", "seed") if (value := getattr(args, key)) is not None}
     config = load_config(args.config)
     enable_compilation_cache(config.preset.network.model_channels, config.precision)
     if args.steps is not None:  # a short trial has no room for the config's warm-up
-        given["warmup"] = min(config.warmup, args.steps // 10)
-    config = replace(config, **given)
+        overrides["warmup"] = min(config.warmup, args.steps // 10)
+    config = replace(config, **overrides)
     console = Console()
     report = partial(console.out, highlight=False)
-    with console.status("starting") as status:  # shows nothing where the output is no terminal
+    with console.status("starting") as status:  # shows nothing unless the output is a terminal
         folder = train(config, args.output, report, status.update if console.is_terminal else report)
     print(f"model: {folder}")
     return 0

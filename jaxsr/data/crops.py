@@ -1,4 +1,4 @@
-"""Crops of photographs: plain, turned and mirrored, and of the LR image that a photograph would have."""
+"""Crops of photographs: plain, turned or mirrored, or cut from the bicubic LR image of a photograph."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,18 +11,18 @@ LR_MARGIN = 4
 
 
 def crop(image: RGB, y: int, x: int, size: int) -> RGB:
-    """The square of `size` pixels whose upper left corner is at row y and column x, as a view."""
+    """Cut out the square of `size` pixels whose upper left corner is at row y and column x, as a view."""
     return image[y : y + size, x : x + size]
 
 
 def dihedral(image: RGB, k: int) -> RGB:
-    """One of the eight flips and rotations of a square: k % 4 quarter turns, then a mirror for k >= 4."""
+    """Apply one of the eight flips and rotations of a square: k % 4 quarter turns, then a mirror for k >= 4."""
     turned = np.rot90(image, k % 4)
     return turned[:, ::-1] if k >= 4 else turned
 
 
 def downsample_crop(image: RGB, y: int, x: int, size: int, scale: int) -> UInt8[np.ndarray, "p p 3"]:
-    """Crop at (y, x) of a photograph's bicubic LR image, equal to the last bit, from the pixels around it alone."""
+    """Compute the crop at (y, x) of a photograph's bicubic LR image from nearby pixels alone, equal to the last bit."""
     (top, bottom), (left, right) = (
         (max(start - LR_MARGIN, 0), min(start + size + LR_MARGIN, n // scale))
         for start, n in zip((y, x), image.shape, strict=False)

@@ -1,4 +1,4 @@
-"""Pairs of LR and HR crops of one size from folders or TFDS, read when they are needed: a few are in memory at once."""
+"""Pairs of LR and HR crops of one size from folders or TFDS, read on demand, so that few are in memory at once."""
 
 import hashlib
 import re
@@ -22,14 +22,14 @@ from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.storage import sha256_file
 
 LEAST_CONSISTENCY = 20.0
-"""dB between an LR crop and its shrunk HR crop, below which the two are taken for different pictures."""
+"""PSNR in dB between an LR crop and the shrunk HR crop, below which the two count as different pictures."""
 _SUFFIX = re.compile(r"(?:[_-]?(?:hr|lr|gt|lq)\d?|[_-]?x\d)$", re.IGNORECASE)
 
 Crops = tuple[UInt8[np.ndarray, "p p 3"], UInt8[np.ndarray, "s s 3"]]
 
 
 class PairError(ValueError):
-    """Pictures that cannot be used as pairs."""
+    """The pictures cannot be used as pairs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +37,12 @@ class PairSet:
     """A sequence of (LR crop, HR crop), uint8, each read from its photograph on demand. Build it with `open_pairs`.
 
     Attributes:
-        names: of the photographs.
+        names: names of the photographs.
         hr: the photographs.
         lr: their LR images, or None to make them with MATLAB's bicubic, rounded to 8 bits.
-        scale: HR over LR size.
+        scale: HR size over LR size.
         crop: side of an LR crop in pixels.
-        grid: crops per side: grid x grid crops that touch each other, about the photograph's centre.
+        grid: crops per side. A photograph has grid x grid adjacent crops about its centre.
     """
 
     names: tuple[str, ...]
@@ -56,7 +56,7 @@ class PairSet:
         return len(self.names) * self.grid**2
 
     def __getitem__(self, i: int) -> Crops:
-        """Crops number i. Raises PairError where LR and HR are not of one picture; the message names the file."""
+        """Read pair number `i`. Raises PairError, which names the file, if LR and HR do not show the same picture."""
         photo, place = divmod(range(len(self))[i], self.grid**2)
         hr, lr = self._latest(photo)
         size, scale = self.crop, self.scale
@@ -70,17 +70,17 @@ class PairSet:
         return low, high
 
     def name(self, i: int) -> str:
-        """Of crop i, for messages and tables."""
+        """Return the name of crop `i`, for messages and tables."""
         photo, place = divmod(i, self.grid**2)
         return f"{self.names[photo]}#{place}" if self.grid > 1 else self.names[photo]
 
     @property
     def groups(self) -> Int[np.ndarray, " n"]:
-        """Number of the photograph that each crop is of."""
+        """The number of the photograph that each crop comes from."""
         return np.repeat(np.arange(len(self.names)), self.grid**2)
 
     def describe(self) -> dict[str, Any]:
-        """What tells one data set from another, as JSON can hold it: names and contents of the files, and the crops."""
+        """Identify the data set in plain JSON, by the names and contents of its files and by its crops."""
         names = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape")).hexdigest()
         made = "bicubic" if self.lr is None else "given"
         sizes = {"scale": self.scale, "crop": self.crop, "crops_per_photograph": self.grid**2}
@@ -89,7 +89,7 @@ class PairSet:
 
     @cached_property
     def _latest(self):
-        """The last photograph is kept for its next crop."""
+        """The reader of photographs, which keeps the last one for its next crop."""
         return lru_cache(maxsize=1)(self._read)
 
     def _read(self, photo: int) -> tuple[RGB, RGB | None]:
@@ -105,18 +105,19 @@ class PairSet:
 def open_pairs(
     hr: str, lr: str | None = None, *, scale: int, crop: int = 64, crops: int = 1, limit: int | None = None
 ) -> PairSet:
-    """The pairs of a folder of HR photographs, of two folders, or of a prepared TFDS data set.
+    """Open the pairs of a folder of HR photographs, of two folders, or of a prepared TFDS data set.
 
-    Photographs too small for the crops are left out. Nothing is kept in memory but their names.
+    Photographs too small for the crops are left out. Only the names of the others are kept in memory.
 
     Args:
-        hr: a folder, or `tfds:NAME/SPLIT` (see `jaxsr.data.sources.load_tfds`), whose photographs are looked through
-            for their sizes: give a limit where it is large.
-        lr: a folder with the LR image of every HR one; names may differ by `_HR`, `_LR4`, `x4` and the like at the end.
-        scale: of the model.
+        hr: a folder, or `tfds:NAME/SPLIT` (see `jaxsr.data.sources.load_tfds`). TFDS photographs are decoded for their
+            sizes, so give a limit if the data set is large.
+        lr: a folder with the LR image of every HR photograph. The names may end differently, in `_HR`, `_LR4`, `x4` and
+            the like.
+        scale: scale of the model.
         crop: side of an LR crop in pixels.
-        crops: of each photograph; a square number, side by side about its centre.
-        limit: take the first photographs only.
+        crops: number of crops per photograph, a square number. They lie side by side about its centre.
+        limit: number of photographs to take from the start; None takes all.
     Raises:
         PairError: for an empty folder, fewer than two photographs, names without a partner, or crops that do not fit.
         OSError, ImportError: for data that cannot be read.
@@ -135,25 +136,25 @@ def open_pairs(
     if len(names) < 2:
         raise PairError(
             f"--pairs: {hr} gives {len(names)} photograph{'s' * (len(names) != 1)} of at least {least} pixels a side, "
-            "and it needs at least 2: give more or larger ones, or a smaller --crop."
+            "but the command needs at least 2; give more or larger photographs, or a smaller --crop."
         )
     return pairs
 
 
 def check_content(name: str, lr: RGB, hr: RGB, scale: int) -> None:
-    """Raise PairError if the LR crop is not of what the HR crop shows."""
+    """Raise PairError if the LR crop and the HR crop do not show the same picture."""
     difference = downsample_bicubic_uint8(hr, scale).astype(np.float64) - lr
     error = np.mean(np.square(difference / 255))
     if error > 10 ** (-LEAST_CONSISTENCY / 10):
         raise PairError(
-            f"{name}: LR and HR do not show the same (the shrunk HR image is at {-10 * np.log10(error):.1f} dB from "
-            "the LR image): check that they are of one picture, aligned and not turned."
+            f"{name}: LR and HR do not show the same picture (the shrunk HR image is at {-10 * np.log10(error):.1f} dB "
+            "from the LR image); check that the files belong together, aligned and not turned."
         )
 
 
 def _hash_files(*photos: Sequence[RGB] | None) -> dict[str, str]:
-    """One hash of what the files of photographs hold, HR and LR; nothing for other sources, whose names say all."""
-    sources = [one for images in photos if isinstance(images, LazyImages) for one in images.source]
+    """Hash the contents of all HR and LR files together. Other sources give {}: their names identify them."""
+    sources = [item for images in photos if isinstance(images, LazyImages) for item in images.source]
     files = [source for source in sources if isinstance(source, Path)]
     if not files:
         return {}
@@ -175,17 +176,20 @@ def _folders(
 
 
 def _match(hr: Path, files: Sequence[Path], lr: Path) -> dict[Path, Any]:
-    """The LR file of every HR file: of the same name, or else of the same name but for the ending of `_SUFFIX`."""
+    """Match an LR file to every HR file, by equal names, or else by names that are equal without a `_SUFFIX` ending."""
     low_files = list_images(lr, recursive=True)
     for ending in ("", _SUFFIX):
         high, low = (
-            {_key(file, root, ending): file for file in found} for root, found in ((hr, files), (lr, low_files))
+            {_key(file, root, ending): file for file in paths} for root, paths in ((hr, files), (lr, low_files))
         )
         if high.keys() == low.keys() and len(high) == len(files) and len(low) == len(low_files):
             return {high[key]: low[key] for key in high}
     alone = sorted(str((high | low)[key]) for key in high.keys() ^ low.keys())
     shown = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
-    raise PairError(f"--lr-pairs: without one partner of the same name: {shown or 'several files of one name'}.")
+    raise PairError(
+        "--lr-pairs: every HR file needs exactly one LR file of the same name; "
+        f"these do not match: {shown or 'several files of one name'}."
+    )
 
 
 def _key(file: Path, root: Path, ending: str | re.Pattern[str]) -> str:

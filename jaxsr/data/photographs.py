@@ -1,4 +1,4 @@
-"""Photographs in files as training data: RGB uint8 pixels, sizes from the headers, and sequences decoded when read."""
+"""Photographs from files: RGB uint8 pixels, sizes from the headers, and sequences that decode when they are read."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,12 +18,12 @@ RGB = UInt8[np.ndarray, "_ _ 3"]
 
 @dataclass(frozen=True)
 class LazyImages(Sequence[np.ndarray]):
-    """A sequence of RGB uint8 photographs of which each is decoded whenever it is read, and none is kept."""
+    """A sequence of RGB uint8 photographs. Each is decoded whenever it is read, and none is kept."""
 
     source: Sequence[Any]
-    """What there is to decode: paths, or the records of a data set."""
+    """Items to decode: paths, or the records of a data set."""
     decode: Callable[[Any], RGB]
-    """Makes the photograph of one of them."""
+    """Function that decodes one item to a photograph."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -34,19 +34,20 @@ class LazyImages(Sequence[np.ndarray]):
 
 
 def read_rgb(path: Path) -> RGB:
-    """Read an image file as RGB uint8, upright, without its alpha, 16-bit channels rounded to 8.
+    """Read an image file as upright RGB uint8, without its alpha. 16-bit channels are rounded to 8 bits.
 
-    Raises ImageFileError (a ValueError) that names a file that cannot be read.
+    Raises ImageFileError (a ValueError), which names the file, if it cannot be read.
     """
     return np.rint(read_photo(path).rgb * 255).astype(np.uint8)
 
 
 def image_sizes(files: Sequence[Path]) -> list[tuple[int, int]]:
-    """The two sides of each image in pixels, in no fixed order (EXIF may turn the image), from its header where it can.
+    """Read the two sides of each image in pixels, from its header if possible.
 
-    Raises ImageFileError (a ValueError) that names a file that is no image.
+    The two have no fixed order, because EXIF may turn the image. Raises ImageFileError (a ValueError), which names the
+    file, for a file that is no image.
     """
-    # Pillow warns of large images and odd metadata, which `read_photo` takes; the filter holds for the threads too.
+    # Pillow warns of large images and odd metadata, which `read_photo` accepts. The filter covers the threads too.
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")
         return list(pool.map(_size, files))
@@ -56,6 +57,6 @@ def _size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except Exception:  # Pillow's limit of pixels, a TIFF that it does not know, damage: `read_photo` reads or names it
+    except Exception:  # too large for Pillow, an unknown kind of TIFF, or damaged: `read_photo` reads or names the file
         height, width, _ = read_photo(path).rgb.shape
         return width, height

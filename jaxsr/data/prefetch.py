@@ -1,4 +1,4 @@
-"""Items prepared ahead of their use, by a thread."""
+"""Prefetching: a thread prepares items ahead of their use."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def prefetch(batches: Iterable[T], size: int = 2) -> Iterator[T]:
-    """Yield the same items in order, prepared up to `size` ahead by a thread, whose exceptions are raised here."""
+    """Yield the same items in order. A thread prepares up to `size` items ahead; its exceptions are raised here."""
     if size < 1:
-        raise ValueError(f"prefetch size is {size}: use at least 1")
+        raise ValueError(f"prefetch size is {size}; use at least 1.")
     iterator = iter(batches)
     pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:

@@ -11,13 +11,13 @@ from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_IN_MEMORY = 4 * 10**9
-"""Bytes of pixels (3 per pixel) up to which a folder is held in memory."""
+"""Greatest number of bytes of pixels (3 per pixel) for which a folder is held in memory."""
 TFDS_FEATURES = {"div2k": "hr", "imagenet2012": "image"}
 log = logging.getLogger(__name__)
 
 
 def open_photographs(data: str, min_size: int = 1) -> list[RGB] | LazyImages:
-    """The photographs of a folder (`load_folder`) or of `tfds:NAME/SPLIT` (`load_tfds`)."""
+    """Open the photographs of a folder (`load_folder`) or of `tfds:NAME/SPLIT` (`load_tfds`)."""
     if not data.startswith("tfds:"):
         return load_folder(data, min_size=min_size)
     name, _, split = data.removeprefix("tfds:").rpartition("/")
@@ -25,18 +25,20 @@ def open_photographs(data: str, min_size: int = 1) -> list[RGB] | LazyImages:
 
 
 def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
-    """All photographs under a folder, in the order of their paths, as RGB uint8, upright.
+    """Load all photographs under a folder, in the order of their paths, as upright RGB uint8.
 
-    They are read into memory (a list) where their pixels take up to MAX_IN_MEMORY (4 GB); a larger folder becomes a
-    sequence that decodes at each read, and `list(load_folder(...))` holds that in memory as well. Images with a side
-    under `min_size` pixels are left out, and their number is logged. Raises FileNotFoundError if no image is left,
-    ImageFileError (a ValueError) that names a file that cannot be read.
+    They are read into memory (a list) if their pixels take up to MAX_IN_MEMORY (4 GB). A larger folder becomes a
+    sequence that decodes at each read; `list(load_folder(...))` holds it in memory as well. Images with a side under
+    `min_size` pixels are left out, and their number is logged.
+
+    Raises FileNotFoundError if no image is left, and ImageFileError (a ValueError), which names the file, if a file
+    cannot be read.
     """
     files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in SUFFIXES)
     large = {file: size for file, size in zip(files, image_sizes(files), strict=True) if min(size) >= min_size}
     if not large:
         raise FileNotFoundError(
-            f"{path}: no image of at least {min_size} pixels among {len(files)}: name another folder"
+            f"{path}: no image of at least {min_size} pixels among {len(files)}; name another folder."
         )
     if left_out := len(files) - len(large):
         log.warning("%s: left out %d of %d images, smaller than %d pixels", path, left_out, len(files), min_size)
@@ -47,15 +49,17 @@ def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
 
 
 def load_tfds(name: str, split: str, data_dir: str | Path | None = None) -> LazyImages:
-    """Photographs of a prepared TFDS data set, decoded when read: `div2k` or `imagenet2012`, a config after a slash.
+    """Open the photographs of a prepared TFDS data set, decoded when read.
 
-    Read through `tfds.data_source`, without TensorFlow; the data set must have been prepared as ArrayRecord
-    (`file_format="array_record"`). Use `list(load_tfds(...))` to hold it in memory (DIV2K: 7 GB).
-    Raises ImportError without the packages, FileNotFoundError without the prepared data.
+    `name` is `div2k` or `imagenet2012`, with a config after a slash. The data set is read through `tfds.data_source`,
+    without TensorFlow. It must have been prepared as ArrayRecord (`file_format="array_record"`). Use
+    `list(load_tfds(...))` to hold it in memory (DIV2K: 7 GB).
+
+    Raises ValueError for another name, ImportError without the packages, FileNotFoundError without the prepared data.
     """
     feature = TFDS_FEATURES.get(name.split("/")[0])
     if feature is None:
-        raise ValueError(f"no TFDS data set {name!r} here: choose one of {', '.join(TFDS_FEATURES)}")
+        raise ValueError(f"the TFDS data set {name!r} is not supported; choose one of {', '.join(TFDS_FEATURES)}.")
     try:
         import tensorflow_datasets as tfds  # pyright: ignore[reportMissingImports]
 

@@ -1,4 +1,4 @@
-"""Posterior diffusion for super-resolution: pure functions of arrays, without networks or files."""
+"""Posterior diffusion for super-resolution: pure functions of arrays, without networks and files."""
 
 from jaxsr.choices import GradientForm
 from jaxsr.diffusion.gaussian import gaussian_kl

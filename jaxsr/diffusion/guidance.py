@@ -1,12 +1,13 @@
-"""The plug-in: the gradient of a Gaussian KL divergence to a reference, added to the mean of every step.
+"""The guidance: the gradient of a Gaussian KL divergence to a reference, added to the mean of every step.
 
-Algorithm 2 and Eq. 11 of the paper, with G_t = grad D_KL( N(mu_theta(x_t), Sigma_t) || N(c_t, Sigma_ref) ):
+It implements Algorithm 2 and Eq. 11 of the paper, with
+G_t = grad D_KL( N(mu_theta(x_t), Sigma_t) || N(c_t, Sigma_ref) ):
 
     mu_new = mu + m * ( scale_t * Sigma_t * G_t + offset_t )
 
-With `reference_variance="posterior"`, Sigma_t * G_t = mu - c_t (Lemma 3.2.1): scale has no unit, 0 is the plain
-sampler, scale > 0 leads away from the reference (perception, with the LR image), scale < 0 toward it (fidelity, with
-an HR image). At t = 1, where Sigma_1 = 0, Sigma_2 stands for it, so that the last step is guided too.
+With `reference_variance="posterior"`, Sigma_t * G_t = mu - c_t (Lemma 3.2.1), so scale has no unit. Scale 0 is the
+plain sampler. Scale > 0 leads away from the reference (perception, with the LR image). Scale < 0 leads toward it
+(fidelity, with an HR image). At t = 1, where Sigma_1 = 0, Sigma_2 replaces it, so that the last step is guided too.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,21 +24,21 @@ from jaxsr.diffusion.process import Latent, forward_mean
 from jaxsr.diffusion.schedule import StepTables
 
 PullBack = Callable[[Latent], Latent]
-"""Takes a gradient with respect to the mean of a step to the one with respect to x_t, through the network."""
+"""Turns a gradient with respect to the mean of a step into the gradient with respect to x_t, through the network."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Guidance:
-    """One correction of the sampler; a pytree, so that `vmap` over scales, masks or references is one line.
+    """One correction of the sampler. It is a pytree, so that `vmap` over scales, masks or references takes one line.
 
     Attributes:
-        reference: latent c of the reference image, shape (b, h, w, c) or what broadcasts to it.
-        scale: scalar, or one number per step, shape (T,), in the schedule's order (t = 1 first).
-        offset: as `scale`; the second constant of Eq. 11, in the unit of the latent.
-        mask: m, scalar or at latent resolution, shape (b, h, w, 1): 0 leaves a place as it is, and numbers outside of
-            0..1 make it a map of strengths.
-        form: which gradient G_t is, see `GradientForm`.
+        reference: latent c of the reference image, of shape (b, h, w, c) or a shape that broadcasts to it.
+        scale: guidance scale: a scalar, or one number per step, shape (T,), in the schedule's order (t = 1 first).
+        offset: second constant of Eq. 11, in the unit of the latent; same shapes as `scale`.
+        mask: m, a scalar or an image at latent resolution, shape (b, h, w, 1). Where it is 0, nothing changes. Numbers
+            outside of 0..1 make it a map of strengths.
+        form: form of the gradient G_t, see `GradientForm`.
     """
 
     reference: ArrayLike
@@ -49,28 +50,28 @@ class Guidance:
 
 def check_steps(guidance: Sequence[Guidance], steps: int) -> None:
     """Raise ValueError unless every scale and offset is a scalar or has one number for each of `steps` steps."""
-    for one in guidance:
+    for item in guidance:
         for name in ("scale", "offset"):
-            if (shape := jnp.shape(getattr(one, name))) not in ((), (steps,)):
+            if (shape := jnp.shape(getattr(item, name))) not in ((), (steps,)):
                 raise ValueError(f"guidance: {name} must be one number or {steps}, one per step, got shape {shape}.")
 
 
 def correction(
     guidance: Sequence[Guidance], mean: Latent, pull_back: PullBack | None, z_lr: Latent, row: StepTables
 ) -> Latent:
-    """What is added to the mean of one step: sum over all guidance of m (scale_t Sigma_t G_t + offset_t), Eq. 11.
+    """Compute the correction of the mean of one step: the sum of m (scale_t Sigma_t G_t + offset_t), Eq. 11.
 
-    `pull_back` is needed where one goes through the state.
+    The sum runs over all `guidance`. `pull_back` is required if any item has the form `through="state"`.
     """
     total = jnp.zeros_like(mean)
-    for one in guidance:
-        gradient = kl_gradient(one, mean, pull_back, z_lr, row)
-        total += one.mask * (_at(one.scale, row) * row.variance_clipped * gradient + _at(one.offset, row))
+    for item in guidance:
+        gradient = kl_gradient(item, mean, pull_back, z_lr, row)
+        total += item.mask * (_at(item.scale, row) * row.variance_clipped * gradient + _at(item.offset, row))
     return total
 
 
 def kl_gradient(guidance: Guidance, mean: Latent, pull_back: PullBack | None, z_lr: Latent, row: StepTables) -> Latent:
-    """G_t = grad D_KL( N(mean, Sigma_t) || N(c_t, Sigma_ref) ), with respect to the mean or to x_t."""
+    """Compute G_t = grad D_KL( N(mean, Sigma_t) || N(c_t, Sigma_ref) ) with respect to the mean or to x_t."""
     center = jnp.broadcast_to(guidance.reference, mean.shape)
     if guidance.form.reference_mean == "shifted":
         center = forward_mean(center, z_lr, row.eta_prev)
@@ -80,7 +81,7 @@ def kl_gradient(guidance: Guidance, mean: Latent, pull_back: PullBack | None, z_
     if guidance.form.through == "mean":
         return gradient
     if pull_back is None:
-        raise ValueError("kl_gradient: through the state needs the step's pull_back.")
+        raise ValueError("kl_gradient: a gradient through the state needs the step's pull_back; give it.")
     return pull_back(gradient)
 
 

@@ -9,15 +9,15 @@ Rows = Float[Array, "*#b 1 1 1"] | Float[Array, ""] | float
 
 
 def forward_mean(x0: Latent, z_lr: Latent, eta: Rows) -> Latent:
-    """Mean of q(x_t | x_0, y_0) = x_0 + eta_t (y_0 - x_0), equation (F). `eta` broadcasts against the latents."""
+    """Compute the mean of q(x_t | x_0, y_0), equation (F): x_0 + eta_t (y_0 - x_0). `eta` broadcasts to the latents."""
     return x0 + eta * (z_lr - x0)
 
 
 def forward_sample(x0: Latent, z_lr: Latent, eps: Latent, eta: Rows, kappa: float) -> Latent:
-    """A draw of q(x_t | x_0, y_0): its mean plus kappa sqrt(eta_t) eps, equation (F), for standard normal `eps`."""
+    """Draw from q(x_t | x_0, y_0), equation (F): its mean plus kappa sqrt(eta_t) eps, for standard normal `eps`."""
     return forward_mean(x0, z_lr, eta) + kappa * eta**0.5 * eps
 
 
 def reverse_mean(x_t: Latent, x0: Latent, row: StepTables) -> Latent:
-    """Mean of q(x_{t-1} | x_t, x_0) = (eta_{t-1}/eta_t) x_t + (eta_step_t/eta_t) x_0, equation (R), at one row."""
+    """Compute the mean of q(x_{t-1} | x_t, x_0), equation (R): (eta_{t-1}/eta_t) x_t + (eta_step_t/eta_t) x_0."""
     return row.coef_x * x_t + row.coef_x0 * x0

@@ -1,12 +1,12 @@
-"""Samplers: each one pure `lax.scan` over precomputed rows, from t = T down to t = 1.
+"""The samplers: each is one pure `lax.scan` over precomputed rows, from t = T down to t = 1.
 
-A `Denoiser` is any callable (x_t, step) -> x0_hat with the LR image and the parameters closed over; a `Noise` is any
-callable k -> eps, where k = 0 starts the chain and k = 1..T belongs to the k-th step taken. Keys are split
-before the scan. So every sampler can be tried with a lambda, without a network.
+A `Denoiser` is any callable (x_t, step) -> x0_hat that closes over the LR image and the parameters. A `Noise` is any
+callable k -> eps: k = 0 starts the chain, and k = 1..T belongs to the k-th step taken. Keys are split before the scan.
+A lambda can therefore replace the network when a sampler is tested.
 
-Write s = sqrt(eta). With x_t = (1 - eta) f + eta y + s w the flow that shares the marginals of (F) is, in
-v = x/s - s y and lam = 1/s - s, simply dv/dlam = f(x, s): Euler in it is `deterministic` (SinSR's noise-free step),
-Heun's rule in it is `heun`.
+Write s = sqrt(eta) and x_t = (1 - eta) f + eta y + s w. In the variables v = x/s - s y and lam = 1/s - s, the flow that
+shares the marginals of (F) is dv/dlam = f(x, s). Euler's rule in these variables gives `deterministic` (SinSR's
+noise-free step), and Heun's rule gives `heun`.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,14 @@ Noise = Callable[[Int[Array, ""]], Latent]
 
 
 class Step(NamedTuple):
-    """One step of a trajectory: where it started, the prediction, the mean of the step (guided) and where it ended."""
+    """One step of a trajectory.
+
+    Attributes:
+        x_t: state before the step.
+        x0_hat: prediction of x_0.
+        mean: mean of the step, guided.
+        sample: state after the step, x_{t-1}.
+    """
 
     x_t: Latent
     x0_hat: Latent
@@ -34,15 +41,15 @@ class Step(NamedTuple):
 
 
 Stepper = Callable[[Denoiser, Latent, Latent, StepTables], tuple[Latent, Latent]]
-"""(denoise, x_t, z_lr, row) -> (x0_hat, mean of x_{t-1})."""
+"""Computes one step without noise: (denoise, x_t, z_lr, row) -> (x0_hat, mean of x_{t-1})."""
 
 
 class Sampler(NamedTuple):
-    """One way to step from t to t-1.
+    """A rule for the step from t to t-1.
 
     Attributes:
         step: computes the prediction and the mean of the step, see `Stepper`.
-        draws_noise: whether fresh noise of standard deviation `row.std` is added to the mean of every step.
+        draws_noise: whether the sampler adds fresh noise of standard deviation `row.std` to the mean of every step.
     """
 
     step: Stepper
@@ -50,36 +57,39 @@ class Sampler(NamedTuple):
 
 
 def normal_noise(key: Key[Array, ""], steps: int, shape: tuple[int, ...]) -> Noise:
-    """Standard normal noise for a chain of `steps` steps; its keys are split here, before the scan."""
+    """Make standard normal noise for a chain of `steps` steps. This call splits the keys, before the scan."""
     keys = jax.random.split(key, steps + 1)
     return lambda k: jax.random.normal(keys[k], shape)
 
 
 def start(schedule: Schedule, z_lr: Latent, eps: Latent) -> Latent:
-    """x_T ~ N(y_0, kappa^2 eta_T I)."""
+    """Compute the start x_T ~ N(y_0, kappa^2 eta_T I) of a chain from standard normal `eps`."""
     return z_lr + (schedule.kappa * schedule.eta[-1] ** 0.5) * eps
 
 
 def ancestral_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables) -> tuple[Latent, Latent]:
-    """Mean of (R) with x_0 replaced by the prediction: the ResShift sampler."""
+    """Compute the prediction of x_0, and the mean of (R) with the prediction for x_0: the ResShift sampler."""
     del z_lr
     x0_hat = denoise(x_t, row.step)
     return x0_hat, reverse_mean(x_t, x0_hat, row)
 
 
 def flow_step(x_t: Latent, f: Latent, z_lr: Latent, eta: Array, eta_to: Array) -> Latent:
-    """The flow to eta' for a constant prediction f: f + eta'(y - f) + sqrt(eta'/eta)(x - f - eta (y - f))."""
+    """Follow the flow to eta' for a constant prediction f: f + eta'(y - f) + sqrt(eta'/eta)(x - f - eta (y - f))."""
     return f + eta_to * (z_lr - f) + jnp.sqrt(eta_to / eta) * (x_t - f - eta * (z_lr - f))
 
 
 def deterministic_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables) -> tuple[Latent, Latent]:
-    """The noise-free step that SinSR (CVPR 2024) uses, first order."""
+    """Take the noise-free step of SinSR (CVPR 2024), of first order."""
     x0_hat = denoise(x_t, row.step)
     return x0_hat, flow_step(x_t, x0_hat, z_lr, row.eta, row.eta_prev)
 
 
 def heun_step(denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables) -> tuple[Latent, Latent]:
-    """Heun's rule in the variable of the flow, second order: two network calls, one in the last step (to eta = 0)."""
+    """Take a step of Heun's rule in the variables of the flow, of second order.
+
+    It calls the network twice, or once in the last step (to eta = 0).
+    """
     x0_hat = denoise(x_t, row.step)
     euler = flow_step(x_t, x0_hat, z_lr, row.eta, row.eta_prev)
 
@@ -95,11 +105,11 @@ SAMPLERS: dict[str, Sampler] = {
     "deterministic": Sampler(deterministic_step, draws_noise=False),
     "heun": Sampler(heun_step, draws_noise=False),
 }
-"""The samplers by name. An entry added here is accepted by every function and command that takes a sampler's name."""
+"""The samplers by name. Every function and command that takes a sampler's name accepts an entry added here."""
 
 
 def find_sampler(name: str) -> Sampler:
-    """The sampler of that name. Raises ValueError, naming the known ones, for another name."""
+    """Return the sampler called `name`. Raises ValueError, which lists the known names, for an unknown one."""
     if name not in SAMPLERS:
         raise ValueError(f"sampler: no {name!r}; choose one of {', '.join(SAMPLERS)}.")
     return SAMPLERS[name]
@@ -115,20 +125,20 @@ def sample(
     guidance: Sequence[Guidance] = (),
     unroll_first: bool = False,
 ) -> Latent:
-    """The sample x_0 of the posterior p(x_0 | y_0) after all steps of `schedule`.
+    """Draw a sample x_0 of the posterior p(x_0 | y_0) with all steps of `schedule`.
 
     Args:
-        denoise: (x_t, step) -> x0_hat, with step the row of `schedule` (0-based), a traced int32 scalar.
-        schedule: its rows are scanned from the last to the first.
+        denoise: (x_t, step) -> x0_hat, where step is the row of `schedule` (0-based), a traced int32 scalar.
+        schedule: the steps; the scan runs from the last row to the first.
         z_lr: latent of the LR image, shape (b, h, w, c).
-        noise: k -> standard normal array of z_lr's shape; k = 0 starts the chain. `deterministic` and `heun` ask
-            for k = 0 only.
-        sampler: `ancestral`, `deterministic` or `heun`.
-        guidance: corrections of the mean of every step, any number at once; none costs nothing.
-        unroll_first: take the first step outside of the scan, so that a `vmap` over what the first network call does
-            not depend on (the guidance) makes that call once for all. The network is compiled twice then.
+        noise: k -> standard normal array of z_lr's shape; k = 0 starts the chain. `deterministic` and `heun` call it
+            with k = 0 only.
+        sampler: name of the sampler: `ancestral`, `deterministic` or `heun`.
+        guidance: corrections of the mean of every step, any number at once. An empty sequence costs nothing.
+        unroll_first: take the first step outside of the scan. The first network call does not depend on the guidance,
+            so that a `vmap` over guidance then makes this call once for all. The network is compiled twice.
     Raises:
-        ValueError: for an unknown sampler, or scales of another length than the schedule.
+        ValueError: for an unknown sampler, or scales whose length does not match the schedule.
     """
     return _scan(denoise, schedule, z_lr, noise, sampler, guidance, unroll_first, lambda step: None)[0]
 
@@ -143,7 +153,10 @@ def trajectory(
     guidance: Sequence[Guidance] = (),
     unroll_first: bool = False,
 ) -> Step:
-    """As `sample`, returning every step: each field has a leading axis of T, in the order taken (t = T first)."""
+    """Sample as `sample` does, and return every step.
+
+    Each field of the result has a leading axis of T, in the order of the steps taken (t = T first).
+    """
     return _scan(denoise, schedule, z_lr, noise, sampler, guidance, unroll_first, lambda step: step)[1]
 
 
@@ -166,32 +179,32 @@ def _scan(
         return jax.lax.scan(body, x_t, scanned)
     x_t, first = body(x_t, jax.tree.map(lambda column: column[0], scanned))
     x_0, rest = jax.lax.scan(body, x_t, jax.tree.map(lambda column: column[1:], scanned))
-    return x_0, jax.tree.map(lambda one, others: jnp.concatenate([one[None], others]), first, rest)
+    return x_0, jax.tree.map(lambda head, tail: jnp.concatenate([head[None], tail]), first, rest)
 
 
 def _guided_step(
     stepper: Stepper, denoise: Denoiser, x_t: Latent, z_lr: Latent, row: StepTables, guidance: Sequence[Guidance]
 ) -> tuple[Latent, Latent]:
-    """The prediction and the mean of one step, corrected: Algorithm 2."""
+    """Compute the prediction and the corrected mean of one step: Algorithm 2."""
 
     def step(x: Latent) -> tuple[Latent, Latent]:
         x0_hat, mean = stepper(denoise, x, z_lr, row)
         return mean, x0_hat
 
     pull_back = None
-    if any(one.form.through == "state" for one in guidance):
+    if any(item.form.through == "state" for item in guidance):
         mean, vjp, x0_hat = jax.vjp(step, x_t, has_aux=True)
-        pull_back = lambda gradient: vjp(gradient)[0]  # noqa: E731  # a def could not stand for None
+        pull_back = lambda gradient: vjp(gradient)[0]  # noqa: E731  # a def would shadow the None above
     else:
         mean, x0_hat = step(x_t)
     return x0_hat, (mean + correction(guidance, mean, pull_back, z_lr, row) if guidance else mean)
 
 
 def invert(denoise: Denoiser, schedule: Schedule, x0: Latent, z_lr: Latent) -> Float[Array, "t *b h w c"]:
-    """The inverse of `deterministic`: every state x_1..x_T, leading axis T, that leads back to `x0` as steps get finer.
+    """Invert `deterministic`: compute the states x_1..x_T, on a leading axis T, from which it leads back to `x0`.
 
-    Each step t-1 -> t takes the prediction at x_{t-1} (explicit Euler against the flow). At t = 0 the prediction is
-    x_0 itself, and x_1 is the mean of (F).
+    The way back reaches `x0` only in the limit of fine steps, because each step t-1 -> t uses the prediction at x_{t-1}
+    (explicit Euler against the flow). At t = 0 the prediction is x_0 itself, so that x_1 is the mean of (F).
     """
 
     def body(x_prev: Latent, row: StepTables) -> tuple[Latent, Latent]:

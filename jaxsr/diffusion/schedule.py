@@ -1,7 +1,7 @@
 """The residual-shift schedule: float64 tables on the host, float32 tables for the scan.
 
-ResShift (NeurIPS 2023), section 3.2: eta_t grows geometrically in sqrt(eta), with a power that bends it.
-Index i = 0..T-1 in code is t = i + 1 in the text.
+It follows section 3.2 of ResShift (NeurIPS 2023): sqrt(eta_t) grows geometrically, and a power bends its growth.
+Index i = 0..T-1 in the code is t = i + 1 in the text.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,17 @@ InputScaling = Literal["latent", "pixel", "none"]
 
 
 class StepTables(NamedTuple):
-    """What a sampler scans over: one row per step, float32 on the device, i = 0..T-1 (t = i + 1).
+    """The tables that a sampler scans over: one row per step, float32 on the device, i = 0..T-1 (t = i + 1).
 
-    `std` is the standard deviation of the reverse step (0 in row 0); the two variances, of the reverse step and of the
-    forward marginal at t-1, have row 0 replaced by row 1, for divisions. `step` is the row's own index, to be handed to
-    the denoiser.
+    Attributes:
+        step: index of the row, int32, which the denoiser takes.
+        eta: eta_t.
+        eta_prev: eta_{t-1}.
+        coef_x: weight of x_t in the mean of (R).
+        coef_x0: weight of x_0 in the mean of (R).
+        std: standard deviation of the reverse step (R); 0 in row 0.
+        variance_clipped: variance of the reverse step, with row 0 replaced by row 1, for divisions.
+        marginal_variance_clipped: variance of the forward marginal (F) at t-1, with row 0 replaced by row 1.
     """
 
     step: Int[Array, " t"]
@@ -34,14 +40,16 @@ class StepTables(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Tables of one diffusion: `eta` rising from eta_1 to eta_T (float64), `kappa`, and what the network is told.
+    """The schedule of one diffusion: its steps, its noise, and the inputs that the network gets at each step.
 
     Attributes:
-        eta: residual-shift schedule, shape (T,), increasing, in (0, 1).
+        eta: residual-shift schedule, float64, shape (T,), increasing from eta_1 to eta_T, in (0, 1).
         kappa: noise strength.
-        timestep_map: the integer time that the network is told at each row, shape (T,).
-        input_scaling: how x_t is normalised before the network: `latent` x/sqrt(kappa^2 eta + 1),
-            `pixel` x/(3 kappa sqrt(eta) + 1), `none`.
+        timestep_map: integer time that the network gets at each row, shape (T,).
+        input_scaling: normalisation of x_t before the network: `latent`, x/sqrt(kappa^2 eta + 1); `pixel`,
+            x/(3 kappa sqrt(eta) + 1); or `none`.
+    Raises:
+        ValueError: unless `eta` has at least one row and rises strictly inside (0, 1).
     """
 
     eta: Float[np.ndarray, " t"]
@@ -52,69 +60,69 @@ class Schedule:
     def __post_init__(self) -> None:
         eta = np.concatenate([[0.0], self.eta, [1.0]])
         if len(self.eta) < 1 or not np.all(np.diff(eta) > 0):
-            raise ValueError("Schedule: eta must rise strictly inside (0, 1).")
+            raise ValueError("Schedule: eta must have at least one row and rise strictly inside (0, 1).")
 
     @property
     def steps(self) -> int:
-        """T, the number of steps."""
+        """The number of steps, T."""
         return len(self.eta)
 
     @property
     def eta_prev(self) -> Float[np.ndarray, " t"]:
-        """eta_{t-1}, with eta_0 = 0."""
+        """The previous eta of each row: eta_{t-1}, with eta_0 = 0."""
         return np.concatenate([[0.0], self.eta[:-1]])
 
     @property
     def eta_step(self) -> Float[np.ndarray, " t"]:
-        """eta_t - eta_{t-1}: ResShift's alpha_t (not the guidance scale)."""
+        """The step of the schedule, eta_t - eta_{t-1}: ResShift's alpha_t (not the guidance scale)."""
         return self.eta - self.eta_prev
 
     @property
     def variance(self) -> Float[np.ndarray, " t"]:
-        """Sigma_t = kappa^2 (eta_{t-1} / eta_t) eta_step_t, the variance of the reverse step (R); 0 in row 0."""
+        """The variance of the reverse step (R), Sigma_t = kappa^2 (eta_{t-1} / eta_t) eta_step_t; 0 in row 0."""
         return self.kappa**2 * self.eta_prev / self.eta * self.eta_step
 
     @property
     def variance_clipped(self) -> Float[np.ndarray, " t"]:
-        """Sigma_t with the first row replaced by the second, for divisions; 1 for a single step, which has none."""
+        """Sigma_t with the first row replaced by the second, for divisions; 1 if the schedule has a single row."""
         return _clip_first(self.variance)
 
     @property
     def marginal_variance_clipped(self) -> Float[np.ndarray, " t"]:
-        """kappa^2 eta_{t-1}, the variance of the forward marginal (F) at t-1, clipped as Sigma_t is."""
+        """The variance of the forward marginal (F) at t-1, kappa^2 eta_{t-1}, clipped as `variance_clipped` is."""
         return _clip_first(self.kappa**2 * self.eta_prev)
 
     @property
     def coef_x(self) -> Float[np.ndarray, " t"]:
-        """eta_{t-1} / eta_t: the weight of x_t in the mean of (R)."""
+        """The weight of x_t in the mean of (R): eta_{t-1} / eta_t."""
         return self.eta_prev / self.eta
 
     @property
     def coef_x0(self) -> Float[np.ndarray, " t"]:
-        """eta_step_t / eta_t: the weight of x_0 in the mean of (R)."""
+        """The weight of x_0 in the mean of (R): eta_step_t / eta_t."""
         return self.eta_step / self.eta
 
     @property
     def loss_weight(self) -> Float[np.ndarray, " t"]:
-        """Weight of ||x_0 - f||^2 in the variational bound: (eta_step/eta)^2 / (2 Sigma_t), Sigma clipped."""
+        """The weight of ||x_0 - f||^2 in the variational bound: (eta_step/eta)^2 / (2 Sigma_t), Sigma_t clipped."""
         return self.coef_x0**2 / (2 * self.variance_clipped)
 
     @property
     def input_scale(self) -> Float[np.ndarray, " t"]:
-        """The factor that normalises x_t for the network, by `input_scaling`."""
+        """The factor that normalises x_t for the network, as `input_scaling` says."""
         noise = self.kappa * np.sqrt(self.eta)
         scales = {"latent": 1 / np.sqrt(noise**2 + 1), "pixel": 1 / (3 * noise + 1), "none": np.ones_like(noise)}
         return scales[self.input_scaling]
 
     def tables(self) -> StepTables:
-        """The rows that a sampler scans over, float32 and int32 on the default device."""
+        """Make the rows that a sampler scans over, as float32 and int32 arrays on the default device."""
         columns = (self.eta, self.eta_prev, self.coef_x, self.coef_x0, np.sqrt(self.variance))
         columns += (self.variance_clipped, self.marginal_variance_clipped)
         step = jnp.arange(self.steps, dtype=jnp.int32)
         return StepTables(step, *(jnp.asarray(c, jnp.float32) for c in columns))
 
     def select(self, rows: Int[np.ndarray, " n"]) -> "Schedule":
-        """A thinned schedule that keeps `rows` (rising indices into this one); the network is told the old times."""
+        """Thin the schedule to `rows`, rising indices of its rows. The network still gets the times of these rows."""
         return Schedule(self.eta[rows], self.kappa, self.timestep_map[rows], self.input_scaling)
 
 
@@ -131,15 +139,15 @@ def exponential_schedule(
     sqrt_eta_end: float = 0.99,
     input_scaling: InputScaling = "latent",
 ) -> Schedule:
-    """ResShift's schedule: sqrt(eta_t) = s_1 b^(((t-1)/(T-1))^p (T-1)) with b = (sqrt(eta_T)/s_1)^(1/(T-1)).
+    """Make ResShift's schedule: sqrt(eta_t) = s_1 b^(((t-1)/(T-1))^p (T-1)) with b = (sqrt(eta_T)/s_1)^(1/(T-1)).
 
     Args:
         steps: T, at least 2.
         kappa: noise strength.
-        min_noise_level: s_1 = min(min_noise_level / kappa, min_noise_level) is sqrt(eta_1).
+        min_noise_level: sets sqrt(eta_1) = s_1 = min(min_noise_level / kappa, min_noise_level).
         power: p; below 1 the schedule leaves the small etas sooner.
         sqrt_eta_end: sqrt(eta_T).
-        input_scaling: see `Schedule`.
+        input_scaling: normalisation of x_t before the network, see `Schedule`.
     Raises:
         ValueError: for fewer than 2 steps, a kappa that is not positive, or a first level that is not below the last.
     """
@@ -154,10 +162,10 @@ def exponential_schedule(
 
 
 def thin(schedule: Schedule, steps: int, *, keep: Literal["ends", "released"] = "ends") -> Schedule:
-    """The schedule thinned to `steps` rows.
+    """Thin a schedule to `steps` of its rows.
 
-    `ends` rounds an even spacing that keeps the first and the last row (a single step keeps the last);
-    `released` keeps int(T/n i), i = 0..n-1, as the released ResShift models were thinned, which drops the last row.
+    `ends` rounds an even spacing that keeps the first and the last row (a single step keeps the last). `released` keeps
+    the rows int(T/n i), i = 0..n-1, with n = `steps`, as the released ResShift models do; it drops the last row.
 
     Raises:
         ValueError: if `steps` is not in 1..T.

@@ -1,4 +1,4 @@
 """Evaluation: named protocols, pairs by name, metrics with their variants, intervals, and tables of results.
 
-It does not know networks or diffusion: a result is scored alike, whoever made it.
+This package knows neither networks nor diffusion: it scores every result in the same way, whatever made it.
 """

@@ -1,6 +1,7 @@
-"""The images of a data set by its name, of any folder, or of a TFDS data set: with their LR images, where it has some.
+"""The images of a named data set, of any folder, or of a TFDS data set, with their LR images if it has any.
 
-The named ones are found below one folder in the layouts that `datasets.json` lists, the first of them that is there.
+A named data set lies below one folder, in one of the layouts that `datasets.json` lists. The first layout that exists
+is used.
 """
 
 import json
@@ -18,20 +19,21 @@ FILE = Path(__file__).with_name("datasets.json")
 
 
 def known_datasets() -> dict[str, dict[str, Any]]:
-    """The named data sets: their layouts, and how to get them."""
+    """Read the table of named data sets: their layouts, and how to get them."""
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def open_dataset(name: str, data: Path | None = None, lr: Path | None = None) -> list[Item]:
-    """The images of a data set, sorted by name.
+    """List the images of a data set, sorted by name.
 
     Args:
-        name: of a known data set below `data`; or a folder of HR images; or `tfds:NAME/SPLIT` (`load_tfds`).
+        name: the name of a known data set below `data`, a folder of HR images, or `tfds:NAME/SPLIT` (see
+            `jaxsr.data.sources.load_tfds`).
         data: the folder that holds the known data sets.
-        lr: folder of the LR images, in place of the data set's own or of those that bicubic makes.
+        lr: a folder of LR images. They replace the data set's own LR images, and also the ones that bicubic would make.
     Raises:
-        PairingError: for a data set that is not there, images without a partner, or two of one name.
-        ImportError, OSError: for TFDS data that cannot be had.
+        PairingError: if the data set is missing, if an image has no partner, or if two images have one name.
+        ImportError, OSError: if the TFDS data are unavailable.
     """
     if name.startswith("tfds:"):
         items = _tfds(name.removeprefix("tfds:"))
@@ -43,13 +45,13 @@ def open_dataset(name: str, data: Path | None = None, lr: Path | None = None) ->
         known = ", ".join(known_datasets())
         hint = did_you_mean(name, known_datasets())
         raise PairingError(
-            f"--dataset: no {name!r}{hint}; give one of {known}, a folder of images, or tfds:NAME/SPLIT."
+            f"--dataset: there is no {name!r}{hint}; give one of {known}, a folder of images, or tfds:NAME/SPLIT."
         )
     return attach(items, lr=lr)
 
 
 def folder_items(target: Path) -> list[Item]:
-    """The images of a folder and those below it as originals."""
+    """List the images in and below a folder as originals."""
     return [Item(name, file) for name, file in folder_names(target).items()]
 
 
@@ -66,10 +68,12 @@ def _known(name: str, data: Path | None) -> list[Item]:
 
 
 def _glob(data: Path, pattern: str) -> Match:
-    found = sorted(path for path in data.glob(pattern) if path.suffix.lower() in READ and path.is_file())
-    names = {plain_name(path.stem): path for path in found}
-    if len(names) < len(found):
-        raise PairingError(f"{data / pattern}: {len(found) - len(names)} images share their names with others.")
+    files = sorted(path for path in data.glob(pattern) if path.suffix.lower() in READ and path.is_file())
+    names = {plain_name(path.stem): path for path in files}
+    if len(names) < len(files):
+        raise PairingError(
+            f"{data / pattern}: {len(files) - len(names)} images share their names with others; rename or remove them."
+        )
     return names
 
 
@@ -81,7 +85,9 @@ def _layout(data: Path, files: Match, layout: dict[str, str]) -> list[Item]:
     elif table.is_file():
         listed = read_table(table, data)
         if missing := [str(file) for file in files.values() if file not in listed]:
-            raise PairingError(f"{table}: does not name {', '.join(missing)}; add or remove them.")
+            raise PairingError(
+                f"{table}: does not list {', '.join(missing)}; add them to the table, or remove these files."
+            )
         partners |= {name: listed[file] for name, file in files.items()}
     return [Item(name, file, partners[name]) for name, file in files.items()]
 
@@ -95,10 +101,10 @@ def _tfds(name: str) -> list[Item]:
 
 
 def fit_list(items: Sequence[Item], protocol: Protocol) -> list[Item]:
-    """The items, by the names that the protocol lists where these differ in usual endings alone.
+    """Give the items the names that the protocol lists, where the names differ only in usual endings.
 
     Raises:
-        ProtocolError: unless the images are those that the protocol names, none too few and none too many.
+        ProtocolError: unless the items are exactly the images that the protocol lists.
     """
     if not protocol.images:
         return list(items)
@@ -108,9 +114,9 @@ def fit_list(items: Sequence[Item], protocol: Protocol) -> list[Item]:
             return sorted(map(_named, items, names), key=lambda item: item.name)
     missing = [f"{name} (missing)" for name in sorted(protocol.images.keys() - set(names))]
     wrong = missing + [f"{name} (not in it)" for name in sorted(set(names) - protocol.images.keys())]
-    more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
-    named = f"{', '.join(wrong[:8])}{more}"
-    raise ProtocolError(f"--protocol: the images are not those of {protocol.name}: {named}; {protocol.wanted}.")
+    rest = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+    listed = f"{', '.join(wrong[:8])}{rest}"
+    raise ProtocolError(f"--protocol: the images are not those of {protocol.name}: {listed}; {protocol.wanted}.")
 
 
 def _named(item: Item, name: str) -> Item:

@@ -1,4 +1,4 @@
-"""Metrics of other libraries: the images are kept as files, which `jaxsr.evaluation.external` has scored."""
+"""Metrics of other libraries. Images are written to files, and `jaxsr.evaluation.external` has these files scored."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,21 +17,21 @@ from jaxsr.metrics.catalogue import METRICS
 ORIGINALS = "original"
 Row = dict[str, Any]
 Place = tuple[int, str, int]
-"""Seed, name of the image, number of the patch."""
+"""The place of a result: seed, name of the image, number of the patch."""
 Known = Mapping[str, Mapping[Place, tuple[float, str]]]
-"""By metric: the number of each result, and what it was measured with."""
+"""Numbers by metric and result, each with an identification of what measured it (see `external.identify`)."""
 OnScore = Callable[[str, Row, float, str], None]
 Ask = Callable[[Sequence[str], Sequence[Row]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What another library gave beside the numbers of images, which are in their rows; by the metrics' names.
+    """The results of another library by metric, except the numbers of single images, which are in the rows.
 
     Attributes:
-        whole: numbers of whole sets of images (as FID), one for each seed.
-        variants: what exactly was measured, with versions and weights.
-        reasons: why a metric has no number, of all images or of some, or what to know of it.
+        whole: numbers of whole sets of images (such as FID), one per seed.
+        variants: exactly what was measured, with versions and weights.
+        reasons: why a metric has no number for all or some of the images, or a caution about its numbers.
     """
 
     whole: dict[str, tuple[float, ...]] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Found:
 
 
 def keep(folder: Path, pairs: Sequence[Pair], seed: int) -> None:
-    """Write the results, and the originals beside them, as PNG of 8 bits."""
+    """Write the results, and beside them the originals, as 8-bit PNG files."""
     for pair in pairs:
         if pair.sr is not None:
             _write(result_file(folder, pair.image, pair.patch, seed), pair.sr)
@@ -49,7 +49,7 @@ def keep(folder: Path, pairs: Sequence[Pair], seed: int) -> None:
 
 
 def result_file(folder: Path, image: str, patch: int, seed: int | None) -> Path:
-    """Where a result of a seed is kept; with None, the original."""
+    """Return the file of a result of one seed, or of the original if `seed` is None."""
     return folder / (ORIGINALS if seed is None else f"seed{seed}") / f"{image}_{patch}.png"
 
 
@@ -59,105 +59,106 @@ def _write(path: Path, pixels: Ready) -> None:
 
 
 def place(row: Mapping[str, Any]) -> Place:
-    """Which result a row, or a line of the journal, is of."""
+    """Return the place of a row, or of a line of the journal."""
     return row["seed"], row["image"], row["patch"]
 
 
 def score(
     names: Sequence[str], protocol: Protocol, rows: Sequence[Row], folder: Path, known: Known, on_score: OnScore
 ) -> Found:
-    """Put the numbers of some metrics into the rows of the images that were kept in `folder`.
+    """Score the images in `folder`, which `keep` wrote, by some metrics and put the numbers into their rows.
 
     Args:
-        known: numbers that a stopped run left, by metric; the rest is scored.
-        on_score: called with metric, row, number and what it was measured with, for each that comes.
+        known: numbers that a stopped run left, by metric; only the others are scored.
+        on_score: called for each new number, with the metric, the row, the number and what measured it.
     """
-    found = Found()
+    outcome = Found()
 
-    def ask(asked: Sequence[str], of: Sequence[Row]) -> dict[str, Any]:
-        return _ask(asked, protocol, of, folder, on_score) if asked else {}
+    def ask(metrics: Sequence[str], part: Sequence[Row]) -> dict[str, Any]:
+        return _ask(metrics, protocol, part, folder, on_score) if metrics else {}
 
     sets = [name for name in names if external.VARIANTS[METRICS[name].external].of_sets]
     fresh = [name for name in names if name not in sets and not known.get(name)]
-    for name, told in ask(fresh, rows).items():
-        _fill(found, name, rows, told)
+    for name, answer in ask(fresh, rows).items():
+        _fill(outcome, name, rows, answer)
     for name in (name for name in names if name not in sets and name not in fresh):
-        _go_on(found, name, rows, known[name], ask)
+        _resume(outcome, name, rows, known[name], ask)
     for name in sets:
-        _score_sets(found, name, rows, ask)
+        _score_sets(outcome, name, rows, ask)
     if protocol.bits is None:
-        found.variants.update({name: f"{told}, of files rounded to 8 bits" for name, told in found.variants.items()})
-    return found
+        rounded = {name: f"{variant}, of files rounded to 8 bits" for name, variant in outcome.variants.items()}
+        outcome.variants.update(rounded)
+    return outcome
 
 
 def _ask(
     names: Sequence[str], protocol: Protocol, rows: Sequence[Row], folder: Path, on_score: OnScore
 ) -> dict[str, Any]:
-    """What the other library says of these rows, by our names of the metrics."""
+    """Have the other library score these rows, and return its answers under our names of the metrics."""
     files = [result_file(folder, row["image"], row["patch"], row["seed"]) for row in rows]
     originals = [result_file(folder, row["image"], row["patch"], None) for row in rows]
-    asked = {METRICS[name].external: name for name in names}
-    variants = {theirs: protocol.variant(name) for theirs, name in asked.items()}
+    ours = {METRICS[name].external: name for name in names}
+    variants = {theirs: protocol.variant(name) for theirs, name in ours.items()}
     targets = originals if all(file.is_file() for file in originals) else None
     row_of = dict(zip(files, rows, strict=True))
-    found = external.score_external(
-        list(asked),
+    answers = external.score_external(
+        list(ours),
         files,
         targets,
         variants,
-        on_score=lambda theirs, file, value, by: on_score(asked[theirs], row_of[file], value, by),
+        on_score=lambda theirs, file, value, by: on_score(ours[theirs], row_of[file], value, by),
     )
-    return {asked[theirs]: told for theirs, told in found.items()}
+    return {ours[theirs]: answer for theirs, answer in answers.items()}
 
 
-def _fill(found: Found, name: str, rows: Sequence[Row], told: Any) -> None:
-    """Put one metric's numbers into these rows."""
-    if isinstance(told, str):
-        found.reasons[name] = told
+def _fill(outcome: Found, name: str, rows: Sequence[Row], answer: Any) -> None:
+    """Put one metric's numbers into these rows, and the rest of the answer into `outcome`."""
+    if isinstance(answer, str):
+        outcome.reasons[name] = answer
         return
-    found.variants[name] = _identify(told)
-    for row, value in zip(rows, told.values, strict=True):
+    outcome.variants[name] = _identify(answer)
+    for row, value in zip(rows, answer.values, strict=True):
         row[name] = value
-    if reason := told.note or next(iter(told.problems.values()), ""):
-        found.reasons[name] = reason
+    if reason := answer.note or next(iter(answer.problems.values()), ""):
+        outcome.reasons[name] = reason
 
 
-def _go_on(found: Found, name: str, rows: Sequence[Row], known: Mapping[Place, tuple[float, str]], ask: Ask) -> None:
-    """Score what a stopped run has not; all of it, where the library or its weights are others by now."""
+def _resume(outcome: Found, name: str, rows: Sequence[Row], known: Mapping[Place, tuple[float, str]], ask: Ask) -> None:
+    """Score the rows that a stopped run has not scored, or all rows if the library or its weights have changed."""
     *_, (_, newest) = known.values()
     same = {key: value for key, (value, by) in known.items() if by == newest}
     todo = [row for row in rows if place(row) not in same]
-    told = ask([name], todo)[name] if todo else None
-    if told is not None and not isinstance(told, str) and _identify(told) != newest:
-        same, todo, told = {}, list(rows), ask([name], rows)[name]
-    if told is not None:
-        _fill(found, name, todo, told)
-    if isinstance(told, str):
+    answer = ask([name], todo)[name] if todo else None
+    if answer is not None and not isinstance(answer, str) and _identify(answer) != newest:
+        same, todo, answer = {}, list(rows), ask([name], rows)[name]
+    if answer is not None:
+        _fill(outcome, name, todo, answer)
+    if isinstance(answer, str):
         return
-    found.variants.setdefault(name, newest)
+    outcome.variants.setdefault(name, newest)
     for row in rows:
         row.setdefault(name, same.get(place(row)))
 
 
-def _score_sets(found: Found, name: str, rows: Sequence[Row], ask: Ask) -> None:
-    """One number for each seed, of the images that all seeds have."""
+def _score_sets(outcome: Found, name: str, rows: Sequence[Row], ask: Ask) -> None:
+    """Compute one number per seed from the images that all seeds have."""
     seeds: dict[int, list[Row]] = {}
     for row in rows:
         seeds.setdefault(row["seed"], []).append(row)
-    common = set.intersection(*({place(row)[1:] for row in of} for of in seeds.values()))
+    common = set.intersection(*({place(row)[1:] for row in part} for part in seeds.values()))
     values = []
-    for of in seeds.values():
-        told = ask([name], [row for row in of if place(row)[1:] in common])[name]
-        if isinstance(told, str):
-            found.reasons[name] = told
+    for part in seeds.values():
+        answer = ask([name], [row for row in part if place(row)[1:] in common])[name]
+        if isinstance(answer, str):
+            outcome.reasons[name] = answer
             return
-        values.append(told.set_score)
-        found.variants[name] = f"{_identify(told)}, of {len(common)} images"
-        if told.note:
-            found.reasons[name] = told.note
-    found.whole[name] = tuple(values)
+        values.append(answer.set_score)
+        outcome.variants[name] = f"{_identify(answer)}, of {len(common)} images"
+        if answer.note:
+            outcome.reasons[name] = answer.note
+    outcome.whole[name] = tuple(values)
 
 
-def _identify(told: Any) -> str:
-    """What was measured, with the versions and the weights that it depends on."""
-    return external.identify(told.variant, told.versions, told.weights_sha256)
+def _identify(answer: Any) -> str:
+    """Describe what was measured, with the versions and the weights that it depends on."""
+    return external.identify(answer.variant, answer.versions, answer.weights_sha256)

@@ -1,8 +1,8 @@
-"""pyiqa as an oracle, out of process: its licence (non-commercial) and its dependencies stay in their own interpreter.
+"""pyiqa as an oracle in a separate process: its non-commercial licence and its dependencies stay in their interpreter.
 
-    JAXSR_PYIQA_PYTHON=~/pyiqa/bin/python    # where `pip install pyiqa` was done; by default this interpreter
+    JAXSR_PYIQA_PYTHON=~/pyiqa/bin/python    # the interpreter that has pyiqa; by default this interpreter
 
-Nothing is replaced: where a metric or its weights cannot be had, its result is a sentence that says so.
+No metric replaces another: if a metric or its weights are unavailable, its result is a sentence that says so.
 """
 
 import json
@@ -17,18 +17,18 @@ from typing import IO, Any
 
 PYTHON_VARIABLE = "JAXSR_PYIQA_PYTHON"
 WORKER = Path(__file__).with_name("pyiqa_worker.py")
-FID_ENOUGH = 2048  # images: FID's covariance is of 2048 features
+FID_ENOUGH = 2048  # images, because FID's covariance has 2048 features
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A metric of pyiqa with the choices that move its numbers, so that pyiqa's defaults do not decide them.
+    """A metric of pyiqa with all choices that change its numbers, so that pyiqa's defaults do not decide them.
 
     Attributes:
-        metric: pyiqa's name for it.
-        options: of `pyiqa.create_metric`.
-        needs_target: whether it compares with the original.
-        of_sets: whether it is one number of all images.
+        metric: pyiqa's name of the metric.
+        options: options for `pyiqa.create_metric`.
+        needs_target: whether the metric compares with the original.
+        of_sets: whether the metric gives one number for all images together.
     """
 
     metric: str
@@ -38,17 +38,18 @@ class Variant:
 
     @property
     def id(self) -> str:
-        """What results are labelled with."""
+        """The label of results: the metric and its options."""
         return f"pyiqa {self.metric}({', '.join(f'{name}={value}' for name, value in self.options.items())})"
 
     def changed(self, changes: Mapping[str, Any]) -> "Variant":
-        """With other options, and under the key `metric` another of pyiqa's metrics of the same kind."""
+        """Return the variant with other options. The key `metric` selects another pyiqa metric of the same kind."""
         options = {**self.options, **changes}
         metric = options.pop("metric", self.metric)
         return Variant(metric, options, self.needs_target, self.of_sets)
 
 
-# The eight of the paper's Table 2. PSNR is of RGB and SSIM of Y, LPIPS is AlexNet's, MANIQA was trained on KonIQ-10k.
+# The eight metrics of the paper's Table 2. PSNR compares RGB, SSIM compares Y, LPIPS uses AlexNet, and MANIQA was
+# trained on KonIQ-10k.
 VARIANTS = {
     "psnr": Variant("psnr", {"test_y_channel": False}),
     "ssim": Variant("ssim", {"test_y_channel": True, "color_space": "ycbcr"}),
@@ -63,18 +64,18 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class ExternalScores:
-    """What one metric gave.
+    """The scores of one metric.
 
     Attributes:
-        variant: `Variant.id`; with `versions` and `weights_sha256` it says what was computed. Never join two that
-            differ into one column.
-        versions: of Python, pyiqa and what it computes with, by package; `device` is `cpu` or `cuda`.
-        weights_sha256: of the names and values of all that it has in its state, None where that is nothing.
-        lower_is_better: as pyiqa has it.
-        values: one number per prediction, in their order, None where there is none; empty for a metric of sets.
+        variant: `Variant.id`. With `versions` and `weights_sha256` it identifies what was computed. Scores that differ
+            in any of the three never share a column.
+        versions: versions of Python, pyiqa and the packages it computes with, by package; `device` is `cpu` or `cuda`.
+        weights_sha256: SHA-256 of all names and values in the metric's state; None if the state is empty.
+        lower_is_better: as pyiqa declares it.
+        values: one number per prediction, in order, or None without a number; empty for a metric of sets.
         set_score: the number of a metric of sets.
-        problems: for each file without a number, why.
-        note: what to know before the number is used, or "".
+        problems: for each file without a number, the reason.
+        note: a caution for readers of the number, or "".
     """
 
     variant: str
@@ -91,9 +92,9 @@ OnScore = Callable[[str, Path, float, str], None]
 
 
 def identify(variant: str, versions: Mapping[str, str], weights_sha256: str | None) -> str:
-    """What was measured, with the versions and the weights that it depends on."""
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return f"{variant}, {told}{f', weights {weights_sha256[:12]}' if weights_sha256 else ''}"
+    """Describe what was measured, with the versions and the weights that it depends on."""
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"{variant}, {listed}{f', weights {weights_sha256[:12]}' if weights_sha256 else ''}"
 
 
 def score_external(
@@ -105,35 +106,39 @@ def score_external(
     python: str | None = None,
     on_score: OnScore | None = None,
 ) -> dict[str, ExternalScores | str]:
-    """Scores of pyiqa's metrics, or for each the sentence why there are none, in the order of `names`.
+    """Score images with pyiqa's metrics. A metric without scores gets a sentence that says why.
 
     Args:
-        names: of `VARIANTS`.
-        pred_files: images to be judged, in any format that Pillow reads.
+        names: names of metrics in `VARIANTS`.
+        pred_files: images to score, in any format that Pillow reads.
         target_files: their originals in the same order, or None: then only metrics without a target have scores.
-        variants: changes of `VARIANTS` by name, as {"lpips": {"net": "vgg"}, "maniqa": {"metric": "maniqa-pipal"}}.
-        python: the interpreter that has pyiqa; by default JAXSR_PYIQA_PYTHON, else this one.
-        on_score: called with metric, prediction, score and `identify` of it as they come, for progress and journals.
+        variants: changes to `VARIANTS` by name, such as {"lpips": {"net": "vgg"}, "maniqa": {"metric":
+            "maniqa-pipal"}}.
+        python: the interpreter that has pyiqa; by default JAXSR_PYIQA_PYTHON, or else this interpreter.
+        on_score: called for each score as it arrives, for progress and journals, with the metric, the prediction, the
+            score and its `identify`.
+    Returns:
+        The scores or the sentence of each metric, in the order of `names`.
     Raises:
-        ValueError: for an unknown name, no files, or unlike numbers of predictions and targets.
+        ValueError: if a name is unknown, if there are no files, or if the numbers of predictions and targets differ.
     """
     _check(names, pred_files, target_files)
     chosen = {name: VARIANTS[name].changed((variants or {}).get(name, {})) for name in names}
-    wanted = {name: one for name, one in chosen.items() if target_files is not None or not one.needs_target}
-    found = {name: _Found(one.id, [None] * len(pred_files)) for name, one in wanted.items()}
+    wanted = {name: each for name, each in chosen.items() if target_files is not None or not each.needs_target}
+    received = {name: _Received(each.id, [None] * len(pred_files)) for name, each in wanted.items()}
     python = python or os.environ.get(PYTHON_VARIABLE) or sys.executable
-    trouble = _run(python, _request(wanted, pred_files, target_files), found, pred_files, on_score) if wanted else ""
+    trouble = _run(python, _request(wanted, pred_files, target_files), received, pred_files, on_score) if wanted else ""
     return {
-        name: _result(name, one, found[name], pred_files, trouble)
+        name: _result(name, each, received[name], pred_files, trouble)
         if name in wanted
         else f"{name} compares with an original: give the targets"
-        for name, one in chosen.items()
+        for name, each in chosen.items()
     }
 
 
 @dataclass
-class _Found:
-    """What has come in of one metric."""
+class _Received:
+    """The events of one metric that have arrived so far."""
 
     variant: str
     values: list[float | None]
@@ -144,9 +149,9 @@ class _Found:
 
 def _check(names: Sequence[str], preds: Sequence[Path], targets: Sequence[Path] | None) -> None:
     if unknown := [name for name in names if name not in VARIANTS]:
-        raise ValueError(f"metric {unknown[0]!r} is not known: use some of {', '.join(VARIANTS)}")
+        raise ValueError(f"metric {unknown[0]!r} is not known: use one or more of {', '.join(VARIANTS)}")
     if not preds:
-        raise ValueError("there are no images to score: give prediction files")
+        raise ValueError("there are no images to score: give at least one prediction file")
     if targets is not None and len(targets) != len(preds):
         raise ValueError(f"{len(preds)} predictions and {len(targets)} targets: give one target for each prediction")
 
@@ -156,15 +161,21 @@ def _request(
 ) -> dict[str, list[Any]]:
     pairs = zip(preds, targets or [None] * len(preds), strict=True)
     return {
-        "metrics": [{"name": name, **vars(one), "options": dict(one.options)} for name, one in variants.items()],
+        "metrics": [
+            {"name": name, **vars(variant), "options": dict(variant.options)} for name, variant in variants.items()
+        ],
         "pairs": [[str(path.absolute()) if path else None for path in pair] for pair in pairs],
     }
 
 
 def _run(
-    python: str, request: Mapping[str, Any], found: dict[str, _Found], preds: Sequence[Path], on_score: OnScore | None
+    python: str,
+    request: Mapping[str, Any],
+    received: dict[str, _Received],
+    preds: Sequence[Path],
+    on_score: OnScore | None,
 ) -> str:
-    """Fill `found`; returns why metrics that are not finished have no scores, as a sentence."""
+    """Run the worker and fill `received`. Return a sentence that says why unfinished metrics have no scores."""
     with tempfile.TemporaryFile() as stderr, tempfile.TemporaryFile("w+") as stdin:
         json.dump(request, stdin)
         stdin.seek(0)
@@ -173,7 +184,7 @@ def _run(
         except OSError as error:
             return f"cannot run {python} ({error.strerror}): set {PYTHON_VARIABLE} to an interpreter that has pyiqa"
         with process:
-            missing = _collect(process.stdout, found, preds, on_score)
+            missing = _collect(process.stdout, received, preds, on_score)
         if missing:
             return (
                 f"pyiqa cannot be imported in {python} ({missing}): run  {python} -m pip install pyiqa  (its licence "
@@ -183,9 +194,9 @@ def _run(
 
 
 def _collect(
-    lines: IO[bytes] | None, found: dict[str, _Found], preds: Sequence[Path], on_score: OnScore | None
+    lines: IO[bytes] | None, received: dict[str, _Received], preds: Sequence[Path], on_score: OnScore | None
 ) -> str | None:
-    """Put the events into `found`; returns why pyiqa cannot be imported, if so."""
+    """Put the worker's events into `received`. Return why pyiqa cannot be imported, or None if it can."""
     versions: dict[str, str] = {}
     for event in map(json.loads, lines or ()):
         if "missing" in event:
@@ -194,15 +205,15 @@ def _collect(
             versions = event["versions"]
             continue
         name, index = event.pop("metric"), event.pop("index", None)
-        found[name].versions = versions
+        received[name].versions = versions
         if index is None:
-            found[name].about |= event
+            received[name].about |= event
         elif "problem" in event:
-            found[name].problems[preds[index]] = event["problem"]
+            received[name].problems[preds[index]] = event["problem"]
         else:
-            found[name].values[index] = event["score"]
+            received[name].values[index] = event["score"]
             if on_score:
-                by = identify(found[name].variant, versions, found[name].about.get("weights_sha256"))
+                by = identify(received[name].variant, versions, received[name].about.get("weights_sha256"))
                 on_score(name, preds[index], event["score"], by)
     return None
 
@@ -213,22 +224,24 @@ def _last_line(stderr: IO[bytes]) -> str:
     return f" ({lines[-1].strip()})" if lines else ""
 
 
-def _result(name: str, variant: Variant, found: _Found, preds: Sequence[Path], trouble: str) -> ExternalScores | str:
-    if failed := found.about.get("failed"):
+def _result(
+    name: str, variant: Variant, received: _Received, preds: Sequence[Path], trouble: str
+) -> ExternalScores | str:
+    if failed := received.about.get("failed"):
         return (
-            f"{name} has no scores: {variant.id} failed ({failed}); its weights may have to be downloaded once, where "
-            "there is a network"
+            f"{name} has no scores: {variant.id} failed ({failed}); if its weights are missing, run it once with "
+            "access to the internet"
         )
-    if "finished" not in found.about:
+    if "finished" not in received.about:
         return f"{name} has no scores: {trouble}"
-    few = f"FID of {len(preds)} images, fewer than {FID_ENOUGH}, is biased: compare only sets of this number of images"
+    caution = f"FID of {len(preds)} images, fewer than {FID_ENOUGH}, is biased: compare only sets of that many images"
     return ExternalScores(
         variant=variant.id,
-        versions=found.versions,
-        weights_sha256=found.about["weights_sha256"],
-        lower_is_better=found.about["lower_is_better"],
-        values=() if variant.of_sets else tuple(found.values),
-        set_score=found.about.get("set_score"),
-        problems=found.problems,
-        note=few if variant.of_sets and len(preds) < FID_ENOUGH else "",
+        versions=received.versions,
+        weights_sha256=received.about["weights_sha256"],
+        lower_is_better=received.about["lower_is_better"],
+        values=() if variant.of_sets else tuple(received.values),
+        set_score=received.about.get("set_score"),
+        problems=received.problems,
+        note=caution if variant.of_sets and len(preds) < FID_ENOUGH else "",
     )

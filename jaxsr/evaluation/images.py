@@ -1,4 +1,4 @@
-"""Images made ready to be compared: read, checked against the protocol, cropped, divided and rounded as it says."""
+"""Images prepared for comparison: read, checked, cropped, divided and rounded as the protocol says."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,12 @@ Ready = UInt8[np.ndarray, "_ _ 3"] | Float[np.ndarray, "_ _ 3"]
 
 
 class ImageError(ValueError):
-    """An image that does not fit the others; the sentence names it."""
+    """An image that does not fit the others or the crop. The message names it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image as its file has it, RGB, and whether the file is grey."""
+    """An image as its file stores it, in RGB, and whether the file is grey."""
 
     pixels: Stored
     grey: bool
@@ -32,14 +32,14 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One image (or one patch of one) to be scored.
+    """One image, or one patch of an image, to score.
 
     Attributes:
         image, patch: the item's name, and the number of the patch.
         hr: the original, or None.
-        lr: what the result was made from, or None.
-        sr: the result, or None where it is still to be made.
-        grey: the original's file is grey.
+        lr: the input of the result, or None.
+        sr: the result, or None if it is still to be made.
+        grey: whether the original's file is grey.
     """
 
     image: str
@@ -52,11 +52,11 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """The pairs of one item, and hashes (None where there was no image).
+    """The pairs of one item, and the hashes of its pixels (None if there was no image).
 
     Attributes:
-        hr_hash: of the pixels of the original's file.
-        lr_hash: of the LR pixels that were used, given or made.
+        hr_hash: hash of the pixels of the original's file.
+        lr_hash: hash of the LR pixels that were used, given or made.
     """
 
     pairs: tuple[Pair, ...]
@@ -65,7 +65,7 @@ class Loaded:
 
 
 def read_picture(source: Source) -> Picture:
-    """Read a file, or take what a data set gives, at its own depth. Raises ImageFileError (a ValueError)."""
+    """Read a file, or the image of a data set, at its own depth. Raises ImageFileError (a ValueError)."""
     if not isinstance(source, Path):
         return Picture(source(), False)
     photo = read_photo(source)
@@ -73,13 +73,14 @@ def read_picture(source: Source) -> Picture:
 
 
 def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
-    """The pairs of an item, one for each patch.
+    """Load the pairs of an item, one per patch.
 
-    With `make_lr` an LR image that is not given is made of the original with MATLAB's bicubic.
+    With `make_lr`, a missing LR image is made from the original with MATLAB's bicubic.
 
     Raises:
-        ImageError: for images whose sizes do not fit each other or the crop; ImageFileError for unreadable ones.
-        ProtocolError: for other images than the protocol's.
+        ImageError: if the sizes of the images do not fit each other or the crop.
+        ImageFileError: if an image is unreadable.
+        ProtocolError: if the images are not the ones that the protocol lists.
     """
     hr, lr, sr = (None if source is None else read_picture(source) for source in (item.target, item.lr, item.pred))
     hr_hash = None if hr is None else protocol.check(item.name, hr.pixels)
@@ -98,7 +99,7 @@ def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
 
 
 def ready(pixels: Shaped[np.ndarray, "h w 3"], protocol: Protocol) -> Ready:
-    """Pixels of 8 or 16 bits, or float ones, as the protocol compares them."""
+    """Convert 8-bit, 16-bit or float pixels to the form in which the protocol compares them."""
     if protocol.bits == 8 and pixels.dtype == np.uint8:
         return pixels
     peak = 1 if np.issubdtype(pixels.dtype, np.floating) else np.iinfo(pixels.dtype).max
@@ -106,27 +107,27 @@ def ready(pixels: Shaped[np.ndarray, "h w 3"], protocol: Protocol) -> Ready:
 
 
 def to_float(pixels: Ready) -> Float[np.ndarray, "h w 3"]:
-    """Float32 in [0, 1]."""
+    """Convert pixels to float32 in [0, 1]."""
     return pixels.astype(np.float32) / np.float32(255) if pixels.dtype == np.uint8 else pixels
 
 
 def _shrink(hr: Ready, protocol: Protocol) -> Ready:
-    """By MATLAB's bicubic; rounded where the protocol rounds."""
+    """Shrink an original by MATLAB's bicubic, rounded if the protocol rounds."""
     if hr.dtype == np.uint8:
         return downsample_bicubic_uint8(hr, protocol.scale)
     return np.asarray(jnp.clip(downsample_bicubic(jnp.asarray(hr)[None], protocol.scale)[0], 0, 1))
 
 
 def _lr_size(item: Item, hr: Picture | None, lr: Picture | None, sr: Picture | None, scale: int) -> tuple[int, int]:
-    """Height and width in whole LR pixels, of what there is."""
+    """Compute height and width in whole LR pixels: of the LR image, or else of the original, or else of the result."""
     first = lr or hr or sr
     if first is None:
-        raise ImageError(f"{item.name}: there is no image of it.")
+        raise ImageError(f"{item.name}: has no original, no LR image and no result; give at least one of them.")
     height, width = first.pixels.shape[:2] if lr else (n // scale for n in first.pixels.shape[:2])
     if lr and hr and tuple(n // scale for n in hr.pixels.shape[:2]) != (height, width):
         raise ImageError(
-            f"{item.name}: the original of {_size(hr)} and the LR image of {_size(lr)} pixels are no pair of scale "
-            f"{scale}; give images of one scene, or a protocol of another scale."
+            f"{item.name}: the original of {_size(hr)} and the LR image of {_size(lr)} pixels are not a pair of "
+            f"scale {scale}; give images of one scene, or a protocol of another scale."
         )
     return height, width
 
@@ -139,7 +140,10 @@ def _fit(
     protocol: Protocol,
     original: tuple[int, ...] | None = None,
 ) -> Ready:
-    """The image cropped at the bottom and the right to whole LR pixels, where it is of that size or the original's."""
+    """Crop an image at the bottom and the right to whole LR pixels.
+
+    Raises ImageError if a result has neither that size nor the original's.
+    """
     height, width = (protocol.scale * n for n in size)
     shape = picture.pixels.shape
     if what == "the result" and shape[:2] not in ((height, width), original and original[:2]):
@@ -157,13 +161,13 @@ def _size(picture: Picture) -> str:
 def _cut(
     name: str, whole: dict[str, Ready | None], size: tuple[int, int], protocol: Protocol, grey: bool
 ) -> list[Pair]:
-    """One pair for each patch of the centre crop, row by row; the whole image where the protocol crops nothing."""
+    """Cut one pair per patch of the centre crop, row by row, or one of the whole image if the protocol has no crop."""
     if protocol.crop is None:
         return [Pair(name, 0, **whole, grey=grey)]
     if min(size) < protocol.crop:
         raise ImageError(
             f"{name}: its {size[1]}x{size[0]} LR pixels do not hold the crop of {protocol.crop}x{protocol.crop} of "
-            f"protocol {protocol.name}; leave it out, or give another protocol."
+            f"protocol {protocol.name}; leave the image out, or give another protocol."
         )
     side = protocol.crop // protocol.patches
     top, left = ((n - protocol.crop) // 2 for n in size)

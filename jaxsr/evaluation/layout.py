@@ -1,4 +1,4 @@
-"""Tables as text: Markdown, LaTeX (booktabs) and CSV."""
+"""Formats of tables as text: Markdown, LaTeX (booktabs) and CSV."""
 
 import csv
 import io
@@ -12,13 +12,13 @@ _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "↑": r"$\uparrow$", "�
 
 @dataclass(frozen=True)
 class Table:
-    """One table.
+    """A table of text cells with its title and notes.
 
     Attributes:
-        title: what it is of.
-        head, rows: as text, each row as long as the head.
-        notes: what is to be said below it.
-        variants: what exactly is measured in each column but the first; none where the head says it all.
+        title: the title above the table.
+        head, rows: the cells as text; each row is as long as the head.
+        notes: sentences to print below the table.
+        variants: exactly what each column except the first measures; empty if the head already says it.
     """
 
     title: str
@@ -29,14 +29,14 @@ class Table:
 
     @property
     def said(self) -> list[str]:
-        """The variants, each with its column's title where that has a number, and the notes, as sentences."""
+        """The sentences below the table: the variants, with their column's title if it has a number, and the notes."""
         named = zip(self.head[1:], self.variants, strict=False)
         variants = [f"{title.rstrip(' ↑↓')}: {said}." if "(" in title else f"{said}." for title, said in named]
         return [*variants, *self.notes]
 
 
 def markdown(tables: Sequence[Table], warning: str = "") -> str:
-    """GitHub's Markdown, the warning on top."""
+    """Format the tables in GitHub's Markdown, with the warning on top."""
     parts = [f"**{warning}**"] if warning else []
     for table in tables:
         lines = [f"## {table.title}", "", _bars(table.head), "|---" * len(table.head) + "|", *map(_bars, table.rows)]
@@ -50,7 +50,7 @@ def _bars(row: Sequence[str]) -> str:
 
 
 def latex(tables: Sequence[Table], warning: str) -> str:
-    """For the booktabs package, the notes in the caption, the warning as a paragraph on top."""
+    """Format the tables for LaTeX's booktabs package: notes in the caption, the warning as a paragraph on top."""
     parts = [rf"\noindent\textbf{{{_escape(warning)}}}\par"] if warning else []
     for table in tables:
         lines = [r"\begin{table}\centering", rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}", r"\toprule"]
@@ -62,7 +62,9 @@ def latex(tables: Sequence[Table], warning: str) -> str:
 
 def _ampersands(row: Sequence[str]) -> str:
     text = " & ".join(map(_escape, row))
-    return ("{}" if text[:1] in ("[", "*") else "") + text + r" \\"  # or the \\ before would take it as its own
+    return (
+        ("{}" if text[:1] in ("[", "*") else "") + text + r" \\"
+    )  # otherwise the preceding \\ takes [ or * as its argument
 
 
 def _escape(text: str) -> str:
@@ -70,10 +72,10 @@ def _escape(text: str) -> str:
 
 
 def to_csv(tables: Sequence[Table], warning: str) -> str:
-    """One block for each table, with its title in the first column, and the last two for all that is no number.
+    """Format each table as a block of CSV, with its title in the first column and `kind` and `note` in the last two.
 
-    `kind` tells the rows apart: `variant` (what exactly each column measures), `result`, and `note` or `warning`, whose
-    text is in the last column.
+    `kind` distinguishes the rows: `variant` (exactly what each column measures), `result`, and `note` or `warning`,
+    whose text is in the last column.
     """
     text = io.StringIO()
     writer = csv.writer(text)

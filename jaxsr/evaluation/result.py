@@ -96,7 +96,7 @@ class Result:
             raise ResultError(f"{path}: cannot be read as JSON ({error}); give a result of this command.") from error
         names = {one.name for one in fields(cls)}
         if not isinstance(content, dict) or content.keys() != names:
-            raise ResultError(f"{path}: is no result of an evaluation; give one that jaxsr.cli.evaluate wrote with -o.")
+            raise ResultError(f"{path}: is no result of an evaluation; give one that jaxsr.evaluate wrote with -o.")
         return cls(**content)
 
     def csv(self) -> str:

@@ -106,7 +106,7 @@ def _still_holding(
         if overwrite:
             return []
         raise ValueError(
-            f"{part_file(output)}: {error}; give them to go on with it, or --overwrite to begin anew."
+            f"{part_file(output)}: {error}; give them to resume it, or --overwrite to start again."
         ) from error
 
 

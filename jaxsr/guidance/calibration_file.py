@@ -1,4 +1,4 @@
-"""The file of a calibration: scales, how they were found, and what they may be used with."""
+"""The calibration file: guidance scales, how they were chosen, and the model, schedule and sampler they fit."""
 
 import json
 import math
@@ -24,18 +24,18 @@ _SCHEDULE_KEYS = {"eta", "kappa", "timestep_map", "input_scaling"}
 
 
 class CalibrationError(ValueError):
-    """A calibration file that cannot be read, or that was made for something else."""
+    """A calibration file that is unreadable, or that was made for another model, schedule or sampler."""
 
 
 class KnobPreset(TypedDict):
-    """A named choice: one scale per step, t = 1 first, and the rule or objective that picked it."""
+    """A named choice of scales: one per step, t = 1 first, and the rule or objective that picked them."""
 
     scale: list[float]
     rule: str
 
 
 def describe_schedule(schedule: Schedule) -> dict[str, Any]:
-    """The schedule as it is written into the file."""
+    """Return the schedule as plain JSON values, as the file stores it."""
     return {
         "eta": schedule.eta.tolist(),
         "kappa": schedule.kappa,
@@ -46,24 +46,25 @@ def describe_schedule(schedule: Schedule) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """A calibration; what it holds is plain JSON, so that reading gives back what was written.
+    """A calibration. All its values are plain JSON, so that reading a file returns exactly what was written.
 
     Attributes:
-        model: its name, or the name of its file.
-        model_sha256: of the checkpoint file.
-        schedule: of `describe_schedule`, after thinning.
-        sampler, thinning, precision: as of `Options`.
-        through, reference_mean, reference_variance: as of `Guidance`.
-        forward_ode, objective: as of `open_loop.reference_path` and `objectives.choose`.
+        model: name of the model, or of its file.
+        model_sha256: SHA-256 of the checkpoint file.
+        schedule: the result of `describe_schedule`, after thinning.
+        sampler, thinning, precision: see `jaxsr.options.Options`.
+        through, reference_mean, reference_variance: see `jaxsr.choices.GradientForm`.
+        forward_ode: see `jaxsr.guidance.moments.reference_path`.
+        objective: see `jaxsr.calibration.objectives.choose`.
         candidates: scales that were tried.
-        data: hashes of the names and of the files, number of pairs, crop: what tells one data set from another.
-        seed: of the noise.
-        presets: by names among `PRESETS`.
-        open_loop: of `objectives.table`.
+        data: identity of the data set: hashes of the file names and of the files, number of pairs, crop.
+        seed: seed of the noise.
+        presets: presets by name; every name is one of `PRESETS`.
+        open_loop: the table of `jaxsr.calibration.objectives.table`.
         closed_loop: the table of the closed loop, or None.
     Raises:
-        CalibrationError: for a schedule that lacks a part, or a preset of an unknown name, without one finite scale per
-            step, or without a rule.
+        CalibrationError: if the schedule lacks a key, or if a preset has an unknown name, no rule, or anything other
+            than one finite scale per step.
     """
 
     model: str
@@ -89,10 +90,10 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if not self.schedule.keys() >= _SCHEDULE_KEYS:
-            raise CalibrationError(f"the schedule needs {', '.join(sorted(_SCHEDULE_KEYS))}.")
+            raise CalibrationError(f"the schedule needs {', '.join(sorted(_SCHEDULE_KEYS))}; calibrate again.")
         for name, preset in self.presets.items():
             if name not in PRESETS:
-                raise CalibrationError(f"no preset can be called {name!r}; the names are {', '.join(PRESETS)}.")
+                raise CalibrationError(f"{name!r} is not the name of a preset; use one of {', '.join(PRESETS)}.")
             scale = preset["scale"]
             if len(scale) != self.steps or not all(map(math.isfinite, scale)) or not preset["rule"]:
                 raise CalibrationError(f"preset {name} needs a rule and {self.steps} finite scales, got {preset}.")
@@ -103,7 +104,7 @@ class Calibration:
         return len(self.schedule["eta"])
 
     def scale(self, preset: str) -> tuple[float, ...]:
-        """The scales of a preset, one per step, t = 1 first. Raises CalibrationError if there is no such preset."""
+        """Return the scales of a preset, one per step, t = 1 first. Raises CalibrationError for an unknown preset."""
         if preset not in self.presets:
             raise CalibrationError(f"preset: this calibration has no {preset!r}; it has {', '.join(self.presets)}.")
         return tuple(self.presets[preset]["scale"])
@@ -112,26 +113,31 @@ class Calibration:
     def read(cls, path: str | Path) -> "Calibration":
         """Read a calibration file.
 
-        Raises CalibrationError naming the file if it holds no calibration, or one of a newer jaxsr; OSError if it
-        cannot be opened.
+        Raises CalibrationError, which names the file, if the file is not a calibration or was written by another
+        version of the format. Raises OSError if the file cannot be opened.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise CalibrationError(f"{path}: no calibration, or cut short ({error}); make it again.") from error
+            raise CalibrationError(
+                f"{path}: is not a calibration file, or is truncated ({error}); calibrate again."
+            ) from error
         try:
             return cls(**_checked_keys(content))
         except CalibrationError as error:
             raise CalibrationError(f"{path}: {error}") from error
         except (AttributeError, KeyError, TypeError) as error:
-            raise CalibrationError(f"{path}: a damaged calibration ({error!r}); calibrate again.") from error
+            raise CalibrationError(f"{path}: is a damaged calibration ({error!r}); calibrate again.") from error
 
     def write(self, path: str | Path) -> None:
-        """Write the file, whole or not at all. Raises CalibrationError for a number that is not finite."""
+        """Write the file completely or not at all. Raises CalibrationError for a number that is not finite."""
         try:
             text = json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
         except ValueError as error:
-            raise CalibrationError(f"{path}: the calibration has numbers that are not finite, not written.") from error
+            raise CalibrationError(
+                f"{path}: was not written because the calibration has numbers that are not finite; "
+                "check the images and the checkpoint."
+            ) from error
         write_whole(Path(path), text)
 
 
@@ -145,23 +151,23 @@ def check(calibration: Calibration, model_sha256: str, schedule: Schedule, sampl
     if calibration.steps != schedule.steps:
         raise CalibrationError(
             f"the calibration is for {calibration.steps} steps, not for {schedule.steps}: "
-            f"take --steps {calibration.steps}, or calibrate for {schedule.steps}."
+            f"use --steps {calibration.steps}, or calibrate for {schedule.steps}."
         )
     ours = describe_schedule(schedule)
     if not all(_same(calibration.schedule.get(key), value) for key, value in ours.items()):
         raise CalibrationError(
             f"the calibration is for another schedule of {schedule.steps} steps (--thinning {calibration.thinning}): "
-            "take that, or calibrate for this one."
+            "use that thinning, or calibrate for this schedule."
         )
     if calibration.sampler != sampler:
         raise CalibrationError(
             f"the calibration is for the sampler {calibration.sampler}, not for {sampler}: "
-            f"take --sampler {calibration.sampler}, or calibrate for {sampler}."
+            f"use --sampler {calibration.sampler}, or calibrate for {sampler}."
         )
 
 
 def _same(stored: Any, ours: Any) -> bool:
-    """Equal, numbers up to the rounding that differs from machine to machine."""
+    """Whether two values are equal. Numbers may differ by rounding, which varies from machine to machine."""
     if isinstance(ours, str) or stored is None:
         return stored == ours
     return np.shape(stored) == np.shape(ours) and np.allclose(stored, ours, rtol=1e-9, atol=0)
@@ -169,12 +175,13 @@ def _same(stored: Any, ours: Any) -> bool:
 
 def _checked_keys(content: Any) -> Mapping[str, Any]:
     if not isinstance(content, dict) or "format_version" not in content:
-        raise CalibrationError("this is no calibration; make one with python -m jaxsr.calibrate.")
+        raise CalibrationError("is not a calibration; make one with python -m jaxsr.calibrate.")
     if content["format_version"] != FORMAT_VERSION:
         raise CalibrationError(
-            f"a calibration of format {content['format_version']}, and this jaxsr reads {FORMAT_VERSION}; update jaxsr."
+            f"has calibration format {content['format_version']} and this jaxsr reads format {FORMAT_VERSION}; "
+            "update jaxsr."
         )
     names = {f.name for f in fields(Calibration)}
     if wrong := sorted(names ^ content.keys()):
-        raise CalibrationError(f"keys missing or not known: {', '.join(wrong)}; calibrate again.")
+        raise CalibrationError(f"has missing or unknown keys: {', '.join(wrong)}; calibrate again.")
     return content

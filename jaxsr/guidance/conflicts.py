@@ -1,4 +1,4 @@
-"""Which guidance options contradict each other: one table of rules for the library and for every command."""
+"""The rules for contradictory guidance options: one table for the library and for every command."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from jaxsr.choices import GradientForm
 
 Spell = Callable[[str], str]
-"""Writes an option's name as the user gave it: `alpha_map`, or `--alpha-map` on a command line."""
+"""Writes an option's name as the user types it: `alpha_map`, or `--alpha-map` on a command line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """The guidance options that were given. Booleans say whether the option of that name was.
+    """The guidance options that the user gave. Each boolean says whether the option of that name was given.
 
     Attributes:
-        alpha: the numbers; None where it was not given.
-        form: the form of the gradient, with its defaults where nothing was given.
+        alpha: its numbers; None if it was not given.
+        form: the form of the gradient, with defaults for the fields that were not given.
     """
 
     alpha: tuple[float, ...] | None = None
@@ -32,43 +32,43 @@ class Given:
 
     @property
     def sources(self) -> list[str]:
-        """The names of the given options that set alpha."""
+        """List the names of the given options that set alpha."""
         return [name for name in ("alpha", "preset", "strip") if getattr(self, name) not in (None, False)]
 
     @property
     def guided(self) -> bool:
-        """Whether anything guides; otherwise the plain sampler runs."""
+        """Whether any option guides the sampler; otherwise the plain sampler runs."""
         return self.preset or self.strip or self.reference or any(self.alpha or ())
 
 
 def find_conflict(given: Given, spell: Spell = str) -> tuple[str, str] | None:
-    """The first contradiction, as (name of the option, sentence that completes "OPTION: "), or None."""
+    """Find the first contradiction: (name of the option, sentence that completes "OPTION: "), or None."""
     if len(given.sources) > 1:
         first, second = given.sources[:2]
         return second, f"gives alpha, as {spell(first)} does; leave one of the two out."
     if given.calibration and not given.preset:
-        return "calibration", "say which of its presets, such as balanced."
+        return "calibration", "say which of its presets to use, such as balanced."
     if conflict := find_reference_conflict(given, spell):
         return conflict
     if given.objective and given.sources:
-        return "objective", "is for an alpha that is fitted; leave alpha, preset and strip out."
+        return "objective", "is for an alpha that is fitted to a reference; leave alpha, preset and strip out."
     if given.form.reference_mean == "shifted" and not given.reference:
         return "reference_mean", f"needs {spell('reference')}; the shifted mean of the LR image is the LR image itself."
     if given.form.changed and not given.guided:
-        return given.form.changed[0], "there is nothing that guides; give alpha, a preset or a reference."
+        return given.form.changed[0], "there is nothing that guides the sampler; give alpha, a preset or a reference."
     if given.alpha_map and not given.guided:
         return "alpha_map", "multiplies alpha, which is 0; give alpha, a preset, a strip or a reference."
     return None
 
 
 def find_reference_conflict(given: Given, spell: Spell = str) -> tuple[str, str] | None:
-    """As `find_conflict`, of the options that say how a reference is used."""
+    """Find the first contradiction among the options that say how a reference is used, as `find_conflict` does."""
     for name in ("reference_box", "reference_mask", "feather", "objective"):
         if getattr(given, name) and not given.reference:
-            return name, f"needs {spell('reference')}, the image that it is about; give the reference too."
+            return name, f"needs {spell('reference')}, the image that it applies to; give the reference too."
     if given.reference and given.reference_box == given.reference_mask:
         where = f"{spell('reference_box')} or {spell('reference_mask')}"
-        return "reference", f"say where it lies, by either {where}."
+        return "reference", f"say where it lies, with either {where}."
     return None
 
 

@@ -1,6 +1,6 @@
-"""Scales fitted to the moments of many images, on the host in float64: least squares and the weighted median.
+"""Fits of the guidance scales to the moments of many images, on the host in float64: least squares, weighted median.
 
-Arrays have a leading axis of T, index 0 being t = 1; images are the second axis of the moments.
+The first axis of every array is the step; index 0 is t = 1. The second axis of the moments is the image.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,10 @@ PerStep = Float[np.ndarray, " t"]
 
 
 class Fit(NamedTuple):
-    """Delta = slope S + offset, its R^2, and the cosine between Delta and S; of shape (T,), or (T, n) per image."""
+    """The fit Delta = slope S + offset, its R^2, and the cosine between Delta and S.
+
+    The fields have shape (T,), or (T, n) for one fit per image.
+    """
 
     slope: Float[np.ndarray, "t *n"]
     offset: Float[np.ndarray, "t *n"]
@@ -25,9 +28,9 @@ class Fit(NamedTuple):
 
 
 def concatenate(parts: Sequence[Moments]) -> Moments:
-    """The moments of several batches as one, float64 on the host, images along the second axis.
+    """Join the moments of several batches along the second axis, the images, as float64 on the host.
 
-    Raises ValueError for no images, numbers that are not finite, or an image that a mask leaves nothing of.
+    Raises ValueError if there are no images, if a number is not finite, or if the mask excludes a whole image.
     """
     if not parts:
         raise ValueError("calibration: there are no images to calibrate on.")
@@ -38,30 +41,32 @@ def concatenate(parts: Sequence[Moments]) -> Moments:
         step, image = np.argwhere(bad)[0]
         raise ValueError(
             f"calibration: image {image} gives numbers that are not finite at t = {step + 1}; "
-            "check that image and the checkpoint, or take --precision fp32."
+            "check that image and the checkpoint, or use --precision fp32."
         )
     if (whole.n <= 0).any():
-        raise ValueError(f"calibration: the mask leaves nothing of image {np.argwhere(whole.n <= 0)[0, 1]}.")
+        raise ValueError(
+            f"calibration: the mask excludes all of image {np.argwhere(whole.n <= 0)[0, 1]}; leave that image out."
+        )
     return whole
 
 
 def select(moments: Moments, images: Int[np.ndarray, " n"]) -> Moments:
-    """The moments of the images with these numbers, which may repeat."""
+    """Select the moments of the images with these numbers. A number may repeat."""
     return Moments(*(field[:, images] for field in moments))
 
 
 def norms(moments: Moments) -> tuple[Float[np.ndarray, "t n"], Float[np.ndarray, "t n"]]:
-    """||Delta_i|| and ||S_i||, Euclidean per image (weighted by the mask)."""
+    """Return ||Delta_i|| and ||S_i||, the Euclidean norms per image (weighted by the mask)."""
     delta = moments.square_delta + moments.n * np.square(moments.mean_delta)
     s = moments.square_s + moments.n * np.square(moments.mean_s)
     return np.sqrt(delta), np.sqrt(s)
 
 
 def weighted_median(moments: Moments) -> PerStep:
-    """The scale >= 0 of least norm loss over all numbers, in closed form.
+    """Compute the scale >= 0 that minimises the norm loss over all real numbers, in closed form.
 
-    The loss is sum_i w_i |r_i - scale| with r = ||Delta||/||S|| and w = ||S||: its minimum is the weighted median of r
-    (the lower one of two). 0 where S vanishes in every image.
+    The loss is sum_i w_i |r_i - scale| with r = ||Delta||/||S|| and w = ||S||. Its minimiser is the weighted median of
+    r (the lower one of two). The scale is 0 where S vanishes in every image.
     """
     delta, s = norms(moments)
     ratio = np.divide(delta, s, out=np.full_like(delta, np.inf), where=s > 0)
@@ -72,15 +77,15 @@ def weighted_median(moments: Moments) -> PerStep:
 
 
 def fit_lstsq(moments: Moments, *, pooled: bool = True, offset: bool = True) -> Fit:
-    """Least squares of Delta = slope S + offset (Eq. 10) over all elements, per step.
+    """Fit Delta = slope S + offset (Eq. 10) by least squares over all elements, per step.
 
     Args:
-        moments: of `concatenate`.
-        pooled: one fit over all images; else one for each.
-        offset: fit the second constant too; else it is 0 and R^2 is about 0, not about the mean.
+        moments: the result of `concatenate`.
+        pooled: make one fit over all images; otherwise one per image.
+        offset: fit the offset too; otherwise it is 0, and R^2 is taken about 0 instead of about the mean.
     Returns:
-        R^2 is 0 where Delta does not vary, the slope 0 where S does not. The cosine is that of the whole vectors,
-        whatever is fitted.
+        the fit. R^2 is 0 where Delta does not vary, and the slope is 0 where S does not vary. The cosine always
+        compares the whole vectors, with their means.
     """
     m = _pool(moments) if pooled else moments
     lifts = m.n * np.square(m.mean_delta), m.n * np.square(m.mean_s), m.n * m.mean_delta * m.mean_s
@@ -94,17 +99,18 @@ def fit_lstsq(moments: Moments, *, pooled: bool = True, offset: bool = True) -> 
 
 
 def fit_reference(moments: Sequence[Moments]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Slope and offset per step of the pooled regression (Eq. 10), of moments against the HR image."""
+    """Fit slope and offset per step by the pooled regression (Eq. 10), from moments against the HR image."""
     fit = fit_lstsq(concatenate(moments))
     return tuple(fit.slope.tolist()), tuple(fit.offset.tolist())
 
 
 def fit_lr_scale(moments: Sequence[Moments], objective: Objective) -> tuple[float, ...]:
-    """The LR scale per step, of moments against the LR image, each tile being an image of Algorithm 1.
+    """Fit the LR scale per step from moments against the LR image. Each tile is one image of Algorithm 1.
 
-    `norm` is the paper's: the scale >= 0 whose correction is as long as the error, wherever that points; most of the
-    error is texture that no scale can foresee, and so this is far more than helps. `lstsq` is the slope of Eq. 10
-    without offset, of either sign: the scale that brings the mean of a step closest to the reference's.
+    `norm` is the objective of the paper: the scale >= 0 whose correction is as long as the error, in whatever direction
+    the error points. Most of the error is texture that no scale can predict, so this scale is far larger than helps.
+    `lstsq` is the slope of Eq. 10 without offset, of either sign: the scale that brings the mean of a step closest to
+    the mean of the reference.
     """
     whole = concatenate(moments)
     scale = weighted_median(whole) if objective == "norm" else fit_lstsq(whole, offset=False).slope
@@ -112,7 +118,7 @@ def fit_lr_scale(moments: Sequence[Moments], objective: Objective) -> tuple[floa
 
 
 def _pool(moments: Moments) -> Moments:
-    """The moments of all images together, each field of shape (T,): means combine, second moments about the new one."""
+    """Pool the moments of all images; each field has shape (T,). Second moments are taken about the pooled means."""
     count = moments.n.sum(1)
     mean_delta, mean_s = ((moments.n * mean).sum(1) / count for mean in (moments.mean_delta, moments.mean_s))
     delta, s = moments.mean_delta - mean_delta[:, None], moments.mean_s - mean_s[:, None]
@@ -122,5 +128,5 @@ def _pool(moments: Moments) -> Moments:
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a / b, and 0 where b is."""
+    """Divide a by b; the result is 0 where b is 0."""
     return np.divide(a, b, out=np.zeros_like(a), where=b != 0)

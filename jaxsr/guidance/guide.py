@@ -1,4 +1,4 @@
-"""The guidance of one image beside the numbers of `Options`: alpha map, reference region, objective, strip."""
+"""The guidance of one image apart from the numbers in `Options`: alpha map, reference region, objective, strip."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,13 @@ from jaxsr.options import Options
 
 @dataclass(frozen=True)
 class Scales:
-    """The numbers of the guidance, one per step, t = 1 (the last one taken) first.
+    """The numbers of the guidance, one per step, t = 1 (the last step taken) first.
 
     Attributes:
-        lr: scales of the guidance by the LR image; one row, or one for each panel of a strip.
-        hr: scale of the guidance by the HR reference (slope of Eq. 10), negative toward it; None without a reference.
-        offset: offset of the same regression.
+        lr: scales of the guidance by the LR image: one row, or one row per panel of a strip.
+        hr: scales of the guidance by the HR reference (slope of Eq. 10); a negative scale leads toward the reference.
+            None without a reference.
+        offset: offset of the same regression; None without a reference.
     """
 
     lr: tuple[tuple[float, ...], ...]
@@ -30,13 +31,13 @@ class Scales:
 
 @dataclass(frozen=True, eq=False)
 class Guide:
-    """The guidance of one image beside the numbers of `Options`. The default guides nothing.
+    """The guidance of one image apart from the numbers in `Options`. The default guides nothing.
 
     Attributes:
-        alpha_map: factor of alpha at every pixel of the input; any finite number.
-        region: where an HR reference is known. Alpha then applies outside of it.
-        objective: how alpha is fitted in the region where it is not given: `lstsq` (Eq. 10; also for None) or `norm`.
-        strip: several values in place of alpha, each of which gives a result of its own.
+        alpha_map: factor that multiplies alpha at every pixel of the input; any finite number.
+        region: the region for which an HR reference is known. Alpha then applies outside this region.
+        objective: how alpha is fitted in the region if it is not given: `lstsq` (Eq. 10; also for None) or `norm`.
+        strip: several values in place of alpha. Each value makes one result, a panel of the strip.
     Raises:
         ValueError: for a map with numbers that are not finite, or an unknown objective.
     """
@@ -48,7 +49,7 @@ class Guide:
 
     def __post_init__(self) -> None:
         if self.alpha_map is not None and not np.isfinite(self.alpha_map).all():
-            raise ValueError("alpha_map: has numbers that are not finite; give one factor for every pixel.")
+            raise ValueError("alpha_map: has numbers that are not finite; give a finite factor for every pixel.")
         check_word("objective", self.objective, (*OBJECTIVES, None))
 
 
@@ -64,16 +65,17 @@ def make_guide(
     objective: Objective | None = None,
     strip: tuple[float, ...] = (),
 ) -> Guide:
-    """The guide of the image `rgb`, of what users give: see `Upscaler.upscale`, and `make_region` for the reference.
+    """Make the guide of the image `rgb` from the arguments of `jaxsr.Upscaler.upscale`.
 
-    Maps of uint8 and uint16 are taken over their range, as 0 to 1.
+    `make_region` describes the arguments of the reference. A map of uint8 or uint16 is divided by the largest value of
+    its type, so that it covers 0 to 1.
 
     Raises:
-        ValueError: for what does not fit.
+        ValueError: for arguments that do not fit the image, or that contradict each other.
     """
     factors = None if alpha_map is None else _as_map(as_array(alpha_map), "alpha_map")
-    where = {"reference_box": box, "reference_mask": mask, "feather": feather, "objective": objective}
-    given: dict[str, Any] = {name: value is not None for name, value in where.items()}
+    reference_options = {"reference_box": box, "reference_mask": mask, "feather": feather, "objective": objective}
+    given: dict[str, Any] = {name: value is not None for name, value in reference_options.items()}
     refuse(find_reference_conflict(Given(reference=reference is not None, **given)))
     if reference is None:
         return Guide(factors, strip=strip)
@@ -85,7 +87,7 @@ def make_guide(
 
 def _as_map(values: Num[np.ndarray, "..."], name: str) -> Float[np.ndarray, "h w"]:
     if values.ndim != 2:
-        raise ValueError(f"{name}: must be (h, w), got shape {values.shape}.")
+        raise ValueError(f"{name}: must be (h, w), one number per pixel, got shape {values.shape}.")
     peak = np.iinfo(values.dtype).max if values.dtype in (np.uint8, np.uint16) else 1
     return values.astype(np.float32) / np.float32(peak)
 
@@ -94,11 +96,11 @@ def check_guide(guide: Guide, options: Options, size: tuple[int, int]) -> None:
     """Refuse a guide that does not fit the image of `size` (height, width), or that would change nothing.
 
     Raises:
-        ValueError: the message begins with the option's name.
+        ValueError: for such a guide; the message begins with the option's name.
     """
     if guide.alpha_map is not None and guide.alpha_map.shape != size:
         (height, width), (rows, columns) = size, guide.alpha_map.shape
-        raise ValueError(f"alpha_map: must be {width}x{height} pixels as the image is, but is {columns}x{rows}.")
+        raise ValueError(f"alpha_map: must be {width}x{height} pixels, as the image is, but is {columns}x{rows}.")
     given = Given(
         alpha=None if options.alpha is None else options.alphas,
         strip=bool(guide.strip),
@@ -116,16 +118,19 @@ def check_guide(guide: Guide, options: Options, size: tuple[int, int]) -> None:
 
 
 def is_guided(guide: Guide, options: Options) -> bool:
-    """Whether anything guides; otherwise the plain sampler runs."""
+    """Whether the guide or the options guide the sampler; otherwise the plain sampler runs."""
     return any(options.alphas) or bool(guide.strip) or guide.region is not None
 
 
 def is_fitted(guide: Guide, options: Options) -> bool:
-    """Whether alpha is fitted in the region of a reference."""
+    """Whether alpha is fitted in the region of a reference, because neither alpha nor a strip is given."""
     return guide.region is not None and options.alpha is None and not guide.strip
 
 
 def lr_scales(guide: Guide, options: Options) -> tuple[tuple[float, ...], ...]:
-    """The LR scale of every step, t = 1 first: one row, or one for each panel of the strip; for resolved options."""
+    """Return the LR scale of every step, t = 1 first: one row, or one row per panel of the strip.
+
+    `options` must be resolved: its number of steps is known.
+    """
     rows = [(alpha,) for alpha in guide.strip] or [options.alphas or (0.0,)]
     return tuple(row * (options.steps or 1) if len(row) == 1 else row for row in rows)

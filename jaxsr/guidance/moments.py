@@ -1,12 +1,12 @@
-"""Algorithm 1, what is measured: how far the path of the SR image is from that of the HR image, and the correction.
+"""The measurements of Algorithm 1: the distance from the SR trajectory to the HR image's path, and the correction.
 
-For one pair and every step t, with the SR trajectory x_t and the reference path Z_t sharing their noise:
+For one pair and every step t, the SR trajectory x_t and the reference path Z_t share their noise:
 
     Delta_t = mu_theta(Z_t) - mu_theta(x_t)                                     (Eq. 9)
-    S_t     = Sigma_t G_t, what a guidance of scale 1 adds at x_t               (Eq. 11)
+    S_t     = Sigma_t G_t, the step that guidance of scale 1 adds at x_t        (Eq. 11)
 
-All that the objectives ask of them are the moments of their elements, a few numbers per step and image, so that
-thousands of pairs are calibrated in the memory of one batch.
+The objectives need only the moments of the elements of Delta_t and S_t: a few numbers per step and image. Thousands of
+pairs are therefore calibrated in the memory of one batch.
 """
 
 from typing import Any, NamedTuple
@@ -30,19 +30,19 @@ from jaxsr.diffusion import (
 from jaxsr.diffusion.guidance import kl_gradient
 from jaxsr.diffusion.process import Latent, forward_sample
 
-Values = Any  # Float[Array, "t b"] on the device; on the host, of many batches, Float[np.ndarray, "t n"] in float64
+Values = Any  # on the device Float[Array, "t b"]; on the host, for many batches, Float[np.ndarray, "t n"] in float64
 
 
 class Moments(NamedTuple):
-    """Moments of (Delta_t, S_t) over the elements of a latent; each field of shape (T, b), index 0 being t = 1.
+    """Moments of (Delta_t, S_t) over the elements of a latent. Each field has shape (T, b); index 0 is t = 1.
 
-    Second moments are about the means, so that float32 loses nothing where an image's mean is large; with a mask,
-    every element counts by its weight.
+    Second moments are taken about the means, so that float32 loses no precision where the mean of an image is large.
+    With a mask, every element counts with its weight.
 
     Attributes:
-        n: number of elements, sum of the weights.
+        n: number of elements, or with a mask the sum of the weights.
         mean_delta, mean_s: means of Delta and of S.
-        square_delta, square_s: sum of (Delta - mean)^2 and of (S - mean)^2.
+        square_delta, square_s: sums of (Delta - mean)^2 and of (S - mean)^2.
         product: sum of (Delta - mean) (S - mean).
     """
 
@@ -67,27 +67,29 @@ def measure(
     mask: Float[Array, "*#b h w 1"] | None = None,
     sampler: str = "ancestral",
 ) -> Moments:
-    """The moments of Delta_t and S_t at every step of the plain sampler, for a batch of pairs. Pure; jit it.
+    """Measure the moments of Delta_t and S_t at every step of the plain sampler, for a batch of pairs.
+
+    The function is pure and may be jitted.
 
     Args:
         denoise: (x_t, step) -> x0_hat for this batch, with z_lr and the parameters closed over.
-        schedule: as the sampler takes it; index 0 of the result is its first row, t = 1.
+        schedule: the schedule of the sampler; index 0 of the result belongs to its first row, t = 1.
         z_lr, z_hr: latents of the LR and HR images.
-        noise: k -> standard normal array of z_lr's shape; k = 0 starts the chain and is the eps of `diffusion` too.
-        reference: the image that the correction refers to: `lr`, or `hr` for a region where it is known.
+        noise: k -> standard normal array of z_lr's shape. k = 0 starts the chain, and is also the eps of `diffusion`.
+        reference: the image that the correction refers to: `lr`, or `hr` for a region where the HR image is known.
         forward_ode: the reference path, see `reference_path`.
-        form: which gradient G_t is. For the LR image the reference means `clean` and `shifted` are the same.
-        mask: weights of the places, 0 or more, at latent resolution; None counts all.
+        form: the form of the gradient G_t. For the LR image the reference means `clean` and `shifted` are the same.
+        mask: weights of the positions, 0 or more, at latent resolution; None weights all equally.
         sampler: `ancestral`, `deterministic` or `heun`.
     Raises:
-        ValueError: for a word that an option does not know.
+        ValueError: for an unknown value of an option.
     """
     check_word("reference", reference, REFERENCES)
     stepper = find_sampler(sampler).step
     guidance = Guidance(reference=z_lr if reference == "lr" else z_hr, scale=1.0, form=form)
     path = reference_path(denoise, schedule, z_hr, z_lr, noise(jnp.int32(0)), forward_ode)
     steps = trajectory(denoise, schedule, z_lr, noise, sampler=sampler)
-    steps = jax.tree.map(lambda values: values[::-1], steps)  # t = 1 first, as the schedule
+    steps = jax.tree.map(lambda values: values[::-1], steps)  # t = 1 first, as in the schedule
     weights = jnp.broadcast_to(jnp.ones(()) if mask is None else mask, z_lr.shape)
 
     def at_step(scanned: tuple[StepTables, Latent, Step]) -> Moments:
@@ -108,11 +110,11 @@ def measure(
 def reference_path(
     denoise: Denoiser, schedule: Schedule, z_hr: Latent, z_lr: Latent, eps: Latent, forward_ode: ForwardODE
 ) -> Float[Array, "t *b h w c"]:
-    """Z_t, t = 1..T, the path from the HR image: ForwardODE of Algorithm 1; leading axis T.
+    """Compute Z_t, t = 1..T, the path from the HR image (ForwardODE of Algorithm 1). The first axis is T.
 
-    `diffusion`: Z_t = z_hr + eta_t (z_lr - z_hr) + kappa sqrt(eta_t) eps with one eps for all t, the exact path of
-    (F) for that eps. `inversion`: the inverse of the deterministic sampler from z_hr, which needs no eps.
-    Raises ValueError for another word.
+    `diffusion`: Z_t = z_hr + eta_t (z_lr - z_hr) + kappa sqrt(eta_t) eps with one eps for all t. For that eps this is
+    the exact path of the forward process (F). `inversion`: the inverse of the deterministic sampler, started at z_hr;
+    it ignores eps. Raises ValueError for any other value.
     """
     check_word("forward_ode", forward_ode, FORWARD_ODES)
     if forward_ode == "inversion":
@@ -121,7 +123,7 @@ def reference_path(
 
 
 def moments(delta: Float[Array, "b h w c"], s: Float[Array, "b h w c"], weights: Float[Array, "b h w c"]) -> Moments:
-    """The moments of one step, fields of shape (b,); an image whose weights are all 0 has zeros."""
+    """Compute the moments of one step, fields of shape (b,). An image whose weights are all 0 gets zeros."""
 
     def total(values: Latent) -> Float[Array, " b"]:
         return values.sum(axis=(1, 2, 3))

@@ -1,8 +1,9 @@
-"""The region for which an HR reference is known (a telephoto inset): where it lies, and the scales fitted on it.
+"""The region for which an HR reference is known (a telephoto inset): its place, its weights, and its part in each tile.
 
-Reference Region and Non-Reference Region of the paper: inside, the mean of every step is corrected by slope and offset
-of the regression of Delta_t on Sigma_t G_t with c = HR (Eq. 9-11); outside by the LR scale that is fitted in the
-region. The two fade into each other inside the region, since outside of it there is no reference.
+It is the Reference Region of the paper; the rest is the Non-Reference Region. Inside, the mean of every step is
+corrected with slope and offset of the regression of Delta_t on Sigma_t G_t with c = HR (Eq. 9-11). Outside, it is
+corrected with the LR scale that is fitted in the region. The two corrections fade into each other inside the region,
+because there is no reference outside.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from jaxsr.imaging.pixels import to_float_rgb
 from jaxsr.metrics.consistency import lr_consistency_by_bands
 
 FEATHER = 8
-# In 25 photographs of RealSR the HR image is at 22 to 34 dB when shrunk, another half of the picture at 7 to 17.
+# In 25 photographs of RealSR, the matching HR image reaches 22 to 34 dB when shrunk. Another half of the same picture
+# reaches 7 to 17 dB.
 _LEAST_CONSISTENCY = 18.0
 
 Box = tuple[int, int, int, int]
@@ -25,12 +27,12 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A reference and where it lies; made by `make_region`.
+    """A reference and the region where it applies. `make_region` makes it.
 
     Attributes:
-        box: the smallest that holds the region.
-        weight: of the reference at the box's pixels, in [0, 1]; 0 where it is not known.
-        image: the reference at the box, `scale` times its size: uint8, uint16, or float in [0, 1].
+        box: the smallest box that contains the region.
+        weight: weight of the reference at every pixel of the box, in [0, 1]; 0 where the reference is unknown.
+        image: the reference in the box, `scale` times the size of the box: uint8, uint16, or float in [0, 1].
     """
 
     box: Box
@@ -47,18 +49,18 @@ def make_region(
     mask: Num[np.ndarray, "p q"] | None = None,
     feather: int = FEATHER,
 ) -> Region:
-    """The region of the image `rgb` that a box or a mask marks.
+    """Make the region of the image `rgb` that a box or a mask marks. Exactly one of the two must be given.
 
     Args:
         rgb: the input, in [0, 1].
-        reference: the HR image, (H, W, 3) or grey (H, W): `scale` times the box, or `scale` times the image or
-            the box around the mask.
-        scale: what the model enlarges by.
-        box: where it lies.
-        mask: or, weights in [0, 1] at the size of the input, where it is to be used.
-        feather: pixels of the input over which the reference fades in from the region's border.
+        reference: the HR image, (H, W, 3) or grey (H, W). With a box, its size is `scale` times the box. With a mask,
+            its size is `scale` times the image, or `scale` times the smallest box around the mask.
+        scale: factor by which the model enlarges.
+        box: box that the reference shows.
+        mask: weights of the reference, in [0, 1], at the size of the input.
+        feather: pixels of the input over which the reference fades in from the border of the region.
     Raises:
-        ValueError: for what does not fit, or a reference that shows something else than the box.
+        ValueError: for arguments that do not fit, or a reference that shows something other than the input there.
     """
     height, width = rgb.shape[:2]
     reference = _as_rgb(reference)
@@ -67,13 +69,13 @@ def make_region(
     )
     if feather < 0:
         raise ValueError(f"feather: must be at least 0 pixels, got {feather}.")
-    (x, y, w, h), weight = _of_box(box, height, width) if box else _of_mask(mask, height, width)
+    (x, y, w, h), weight = _from_box(box, height, width) if box else _from_mask(mask, height, width)
     if mask is not None and reference.shape[:2] == (scale * height, scale * width):
         reference = reference[scale * y : scale * (y + h), scale * x : scale * (x + w)]
     if reference.shape[:2] != (scale * h, scale * w):
         raise ValueError(
             f"reference: must be {scale * w}x{scale * h} pixels, {scale} times the box {w}x{h} of the input, "
-            f"but is {reference.shape[1]}x{reference.shape[0]}."
+            f"but is {reference.shape[1]}x{reference.shape[0]}; check the reference and where it lies."
         )
     _check_content(reference, rgb[y : y + h, x : x + w], scale, weight > 0)
     at_edge = (y == 0, y + h == height, x == 0, x + w == width)
@@ -91,23 +93,23 @@ def _as_rgb(reference: Num[np.ndarray, "..."]) -> Num[np.ndarray, "H W 3"]:
     return reference
 
 
-def _of_box(box: Box, height: int, width: int) -> tuple[Box, Float[np.ndarray, "h w"]]:
+def _from_box(box: Box, height: int, width: int) -> tuple[Box, Float[np.ndarray, "h w"]]:
     x, y, w, h = box
     if not (0 <= x < x + w <= width and 0 <= y < y + h <= height):
         raise ValueError(f"reference_box: {x},{y},{w},{h} (x, y, width, height) is not inside of {width}x{height}.")
     return box, np.ones((h, w), np.float32)
 
 
-def _of_mask(mask: Num[np.ndarray, "p q"] | None, height: int, width: int) -> tuple[Box, Float[np.ndarray, "h w"]]:
+def _from_mask(mask: Num[np.ndarray, "p q"] | None, height: int, width: int) -> tuple[Box, Float[np.ndarray, "h w"]]:
     assert mask is not None
     if mask.shape != (height, width):
         raise ValueError(
-            f"reference_mask: must be {width}x{height} pixels as the image is, but is {mask.shape[1]}x{mask.shape[0]}."
+            f"reference_mask: must be {width}x{height} pixels, as the image is, but is {mask.shape[1]}x{mask.shape[0]}."
         )
     if not (mask.min() >= 0 and mask.max() <= 1):
         raise ValueError("reference_mask: must be in [0, 1].")
     if not mask.any():
-        raise ValueError("reference_mask: marks no pixel; white is where the reference is to be used.")
+        raise ValueError("reference_mask: marks no pixel; make it white where the reference is to be used.")
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     (y, bottom), (x, right) = ((int(line[0]), int(line[-1]) + 1) for line in (rows, columns))
     return (x, y, right - x, bottom - y), mask[y:bottom, x:right].astype(np.float32)
@@ -117,9 +119,9 @@ def _check_content(
     image: Num[np.ndarray, "H W 3"], rgb: Float[np.ndarray, "h w 3"], scale: int, known: Bool[np.ndarray, "h w"]
 ) -> None:
     likeness = lr_consistency_by_bands(image, rgb, scale, known)
-    if not likeness >= _LEAST_CONSISTENCY:  # true for what is not a number, too
+    if not likeness >= _LEAST_CONSISTENCY:  # NaN is refused too
         raise ValueError(
-            f"reference: does not show what the input does there ({likeness:.1f} dB when shrunk, expected at least "
+            f"reference: does not show what the input shows there ({likeness:.1f} dB when shrunk, expected at least "
             f"{_LEAST_CONSISTENCY:.0f}); check the box, which is x, y, width, height in pixels of the input."
         )
 
@@ -127,8 +129,11 @@ def _check_content(
 def _fade(
     known: Bool[np.ndarray, "h w"], feather: int, at_edge: tuple[bool, bool, bool, bool]
 ) -> Float[np.ndarray, "h w"]:
-    """0 to 1 over `feather` pixels from the region's border inwards; the edges of the image are no border."""
-    from scipy.ndimage import distance_transform_edt  # takes time to import
+    """Make weights that rise from 0 to 1 over `feather` pixels, from the border of the region inwards.
+
+    An edge of the image does not count as a border.
+    """
+    from scipy.ndimage import distance_transform_edt  # slow to import
 
     top, bottom, left, right = at_edge
     padded = np.pad(known, 1)
@@ -144,7 +149,7 @@ def _fade(
 def cut_region(
     region: Region, plan: tiling.TilePlan, index: int, scale: int
 ) -> tuple[Float[np.ndarray, "t t 1"], Float[np.ndarray, "T T 3"]]:
-    """(weight, reference in [0, 1]) of one tile, zeros beyond the region."""
+    """Cut one tile out of the region, as (weight, reference in [0, 1]). Both are 0 outside the region."""
     (top, left), (x, y, w, h), tile = plan.origin(index), region.box, plan.tile
     weight = np.zeros((tile, tile, 1), np.float32)
     image = np.zeros((scale * tile, scale * tile, 3), np.float32)
@@ -157,13 +162,13 @@ def cut_region(
 
 
 def _overlap(start: int, size: int, tile_start: int, tile: int) -> tuple[slice, slice]:
-    """What two spans share, counted from the start of each."""
+    """Return the part that two spans share, as a slice from the start of each: the box, then the tile."""
     first, end = max(start, tile_start), min(start + size, tile_start + tile)
     return slice(first - start, end - start), slice(first - tile_start, end - tile_start)
 
 
 def tiles_of(region: Region, plan: tiling.TilePlan) -> list[int]:
-    """The tiles that see the region."""
+    """List the numbers of the tiles that overlap the region."""
     x, y, w, h = region.box
     sees = lambda origin, start, size: origin < start + size and start < origin + plan.tile  # noqa: E731
     origins = [plan.origin(i) for i in range(len(plan))]

@@ -1,7 +1,7 @@
 """The part of a guide that a tile needs: maps at the size of the input, crops of the reference, scales.
 
-The guide holds maps at the size of the input and the reference as it was given. Floats at the size of the result exist
-for a few tiles at a time only.
+The guide holds maps at the size of the input, and the reference in its given type. Only a few tiles at a time exist as
+floats at the size of the result.
 """
 
 from typing import Any, NamedTuple
@@ -12,16 +12,16 @@ from jaxsr.guidance.guide import Guide, Scales
 from jaxsr.guidance.region import Region, cut_region
 from jaxsr.imaging import tiling
 
-Values = Any  # float32: np.ndarray where it is cut, jax.Array in the compiled function
+Values = Any  # float32: np.ndarray when cut, jax.Array inside the compiled function
 
 
 class TileReference(NamedTuple):
     """The HR reference of some tiles.
 
     Attributes:
-        weight: shape (b, t, t, 1), at the size of the input.
-        image: in [0, 1], shape (b, T, T, 3), at the size of the result.
-        scale, offset: one number per step.
+        weight: weights of the reference, shape (b, t, t, 1), at the size of the input.
+        image: the reference in [0, 1], shape (b, T, T, 3), at the size of the result.
+        scale, offset: slope and offset of Eq. 10, one number per step.
     """
 
     weight: Values
@@ -31,12 +31,12 @@ class TileReference(NamedTuple):
 
 
 class TileGuides(NamedTuple):
-    """What guides some tiles.
+    """The guidance of some tiles.
 
     Attributes:
-        scale: LR scale, one number per step, or a row of them for each panel of a strip.
-        weight: map of the LR scale's factors, shape (b, t, t, 1), or None.
-        hr: reference, or None.
+        scale: LR scale, one number per step, or one row of them per panel of a strip.
+        weight: factors of the LR scale, shape (b, t, t, 1), or None.
+        hr: the HR reference, or None.
     """
 
     scale: Values
@@ -45,7 +45,7 @@ class TileGuides(NamedTuple):
 
 
 def cut_guides(guide: Guide, scales: Scales, plan: tiling.TilePlan, indices: list[int], scale: int) -> TileGuides:
-    """What the tiles `indices` need, for a model that enlarges by `scale`."""
+    """Cut the guidance of the tiles `indices` out of a guide, for a model that enlarges by `scale`."""
     hr = weight = None
     if guide.alpha_map is not None:
         weight = np.stack([tiling.cut(guide.alpha_map[..., None], plan, i) for i in indices]).astype(np.float32)
@@ -66,7 +66,7 @@ def cut_reference(
     slope: tuple[float, ...] = (),
     offset: tuple[float, ...] = (),
 ) -> TileReference:
-    """The reference at the tiles `indices`."""
+    """Cut the reference of the tiles `indices` out of a region, with its slope and offset per step."""
     crops = [cut_region(region, plan, i, scale) for i in indices]
     weight, image = (np.stack(parts) for parts in zip(*crops, strict=True))
     return TileReference(weight, image, np.array(slope, np.float32), np.array(offset, np.float32))

@@ -1,4 +1,4 @@
 """The hub finds a model by its name or path: its card, its licence, its files, and its checkpoint on this machine.
 
-It does not know what the parameters in a checkpoint compute: networks, presets and sampling belong to other rooms.
+It does not know how the parameters of a checkpoint are used: networks, presets and sampling belong to other rooms.
 """

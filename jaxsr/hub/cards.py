@@ -1,11 +1,11 @@
-"""The models known by name, as data: preset, files, licence."""
+"""The models that are known by name, as data: preset, files, licence."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Licence:
-    """The terms of a model's weights. `notice` is the line that is shown before they are downloaded."""
+    """The terms of a model's weights. `notice` is the line that the user sees before the download."""
 
     name: str
     url: str
@@ -15,9 +15,9 @@ class Licence:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to download: the addresses that hold it, and its size in bytes and SHA-256 where they are known.
+    """A file to download: the addresses that hold it, and its size in bytes and SHA-256 if they are known.
 
-    Where the SHA-256 is unknown, the one of the first download is stored beside the file and enforced from then on.
+    If the SHA-256 is unknown, the SHA-256 of the first download is stored beside the file and enforced from then on.
     """
 
     name: str
@@ -28,7 +28,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A named model: its preset, what it does, its scale, its files (none if bundled) and its licence."""
+    """A named model: its preset, description, scale, files (none if bundled) and licence."""
 
     name: str
     preset: str
@@ -89,5 +89,5 @@ MODELS = {card.name: card for card in _CARDS}
 
 
 def known_models() -> tuple[ModelCard, ...]:
-    """All models that `jaxsr.hub.resolve` finds by name."""
+    """List all models that `jaxsr.hub.resolve.resolve` finds by name."""
     return tuple(MODELS.values())

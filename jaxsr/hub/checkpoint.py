@@ -1,4 +1,4 @@
-"""Checkpoints in one safetensors file: flat dotted parameter names, and one JSON string of metadata in the header."""
+"""Checkpoints, one safetensors file each: flat dotted parameter names, and metadata as a JSON string in the header."""
 
 import json
 import math
@@ -19,7 +19,7 @@ _HEADER_KEY = "jaxsr"
 _VERSION_KEY = "format_version"
 
 _STORAGE_DTYPES = ("bfloat16", "float16")
-# In safetensors' own order, by which the entries of a file are sorted, last first.
+# In the order of safetensors itself. It sorts the entries of a file by this order, last type first.
 _TYPES = "BOOL:? U8:u1 I8:i1 I16:i2 U16:u2 F16:f2 BF16:bfloat16 I32:i4 U32:u4 F32:f4 F64:f8 I64:i8 U64:u8"
 SAFETENSORS_TYPES = {name: np.dtype(kind) for name, _, kind in (entry.partition(":") for entry in _TYPES.split())}
 _NAMES = {kind: name for name, kind in SAFETENSORS_TYPES.items()}
@@ -28,7 +28,7 @@ _RANKS = {kind: -rank for rank, kind in enumerate(SAFETENSORS_TYPES.values())}
 
 @runtime_checkable
 class Stored(Protocol):
-    """An array, or what becomes one when it is written: a source too large to be in memory with all the others."""
+    """An array, or an object that becomes an array when it is written, so that not all arrays are in memory at once."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -38,26 +38,26 @@ class Stored(Protocol):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or that does not fit the network."""
+    """A checkpoint that is unreadable, or that does not fit the network."""
 
 
 def save(
     folder: Path, params: Mapping[str, np.ndarray | Stored], metadata: Mapping[str, Any], *, dtype: str | None = None
 ) -> Path:
-    """Write `params` and `metadata` to `folder/model.safetensors`, whole or not at all, and return that path.
+    """Write `params` and `metadata` to `folder/model.safetensors`, completely or not at all, and return that path.
 
-    `params` maps flat dotted names to arrays of any memory layout; they are made and written one by one. With `dtype`,
-    float32 arrays are stored rounded to it and all others as they are. `metadata` is anything JSON can hold (preset,
-    licence, provenance); the key "format_version" is ours. Equal input gives equal bytes.
+    `params` maps flat dotted names to arrays of any memory layout. The arrays are made and written one by one. With
+    `dtype`, float32 arrays are rounded to it and all others are stored unchanged. `metadata` is any JSON object
+    (preset, licence, provenance) without the reserved key "format_version". Equal input gives equal bytes.
 
-    Raises ValueError for another dtype, for metadata JSON cannot hold, for types that safetensors does not know, and
-    for values that become infinite in `dtype`.
+    Raises ValueError for an unknown `dtype`, for metadata that JSON cannot represent, for array types that safetensors
+    does not know, and for values that become infinite in `dtype`.
     """
     if dtype is not None and dtype not in _STORAGE_DTYPES:
-        raise ValueError(f"dtype {dtype!r} is no storage type of checkpoints: use {', '.join(_STORAGE_DTYPES)} or None")
+        raise ValueError(f"dtype {dtype!r} is not a storage type: use {', '.join(_STORAGE_DTYPES)} or None")
     types = {name: _stored_type(value.dtype, dtype) for name, value in params.items()}
     if unknown := [f"{name!r} is of type {kind}" for name, kind in types.items() if kind not in _NAMES]:
-        raise ValueError(f"parameter {unknown[0]}, which a checkpoint cannot hold")
+        raise ValueError(f"parameter {unknown[0]}, which safetensors cannot store: convert it to another type")
     names = sorted(params, key=lambda name: (_RANKS[types[name]], name))
     header = _header({name: (types[name], params[name].shape) for name in names}, _encode_metadata(metadata))
     target = folder / FILE_NAME
@@ -71,19 +71,20 @@ def save(
 def load(folder_or_file: Path, *, dtype: DTypeLike | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a checkpoint written by `save`, from its folder or its file, as (params, metadata).
 
-    Arrays come as stored; with `dtype` (say np.float32) the floating-point ones are cast to it, integers are not.
+    Arrays keep their stored type. With `dtype` (say np.float32), floating-point arrays are cast to it; integers are
+    not.
 
-    Raises FileNotFoundError where there is no such file, and CheckpointError for a truncated or damaged file, for a
-    safetensors file that is not ours, and for a format version that this version cannot read.
+    Raises FileNotFoundError if there is no such file. Raises CheckpointError for a truncated or damaged file, for a
+    safetensors file that `save` did not write, and for a format version that this version of jaxsr does not read.
     """
     path = _checkpoint_file(folder_or_file)
     try:
         with safe_open(path, framework="np") as file:
             metadata = _decode_metadata(path, file.metadata() or {})
-            params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
+            params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is not a dict)
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is truncated or damaged, or is no safetensors file ({error}): get a fresh copy of it"
+            f"{path} is truncated or damaged, or is not a safetensors file ({error}): get a fresh copy of it"
         ) from error
     if dtype is not None:
         params = {
@@ -97,7 +98,7 @@ def check_params(
 ) -> None:
     """Raise one CheckpointError that lists every missing, unexpected and wrongly shaped parameter, if there is any.
 
-    `expected` maps each name to its shape; `source` is what the message calls the file.
+    `expected` maps each name to its shape. The message calls the file `source`.
     """
     missing = sorted(expected.keys() - params.keys())
     unexpected = sorted(params.keys() - expected.keys())
@@ -117,7 +118,7 @@ def _is_float(array: np.ndarray) -> bool:
 
 
 def _header(entries: Mapping[str, tuple[np.dtype, tuple[int, ...]]], metadata: str) -> bytes:
-    """What a safetensors file begins with; safetensors itself could only write arrays that are all in memory."""
+    """Make the header of a safetensors file. Safetensors itself can only write arrays that are all in memory."""
     fields: dict[str, Any] = {"__metadata__": {_HEADER_KEY: metadata}}
     end = 0
     for name, (kind, shape) in entries.items():
@@ -129,7 +130,7 @@ def _header(entries: Mapping[str, tuple[np.dtype, tuple[int, ...]]], metadata: s
 
 
 def _stored_type(kind: np.dtype, dtype: str | None) -> np.dtype:
-    """The type that is stored, in the byte order of files."""
+    """Return the type in which an array is stored, in the byte order of the file (little-endian)."""
     if dtype is not None and kind == np.float32:
         return np.dtype(dtype)  # ml_dtypes registers the name "bfloat16" with numpy
     return kind.newbyteorder("<") if kind.byteorder == ">" else kind
@@ -154,7 +155,7 @@ def _encode_metadata(metadata: Mapping[str, Any]) -> str:
 
 def _decode_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     if _HEADER_KEY not in header:
-        raise CheckpointError(f"{path} is a safetensors file but no jaxsr checkpoint: convert its weights first")
+        raise CheckpointError(f"{path} is a safetensors file but not a jaxsr checkpoint: convert its weights first")
     try:
         metadata = json.loads(header[_HEADER_KEY])
         version = metadata.pop(_VERSION_KEY)

@@ -1,7 +1,7 @@
-"""Downloads that are whole or absent: resumed after an interruption, checked, and renamed into place at the end.
+"""Downloads that are complete or absent: resumed after an interruption, checked, and renamed into place at the end.
 
-The standard library does this, because no well-kept library does all of it: pooch verifies and renames but starts again
-from zero, and huggingface_hub resumes only from its own hub.
+The code uses only the standard library, because no well-maintained library does all of this. Pooch verifies and renames
+but restarts from zero, and huggingface_hub resumes only from its own hub.
 """
 
 import http.client
@@ -21,24 +21,24 @@ from jaxsr.hub.part_file import note, part_file, resume_point
 from jaxsr.storage import sha256_file
 
 _ATTEMPTS = 4
-_BACKOFF = 0.5  # seconds before the first retry; doubles with each
+_BACKOFF = 0.5  # seconds before the first retry; doubles with each retry
 _TIMEOUT = 30.0  # seconds without a byte
 _BLOCK = 1 << 18
-_PASSING_STATUS = frozenset({408, 416, 425, 429, 500, 502, 503, 504})  # worth another try (416: from zero)
+_RETRY_STATUS = frozenset({408, 416, 425, 429, 500, 502, 503, 504})  # worth another try (416: from zero)
 
 Report = Callable[[int, int | None], None]  # (bytes so far, bytes in all if known)
 
 
 class DownloadError(OSError):
-    """A file that could not be fetched; the message says from where, to where, and what to do."""
+    """A failed download. The message names the addresses and the destination, and says what to do."""
 
 
 class ChecksumError(DownloadError):
-    """A file that is there but has not the size or the SHA-256 it must have."""
+    """A file with the wrong size or the wrong SHA-256."""
 
 
 class _AttemptError(Exception):
-    """One request failed: `retry` says whether the same address is worth another."""
+    """One failed request. `retry` says whether the same address is worth another try."""
 
     def __init__(self, reason: str, *, retry: bool, checksum: bool = False) -> None:
         super().__init__(reason)
@@ -53,16 +53,18 @@ def fetch(
     size: int | None = None,
     console: Console | None = None,
 ) -> Path:
-    """Download a file to `destination`, unless a good one lies there already, and return `destination`.
+    """Download a file to `destination`, unless the right file is already there, and return `destination`.
 
-    The addresses hold the same file and are tried in turn, each a few times. Bytes go to `<name>.part` beside the
-    target, from which the next call goes on, also after a killed process, if the server still has the same version
-    (ETag or Last-Modified). `os.replace` makes it the target once its length and, where given, `size` (bytes) and
-    `sha256` are right. The `.part` file is locked while it is written; a process that finds it locked (or a system
-    without flock) downloads into a uniquely named file of its own, so two processes never write to one file.
+    The addresses hold the same file. They are tried in turn, each a few times. The bytes go to `<name>.part` beside the
+    destination. The next call resumes from this file, even after a killed process, if the server still has the same
+    version (ETag or Last-Modified). `os.replace` renames the file to the destination once its length and, if given,
+    its `size` (bytes) and `sha256` are right.
 
-    A bar with the rate is drawn on `console` (default: stderr) if that is a terminal. JAXSR_OFFLINE=1 in the
-    environment refuses to download. Raises DownloadError (an OSError), or its subclass ChecksumError.
+    The `.part` file is locked while it is written. A process that finds it locked (or that runs on a system without
+    flock) downloads into a uniquely named file instead, so that two processes never write to one file.
+
+    A progress bar with the rate is drawn on `console` (default: stderr) if the console is a terminal. JAXSR_OFFLINE=1
+    in the environment forbids downloads. Raises DownloadError (an OSError), or its subclass ChecksumError.
     """
     addresses = (urls,) if isinstance(urls, str) else tuple(urls)
     if destination.exists():
@@ -71,7 +73,7 @@ def fetch(
         return destination
     by_hand = f"download it by hand, put it at {destination} and run this again"
     if os.environ.get("JAXSR_OFFLINE", "0") not in ("", "0"):
-        raise DownloadError(f"JAXSR_OFFLINE forbids to download {' or '.join(addresses)}: unset it, or {by_hand}")
+        raise DownloadError(f"JAXSR_OFFLINE forbids the download of {' or '.join(addresses)}: unset it, or {by_hand}")
     failures: list[tuple[str, _AttemptError]] = []
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -101,13 +103,13 @@ def _mismatch(path: Path, sha256: str | None, size: int | None) -> str | None:
 
 
 def _fetch_from(url: str, part: Path, sha256: str | None, size: int | None, report: Report) -> None:
-    """Fill `part` from one address, with retries, and check it; raises the last _AttemptError."""
+    """Fill `part` from one address, with retries, and check it. Raises the last _AttemptError."""
     for attempt in range(_ATTEMPTS):
         try:
             resumed = _transfer(url, part, report, size, checked=size is not None or sha256 is not None)
             if problem := _mismatch(part, sha256, size):
                 os.truncate(part, 0)
-                # Bytes joined from two transfers deserve one fresh start; the whole file would only come again.
+                # Only bytes joined from two transfers deserve a fresh start: a whole transfer would give them again.
                 raise _AttemptError(problem, retry=resumed, checksum=True)
             return
         except _AttemptError as failure:
@@ -117,7 +119,7 @@ def _fetch_from(url: str, part: Path, sha256: str | None, size: int | None, repo
 
 
 def _transfer(url: str, part: Path, report: Report, size: int | None, *, checked: bool) -> bool:
-    """One request, whose bytes are appended to `part` where that is safe; returns whether it was."""
+    """Make one request and append its bytes to `part` where that is safe; returns whether it resumed."""
     offset, validator = resume_point(part, url)
     with _request(url, part, offset, validator) as response:
         resumed = response.status == 206
@@ -129,7 +131,7 @@ def _transfer(url: str, part: Path, report: Report, size: int | None, *, checked
             raise _AttemptError(f"the server has {total} bytes instead of {size}", retry=False, checksum=True)
         if total is None and not response.chunked and not checked:
             raise _AttemptError("the server does not say how long the file is, so it cannot be checked", retry=False)
-        os.truncate(part, start)  # before the new validator is noted: old bytes must never meet it
+        os.truncate(part, start)  # before the new validator is written: old bytes must never be paired with it
         note(part).write_text(f"{url}\n{_validator(response) or ''}", encoding="utf-8")
         received = _write_body(response, part, start, total, report)
     if total is not None and received != total:
@@ -138,7 +140,7 @@ def _transfer(url: str, part: Path, report: Report, size: int | None, *, checked
 
 
 def _write_body(response: http.client.HTTPResponse, part: Path, start: int, total: int | None, report: Report) -> int:
-    """Append the body to `part`; returns the length reached, less than `total` if the connection closed early."""
+    """Append the body to `part`. Returns the length reached, less than `total` if the connection closed early."""
     received = start
     with open(part, "ab") as file:
         report(received, total)
@@ -155,17 +157,17 @@ def _write_body(response: http.client.HTTPResponse, part: Path, start: int, tota
 
 
 def _request(url: str, part: Path, offset: int, validator: str | None) -> http.client.HTTPResponse:
-    """Ask for the file, or for what follows `offset` if its version is still `validator`."""
+    """Request the file, or only the bytes from `offset` on if its version is still `validator`."""
     headers = {"User-Agent": "jaxsr", "Accept-Encoding": "identity"}
     if offset and validator:
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
     try:
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        with error:  # it holds the connection
-            if error.code == 416:  # more bytes here than the file has
+        with error:  # closes the connection
+            if error.code == 416:  # `part` is longer than the file on the server
                 os.truncate(part, 0)
-            raise _AttemptError(f"HTTP {error.code} {error.reason}", retry=error.code in _PASSING_STATUS) from error
+            raise _AttemptError(f"HTTP {error.code} {error.reason}", retry=error.code in _RETRY_STATUS) from error
     except (OSError, http.client.HTTPException) as error:
         raise _AttemptError(_reason(error), retry=True) from error
     except ValueError as error:
@@ -185,7 +187,7 @@ def _reason(error: Exception) -> str:
 
 
 def _content_span(response: http.client.HTTPResponse) -> tuple[int, int | None]:
-    """Where the body starts in the file, and the file's whole length if the server says it."""
+    """Return where the body starts in the file, and the length of the whole file if the server gives it."""
     if response.status != 206:
         length = response.headers["Content-Length"]
         return 0, int(length) if length and length.isdecimal() else None
@@ -194,7 +196,7 @@ def _content_span(response: http.client.HTTPResponse) -> tuple[int, int | None]:
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
-    """The version of the file on the server, for If-Range: a strong ETag, else the date of its last change."""
+    """Return the version of the file on the server, for If-Range: a strong ETag, else the date of its last change."""
     etag = response.headers["ETag"]
     return etag if etag and not etag.startswith("W/") else response.headers["Last-Modified"]
 

@@ -1,4 +1,4 @@
-"""Files that are not whole yet: locked against other processes, and with a note of where their bytes come from."""
+"""Incomplete files: each is locked against other processes, and has a note that records the source of its bytes."""
 
 import os
 import uuid
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def note(part: Path) -> Path:
-    """Where the address and the version that `part` comes from are kept."""
+    """Return the path of the note that records the address and the version of the bytes in `part`."""
     return part.with_name(f"{part.name}.from")
 
 
 def resume_point(part: Path, url: str) -> tuple[int, str | None]:
-    """Bytes that are there of this address and the version they are of; (0, None) where they are of no use."""
+    """Return the number of bytes in `part` from this address, and their version; (0, None) if they are unusable."""
     try:
         noted_url, _, validator = note(part).read_text(encoding="utf-8").partition("\n")
     except (OSError, UnicodeDecodeError):
@@ -23,7 +23,10 @@ def resume_point(part: Path, url: str) -> tuple[int, str | None]:
 
 @contextmanager
 def part_file(destination: Path) -> Iterator[Path]:
-    """The file to download into: `<name>.part`, kept for the next call, or a private one where another writes that."""
+    """Open a context with the file to download into: `<name>.part`, kept for the next call.
+
+    If another process writes to `<name>.part`, the file is a private one instead.
+    """
     shared = destination.with_name(f"{destination.name}.part")
     lock = _lock(shared)
     part = shared if lock is not None else destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.part")
@@ -39,7 +42,10 @@ def part_file(destination: Path) -> Iterator[Path]:
 
 
 def _lock(path: Path) -> int | None:
-    """Create and lock a file; its descriptor, or None where another process has it. A killed process leaves no lock."""
+    """Create and lock a file. Returns its descriptor, or None if another process holds the lock.
+
+    A killed process leaves no lock.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
@@ -56,5 +62,5 @@ def _lock(path: Path) -> int | None:
 
 
 def _is_open_file(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the open file: another process may have renamed it to the target meanwhile."""
+    """Whether `path` still names the open file. Another process may have renamed the file to its destination."""
     return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())

@@ -1,4 +1,4 @@
-"""From a model's name, or a path, to a checkpoint on this machine."""
+"""The search for a model's checkpoint on this machine, by name or by path, with download and conversion if needed."""
 
 import difflib
 import importlib.resources
@@ -16,29 +16,29 @@ class UnknownModelError(ValueError):
 
 
 class LicenceError(ValueError):
-    """A model whose licence has to be accepted first."""
+    """A model whose licence the user has not accepted yet."""
 
 
 Converter = Callable[[ModelCard, Mapping[str, Path], Path], object]
-"""(card, downloaded files by their names in the card, folder): writes the checkpoint into the folder."""
+"""Takes (card, downloaded files by their names in the card, folder) and writes the checkpoint into the folder."""
 
 
 def resolve(name_or_path: str | Path, *, accept_license: bool = False, convert: Converter | None = None) -> Path:
-    """Find the checkpoint of a model's name. The path of a checkpoint file or folder is returned unchanged.
+    """Find the checkpoint of a named model. The path of a checkpoint file or folder is returned unchanged.
 
-    A str that is a known name means that model (write ./name for a file of that name). A Path is always a path. A
-    released model is downloaded into `cache_dir()` and converted once; its licence is shown on stderr before that.
+    A str that is a known name means that model (write ./name for a file of the same name). A Path is always a path. A
+    released model is downloaded into `cache_dir()` and converted once. Its licence is shown on stderr beforehand.
 
     Args:
-        name_or_path: what the user asked for.
-        accept_license: the user accepts a non-commercial licence.
+        name_or_path: name of a model, or path of a checkpoint.
+        accept_license: whether the user accepts a non-commercial licence.
         convert: makes the checkpoint of a released model, as `weight_conversion.convert.convert_card` does.
     Raises:
         UnknownModelError: for a name that is neither a model nor a path.
         FileNotFoundError: for a path that does not exist.
         LicenceError: for non-commercial weights without `accept_license`.
-        DownloadError: (an OSError) where a file is unavailable.
-        ValueError: for a file that is not the released one, or a released model without `convert`.
+        DownloadError: (an OSError) if a file is unavailable.
+        ValueError: for a file that is not the released one, or for a released model without `convert`.
     """
     card = MODELS.get(name_or_path) if isinstance(name_or_path, str) else None
     if card is None:
@@ -80,13 +80,13 @@ def _install(card: ModelCard, folder: Path, *, accept_license: bool, convert: Co
     print(terms, file=sys.stderr)
     if convert is None:
         raise ValueError(
-            f"{card.name} has to be converted; give a converter, or load it with jaxsr.load({card.name!r})"
+            f"{card.name} must be converted first; give a converter, or load it with jaxsr.load({card.name!r})"
         )
     convert(card, {file.name: _download(file) for file in card.files}, folder)
 
 
 def _download(file: RemoteFile) -> Path:
-    """Fetch a file into the cache. Where its card has no hash, the hash of the first download is pinned beside it."""
+    """Download a file into the cache. If its card has no hash, the hash of the first download is pinned beside it."""
     from jaxsr.hub.download import ChecksumError, fetch  # HTTP, which the bundled model does not need
 
     path = cache_dir() / "downloads" / file.name
@@ -95,8 +95,8 @@ def _download(file: RemoteFile) -> Path:
     try:
         fetch(file.urls, path, sha256=file.sha256 or pinned, size=file.size)
     except ChecksumError as error:
-        note = f"; the hash is that of the first download, delete {pin} to accept a new file" if pinned else ""
-        raise ChecksumError(f"{error}{note}") from error
+        advice = f"; the expected hash is from the first download, delete {pin} to accept a new file" if pinned else ""
+        raise ChecksumError(f"{error}{advice}") from error
     if file.sha256 is None and pinned is None:
         write_whole(pin, f"{sha256_file(path)}  {file.name}\n")
     return path

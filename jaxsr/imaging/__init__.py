@@ -1,4 +1,4 @@
-"""Imaging is about pixels: files read and written without loss, resizing, tiles and their blending, noise by position.
+"""Operations on pixels: reading and writing files without loss, resizing, tiles and their blending, noise by position.
 
-It does not know networks, diffusion or commands.
+This room does not depend on networks, diffusion or commands.
 """

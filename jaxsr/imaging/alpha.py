@@ -1,4 +1,4 @@
-"""Transparency beside the network: colour for hidden pixels, and alpha enlarged by Lanczos (not by the network)."""
+"""Transparency, which the network does not see: colours for hidden pixels, and enlargement of alpha by Lanczos."""
 
 import numpy as np
 from jaxtyping import Float
@@ -7,9 +7,10 @@ from scipy.ndimage import distance_transform_edt
 
 
 def bleed(rgb: Float[np.ndarray, "h w 3"], alpha: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
-    """Give each fully transparent pixel the colour of the nearest one that shows: edges then enlarge without fringes.
+    """Give each fully transparent pixel the colour of the nearest visible one, so that edges enlarge without fringes.
 
-    Pixels with alpha > 0 are untouched; an image of which nothing shows comes back as it is. Linear in pixels.
+    Pixels with alpha > 0 do not change. An image without visible pixels is returned as it is. The time is linear in the
+    number of pixels.
     """
     hidden = alpha <= 0
     if hidden.all() or not hidden.any():
@@ -19,9 +20,9 @@ def bleed(rgb: Float[np.ndarray, "h w 3"], alpha: Float[np.ndarray, "h w"]) -> F
 
 
 def upscale_alpha(alpha: Float[np.ndarray, "h w"], scale: int) -> Float[np.ndarray, "H W"]:
-    """Enlarge alpha in [0,1] by Lanczos to exactly (scale*h, scale*w), float32 clipped to [0,1].
+    """Enlarge alpha in [0, 1] by Lanczos to exactly (scale*h, scale*w), as float32 clipped to [0, 1].
 
-    Raises ValueError when scale is below 1.
+    Raises ValueError if scale is below 1.
     """
     if scale < 1:
         raise ValueError(f"scale is {scale}; give a whole number from 1 up")

@@ -1,4 +1,4 @@
-"""Bytes of an image file to upright pixels: which decoder reads what, colour modes, EXIF orientation, size limit."""
+"""Decoding of image files to upright pixels: the choice of the decoder, colour modes, EXIF orientation, size limit."""
 
 import threading
 import warnings
@@ -13,7 +13,7 @@ from PIL import Image
 from jaxsr.imaging.deep import decode_png, decode_tiff16, tiff16_tags
 from jaxsr.imaging.metadata import ICC_PROFILE, ORIENTATION, clean_exif, to_srgb
 
-# One gigapixel: 12 GB as float RGB. Pillow's own limit, 0.09, is less than a 12-megapixel photograph enlarged by 4.
+# One gigapixel takes 12 GB as float RGB. Pillow's own limit of 0.09 is below a 12-megapixel photograph enlarged by 4.
 MAX_PIXELS = 10**9
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 _PILLOW_LOCK = threading.Lock()
@@ -25,15 +25,16 @@ _Turned = UInt8[np.ndarray, "H W c"] | UInt16[np.ndarray, "H W c"]
 
 
 class ImageFileError(ValueError):
-    """An image file that cannot be read or written: one sentence that names the file and says what to do."""
+    """An image file cannot be read or written. The message is one sentence that names the file and says what to do."""
 
 
 def decode(data: bytes, source: str) -> tuple[Pixels, bytes | None, bytes | None, tuple[str, ...]]:
-    """Decode the first frame of an image file: upright pixels at full depth, ICC profile, EXIF that fits the pixels.
+    """Decode the first frame of an image file. `source` names the file in errors.
 
-    1 to 4 channels: grey, grey+alpha, RGB, RGBA, alpha unassociated. Last come those of FIRST_ONLY and FROM_CMYK that
-    are true. Raises ImageFileError for too many pixels and for pixel types without a fixed white, and whatever the
-    decoders raise for damaged data.
+    Returns the upright pixels at full depth, the ICC profile, the EXIF that fits the pixels, and the losses that apply
+    (FIRST_ONLY, FROM_CMYK). The pixels have 1 to 4 channels: grey, grey+alpha, RGB or RGBA, with unassociated alpha.
+    Raises ImageFileError for too many pixels and for pixel types without a fixed white. The decoders raise various
+    errors for damaged data.
     """
     with _quiet_unlimited_pillow():
         if (tags := tiff16_tags(data)) is not None:
@@ -44,14 +45,17 @@ def decode(data: bytes, source: str) -> tuple[Pixels, bytes | None, bytes | None
             _check_size(*image.size, source)
             pixels, icc = _pillow_pixels(image, data, source)
             lost = (FIRST_ONLY,) * _has_more_frames(image) + (FROM_CMYK,) * (image.mode == "CMYK")
-            if image.format == "TIFF":  # which Pillow turns itself
+            if image.format == "TIFF":  # Pillow has already turned it
                 return pixels, icc, clean_exif(data), lost
             return _turn(pixels, _orientation(image)), icc, clean_exif(_exif_block(image)), lost
 
 
 @contextmanager
 def _quiet_unlimited_pillow() -> Iterator[None]:
-    """Lift Pillow's process-wide pixel limit and its warnings about odd metadata for one read, then put both back."""
+    """Turn off Pillow's process-wide pixel limit and its warnings about odd metadata for one read; then restore both.
+
+    A lock makes concurrent reads wait.
+    """
     with _PILLOW_LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -67,10 +71,10 @@ def _check_size(width: int, height: int, source: str) -> None:
 
 
 def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels, bytes | None]:
-    """The pixels of an open image in 1 to 4 channels, and the ICC profile they are in."""
+    """Return the pixels of an open image in 1 to 4 channels, and their ICC profile."""
     image.load()
     icc = image.info.get("icc_profile")
-    # Pillow cuts 16 bits to 8, and misses the transparent level of grey of less than 8.
+    # Pillow cuts 16 bits to 8, and ignores the transparent level of grey images of less than 8 bits.
     small_grey = image.mode in ("1", "L") and data[24] < 8 and "transparency" in image.info
     if image.format == "PNG" and (data[24] == 16 or small_grey):
         return decode_png(data), icc
@@ -86,19 +90,19 @@ def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels
 def _has_more_frames(image: Image.Image) -> bool:
     try:
         return getattr(image, "is_animated", False)
-    except Exception:  # damage after the first frame stops no photograph
+    except Exception:  # damage after the first frame must not stop the read
         return False
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # broken metadata never stops a photograph
+    except Exception:  # broken metadata must not stop the read
         return 1
 
 
 def _exif_block(image: Image.Image) -> bytes | None:
-    text = image.info.get("Raw profile type exif")  # how PNG carried EXIF before its eXIf chunk
+    text = image.info.get("Raw profile type exif")  # PNG carried EXIF here before its eXIf chunk existed
     try:
         return bytes.fromhex("".join(text.split("\n")[3:])) if text else image.info.get("exif")
     except ValueError:
@@ -106,7 +110,7 @@ def _exif_block(image: Image.Image) -> bytes | None:
 
 
 def _turn(pixels: Pixels, orientation: int) -> _Turned:
-    """Undo an EXIF orientation (Exif 2.32, tag 274): 5 to 8 exchange rows and columns; flips follow."""
+    """Undo an EXIF orientation (Exif 2.32, tag 274). 5 to 8 exchange rows and columns; flips follow."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

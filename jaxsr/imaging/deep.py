@@ -1,8 +1,8 @@
-"""Pixels that Pillow does not carry: 16-bit PNG and TIFF, to the last bit, and TIFF files with their EXIF.
+"""Files that Pillow cannot handle: 16-bit PNG and TIFF, exact to the last bit, and TIFF files with their EXIF.
 
-Pillow reads 16-bit colour as 8 bit without a word and cannot write it. imagecodecs (libpng, libtiff) decodes; it is
-imported only when such a file is met. No library writes the EXIF directory into a 16-bit TIFF, so `encode_tiff`
-writes plain TIFF 6.0 itself: strips of deflate with the horizontal predictor, which every TIFF reader knows.
+Pillow silently reads 16-bit colour as 8 bit and cannot write it. imagecodecs (libpng, libtiff) decodes such files; it
+is imported only when one occurs. No library writes the EXIF directory into a 16-bit TIFF. Therefore `encode_tiff`
+writes plain TIFF 6.0 itself: strips of deflate with the horizontal predictor, which every TIFF reader supports.
 """
 
 import struct
@@ -32,9 +32,9 @@ _PNG_FIRST_CHUNK_END = 33  # signature and IHDR
 
 
 def decode_png(data: bytes) -> UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]:
-    """Decode a PNG to its own depth, 1 to 4 channels (grey, grey+alpha, RGB, RGBA), tRNS expanded to alpha.
+    """Decode a PNG at its own depth to 1 to 4 channels (grey, grey+alpha, RGB, RGBA), with tRNS expanded to alpha.
 
-    Raises RuntimeError (imagecodecs.PngError) when the data is damaged or cut short.
+    Raises RuntimeError (imagecodecs.PngError) if the data is damaged or cut short.
     """
     import imagecodecs
 
@@ -46,7 +46,7 @@ def encode_png16(pixels: UInt16[np.ndarray, "h w c"], icc: bytes | None, exif: b
     """Encode 1 to 4 channels as a 16-bit PNG with its ICC profile and EXIF block."""
     import imagecodecs
 
-    # Level 1: the low byte of a photograph is noise, so more work gives no smaller file, only a slower one.
+    # Level 1: the low byte of a photograph is noise, so that a higher level takes longer but saves no space.
     data = bytes(imagecodecs.png_encode(pixels, level=1))
     metadata = _png_chunk(b"iCCP", b"ICC\0\0" + zlib.compress(icc)) if icc else b""
     metadata += _png_chunk(b"eXIf", exif.removeprefix(EXIF_PREFIX)) if exif else b""
@@ -58,7 +58,7 @@ def _png_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def tiff16_tags(data: bytes) -> ImageFileDirectory_v2 | None:
-    """The main directory of a TIFF or BigTIFF file whose pixels are 16-bit grey or RGB; None for every other file."""
+    """Read the main directory of a TIFF or BigTIFF file with 16-bit grey or RGB pixels; None for any other file."""
     if not data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return None
     tags = ImageFileDirectory_v2(data[:16] if b"+" in data[:4] else data[:8])
@@ -70,9 +70,9 @@ def tiff16_tags(data: bytes) -> ImageFileDirectory_v2 | None:
 
 
 def decode_tiff16(data: bytes, tags: ImageFileDirectory_v2) -> UInt16[np.ndarray, "h w c"]:
-    """Decode the first page of a 16-bit TIFF, 1 to 4 channels, alpha unassociated (not multiplied into the colour).
+    """Decode the first page of a 16-bit TIFF to 1 to 4 channels, alpha unassociated (not multiplied into the colour).
 
-    `tags` is what `tiff16_tags` gave. Raises RuntimeError or IndexError when the data is damaged or cut short.
+    `tags` is the result of `tiff16_tags`. Raises RuntimeError or IndexError if the data is damaged or cut short.
     """
     import imagecodecs
 
@@ -84,7 +84,7 @@ def decode_tiff16(data: bytes, tags: ImageFileDirectory_v2) -> UInt16[np.ndarray
     colours = 3 if tags.get(262) == 2 else 1
     if tags.get(262) == 0:  # white is zero
         pixels = np.concatenate([~pixels[..., :1], pixels[..., 1:]], axis=-1)
-    extra = tags.get(338, (2,))[0]  # 1 associated alpha, 2 unassociated alpha, 0 of no known meaning
+    extra = tags.get(338, (2,))[0]  # 1: associated alpha, 2: unassociated alpha, 0: unknown meaning
     channels = min(pixels.shape[-1], colours + (extra != 0))
     pixels = pixels[..., :channels]
     return _unassociate(pixels) if channels > colours and extra == 1 else pixels
@@ -99,9 +99,9 @@ def _unassociate(pixels: UInt16[np.ndarray, "h w c"]) -> UInt16[np.ndarray, "h w
 def encode_tiff(
     pixels: UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"], icc: bytes | None, exif: bytes | None
 ) -> bytes:
-    """Encode 1 to 4 channels (grey, grey+alpha, RGB, RGBA) as a TIFF of their own depth with ICC profile and EXIF.
+    """Encode 1 to 4 channels (grey, grey+alpha, RGB, RGBA) as a TIFF of the same depth, with ICC profile and EXIF.
 
-    Raises ValueError when the file would pass the 4 GiB that TIFF offsets can count.
+    Raises ValueError if the file would be larger than 4 GiB, the limit of TIFF offsets.
     """
     order, directories = parse_directories(exif or b"")
     height, width, channels = pixels.shape
@@ -139,5 +139,5 @@ def encode_tiff(
 
 def _encode_strip(rows: np.ndarray, order: ByteOrder) -> bytes:
     difference = rows.copy()
-    difference[:, 1:] -= rows[:, :-1]  # wraps around, as the format wants
+    difference[:, 1:] -= rows[:, :-1]  # wraps around, as the format requires
     return zlib.compress(difference.astype(rows.dtype.newbyteorder(order)).tobytes(), 3)

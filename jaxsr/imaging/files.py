@@ -1,4 +1,7 @@
-"""Photographs in and out of files: every pixel mode to float RGB and back, with depth, alpha, ICC and EXIF kept."""
+"""Photographs read from files and written to files: depth, alpha, ICC profile and EXIF are kept.
+
+Every pixel mode becomes float RGB, and float RGB becomes every pixel mode.
+"""
 
 import os
 import warnings
@@ -28,12 +31,18 @@ _MAX_JPEG_EXIF = 65533
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One photograph, upright, with all that a file format beside its pixels can carry.
+    """An upright photograph, with the data that a file can carry beside the pixels.
 
-    rgb: float32 in [0,1], encoded as in the file (its ICC profile, else sRGB); three equal channels when `grey`.
-    alpha: opacity in [0,1], not multiplied into rgb, or None. depth: bits per channel of the file, 8 or 16.
-    grey: written as one channel. icc: profile. exif: block from `Exif\\0\\0` on, Orientation 1.
-    source: name for errors. lost: what reading it cost, as `decode` says it.
+    Attributes:
+        rgb: pixels, float32 in [0, 1], encoded as in the file (its ICC profile, else sRGB). If `grey`, the three
+            channels are equal.
+        alpha: opacity in [0, 1], not multiplied into `rgb`; or None.
+        depth: bits per channel of the file, 8 or 16.
+        grey: whether the photograph is written as one channel.
+        icc: ICC profile, or None.
+        exif: EXIF block from `Exif\\0\\0` on, with Orientation 1; or None.
+        source: name of the file, for errors.
+        lost: losses in reading the file, as `jaxsr.imaging.decode.decode` returns them.
     """
 
     rgb: Float[np.ndarray, "h w 3"]
@@ -47,22 +56,24 @@ class Photo:
 
 
 def list_images(root: str | os.PathLike[str], recursive: bool) -> list[Path]:
-    """The image files in a folder (with recursive=True, also below it), sorted, hidden files and folders left out.
+    """List the image files in a folder (with recursive=True, also below it), sorted, without hidden files and folders.
 
-    Files are known by extension, in any case. Raises ImageFileError when root is not a folder.
+    The extension, in upper or lower case, decides which files are images. Raises ImageFileError if root is not a
+    folder.
     """
     root = Path(root)
     if not root.is_dir():
         raise ImageFileError(f"{root}: not a folder; give the folder that holds the images")
-    found = (path for path in root.glob("**/*" if recursive else "*") if path.suffix.lower() in READ and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    files = (path for path in root.glob("**/*" if recursive else "*") if path.suffix.lower() in READ and path.is_file())
+    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
     """Read a PNG, JPEG, WebP, TIFF, BMP or GIF (first frame or page) at its full depth, turned upright.
 
-    16-bit grey and RGB are exact. CMYK becomes sRGB through its own profile, at 8 bits. Raises ImageFileError for what
-    is missing, damaged, cut short, no image, over MAX_PIXELS, or of pixels without a known white (32-bit, float).
+    16-bit grey and RGB are exact. CMYK becomes sRGB through its own profile, at 8 bits. Raises ImageFileError for a
+    file that is missing, damaged, cut short, no image, or over MAX_PIXELS, and for pixels without a known white
+    (32-bit, float).
     """
     source = os.fspath(path)
     data = _read_bytes(source)
@@ -80,14 +91,14 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
 
 
 def hash_photo(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of an image file's bytes. Raises ImageFileError where it cannot be read."""
+    """Compute the SHA-256 of an image file's bytes. Raises ImageFileError if the file cannot be read."""
     with _readable(os.fspath(path)):
         return sha256_file(Path(path))
 
 
 @contextmanager
 def _readable(source: str) -> Iterator[None]:
-    """Turn the system's errors about a file into sentences."""
+    """Turn the system's errors about a file into ImageFileErrors, each one sentence."""
     try:
         yield
     except FileNotFoundError as error:
@@ -115,27 +126,32 @@ def _to_photo(pixels: Pixels, icc: bytes | None, exif: bytes | None, lost: tuple
 
 
 def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> None:
-    """As `write_pixels`, the photograph's own pixels, rounded to what the format holds; grey is the mean of the three.
+    """Write a photograph as `write_pixels` does, with its own pixels rounded to the depth of the format.
 
-    Raises also ImageFileError for pixels that are not numbers.
+    A grey pixel is the mean of the three channels. Raises the errors of `write_pixels`, and ImageFileError for pixels
+    that are not numbers.
     """
     path = Path(path)
     if not np.isfinite(photo.rgb).all():
-        raise ImageFileError(f"{path}: not written, the image has pixels that are not numbers; run it in float32")
+        raise ImageFileError(f"{path}: not written: the image has pixels that are not numbers; compute it in float32")
     write_pixels(path, _quantise(photo, pixel_dtype(path, photo.depth)), photo, quality=quality)
 
 
 def write_pixels(path: str | os.PathLike[str], pixels: Pixels, photo: Photo, *, quality: int = 95) -> None:
-    """Write pixels, with `photo`'s profile and EXIF, in the format that the extension names; missing folders are made.
+    """Write pixels, with the profile and EXIF of `photo`, in the format that the extension names.
 
-    The file appears whole or not at all. Nothing is copied on the way to the encoder, except that JPEG, which has no
-    alpha, shows the image on white. A profile that does not fit the channels is left out.
+    Missing folders are created. The file appears whole or not at all. The pixels are not copied on the way to the
+    encoder, except for JPEG: it has no alpha, and gets the image on white. A profile that does not fit the channels is
+    left out.
 
     Args:
-        pixels: grey, grey+alpha, RGB or RGBA in the type that `pixel_dtype` gives, over its full range.
-        quality: 1 to 100, of JPEG and WebP (lossy) only.
+        path: the file; its extension decides the format.
+        pixels: grey, grey+alpha, RGB or RGBA pixels, of the type that `pixel_dtype` returns, over its full range.
+        photo: source of the profile and the EXIF.
+        quality: quality of JPEG and WebP (lossy) only, 1 to 100.
     Raises:
-        ValueError: for quality; ImageFileError, one of its kind, for the rest.
+        ValueError: for a quality out of range.
+        ImageFileError: for an unknown extension, pixels that the format cannot hold, and a file that cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -156,12 +172,15 @@ def write_pixels(path: str | os.PathLike[str], pixels: Pixels, photo: Photo, *, 
 
 
 def pixel_dtype(path: str | os.PathLike[str], depth: int) -> type[np.uint8] | type[np.uint16]:
-    """The type of the pixels of a photograph of `depth` bits in this file: uint16 in PNG and TIFF only, else uint8."""
+    """Return the type of pixels for a photograph of `depth` bits in this file.
+
+    It is uint16 for 16 bits in PNG and TIFF, else uint8.
+    """
     return np.uint16 if depth == 16 and Path(path).suffix.lower() in (*PNG, *TIFF) else np.uint8
 
 
 def check_side(path: Path, longest: int) -> None:
-    """Raise ImageFileError where the format that the extension names cannot hold a side of `longest` pixels."""
+    """Raise ImageFileError if the format that the extension names cannot hold a side of `longest` pixels."""
     suffix = path.suffix.lower()
     limit = _MAX_SIDE.get(suffix, longest)
     if longest > limit:
@@ -177,7 +196,7 @@ def _encode(suffix: str, pixels: Pixels, photo: Photo, quality: int) -> bytes:
         return encode_tiff(pixels, icc, photo.exif)
     if pixels.dtype == np.uint16:
         return encode_png16(pixels, icc, photo.exif)
-    if suffix in WEBP and grey:  # WebP has RGB only, in which a grey profile has no meaning
+    if suffix in WEBP and grey:  # WebP has RGB only, and a grey profile has no meaning there
         pixels, icc = _grey_to_srgb(pixels, icc), None
     exif = photo.exif
     if suffix in JPEG and len(exif or b"") > _MAX_JPEG_EXIF:
@@ -192,7 +211,7 @@ def _encode(suffix: str, pixels: Pixels, photo: Photo, quality: int) -> bytes:
 
 def _quantise(photo: Photo, dtype: DTypeLike) -> Pixels:
     pixels = np.empty((*photo.rgb.shape[:2], (1 if photo.grey else 3) + (photo.alpha is not None)), dtype)
-    for row, rgb in enumerate(photo.rgb):  # by rows: a photograph is large enough once
+    for row, rgb in enumerate(photo.rgb):  # row by row, so that memory holds no second float photograph
         pixels[row, :, : 1 if photo.grey else 3] = from_float(rgb.mean(-1, keepdims=True) if photo.grey else rgb, dtype)
         if photo.alpha is not None:
             pixels[row, :, -1] = from_float(photo.alpha[row], dtype)
@@ -200,11 +219,11 @@ def _quantise(photo: Photo, dtype: DTypeLike) -> Pixels:
 
 
 def _on_white(pixels: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w d"]:
-    shown = np.empty((*pixels.shape[:2], pixels.shape[-1] - 1), np.uint8)
+    blended = np.empty((*pixels.shape[:2], pixels.shape[-1] - 1), np.uint8)
     for row, values in enumerate(pixels):
         alpha = values[:, -1:] / np.float32(255)
-        shown[row] = np.rint(values[:, :-1] * alpha + 255 * (1 - alpha))
-    return shown
+        blended[row] = np.rint(values[:, :-1] * alpha + 255 * (1 - alpha))
+    return blended
 
 
 def _grey_to_srgb(pixels: UInt8[np.ndarray, "h w c"], icc: bytes | None) -> UInt8[np.ndarray, "h w d"]:

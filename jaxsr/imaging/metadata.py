@@ -1,7 +1,7 @@
-"""Photograph metadata: EXIF that is true of the turned and enlarged image, and ICC profiles that fit their pixels.
+"""Metadata of photographs: EXIF that still holds for the turned and enlarged image, and ICC profiles that fit it.
 
-EXIF is kept as raw TIFF directories (TIFF 6.0, section 2; Exif 2.32, section 4.6). Pillow's own rewriting turns
-every non-ASCII letter of an artist's name into "?" and changes the types of tags.
+EXIF stays in the form of raw TIFF directories (TIFF 6.0, section 2; Exif 2.32, section 4.6), because Pillow's own
+rewriting turns every non-ASCII letter of an artist's name into "?" and changes the types of tags.
 """
 
 import struct
@@ -19,7 +19,7 @@ ORIENTATION, ICC_PROFILE = 274, 34675
 SHORT, LONG, UNDEFINED = 3, 4, 7
 EXIF_PREFIX = b"Exif\0\0"
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-# What describes the photograph. The rest of the main directory describes one file's pixels: sizes, strips, thumbnail.
+# Tags that describe the photograph. All others in the main directory describe one file: sizes, strips, thumbnail.
 _MAIN_KEPT = {
     *(270, 271, 272),  # description, make, model
     *(282, 283, 296),  # resolution
@@ -27,7 +27,7 @@ _MAIN_KEPT = {
     *(18246, 18249),  # rating
     *range(40091, 40096),  # Windows title, comment, author, keywords, subject
 }
-# What turning, enlarging or moving makes false: the maker's note points inside its old file and holds a preview.
+# Tags that turning, enlarging or moving makes false. The maker's note points into its old file and holds a preview.
 _EXIF_DROPPED = {
     *(37121, 37122),  # components, compressed bits per pixel
     *(37396, 41492),  # subject area and location, in pixels
@@ -40,8 +40,8 @@ _EXIF_DROPPED = {
 def parse_directories(tiff: bytes) -> tuple[ByteOrder, dict[int, Directory]]:
     """Read the main, Exif and GPS directories of a classic TIFF file, or of an EXIF block with or without its prefix.
 
-    Returns the byte order ("<" or ">") and the directories by MAIN, EXIF_IFD and GPS_IFD; values that point outside
-    the data are left out. What cannot be read at all gives an empty main directory: metadata never stops a photograph.
+    Returns the byte order ("<" or ">") and the directories by MAIN, EXIF_IFD and GPS_IFD, without values that point
+    outside the data. Unreadable data gives an empty main directory, because bad metadata must not stop a photograph.
     """
     while tiff.startswith(EXIF_PREFIX):
         tiff = tiff.removeprefix(EXIF_PREFIX)
@@ -61,7 +61,7 @@ def parse_directories(tiff: bytes) -> tuple[ByteOrder, dict[int, Directory]]:
 
 def _parse_directory(tiff: bytes, offset: int, order: ByteOrder) -> Directory:
     entries: Directory = {}
-    unread = len(tiff)  # honest values do not overlap, so they are no longer than the file together
+    unread = len(tiff)  # valid values do not overlap, so that their total length is at most that of the file
     for index in range(struct.unpack_from(order + "H", tiff, offset)[0]):
         at = offset + 2 + 12 * index
         tag, kind, count = struct.unpack_from(order + "HHL", tiff, at)
@@ -74,9 +74,9 @@ def _parse_directory(tiff: bytes, offset: int, order: ByteOrder) -> Directory:
 
 
 def pack_directories(directories: dict[int, Directory], order: ByteOrder, start: int) -> bytes:
-    """Write TIFF directories as they stand from byte `start` of a file: the main one first, its sub-directories after.
+    """Pack TIFF directories, which will begin at byte `start` of a file: the main one first, then its sub-directories.
 
-    `start` is even and is what the file's header points to; `order` is that of the values, "<" or ">".
+    `start` is even, and the file's header points to it. `order` is the byte order of the values, "<" or ">".
     """
     pointers = sorted(directories.keys() - {MAIN})
     main = directories[MAIN] | {pointer: (LONG, bytes(4)) for pointer in pointers}
@@ -101,15 +101,15 @@ def _pack_directory(entries: Directory, start: int, order: ByteOrder) -> bytes:
 
 
 def tiff_header(order: ByteOrder, start: int) -> bytes:
-    """The eight bytes that open a classic TIFF file whose main directory is at byte `start`."""
+    """Make the first eight bytes of a classic TIFF file whose main directory is at byte `start`."""
     return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "L", start)
 
 
 def clean_exif(block: bytes | None) -> bytes | None:
-    """Keep of an EXIF block, or of a TIFF file, what stays true of the photograph after turning and enlarging it.
+    """Reduce an EXIF block, or a TIFF file, to the tags that hold after the photograph is turned and enlarged.
 
-    Orientation becomes 1; thumbnail, pixel sizes and positions, and the maker's note go. Returns a block that starts
-    with `Exif\\0\\0`, or None where nothing is left or nothing can be read.
+    Orientation becomes 1. Thumbnail, pixel sizes and positions, and the maker's note are removed. Returns a block that
+    starts with `Exif\\0\\0`, or None if no tag remains or the data is unreadable.
     """
     order, directories = parse_directories(block or b"")
     directories[MAIN] = {tag: entry for tag, entry in directories[MAIN].items() if tag in _MAIN_KEPT}
@@ -124,12 +124,12 @@ def clean_exif(block: bytes | None) -> bytes | None:
 
 
 def fits_icc(icc: bytes | None, *, grey: bool) -> bool:
-    """Whether an ICC profile is for one grey channel (with grey=False, for RGB): ICC.1, bytes 16 to 19 of header."""
+    """Whether an ICC profile is for one grey channel; with grey=False, for RGB (ICC.1, header bytes 16 to 19)."""
     return icc is not None and icc[16:20] == (b"GRAY" if grey else b"RGB ")
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """Convert a Pillow image to sRGB, mode RGB, through its ICC profile; plainly where none can be used."""
+    """Convert a Pillow image to sRGB, mode RGB, through its ICC profile, or without it if it is missing or unusable."""
     if icc:
         try:
             profile = ImageCms.ImageCmsProfile(BytesIO(icc))

@@ -1,13 +1,13 @@
-"""Gaussian noise keyed by absolute position on the latent lattice, so that tiles and crops share it bit for bit.
+"""Gaussian noise with keys by absolute position on the latent lattice, so that tiles and crops share it bit for bit.
 
-The lattice is cut into BLOCK x BLOCK blocks. A block's key depends on the image's key and on the block's own place,
-never on the tile that asks, the batch it runs in or the size of the image:
+The lattice is divided into BLOCK x BLOCK blocks. The key of a block depends on the key of the image and on the position
+of the block. It does not depend on the tile that needs it, the batch of the tile, or the size of the image:
 
     image_key(seed, content hash, sample) -> caller folds in the step -> fold_in(block y) -> fold_in(block x) -> counter
 
-Only `jax.random.fold_in` is used, which is the Threefry cipher in counter mode (Salmon et al., SC 2011, "Parallel
-random numbers: as easy as 1, 2, 3"). `jax.random.normal` would give other numbers under the other setting of
-`jax_threefry_partitionable`; these are the same under both.
+All bits come from `jax.random.fold_in`, which is the Threefry cipher in counter mode (Salmon et al., SC 2011, "Parallel
+random numbers: as easy as 1, 2, 3"). They are the same under both settings of `jax_threefry_partitionable`, on which
+the numbers of `jax.random.normal` depend.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ BLOCK = 16
 
 
 def content_hash(pixels: Shaped[np.ndarray, "..."]) -> str:
-    """SHA-256 of an image's content, as 64 hexadecimal digits.
+    """Compute the SHA-256 of an image's content, as 64 hexadecimal digits.
 
-    It covers the element type, the shape and the values in C order; byte order and memory layout do not matter.
+    It covers the element type, the shape and the values in C order. Byte order and memory layout have no effect.
     """
     values = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{pixels.dtype.name} {pixels.shape} ".encode())
@@ -34,10 +34,11 @@ def content_hash(pixels: Shaped[np.ndarray, "..."]) -> str:
 
 
 def image_key(seed: int, content: str, sample: int) -> Key[Array, ""]:
-    """Threefry key of one sample of one image: a function of seed, content and sample index, not of file order.
+    """Make the Threefry key of one sample of one image from seed, content and sample index, not from file order.
 
-    `content` is what `content_hash` returns: all 256 bits are folded in, as eight 32-bit words. The implementation is
-    named because vmap over keys is exact for Threefry only. Raises ValueError unless 0 <= seed, sample < 2**32.
+    `content` is the result of `content_hash`; all its 256 bits are folded in, as eight 32-bit words. The code names the
+    implementation, because vmap over keys is exact for Threefry only. Raises ValueError unless
+    0 <= seed, sample < 2**32, and for a `content` that is not a SHA-256.
     """
     for name, value in (("seed", seed), ("sample", sample)):
         if not 0 <= value < 2**32:
@@ -91,12 +92,12 @@ def field(
 def chain_noise(
     keys: Key[Array, "*#b"], origins: Int[Array, "*#b 2"], shape: tuple[int, ...]
 ) -> Callable[[Int[Array, ""]], Float[Array, "b h w c"]]:
-    """The noise of a whole chain for a batch of windows: k -> their `field`, keyed by k.
+    """Make the noise of a whole chain for a batch of windows: k -> `field` of each window, with k folded into its key.
 
     Args:
-        keys: one for all windows, or one for each.
-        origins: first row and column of each window on the lattice, or one place for all.
-        shape: of a batch of windows, (b, h, w, c).
+        keys: one key for all windows, or one for each.
+        origins: first row and column of each window on the lattice, or one pair for all windows.
+        shape: shape of a batch of windows, (b, h, w, c).
     """
     _, height, width, channels = shape
     mapped = (0 if keys.ndim else None, 0 if origins.ndim == 2 else None)

@@ -1,4 +1,4 @@
-"""Arrays of pixels that users hold, to float32 RGB in [0, 1] and back."""
+"""The conversion of users' pixel arrays to float32 RGB in [0, 1] and back."""
 
 import os
 from typing import Any
@@ -10,11 +10,11 @@ from PIL import Image
 
 
 def as_array(image: Any) -> Num[np.ndarray, "..."]:
-    """The array of anything that NumPy takes; of a Pillow image only where its pixels are what the array shows.
+    """Convert anything that NumPy accepts to an array. Pillow images must have a mode whose numbers are colours.
 
     Raises:
-        ValueError: for a path, or a Pillow image of another mode than RGB, L or I;16 (a palette's numbers are no
-            colours).
+        ValueError: for a path, or a Pillow image of another mode than RGB, L or I;16 (the numbers of a palette image
+            are not colours).
     """
     if isinstance(image, str | os.PathLike):
         raise ValueError(
@@ -27,7 +27,9 @@ def as_array(image: Any) -> Num[np.ndarray, "..."]:
 
 
 def to_float_rgb(image: Num[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "h w 3"], bool]:
-    """Float32 RGB in [0, 1] of an (h, w, 3) or grey (h, w) image, uint8, uint16 or float, and whether it was grey.
+    """Convert an (h, w, 3) or grey (h, w) image, uint8, uint16 or float, to float32 RGB in [0, 1].
+
+    Returns the RGB image, and whether the input was grey.
 
     Raises:
         ValueError: for another shape or type, an empty image, or float pixels outside [0, 1].
@@ -42,7 +44,7 @@ def to_float_rgb(image: Num[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "h w 
         raise ValueError(f"image: must be (h, w, 3) or grey (h, w) with at least one pixel, got shape {image.shape}.")
     if np.issubdtype(image.dtype, np.floating):
         values = image.astype(np.float32)
-        if not (values.min() >= 0 and values.max() <= 1):  # false for what is not a number, too
+        if not (values.min() >= 0 and values.max() <= 1):  # this also refuses NaN
             raise ValueError("image: float pixels must be in [0, 1].")
     elif image.dtype in (np.uint8, np.uint16):
         values = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
@@ -52,7 +54,7 @@ def to_float_rgb(image: Num[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "h w 
 
 
 def from_float(values: Float[np.ndarray, "*shape"], dtype: DTypeLike) -> Num[np.ndarray, "*shape"]:
-    """Pixels of about [0, 1] in another type: clipped, and rounded to 0..255 or 0..65535 for uint8 and uint16."""
+    """Clip pixels of about [0, 1] and convert them to `dtype`; uint8 and uint16 are rounded to 0..255 or 0..65535."""
     values = np.clip(values, 0, 1)  # blending weights may sum to 1 up to rounding
     if np.issubdtype(dtype, np.floating):
         return values.astype(dtype, copy=False)

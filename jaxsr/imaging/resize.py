@@ -1,4 +1,4 @@
-"""Bicubic resizing: PyTorch's upsampling of the model input, and MATLAB's downsampling of the benchmarks."""
+"""Bicubic resizing: upsampling as in PyTorch, for the model's input, and downsampling as in MATLAB, for benchmarks."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -17,8 +17,9 @@ _BAND = 64  # rows
 def upsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b sh sw c"]:
     """Enlarge NHWC images by an integer factor as PyTorch's bicubic interpolation does.
 
-    Kernel a = -0.75, half-pixel centres, clamped borders, no antialiasing: the upsampling a diffusion model sees
-    before its encoder. Any value range; overshoots are not clipped.
+    It uses the kernel a = -0.75, half-pixel centres and clamped borders, without antialiasing. Diffusion models use
+    this upsampling before their encoder. Values may have any range; overshoots are not clipped.
+    Raises ValueError if the scale is below 1.
     """
     if scale < 1:
         raise ValueError(f"scale is {scale}: use an integer of at least 1")
@@ -28,10 +29,10 @@ def upsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b 
 
 
 def downsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b p q c"]:
-    """Shrink NHWC images by an integer factor as MATLAB's `imresize` does, differentiably.
+    """Shrink NHWC images by an integer factor as MATLAB's `imresize` does. The function is differentiable.
 
-    Kernel a = -0.5 stretched by the scale (antialiasing), half-pixel centres, mirrored borders: the downsampling
-    of the super-resolution benchmarks, in floating point without rounding. Any value range.
+    It uses the kernel a = -0.5, stretched by the scale (antialiasing), half-pixel centres and mirrored borders. This is
+    the downsampling of the super-resolution benchmarks, in floating point without rounding. Values may have any range.
     Raises ValueError if the height or the width is not a multiple of the scale.
     """
     _, h, w, _ = x.shape
@@ -43,12 +44,13 @@ def downsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "
 def downsample_bicubic_uint8(
     hr: UInt8[np.ndarray, "h w c"], scale: int, convention: Convention = "double"
 ) -> UInt8[np.ndarray, "p q c"]:
-    """Shrink an 8-bit image on the host as MATLAB's `imresize` does: the LR images of the benchmarks.
+    """Shrink an 8-bit image on the host as MATLAB's `imresize` does, to the LR images of the benchmarks.
 
-    The image is first cropped at the bottom and the right to a multiple of the scale. Benchmarks differ in how they
-    called `imresize`, and so in the last grey levels. `double`: on a floating-point image, mirrored borders, rounded
-    once (as `downsample_bicubic`). `uint8`: on the 8-bit image in the older releases, clamped borders and rounding
-    between the passes over rows and columns too: the widespread x4 sets of Set5 and Set14. Halves round up.
+    The image is first cropped at the bottom and the right to a multiple of the scale. Benchmarks called `imresize` in
+    two ways, which differ in the last grey levels. `double`: on a floating-point image, with mirrored borders, rounded
+    once (as `downsample_bicubic`). `uint8`: on the 8-bit image in older releases, with clamped borders and a second
+    rounding between the passes over rows and columns; the widespread x4 sets of Set5 and Set14 were made so. Halves
+    round up. Raises ValueError if no pixel is left.
     """
     h, w = (n - n % scale for n in hr.shape[:2])
     _check_multiple(h, w, scale)
@@ -59,7 +61,7 @@ def downsample_bicubic_uint8(
 
 
 def bicubic_matrix(n_in: int, n_out: int, border: Border = "mirror") -> Float64[np.ndarray, "n_out n_in"]:
-    """Matrix that resizes one axis by antialiased bicubic interpolation (kernel a = -0.5); its rows sum to 1."""
+    """Make the matrix that resizes one axis by antialiased bicubic interpolation (kernel a = -0.5); rows sum to 1."""
     indices, weights = bicubic_taps(n_in, n_out, border)
     matrix = np.zeros((n_out, n_in))
     np.add.at(matrix, (np.arange(n_out)[:, None], indices), weights)
@@ -70,10 +72,11 @@ def bicubic_matrix(n_in: int, n_out: int, border: Border = "mirror") -> Float64[
 def bicubic_taps(
     n_in: int, n_out: int, border: Border = "mirror"
 ) -> tuple[Int64[np.ndarray, "n_out k"], Float64[np.ndarray, "n_out k"]]:
-    """Source pixels and weights of every output pixel of one axis: the non-zero band of `bicubic_matrix`.
+    """Compute the source pixels and weights of every output pixel of one axis: the non-zero band of `bicubic_matrix`.
 
-    Downsampling stretches the kernel by n_in / n_out. A tap outside the image reads the mirrored pixel (the edge pixel
-    counts twice; an axis shorter than the kernel is mirrored again), or the edge pixel for the border `clamp`.
+    Downsampling stretches the kernel by n_in / n_out. With the border `mirror`, a tap outside the image reads the
+    mirrored pixel (the edge pixel counts twice; an axis shorter than the kernel is mirrored repeatedly). With `clamp`,
+    it reads the edge pixel.
     """
     stretch = max(n_in / n_out, 1.0)
     centres = (np.arange(n_out) + 0.5) * (n_in / n_out) - 0.5
@@ -88,7 +91,7 @@ def bicubic_taps(
 
 
 def _cubic(t: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
-    """Keys' cubic convolution kernel with a = -0.5."""
+    """Evaluate Keys' cubic convolution kernel with a = -0.5."""
     t = np.abs(t)
     inner = (1.5 * t - 2.5) * t**2 + 1.0
     outer = ((-0.5 * t + 2.5) * t - 4.0) * t + 2.0
@@ -96,9 +99,10 @@ def _cubic(t: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
 
 
 def shrink_by_bands(image: Num[np.ndarray, "h w c"], scale: int) -> Iterator[tuple[int, Float64[np.ndarray, "m q c"]]]:
-    """As `downsample_bicubic`, on the host in float64, as bands (first row, rows) from top to bottom: for large images.
+    """Shrink a large image as `downsample_bicubic` does, on the host in float64, band by band from top to bottom.
 
-    Any type and value range, unrounded. Memory: a few bands of 64 rows of the result.
+    Yields bands as (first row, rows). The image may have any type and value range; the result is not rounded.
+    Memory: a few bands of 64 rows of the result.
     Raises ValueError if the height or the width is not a multiple of the scale.
     """
     height, width, _ = image.shape
@@ -116,7 +120,7 @@ def _resize_rows(x: Shaped[np.ndarray, "h w c"], n_out: int, border: Border) -> 
 def _apply_taps(
     x: Shaped[np.ndarray, "h w c"], indices: Int64[np.ndarray, "p k"], weights: Float64[np.ndarray, "p k"]
 ) -> Float64[np.ndarray, "p w c"]:
-    """Resize the first axis tap by tap: a product with the banded `bicubic_matrix`, or some of its rows."""
+    """Resize the first axis tap by tap: multiply it by the banded `bicubic_matrix`, or by some of its rows."""
     out = np.zeros((len(indices), *x.shape[1:]))
     for index, weight in zip(indices.T, weights.T, strict=True):
         out += weight[:, None, None] * x[index]

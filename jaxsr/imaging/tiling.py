@@ -1,13 +1,14 @@
 """Tiles of one fixed shape that cover an image of any size, and their blending into one image, band by band.
 
-Neither end is ever held padded or whole: `cut` pads one tile at a time, at the right and the bottom, and `blend_tiles`
-hands out rows as soon as no later tile can reach them. Two ways to blend:
+Memory never holds a padded input or a whole result: `cut` pads one tile at a time, at the right and the bottom, and
+`blend_tiles` yields rows as soon as no later tile can reach them. There are two ways to blend:
 
 - "feather": origins are multiples of the stride, and neighbours fade into each other by a sin^2 ramp.
-- "mean": tiles moved back to fit and plain averages, as in the released ResShift tool. It leaves a hard step at every
-  edge of a tile, and is here to reproduce published numbers.
+- "mean": the last tiles are moved back to fit, and overlaps are plain averages, as in the released ResShift tool. It
+  leaves a hard step at every edge of a tile. It exists to reproduce published numbers.
 
-One axis, two tiles, feathered; the dead margins have no weight because the network sees no context there:
+The diagram shows two feathered tiles along one axis. The margins have no weight, because the network sees too little
+context there:
 
     tile 0  -----------------------------------~~~~~~~~~~~~~~~~.........
     tile 1                            .........~~~~~~~~~~~~~~~~-----------------------------------
@@ -22,17 +23,25 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Float, Shaped
 
-BLENDS = ("feather", "mean")
+from jaxsr.choices import BLENDS
 
-# Weights are multiples of 2**-12: products of two of them, and their sums, are exact in float32.
+# Weights are multiples of 2**-12, so that products of two weights, and sums of these, are exact in float32.
 WEIGHT_STEPS = 2**12
 
 
 @dataclass(frozen=True)
 class TilePlan:
-    """Where the tiles of one image lie, in pixels of the (low-resolution) input; made by `plan_tiles`.
+    """The positions of the tiles of one image, in pixels of the (low-resolution) input. `plan_tiles` makes it.
 
-    Tiles are square and numbered in row-major order; `tops` and `lefts` are the origins of their rows and columns.
+    Tiles are square and numbered in row-major order.
+
+    Attributes:
+        height, width: size of the image.
+        tile: side of the tiles.
+        overlap: smallest overlap of neighbouring tiles.
+        blend: "feather" or "mean".
+        tops: first image row of each row of tiles.
+        lefts: first image column of each column of tiles.
     """
 
     height: int
@@ -44,7 +53,7 @@ class TilePlan:
     lefts: tuple[int, ...]
 
     def origin(self, index: int) -> tuple[int, int]:
-        """(top, left) of tile number `index`; ValueError when there is none."""
+        """Return (top, left) of tile number `index`. Raises ValueError if the plan has no such tile."""
         if not 0 <= index < len(self):
             raise ValueError(f"The plan has tiles 0 to {len(self) - 1}, but tile {index} was named.")
         row, column = divmod(index, len(self.lefts))
@@ -55,12 +64,12 @@ class TilePlan:
 
 
 def plan_tiles(height: int, width: int, tile: int, overlap: int, align: int = 1, blend: str = "feather") -> TilePlan:
-    """Covers height x width pixels with square tiles that overlap their neighbours by `overlap` pixels or more.
+    """Cover height x width pixels with square tiles that overlap their neighbours by `overlap` pixels or more.
 
-    With "feather" every origin is a multiple of tile - overlap, hence of `align`: windows of attention and blocks of
-    noise fall on the same places of the image in every tile. The last tiles may reach over the right and bottom edges,
-    and each of them holds pixels of the image that no other tile has. With "mean" the last tiles are moved back to end
-    with the image, so their origins are not aligned.
+    With "feather", every origin is a multiple of tile - overlap, hence of `align`. Attention windows and noise blocks
+    therefore fall on the same places of the image in every tile. The last tiles may extend over the right and bottom
+    edges, and each of them holds pixels of the image that no other tile has. With "mean", the last tiles are moved back
+    to end with the image, so that their origins are not aligned.
 
     Raises ValueError for an empty image, unless 0 <= overlap < tile, unless both are multiples of `align`, and for an
     unknown `blend`.
@@ -90,10 +99,10 @@ def _moved_back_starts(size: int, tile: int, stride: int) -> tuple[int, ...]:
 
 
 def cut(image: Shaped[np.ndarray, "h w c"], plan: TilePlan, index: int) -> Shaped[np.ndarray, "tile tile c"]:
-    """Tile number `index` of the image, as a copy of the same dtype.
+    """Cut tile number `index` out of the image, as a copy of the same dtype.
 
-    Beyond the right and bottom edges the image is continued by reflection about its last pixel, as often as needed; a
-    side of one pixel is repeated. Memory: one tile. Raises ValueError when image or index do not belong to the plan.
+    Beyond the right and bottom edges, the image continues by reflection about its last pixel, as often as needed. A
+    side of one pixel is repeated. Memory: one tile. Raises ValueError if image or index do not belong to the plan.
     """
     if image.shape[:2] != (plan.height, plan.width):
         raise ValueError(f"The plan is for {plan.height} x {plan.width} pixels, but the image has {image.shape[:2]}.")
@@ -104,16 +113,16 @@ def cut(image: Shaped[np.ndarray, "h w c"], plan: TilePlan, index: int) -> Shape
 
 
 def _reflected(positions: np.ndarray, size: int) -> np.ndarray:
-    """Positions 0, 1, 2, ... of a line folded back and forth onto 0 .. size - 1, without repeating the ends."""
+    """Fold the positions 0, 1, 2, ... of a line back and forth onto 0 .. size - 1, without repeating the ends."""
     last = size - 1
     return last - np.abs(positions % (2 * last) - last) if last else np.zeros_like(positions)
 
 
 def axis_weights(plan: TilePlan, scale: int) -> tuple[Float[np.ndarray, "rows n"], Float[np.ndarray, "columns n"]]:
-    """Weights of each row of tiles over its n = scale * tile output rows, and the same for columns; float32.
+    """Compute the weights of each row of tiles over its n = scale * tile output rows, and the same for columns.
 
-    A tile's weight at a pixel is the product of the two. Over the tiles that cover a pixel they sum to 1: exactly with
-    "feather", to float32 rounding with "mean".
+    They are float32. The weight of a tile at a pixel is the product of its row's and its column's weight. The weights
+    of all tiles that cover a pixel sum to 1: exactly with "feather", up to float32 rounding with "mean".
     """
     return _weights(plan, plan.tops, scale), _weights(plan, plan.lefts, scale)
 
@@ -124,8 +133,8 @@ def _weights(plan: TilePlan, origins: tuple[int, ...], scale: int) -> Float[np.n
     if plan.blend == "mean":
         begun, ended = (np.searchsorted(edges.ravel(), pixels, "right") for edges in (starts, starts + size))
         return (1 / (begun - ended)).astype(np.float32)
-    # Tile k has S_k - S_(k+1), where the ramp S_k rises from 0 to 1 over the overlap of tiles k - 1 and k. The sum
-    # telescopes to 1 whatever the overlap, also where more than two tiles meet.
+    # Tile k has the weight S_k - S_(k+1), where the ramp S_k rises from 0 to 1 over the overlap of tiles k - 1 and k.
+    # The sum telescopes to 1 for every overlap, also where more than two tiles meet.
     overlap = plan.overlap * scale
     rising = _ramp(pixels + 0.5 - starts, overlap)
     falling = _ramp(pixels + 0.5 - starts - (size - overlap), overlap)
@@ -134,9 +143,9 @@ def _weights(plan: TilePlan, origins: tuple[int, ...], scale: int) -> Float[np.n
 
 
 def _ramp(distance: np.ndarray, overlap: int) -> np.ndarray:
-    """sin^2 ramp over the middle half of 0 .. overlap, rounded to multiples of 1 / WEIGHT_STEPS.
+    """Compute a sin^2 ramp over the middle half of 0 .. overlap, rounded to multiples of 1 / WEIGHT_STEPS.
 
-    The outer quarters stay flat: a tile has no weight in a margin of overlap / 4 at an edge that has a neighbour.
+    The outer quarters are flat: a tile has no weight in a margin of overlap / 4 at an edge with a neighbour.
     """
     phase = np.clip(0.5 + (distance - overlap / 2) / max(overlap / 2, 1), 0, 1)
     return np.round(np.sin(np.pi / 2 * phase) ** 2 * WEIGHT_STEPS) / WEIGHT_STEPS
@@ -145,14 +154,14 @@ def _ramp(distance: np.ndarray, overlap: int) -> np.ndarray:
 def blend_tiles(
     plan: TilePlan, scale: int, outputs: Iterable[tuple[int, Float[np.ndarray, "n n c"]]]
 ) -> Iterator[tuple[int, Float[np.ndarray, "m w c"]]]:
-    """Blends output tiles, given as (number, tile), into scale*height x scale*width, as bands (first row, rows).
+    """Blend output tiles, given as (number, tile), into scale*height x scale*width pixels.
 
-    Bands are float32, come from top to bottom, and join without gap or overlap. Tiles may come in any order, and every
-    order gives the same bits: they are always added in the order of their numbers, and a tile that comes early waits.
-    Memory, when they come in order: two rows of tiles and a bit, one of which is the band handed out; one row of tiles
-    more when they come in any order within their row.
+    Yields bands as (first row, rows). Bands are float32, come from top to bottom, and join without gap or overlap.
+    Tiles may come in any order, and every order gives the same bits: tiles are always added in the order of their
+    numbers, and a tile that comes early waits. If tiles come in order, memory holds slightly more than two rows of
+    tiles, one of them in the yielded band. If they come in any order within their row, it holds one more row of tiles.
 
-    Raises ValueError for a tile that is not of the plan, has another shape, comes twice or never.
+    Raises ValueError for a tile that is not in the plan, has another shape, comes twice, or never comes.
     """
     weights_y, weights_x = axis_weights(plan, scale)
     tiles = _in_order(plan, scale, outputs)
@@ -166,13 +175,13 @@ def blend_tiles(
         band[: len(carry)] += carry
         carry = band[(end - top) * scale :]
         yield top * scale, band[: (end - top) * scale]
-    next(tiles, None)  # Reads on to the end, where one tile too many is refused.
+    next(tiles, None)  # reads to the end, so that `_in_order` refuses a tile too many
 
 
 def _in_order(
     plan: TilePlan, scale: int, outputs: Iterable[tuple[int, Float[np.ndarray, "n n c"]]]
 ) -> Iterator[Float[np.ndarray, "n n c"]]:
-    """Tiles 0, 1, 2, ... of outputs in any order."""
+    """Yield the tiles 0, 1, 2, ... from outputs in any order."""
     side, done, waiting = plan.tile * scale, 0, {}
     for index, tile in outputs:
         plan.origin(index)
@@ -196,7 +205,7 @@ def _add_row(
     tiles: Iterator[Float[np.ndarray, "n n c"]],
     weights: Float[np.ndarray, "columns n"],
 ) -> None:
-    """Takes one row of tiles and adds them to `band`, weighted along x, without the padding at the right."""
+    """Take one row of tiles and add them to `band`, weighted along x, without the padding at the right."""
     width = band.shape[1]
     for left, weight in zip(plan.lefts, weights, strict=True):
         start, stop = left * scale, min((left + plan.tile) * scale, width)

@@ -1,4 +1,4 @@
-"""Metrics judge a result by numbers: against its original, against its input, or by itself, with intervals.
+"""Image metrics: they score a result against its original, against its input, or by itself, with intervals.
 
-They do not know how the result was made: neither models nor diffusion nor options.
+Metrics do not know how a result was made: this package imports no models, no diffusion and no options.
 """

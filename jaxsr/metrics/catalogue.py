@@ -1,8 +1,8 @@
-"""The metrics by name: what each measures, which way it counts, in which unit, and in words that results carry.
+"""The catalogue of metrics: each name with its function, its better direction, its unit and its description.
 
 This table is the only definition of a metric. Evaluation, calibration and tables read it. To add a metric, add an entry
-to `METRICS`, here or from your own program. A metric without weights or library gives a reason instead of a number; no
-metric ever takes the place of another.
+to `METRICS`, here or in your own program. A metric whose weights or library are missing gives a reason instead of a
+number. No metric ever replaces another.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,22 +29,22 @@ from jaxsr.storage import sha256_file
 
 Images = Float[Array, "b h w 3"]
 MAX_DB = 100.0
-"""The PSNR that equal images get in place of infinity, so that a mean exists."""
+"""The upper limit of PSNR, in dB. Equal images get it in place of infinity, so that a mean exists."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which conditions a metric is measured.
+    """The conditions under which a metric is measured.
 
     Attributes:
-        scale: HR size over LR size.
-        border: pixels left out on each side by PSNR, SSIM, MS-SSIM and NIQE.
+        scale: HR size divided by LR size.
+        border: number of pixels that PSNR, SSIM, MS-SSIM and NIQE leave out on each side.
         colour: what PSNR and the SSIMs compare: `rgb`, or `y`, the luma of BT.601 (16..235).
-        round_luma: round Y to whole grey levels.
-        grey_luma: Y of grey files: `as-rgb`, like the others; or `full`, their own grey levels.
-        grey: the originals are grey files.
-        bits: 8 where images were rounded to 8 bits, None where they were not. Used in words only.
-        seed: of the patches and projections of the sliced Wasserstein distance.
+        round_luma: whether Y is rounded to whole grey levels.
+        grey_luma: Y of grey files: `as-rgb` computes it as for other files; `full` uses the file's own grey levels.
+        grey: whether the originals are grey files.
+        bits: 8 if the images were rounded to 8 bits, None if they were not. Only descriptions use it.
+        seed: seed for the patches and projections of the sliced Wasserstein distance.
         settings: settings of this metric, such as {"net": "vgg"}.
         network: parameters of the network that the metric needs.
     """
@@ -62,26 +62,29 @@ class Conditions:
 
 
 Measure = Callable[[Images, Any, Any, Conditions], Float[Array, " b"]]
-"""(results, originals or None, LR images or None, conditions) -> one number per image. NHWC, float32 in [0, 1]."""
+"""The function of a metric: (results, originals or None, LR images or None, conditions) -> one number per image.
+
+Images are NHWC, float32 in [0, 1].
+"""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric.
+    """A metric: its function, what it needs, and how tables show it.
 
     Attributes:
         title: name in tables.
-        more_is_better: None where neither direction is better.
-        describe: what exactly is measured, in words. Equal words mean comparable numbers.
-        measure: the function, traceable by JAX; None for a metric of another library.
+        more_is_better: whether a larger number is better; None if neither direction is better.
+        describe: describes in words exactly what is measured. Equal words mean comparable numbers.
+        measure: the function, traceable by JAX; None if another library computes the metric.
         kind: `fidelity` or `perception`, for the rules of a calibration; None for neither.
-        unit: of its numbers, or None.
-        digits: after the decimal point, in tables.
-        needs_target, needs_lr: whether it needs the originals, the LR images.
-        weights: name of the network's weights that `measure` finds in `Conditions.network`, where it needs any.
-        missing: the reason why the metric is unavailable on this machine, or None.
-        settings: names of its settings; None where another library decides.
-        external: its name in `jaxsr.evaluation.external`, where another library computes it from files.
+        unit: unit of the numbers, or None.
+        digits: number of digits after the decimal point in tables.
+        needs_target, needs_lr: whether the metric needs the originals, and whether it needs the LR images.
+        weights: returns the name of the weights that `measure` expects in `Conditions.network`; None without a network.
+        missing: returns the reason why the metric is unavailable on this machine, or None.
+        settings: names of the settings that the metric accepts; None if another library decides.
+        external: name of the metric in `jaxsr.evaluation.external`, if another library computes it from files.
     """
 
     title: str
@@ -100,7 +103,7 @@ class Metric:
 
 
 def _compared(images: Images, c: Conditions) -> Float[Array, "b h w c"]:
-    """The values that PSNR and SSIM compare: the channels, Y, or the grey levels of a grey file."""
+    """Select the values that PSNR and SSIM compare: the channels, Y, or the grey levels of a grey file."""
     if c.colour == "rgb":
         return images
     own_levels = c.grey and c.grey_luma == "full"
@@ -109,7 +112,7 @@ def _compared(images: Images, c: Conditions) -> Float[Array, "b h w c"]:
 
 
 def _similarity(metric: Callable[..., Array]) -> Measure:
-    """PSNR or an SSIM of the compared values, without the border."""
+    """Make a measure from PSNR or an SSIM: it compares the selected values without the border."""
 
     def measure(sr: Images, hr: Images, lr: Any, c: Conditions) -> Float[Array, " b"]:
         return metric(_compared(sr, c), _compared(hr, c), border=c.border)
@@ -144,7 +147,7 @@ def _describe_niqe(c: Conditions) -> str:
 
 
 def _describe_pixels(c: Conditions) -> str:
-    """What PSNR and SSIM compare, in words."""
+    """Describe in words what PSNR and SSIM compare."""
     if c.colour == "rgb":
         colour = "RGB"
     else:
@@ -158,7 +161,7 @@ def _net(c: Conditions) -> str:
 
 
 def _no_weights(name: str) -> str | None:
-    """The reason why a network's weights are neither here nor downloadable, or None."""
+    """Return the reason why a network's weights are neither on this machine nor downloadable, or None."""
     try:
         perceptual_path(name)
     except (ValueError, OSError) as error:
@@ -174,7 +177,7 @@ def _describe_weights(name: str) -> str:
 def external_metric(
     name: str, title: str, more_is_better: bool | None, *, needs_target: bool = True, digits: int = 4
 ) -> Metric:
-    """A metric of pyiqa. What exactly it measured is known when it has run."""
+    """Make a metric that pyiqa computes. Its exact description is known only after it has run."""
 
     def describe(c: Conditions) -> str:
         return ", ".join([f"{name} of pyiqa", *(f"{key} {value}" for key, value in c.settings.items())])
@@ -252,7 +255,7 @@ METRICS: dict[str, Metric] = {
     "maniqa": external_metric("maniqa", "MANIQA", True, needs_target=False),
     "clipiqa": external_metric("clipiqa", "CLIPIQA", True, needs_target=False),
     "fid": external_metric("fid", "FID", False, digits=1),
-    # pyiqa's versions of our own metrics, to check ours against.
+    # pyiqa's versions of our own metrics, as a check of ours.
     "lpips_pyiqa": external_metric("lpips", "LPIPS of pyiqa", False),
     "dists_pyiqa": external_metric("dists", "DISTS of pyiqa", False),
     "psnr_pyiqa": external_metric("psnr", "PSNR of pyiqa", True, digits=2),

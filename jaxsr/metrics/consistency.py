@@ -1,4 +1,4 @@
-"""Faithfulness to the input, which needs no original."""
+"""Metrics of consistency with the LR input. They need no original."""
 
 import math
 
@@ -10,16 +10,16 @@ from jaxsr.metrics.psnr import psnr
 
 
 def lr_consistency(sr: Float[Array, "b h w c"], lr: Float[Array, "n p q d"], scale: int) -> Float[Array, " b"]:
-    """PSNR in dB between the result, shrunk again by MATLAB's bicubic, and the LR input: one number per image.
+    """Compute the PSNR in dB between the LR input and the result shrunk by MATLAB's bicubic, one number per image.
 
-    +inf where they are equal; an LR image rounded to 8 bits allows about 59 dB, since nothing is rounded here.
+    The PSNR of equal images is +inf. An LR image rounded to 8 bits allows about 59 dB, because nothing is rounded here.
 
     Args:
         sr: results, NHWC, float32 in [0,1].
-        lr: what they were made from, `scale` times smaller on each side, NHWC, float32 in [0,1].
+        lr: the inputs of the results, `scale` times smaller on each side, NHWC, float32 in [0,1].
         scale: an integer factor.
     Raises:
-        ValueError: where the sizes do not fit the scale.
+        ValueError: if the sizes do not fit the scale.
     """
     return psnr(downsample_bicubic(sr, scale), lr)
 
@@ -30,13 +30,13 @@ def lr_consistency_by_bands(
     scale: int,
     where: Bool[np.ndarray, "h w"] | None = None,
 ) -> float:
-    """As `lr_consistency`, of one result on the host, whose size does not matter: band by band, in float64.
+    """Compute `lr_consistency` of one result of any size on the host, band by band, in float64.
 
     Args:
         sr: the result, uint8, uint16, or float in [0,1].
-        lr: what it was made from, `scale` times smaller, float in [0,1].
+        lr: the input of the result, `scale` times smaller, float in [0,1].
         scale: an integer factor.
-        where: the pixels of `lr` that count; all by default.
+        where: mask of the pixels of `lr` that count; all count by default.
     """
     peak = np.iinfo(sr.dtype).max if np.issubdtype(sr.dtype, np.integer) else 1
     total, count = 0.0, lr.size if where is None else int(where.sum()) * lr.shape[2]

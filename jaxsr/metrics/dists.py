@@ -1,4 +1,6 @@
-"""DISTS: how unlike two images are in structure and texture; a texture may lie elsewhere. 0 for equal images.
+"""The metric DISTS: the dissimilarity of two images in structure and texture. A texture may be displaced.
+
+Equal images have the value 0.
 
 Ding, Ma, Wang and Simoncelli, "Image Quality Assessment: Unifying Structure and Texture Similarity", 2020 (TPAMI 2022).
 """
@@ -9,26 +11,27 @@ from jaxtyping import Array, Float
 
 from jaxsr.metrics.feature_nets import VGG16, Params, check_images, check_shapes_of, stage_outputs
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0,1]
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's RGB in [0,1]
 _CHANNELS = (3, *(stage.channels for stage in VGG16.stages))
 _C1, _C2 = 1e-6, 1e-6
 _POOL_EPSILON = 1e-12
 
 
 def dists(a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], params: Params) -> Float[Array, " b"]:
-    """DISTS of every image pair of a batch, 0 or more, seldom above 1. Differentiable, for use under jit too.
+    """Compute DISTS of every image pair of a batch: 0 or more, seldom above 1. Differentiable; works under jit.
 
-    1 - sum of alpha l(x,y) + beta s(x,y) over the channels of the image and of five stages of VGG-16 with L2 pooling,
-    where l compares the means and s the variances with the covariance, as in SSIM, and all weights together sum to 1.
+    DISTS is 1 - sum of alpha l(x,y) + beta s(x,y). The sum covers the channels of the image and of five stages of
+    VGG-16 with L2 pooling. As in SSIM, l compares the means, and s compares the variances with the covariance. All
+    weights together sum to 1.
 
     Args:
-        a, b: images of one shape, NHWC RGB, float32 in [0,1]. The order does not matter. The authors' programs first
-            reduce images to 256 pixels on the shorter side where asked to; nothing is resized here.
-        params: of `load_perceptual("dists")`.
+        a, b: images of one shape, NHWC RGB, float32 in [0,1]. Their order does not matter. The authors' programs can
+            first reduce images to 256 pixels on the shorter side; this function resizes nothing.
+        params: the result of `load_perceptual("dists")`.
     Returns:
         One number per image.
     Raises:
-        ValueError: for images of unlike shapes or not RGB, or parameters of another metric.
+        ValueError: if the images differ in shape or are not RGB, or if the parameters belong to another metric.
     """
     check_images(a, b, 1, "DISTS")
     check_shapes_of(params, dists_shapes(), "dists")
@@ -43,12 +46,15 @@ def dists(a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], params: Params
 
 
 def dists_shapes() -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter: VGG-16's, and the weights `alpha` and `beta` of all channels."""
+    """Return name and shape of every parameter: VGG-16's, and the weights `alpha` and `beta` of all channels."""
     return VGG16.shapes() | {"alpha": (sum(_CHANNELS),), "beta": (sum(_CHANNELS),)}
 
 
 def _dissimilarities(x: Float[Array, "k h w c"]) -> tuple[Array, Array]:
-    """1 - l and 1 - s of both halves of the batch, (batch, c), as sums of squares: exact where the images are alike."""
+    """Compute 1 - l and 1 - s between the two halves of the batch, (batch, c).
+
+    Both are sums of squares, so they are exact where the images are alike.
+    """
     mean = x.mean(axis=(1, 2), keepdims=True)
     centred = x - mean
     (mean_a, mean_b), (a, b) = (jnp.split(part, 2) for part in (mean[:, 0, 0], centred))
@@ -58,7 +64,10 @@ def _dissimilarities(x: Float[Array, "k h w c"]) -> tuple[Array, Array]:
 
 
 def _l2_pool(x: Float[Array, "k h w c"]) -> Float[Array, "k p q c"]:
-    """Root of the mean square in the 3x3 Hann window (1/4, 1/2, 1/4 an axis) around every second pixel, 0 outside."""
+    """Take the root mean square in the 3x3 Hann window (1/4, 1/2, 1/4 per axis) around every second pixel.
+
+    Pixels outside the image count as 0.
+    """
     square = jnp.pad(jnp.square(x), ((0, 0), (1, 1), (1, 1), (0, 0)))
     for axis in (1, 2):
         last = square.shape[axis] - 2

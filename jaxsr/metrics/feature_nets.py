@@ -1,6 +1,6 @@
-"""The convolutions of AlexNet and VGG-16, in which LPIPS and DISTS compare images, as functions of flat parameters.
+"""The convolutions of AlexNet and VGG-16 as functions of flat parameters. LPIPS and DISTS compare their outputs.
 
-Parameters have torchvision's numbers: `features.<i>.kernel` (height, width, in, out) and `features.<i>.bias` (out).
+Parameters keep torchvision's numbers: `features.<i>.kernel` (height, width, in, out) and `features.<i>.bias` (out).
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ Params = Mapping[str, Array | np.ndarray]
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution with a bias and a ReLU: its number, channels in and out, side of the kernel, stride, padding."""
+    """A convolution with a bias and a ReLU: its number, channels in and out, side of the kernel, stride and padding."""
 
     index: int
     inputs: int
@@ -28,7 +28,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class Stage:
-    """Convolutions after a pooling (the first stage of a network has none before it)."""
+    """A group of convolutions. A pooling comes before it if `pooled` is true; the first stage of a network has none."""
 
     convs: tuple[Conv, ...]
     pooled: bool = True
@@ -40,7 +40,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class FeatureNet:
-    """A network up to its last convolution: its stages, its max pooling, and the least side of an image for it."""
+    """A network up to its last convolution: its stages, its max pooling, and the least image side that it accepts."""
 
     stages: tuple[Stage, ...]
     pool_side: int
@@ -48,7 +48,7 @@ class FeatureNet:
     min_side: int
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter."""
+        """Return name and shape of every parameter."""
         convs = [conv for stage in self.stages for conv in stage.convs]
         kernels = {f"features.{c.index}.kernel": (c.side, c.side, c.inputs, c.outputs) for c in convs}
         return kernels | {f"features.{c.index}.bias": (c.outputs,) for c in convs}
@@ -83,10 +83,10 @@ VGG16 = FeatureNet(
 def stage_outputs(
     params: Params, x: Float[Array, "b h w 3"], net: FeatureNet, pool: Callable[[Array], Array] | None = None
 ) -> list[Array]:
-    """What every stage gives after its last ReLU, NHWC, the first stage's first.
+    """Return the output of every stage after its last ReLU, NHWC, in the order of the stages.
 
-    `x` is the normalised image and `pool` what stands in for the network's max pooling. Products are in full float32
-    also where the hardware would round them, so that a number does not depend on the machine.
+    `x` is the normalised image. `pool` replaces the network's max pooling if given. Products are computed in full
+    float32 even where the hardware would round them, so that a number does not depend on the machine.
     """
     outputs = []
     for stage in net.stages:
@@ -99,23 +99,23 @@ def stage_outputs(
 
 
 def check_images(a: Array, b: Array, min_side: int, metric: str) -> None:
-    """Raise ValueError unless both batches are RGB, of one shape and large enough for the network."""
+    """Raise ValueError unless both batches are RGB, have one shape and are large enough for the network."""
     if a.shape != b.shape:
-        raise ValueError(f"images of {a.shape} and {b.shape} cannot be compared: crop them to one size")
+        raise ValueError(f"images of shapes {a.shape} and {b.shape} cannot be compared: crop them to one size")
     _, h, w, channels = a.shape
     if channels != 3:
-        raise ValueError(f"{metric} needs RGB, and the images have {channels} channels: repeat grey ones three times")
+        raise ValueError(f"{metric} needs RGB, but the images have {channels} channels: repeat a grey channel 3 times")
     if min(h, w) < min_side:
-        raise ValueError(f"images of {h} x {w} pixels: {metric} needs at least {min_side} pixels a side")
+        raise ValueError(f"images of {h} x {w} pixels are too small: {metric} needs at least {min_side} pixels a side")
 
 
 def check_shapes_of(params: Params, expected: Mapping[str, tuple[int, ...]], metric: str) -> None:
-    """Raise ValueError unless `params` has just the names and shapes in `expected`."""
-    found = {name: tuple(value.shape) for name, value in params.items()}
-    if found != dict(expected):
-        name = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    """Raise ValueError unless `params` has exactly the names and shapes in `expected`."""
+    shapes = {name: tuple(value.shape) for name, value in params.items()}
+    if shapes != dict(expected):
+        name = min(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name))
         raise ValueError(
-            f"these are not the parameters of {metric} ({name} is {found.get(name, 'missing')} in place of "
+            f"these are not the parameters of {metric} ({name} is {shapes.get(name, 'missing')} instead of "
             f"{expected.get(name, 'nothing')}): read them with load_perceptual({metric!r})"
         )
 

@@ -1,7 +1,8 @@
-"""LPIPS: how unlike two images look, measured in the features of an image network. 0 for equal images, less is closer.
+"""The metric LPIPS: the visual difference of two images, measured in the features of an image network.
 
-Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR
-2018, version 0.1 of the authors' weights. Numbers of `alex` and of `vgg` are on different scales: never compare them.
+Equal images have the value 0; a smaller value means more similar images. Source: Zhang, Isola, Efros, Shechtman and
+Wang, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018, with version 0.1 of the
+authors' weights. The numbers of `alex` and of `vgg` are on different scales: never compare them.
 """
 
 import jax
@@ -11,27 +12,29 @@ from jaxtyping import Array, Float
 from jaxsr.metrics.feature_nets import ALEXNET, VGG16, Params, check_images, check_shapes_of, stage_outputs
 
 NETS = {"alex": ALEXNET, "vgg": VGG16}
-_SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of RGB in [-1,1]
+_SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # for RGB in [-1,1]
 _EPSILON = 1e-10
 
 
 def lpips(
     a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], params: Params, *, net: str = "alex"
 ) -> Float[Array, " b"]:
-    """LPIPS of every image pair of a batch: 0 or more, in practice below 1. Differentiable, for use under jit too.
+    """Compute LPIPS of every image pair of a batch: 0 or more, in practice below 1. Differentiable; works under jit.
 
-    The sum over five stages of the network of the mean over pixels of sum_c w_c (u_c - v_c)^2 (eq. 1), where u and v
-    are the features of the two images scaled to unit length over the channels, and w_c >= 0 are the learned weights.
+    LPIPS sums over five stages of the network. Each stage contributes the mean over pixels of
+    sum_c w_c (u_c - v_c)^2 (eq. 1). Here u and v are the features of the two images, scaled to unit length over the
+    channels, and w_c >= 0 are the learned weights.
 
     Args:
-        a, b: images of one shape, NHWC RGB, float32 in [0,1]; 31 pixels a side or more (vgg: 16). The order does not
-            matter.
-        params: of `load_perceptual("lpips-alex")` or `load_perceptual("lpips-vgg")`.
-        net: the network that `params` are of; papers report `alex` unless they say otherwise.
+        a, b: images of one shape, NHWC RGB, float32 in [0,1]; 31 pixels a side or more (vgg: 16). Their order does
+            not matter.
+        params: the result of `load_perceptual("lpips-alex")` or `load_perceptual("lpips-vgg")`.
+        net: the network that `params` belongs to; papers report `alex` unless they say otherwise.
     Returns:
         One number per image.
     Raises:
-        ValueError: for images of unlike shapes, too small or not RGB, an unknown network or parameters of another.
+        ValueError: if the images differ in shape, are too small or are not RGB; if the network is unknown; if the
+            parameters belong to another network or metric.
     """
     if net not in NETS:
         raise ValueError(f"net {net!r} is not known: use one of {', '.join(NETS)}")
@@ -46,20 +49,20 @@ def lpips(
 
 
 def lpips_shapes(net: str) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter: the network's, and `head.<stage>`, the weights of its channels."""
+    """Return name and shape of every parameter: the network's, and `head.<stage>`, the weights of its channels."""
     heads = {f"head.{k}": (stage.channels,) for k, stage in enumerate(NETS[net].stages)}
     return NETS[net].shapes() | heads
 
 
 def _stage_distance(features: Float[Array, "k h w c"], head: Float[Array, " c"]) -> Array:
-    """Of both halves of the batch."""
+    """Compute the distance between the two halves of the batch in one stage."""
     u, v = jnp.split(_unit(features), 2)
     _, h, w, _ = features.shape
     return jnp.einsum("bhwc,c->b", jnp.square(u - v), head, precision=jax.lax.Precision.HIGHEST) / (h * w)
 
 
 def _unit(x: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
-    """Divided by its length over the channels. A length of 0 has no derivative, so it is kept out of the root."""
+    """Scale to unit length over the channels. The root skips a length of 0, where it has no derivative."""
     square = jnp.square(x).sum(axis=-1, keepdims=True)
     length = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
     return x / (length + _EPSILON)

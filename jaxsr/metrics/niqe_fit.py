@@ -1,4 +1,4 @@
-"""Fit the model of NIQE to the sharp blocks of good photographs (Mittal et al., 2013)."""
+"""The fit of the NIQE model to the sharp blocks of good photographs (Mittal et al., 2013)."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -17,23 +17,24 @@ THRESHOLD = 0.75
 
 
 def list_photos(paths: Iterable[Path]) -> list[Path]:
-    """The files as given, and all image files in the folders and below. Raises ValueError where there is none."""
-    found = [photo for path in paths for photo in (list_images(path, recursive=True) if path.is_dir() else [path])]
-    if not found:
-        raise ValueError("there are no image files in the folders: give photographs")
-    return found
+    """List the given files, and all image files in and below the given folders. Raises ValueError if there is none."""
+    photos = [photo for path in paths for photo in (list_images(path, recursive=True) if path.is_dir() else [path])]
+    if not photos:
+        raise ValueError("there are no image files in the given folders: give photographs")
+    return photos
 
 
 def sharp_features(path: Path, threshold: float, luma: str) -> Float[np.ndarray, "n 36"]:
-    """Features of the sharp blocks of a photograph; flat blocks are never among them.
+    """Compute the features of the sharp blocks of a photograph. Flat blocks are never included.
 
-    Raises ValueError for a threshold outside [0,1) or a photograph of less than one block.
+    A block is sharp if its sharpness exceeds `threshold` times the sharpness of the sharpest block. Raises ValueError
+    if the threshold is outside [0,1), or if the photograph is smaller than one block.
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold is {threshold}: use a number of at least 0 and less than 1")
     rgb = read_photo(path).rgb
     if min(rgb.shape[:2]) < BLOCK:
-        raise ValueError(f"{path}: smaller than {BLOCK} x {BLOCK} pixels; leave it out")
+        raise ValueError(f"{path}: is smaller than {BLOCK} x {BLOCK} pixels; leave it out")
     features, sharpness = (np.asarray(x[0]) for x in _measure(jax.numpy.asarray(rgb[None]), luma=luma))
     return features[(sharpness > threshold * sharpness.max()) & np.isfinite(features).all(axis=1)]
 
@@ -45,16 +46,16 @@ def _measure(rgb: Array, luma: str) -> tuple[Array, Array]:
 
 
 def fit(features: Float[np.ndarray, "n f"]) -> tuple[Float64[np.ndarray, " f"], Float64[np.ndarray, "f f"]]:
-    """Mean and covariance of the blocks' features. Raises ValueError where they are too few for a model."""
+    """Compute mean and covariance of the blocks' features. Raises ValueError if the blocks are too few for a model."""
     if len(features) <= FEATURES:
-        raise ValueError(f"only {len(features)} sharp blocks: give more photographs (some hundred blocks are good)")
+        raise ValueError(f"only {len(features)} sharp blocks: give more photographs (a few hundred blocks are good)")
     features = features.astype(np.float64)
     mean, covariance = features.mean(axis=0), np.cov(features, rowvar=False)
-    make_niqe_model(mean, covariance)  # that it can be used
+    make_niqe_model(mean, covariance)  # raises ValueError if the model is unusable
     return mean, covariance
 
 
 def write_model(path: Path, mean: np.ndarray, covariance: np.ndarray, source: str) -> None:
-    """Write `load_niqe_model`'s file, whole or not at all."""
+    """Write the file that `load_niqe_model` reads, completely or not at all."""
     with whole_file(path) as part, part.open("wb") as file:
         np.savez(file, mu_pris_param=mean, cov_pris_param=covariance, source=np.array(source))

@@ -1,4 +1,4 @@
-"""The weights of LPIPS and DISTS as data: the files they come from, the shapes of their parameters, their folder."""
+"""The weights of LPIPS and DISTS as data: their source files, the shapes of their parameters, and their folder."""
 
 import os
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ _TORCHVISION = "https://download.pytorch.org/models"
 
 @dataclass(frozen=True)
 class PerceptualCard:
-    """A metric by name: the file of its network, and the shapes of its parameters."""
+    """The weights of a metric: its name, the file of its network, and the shapes of its parameters."""
 
     name: str
     backbone: RemoteFile
     shapes: dict[str, tuple[int, ...]]
 
     def head_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Those that are not the network's."""
+        """Return the shapes of the parameters that do not belong to the network."""
         return {name: shape for name, shape in self.shapes.items() if not name.startswith("features.")}
 
 
@@ -48,13 +48,13 @@ CARDS = {
 
 
 def find_card(name: str) -> PerceptualCard:
-    """The metric of that name. Raises ValueError for another than `lpips-alex`, `lpips-vgg` and `dists`."""
+    """Return the card of a metric. Raises ValueError unless `name` is `lpips-alex`, `lpips-vgg` or `dists`."""
     if name not in CARDS:
         raise ValueError(f"there are no weights {name!r}: use one of {', '.join(CARDS)}")
     return CARDS[name]
 
 
 def metrics_dir() -> Path:
-    """The folder of converted weights: JAXSR_METRICS_DIR, else `metrics` in `jaxsr.storage.cache_dir()`."""
+    """Return the folder of converted weights: JAXSR_METRICS_DIR, or else `metrics` in `jaxsr.storage.cache_dir()`."""
     own = os.environ.get(FOLDER_VARIABLE)
     return Path(own).expanduser() if own else cache_dir() / "metrics"

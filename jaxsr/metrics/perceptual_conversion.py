@@ -1,4 +1,4 @@
-"""The weights of LPIPS and DISTS, converted from the published PyTorch files without PyTorch."""
+"""The conversion of the weights of LPIPS and DISTS from the published PyTorch files, without PyTorch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +13,13 @@ from jaxsr.torch_files.rules import KeyRule, convert
 
 
 def convert_metric(name: str, folder: Path, *, backbone: Path, heads: Path | None = None) -> Path:
-    """Write `<folder>/<name>/model.safetensors`, whole or not at all, from torchvision's file and a file of heads.
+    """Convert torchvision's file and a file of heads to `<folder>/<name>/model.safetensors`, completely or not at all.
 
-    `heads` is by default what comes with jaxsr. The file names and their SHA-256 go into the result, and whether the
-    network is the one that torchvision publishes.
+    By default, `heads` is the file that comes with jaxsr. The result records the file names, their SHA-256, and whether
+    the network is the one that torchvision publishes.
 
-    Raises ValueError, naming the file, for one that is damaged or of another network; OSError for one that is missing.
+    Raises ValueError, which names the file, if a file is damaged or belongs to another network. Raises OSError if a
+    file is missing.
     """
     card = find_card(name)
     params: dict[str, np.ndarray | Stored] = {**_read_backbone(card, backbone), **_read_heads(card, heads)}
@@ -28,7 +29,7 @@ def convert_metric(name: str, folder: Path, *, backbone: Path, heads: Path | Non
 
 
 def _read_backbone(card: PerceptualCard, path: Path) -> Mapping[str, Stored]:
-    """The convolutions; the classifier behind them is left out."""
+    """Read the convolutions. The classifier behind them is left out."""
     rules = (
         KeyRule(r"(features\.\d+)\.weight", (None, None, None, None), r"\1.kernel", (2, 3, 1, 0)),  # OIHW -> HWIO
         KeyRule(r"(features\.\d+\.bias)", (None,), r"\1", (0,)),
@@ -47,7 +48,7 @@ def _read_heads(card: PerceptualCard, path: Path | None) -> Mapping[str, np.ndar
 
 
 def convert_heads(card: PerceptualCard, path: Path) -> Mapping[str, Stored]:
-    """The weights of the channels in a file of the `lpips` or the `DISTS_pytorch` package, by our names."""
+    """Read the channel weights from a file of the `lpips` or the `DISTS_pytorch` package, under our names."""
     rules = (
         KeyRule(r"lin(\d)\.model\.1\.weight", (1, None, 1, 1), r"head.\1", (1,)),
         KeyRule(r"(alpha|beta)", (1, None, 1, 1), r"\1", (1,)),

@@ -1,6 +1,6 @@
-"""The weights of LPIPS and DISTS on this machine: converted once from torchvision's network and the authors' heads.
+"""The weights of LPIPS and DISTS on this machine, converted once from torchvision's network and the authors' heads.
 
-The heads (the weights of the channels) take a few kB and are part of jaxsr. The networks are large and are downloaded.
+The heads (the weights of the channels) take a few kB and come with jaxsr. The networks are large and are downloaded.
 """
 
 import sys
@@ -15,40 +15,43 @@ from jaxsr.storage import cache_dir
 
 
 def perceptual_path(name: str, folder: Path | None = None) -> Path:
-    """The file of a metric's weights, `<folder>/<name>/model.safetensors`, made from a download where it is not there.
+    """Return the file of a metric's weights, `<folder>/<name>/model.safetensors`. Download and convert it if missing.
 
-    `folder` is by default `metrics_dir()`. The SHA-256 of the file tells which weights a number was made with.
+    The default of `folder` is `metrics_dir()`. The SHA-256 of the file identifies the weights behind a number.
 
     Raises:
-        ValueError: for an unknown name, or a download that is not the network.
-        DownloadError: (an OSError) where the network cannot be had; it says how to bring it by hand.
+        ValueError: if the name is unknown, or if the download is not the network.
+        DownloadError: (an OSError) if the network is unavailable; the message says how to place the file by hand.
     """
     card, folder = find_card(name), folder or metrics_dir()
     path = folder / name / FILE_NAME
     if not path.exists():
-        from jaxsr.metrics.perceptual_conversion import convert_metric  # the converter, seldom needed
+        from jaxsr.metrics.perceptual_conversion import convert_metric  # imported here because conversion is rare
 
-        print(f"{name}: weights of {card.backbone.name} (torchvision, BSD-3-Clause), converted once", file=sys.stderr)
+        print(
+            f"{name}: converting the weights in {card.backbone.name} (torchvision, BSD-3-Clause), once", file=sys.stderr
+        )
         convert_metric(name, folder, backbone=_download(card))
     return path
 
 
 def load_perceptual(name: str, folder: Path | None = None) -> dict[str, np.ndarray]:
-    """The parameters of `lpips-alex`, `lpips-vgg` or `dists`, float32, for `lpips` and `dists`.
+    """Read the parameters of `lpips-alex`, `lpips-vgg` or `dists`, float32, for the functions `lpips` and `dists`.
 
-    Arguments, errors: as `perceptual_path`; ValueError also for a file that is damaged or of another network.
+    Arguments and errors are the same as in `perceptual_path`. Also raises ValueError if the file is damaged or belongs
+    to another network.
     """
     path = perceptual_path(name, folder)
     params, _ = load(path, dtype=np.float32)
     try:
         check_shapes_of(params, CARDS[name].shapes, name)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; or delete the file to have it made again") from error
+        raise ValueError(f"{path}: {error}, or delete the file so that it is converted again") from error
     return params
 
 
 def _download(card: PerceptualCard) -> Path:
-    from jaxsr.hub.download import DownloadError, fetch  # HTTP
+    from jaxsr.hub.download import DownloadError, fetch  # imported here because downloads are rare
 
     file = card.backbone
     path = cache_dir() / "downloads" / file.name

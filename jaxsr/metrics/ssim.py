@@ -1,7 +1,8 @@
-"""Structural similarity, at one scale (Wang et al., 2004) and at five (Wang et al., 2003), as the authors' MATLAB code.
+"""Structural similarity at one scale (Wang et al., 2004) and at five (Wang et al., 2003), as in the authors' MATLAB.
 
-An 11x11 Gaussian window of sigma 1.5 where it lies inside the image, K1 = 0.01, K2 = 0.03, population covariances and
-a data range of 1. 1 for equal images. Colour images: the mean of the channels' values, or that of their luma.
+The window is an 11x11 Gaussian of sigma 1.5, placed where it lies inside the image. K1 = 0.01, K2 = 0.03, the
+covariances are population covariances, and the data range is 1. Equal images have the value 1. The value of a colour
+image is the mean over its channels, or the value of its luma.
 """
 
 import math
@@ -21,16 +22,18 @@ _MS_MIN_SIDE = (len(WINDOW) - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 def ssim(
     a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], *, border: int = 0, luma: bool = False
 ) -> Float[Array, " b"]:
-    """Mean structural similarity of every image pair of a batch, in [-1,1].
+    """Compute the mean structural similarity of every image pair of a batch, in [-1,1].
 
     Args:
-        a, b: images of one shape, NHWC, float32 in [0,1]; 11 pixels a side or more inside the border. Symmetric.
-        border: pixels left out on each side before the windows are placed; the x4 benchmarks leave out 4.
-        luma: compare `rgb_to_y` of the images in place of their channels, as the benchmarks do.
+        a, b: images of one shape, NHWC, float32 in [0,1]; 11 pixels a side or more inside the border. Their
+            order does not matter.
+        border: number of pixels left out on each side before the windows are placed; the x4 benchmarks leave out 4.
+        luma: compare `rgb_to_y` of the images instead of their channels, as the benchmarks do.
     Returns:
         One number per image. Nothing is rounded or clipped here.
     Raises:
-        ValueError: for images of unlike shapes or too small, a negative border, or luma of other than 3 channels.
+        ValueError: if the images differ in shape or are too small, if the border is negative, or if `luma` is set and
+            the images do not have 3 channels.
     """
     a, b = _inner(a, b, border, luma, len(WINDOW))
     luminance, contrast = _maps(a, b)
@@ -40,13 +43,14 @@ def ssim(
 def ms_ssim(
     a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], *, border: int = 0, luma: bool = False
 ) -> Float[Array, " b"]:
-    """Multi-scale structural similarity of every image pair of a batch, in [0,1], over five halvings of the image.
+    """Compute the multi-scale structural similarity of every image pair of a batch, in [0,1], over five scales.
 
-    The product over the scales of the mean contrast-and-structure term, at the coarsest of the mean SSIM, to the power
-    of the published weights. Halving averages 2x2 pixels; an odd row or column counts twice. A negative mean, where
-    the power is not defined, counts as 0. The channels of colour images are averaged last.
+    The value is a product over the scales. Each factor is the mean contrast-and-structure term, or the mean SSIM at the
+    coarsest scale, to the power of the published weight. A negative mean counts as 0, because its power is undefined.
+    Each further scale halves the image by averaging 2x2 pixels; an odd last row or column counts twice. The channels of
+    colour images are averaged last.
 
-    Args, errors: as `ssim`, with 161 pixels a side or more inside the border.
+    Arguments and errors are the same as in `ssim`, but images need 161 pixels a side or more inside the border.
     """
     a, b = _inner(a, b, border, luma, _MS_MIN_SIDE)
     product = jnp.ones((a.shape[0], a.shape[3]), a.dtype)
@@ -59,14 +63,14 @@ def ms_ssim(
 
 
 def _maps(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> tuple[Array, Array]:
-    """The luminance term and the contrast-and-structure term around every pixel; their product is the SSIM."""
+    """Compute the luminance term and the contrast-and-structure term around every pixel. Their product is the SSIM."""
     (mean_a, mean_b), ((var_a, both), (_, var_b)) = local_moments([a, b], WINDOW)
     luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
     return luminance, (2 * both + C2) / (var_a + var_b + C2)
 
 
 def _inner(a: Array, b: Array, border: int, luma: bool, min_side: int) -> tuple[Array, Array]:
-    """Both images, or their luma, without the border."""
+    """Cut the border off both images, and convert them to luma if `luma` is set."""
     check_shapes(a, b)
     _, h, w, _ = a.shape
     if border < 0 or min(h, w) - 2 * border < min_side:

@@ -1,8 +1,8 @@
-"""95 % intervals over images and seeds, and paired differences: the only place where intervals are computed.
+"""95 % intervals over images and seeds, and paired differences. All intervals are computed here.
 
-Student's t serves means, and by the jackknife smooth statistics such as ratios. The percentile bootstrap serves medians
-and quantiles, for which the jackknife fails. With few images it is too narrow: with three, a nominal 95 % interval
-covers the truth in 71 % of cases.
+Means have intervals of Student's t. Smooth statistics such as ratios have Student's t intervals by the jackknife.
+Medians and quantiles have percentile-bootstrap intervals, because the jackknife fails for them. With few images the
+bootstrap is too narrow: with three, a nominal 95 % interval covers the truth in 71 % of cases.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 Interval = tuple[float, float]
 LEVEL = 0.95
 Statistic = Callable[[Int[np.ndarray, " n"]], Any]
-"""Takes the numbers of images, some perhaps several times, and returns an array."""
+"""A statistic: takes the numbers of the images, some perhaps repeated, and returns an array."""
 
 
 class Mean(NamedTuple):
@@ -27,22 +27,22 @@ class Mean(NamedTuple):
 
 
 def mean_with_intervals(values: Float[np.ndarray, "s n"], groups: Int[np.ndarray, " n"]) -> Mean:
-    """The mean over seeds and images, with 95 % intervals of Student's t.
+    """Compute the mean over seeds and images, with 95 % intervals of Student's t.
 
     Args:
         values: one row per seed, one column per image (or patch), all finite.
         groups: the photograph of each column. The patches of one photograph count as one draw.
     Returns:
-        An interval is None where there is only one photograph, or one seed.
+        The mean. An interval is None if there is only one photograph, or only one seed.
     """
     seeds = _interval(values.mean(1), np.arange(len(values)))
     return Mean(float(values.mean()), _interval(values.mean(0), groups), seeds)
 
 
 def _interval(values: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) -> Interval | None:
-    """The 95 % interval of the mean of all values, from the deviations of the groups' sums; None for one group.
+    """Compute the 95 % interval of the mean of all values from the deviations of the groups' sums; None for one group.
 
-    Where groups differ in size the mean is a ratio of sums, and this uses its linearised standard error.
+    If the groups differ in size, the mean is a ratio of sums; this function uses its linearised standard error.
     """
     _, member = np.unique(groups, return_inverse=True)
     n = member.max() + 1
@@ -56,10 +56,10 @@ def _interval(values: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"]) ->
 
 
 def jackknife_interval(statistic: Statistic, images: int) -> tuple[Float[np.ndarray, "*s"], Float[np.ndarray, "*s"]]:
-    """The 95 % interval (low, high) of a smooth statistic: its value -+ t times the jackknife's standard error.
+    """Compute the 95 % interval (low, high) of a smooth statistic: its value -+ t times the jackknife's standard error.
 
-    The statistic is computed again without each of the images in turn. For a mean this is Student's t interval. Where
-    one of these values is NaN, or there is only one image, the interval is NaN.
+    The statistic is recomputed without each image in turn. For a mean this is Student's t interval. The interval is NaN
+    where one of these values is NaN, or if there is only one image.
     """
     everything = np.arange(images)
     value = np.asarray(statistic(everything), np.float64)
@@ -74,20 +74,20 @@ def jackknife_interval(statistic: Statistic, images: int) -> tuple[Float[np.ndar
 def bootstrap_interval(
     statistic: Statistic, groups: Int[np.ndarray, " n"], *, seed: int, resamples: int = 1000, level: float = LEVEL
 ) -> tuple[Float[np.ndarray, "*s"], Float[np.ndarray, "*s"]]:
-    """The percentile interval (low, high) of a statistic, over resamplings of the photographs with replacement.
+    """Compute the percentile interval (low, high) of a statistic, resampling the photographs with replacement.
 
     Args:
-        statistic: of the drawn images.
+        statistic: computed from the drawn images.
         groups: the photograph of each image. Crops of one photograph are dependent and are drawn together.
-        seed: of the draws.
+        seed: seed of the draws.
         resamples: number of draws.
         level: nominal coverage.
     Raises:
-        ValueError: for fewer than two photographs.
+        ValueError: if there are fewer than two photographs.
     """
     members = [np.flatnonzero(groups == label) for label in np.unique(groups)]
     if len(members) < 2:
-        raise ValueError("an interval needs at least 2 photographs")
+        raise ValueError("an interval needs at least 2 photographs: give more images")
     generator, values = np.random.default_rng(seed), []
     for _ in range(resamples):
         drawn = np.concatenate([members[i] for i in generator.integers(len(members), size=len(members))])
@@ -97,7 +97,7 @@ def bootstrap_interval(
 
 
 class Difference(NamedTuple):
-    """First minus second over the same images: the mean with its 95 % interval, and the photographs that each won."""
+    """First minus second over the same images: the mean, its 95 % interval, and how many photographs each won."""
 
     mean: float
     interval: Interval | None
@@ -119,11 +119,11 @@ def paired_difference(
         first, second: one number per image (or patch).
         groups: the photograph of each number. Wins are counted per photograph, by the mean of its patches; n counts
             photographs.
-        up: True where more is better, False where less is; None where neither is, and nobody wins.
+        up: True if more is better, False if less is better; None if neither is, and then no method wins.
     """
     gap = first - second
     _, member = np.unique(groups, return_inverse=True)
     sums = np.bincount(member, gap)
-    more, less = int((sums > 0).sum()), int((sums < 0).sum())
-    wins, losses = {True: (more, less), False: (less, more), None: (0, 0)}[up]
+    higher, lower = int((sums > 0).sum()), int((sums < 0).sum())
+    wins, losses = {True: (higher, lower), False: (lower, higher), None: (0, 0)}[up]
     return Difference(float(gap.mean()), _interval(gap, groups), wins, losses, len(sums))

@@ -1,8 +1,9 @@
-"""How much of the fine texture an image has, and how like the original's: sliced Wasserstein distance and HF ratio.
+"""Two metrics of fine texture: its amount (HF ratio), and its distance from the original's (sliced Wasserstein).
 
-Both look at the finest Laplacian level of the luma, not decimated: the image less its blur by the binomial filter
-(1, 4, 6, 4, 1)/16 of the Laplacian pyramid (Burt and Adelson, 1983), where the filter lies inside the image. A blurred
-image gets a high PSNR and fails here; noise of the right strength but the wrong kind fails in the distance alone.
+Both measure the finest Laplacian level of the luma, not decimated: the image minus its blur, where the filter lies
+inside the image. The blur is the binomial filter (1, 4, 6, 4, 1)/16 of the Laplacian pyramid (Burt and Adelson, 1983).
+A blurred image has a high PSNR and fails both metrics. Noise of the right strength but the wrong kind fails only the
+distance.
 """
 
 import jax
@@ -21,18 +22,20 @@ _MIN_SIDE = PATCH + len(BINOMIAL) - 1
 def texture_distance(
     sr: Float[Array, "b h w 3"], hr: Float[Array, "n p q 3"], key: Key[Array, ""]
 ) -> Float[Array, " b"]:
-    """Sliced Wasserstein distance (W1) between the 7x7 patches of the finest Laplacian level of two images.
+    """Compute the sliced Wasserstein distance (W1) between the 7x7 patches of the finest Laplacian level of two images.
 
-    4096 patches at the same random places of both images and 128 random projections, drawn from `key`: compare
-    numbers of one key. In grey levels of 0..255 (full-range luma); 0 for equal images, about 5 for bicubic x4.
+    The distance uses 4096 patches at the same random places of both images and 128 random projections. All are drawn
+    from `key`, so compare only numbers of one key. The unit is grey levels of 0..255 (full-range luma). Equal images
+    have 0, bicubic x4 has about 5.
 
     Args:
-        sr, hr: images of one shape, NHWC RGB, float32 in [0,1]; each side at least 11 pixels. Symmetric.
+        sr, hr: images of one shape, NHWC RGB, float32 in [0,1]; each side at least 11 pixels. Their order does not
+            matter.
         key: one typed key; the whole batch shares its places and projections.
     Returns:
         One number per image.
     Raises:
-        ValueError: for images of unlike shapes or too small.
+        ValueError: if the images differ in shape or are too small.
     """
     check_shapes(sr, hr)
     place_key, projection_key = jax.random.split(key)
@@ -41,21 +44,21 @@ def texture_distance(
 
 
 def high_frequency_ratio(sr: Float[Array, "b h w 3"], hr: Float[Array, "n p q 3"]) -> Float[Array, " b"]:
-    """Variance of the finest Laplacian level of `sr` divided by that of the original `hr`, one number per image.
+    """Divide the variance of the finest Laplacian level of `sr` by the original's (`hr`), one number per image.
 
-    1 for the original's amount of fine detail, less for a blurred image, more for a noisy one; inf or NaN where the
-    original is flat. Images of one shape, NHWC RGB, float32 in [0,1], each side at least 11 pixels.
-    Raises ValueError for images of unlike shapes or too small.
+    The ratio is 1 for the original's amount of fine detail, smaller for a blurred image and larger for a noisy one. It
+    is inf or NaN if the original is flat. Images have one shape, NHWC RGB, float32 in [0,1], each side at least 11
+    pixels. Raises ValueError if the images differ in shape or are too small.
     """
     check_shapes(sr, hr)
     return finest_level(sr).var(axis=(1, 2)) / finest_level(hr).var(axis=(1, 2))
 
 
 def sliced_wasserstein(x: Float[Array, "b n d"], y: Float[Array, "b n d"], key: Key[Array, ""]) -> Float[Array, " b"]:
-    """Mean of the 1-D distance W1 over 128 random unit directions, between two sets of n vectors each.
+    """Average the 1-D distance W1 between two sets of n vectors each over 128 random unit directions.
 
-    W1 of two sets of one size is the mean difference of their sorted values, so the order of the vectors is of no
-    account. In the unit of the values, one number per pair of sets.
+    W1 of two sets of one size is the mean absolute difference of their sorted values, so the order of the vectors does
+    not matter. The result has the unit of the values, one number per pair of sets.
     """
     directions = jax.random.normal(key, (x.shape[-1], PROJECTIONS), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=0, keepdims=True)
@@ -67,14 +70,16 @@ def sliced_wasserstein(x: Float[Array, "b n d"], y: Float[Array, "b n d"], key: 
 
 
 def finest_level(rgb: Float[Array, "b h w 3"]) -> Float[Array, "b p q"]:
-    """Finest Laplacian level of the luma, without the 2 pixels a side where the filter leaves the image.
+    """Compute the finest Laplacian level of the luma, without the 2 pixels a side where the filter leaves the image.
 
-    Images NHWC RGB, float32 in [0,1]; values in [-1,1]. Raises ValueError for a side of less than 11 pixels, which
-    holds no 7x7 patch of it.
+    Images are NHWC RGB, float32 in [0,1]; the values are in [-1,1]. Raises ValueError if a side has fewer than 11
+    pixels, because the level then holds no 7x7 patch.
     """
     _, h, w, _ = rgb.shape
     if min(h, w) < _MIN_SIDE:
-        raise ValueError(f"texture of an image of {h} x {w} pixels: give at least {_MIN_SIDE} pixels a side")
+        raise ValueError(
+            f"images of {h} x {w} pixels are too small for texture: give at least {_MIN_SIDE} pixels a side"
+        )
     y = luminance(rgb)[..., 0]
     return y[:, 2:-2, 2:-2] - _blur(_blur(y, axis=1), axis=2)
 
@@ -87,7 +92,7 @@ def _blur(x: Float[Array, "b h w"], axis: int) -> Float[Array, "b p q"]:
 
 
 def _patches(level: Float[Array, "b h w"], key: Key[Array, ""]) -> Float[Array, "b n d"]:
-    """PATCHES patches of PATCH x PATCH pixels at random places, each a row of values."""
+    """Cut PATCHES patches of PATCH x PATCH pixels at random places, each as a row of values."""
     row_key, column_key = jax.random.split(key)
     offsets = jnp.arange(PATCH)
     _, h, w = level.shape

@@ -1,4 +1,4 @@
-"""The networks as Flax NNX modules, their presets, and a model as pure functions of its parameters.
+"""The networks as Flax NNX modules, their presets, and models as pure functions of their parameters.
 
-The networks know nothing of diffusion, and nothing in this room knows files.
+The networks do not depend on diffusion, and no module in this room reads or writes files.
 """

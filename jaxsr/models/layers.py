@@ -1,7 +1,8 @@
-"""Layers that the networks share. NHWC, flax NNX; `dtype` is the compute dtype, parameters stay in float32.
+"""Layers that the networks share, as Flax NNX modules in the layout NHWC.
 
-Module attributes carry the names of the released checkpoints; a torch `Sequential` with gaps (activations) becomes a
-`slots({index: layer})`, so that a parameter's path here is its key there.
+`dtype` is the compute dtype; parameters stay in float32. Module attributes carry the names of the released checkpoints.
+A torch `Sequential` whose indices have gaps (for activations) becomes `slots({index: layer})`. The path of a parameter
+here is therefore its key in the checkpoint.
 """
 
 import math
@@ -19,14 +20,14 @@ from jaxsr.runtime.cpu import fold
 
 
 class OneKey(nnx.Rngs):
-    """The same key for every parameter, for shapes only: to count keys under a trace takes seconds in deep networks."""
+    """Random keys that are all equal, for shapes only: counting keys under a trace takes seconds in deep networks."""
 
     def params(self) -> Key[Array, ""]:
         return jax.random.key(0)
 
 
 def slots(layers: Mapping[int, nnx.Module]) -> nnx.Dict:
-    """A `Sequential`'s parameterised layers under their indices."""
+    """Store the layers of a `Sequential` that have parameters under their indices."""
     return nnx.Dict({str(index): layer for index, layer in layers.items()})
 
 
@@ -41,10 +42,10 @@ def conv3x3(
     zero: bool = False,
     enlarge: bool = False,
 ):
-    """3x3 convolution, padded by one on all sides unless told otherwise.
+    """Make a 3x3 convolution. By default it pads by one on all sides.
 
-    `zero` starts it at zero, so that a residual branch starts silent; `enlarge` makes the input twice as large first
-    (see `enlarge_and_convolve`).
+    `zero` initialises the kernel with zeros, so that a residual branch starts without effect. `enlarge` makes the input
+    twice as large first (see `enlarge_and_convolve`).
     """
     init = nnx.initializers.zeros_init() if zero else nnx.initializers.lecun_normal()
     return nnx.Conv(
@@ -61,7 +62,7 @@ def conv3x3(
 
 
 def _convolved(x: Image, kernel: Array, strides: Sequence[int], padding: Sequence[Sequence[int]], **_) -> Image:
-    """`convolve` as `nnx.Conv` calls it: all other settings are the defaults here."""
+    """Call `convolve` with the arguments of `nnx.Conv`. All other arguments have their default values here."""
     (top, bottom), (left, right) = padding
     return convolve(x, kernel, (strides[0], strides[1]), ((top, bottom), (left, right)))
 
@@ -71,7 +72,7 @@ def _enlarged(x: Image, kernel: Array, *_, **__) -> Image:
 
 
 class Linear(nnx.Linear):
-    """Matrix product, plus the bias, in `dtype`."""
+    """A matrix product plus a bias, in `dtype`."""
 
     def __call__(self, inputs: Float[Array, "*_s i"], out_sharding: None = None) -> Float[Array, "*_s o"]:
         del out_sharding
@@ -83,17 +84,20 @@ class Linear(nnx.Linear):
 
 
 def conv1x1(inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> Linear:
-    """1x1 convolution, as the matrix product that it is."""
+    """Make a 1x1 convolution, as a matrix product over the channels."""
     return Linear(inputs, outputs, rngs=rngs, dtype=dtype)
 
 
 def silu(x: Float[Array, "*_s"]) -> Float[Array, "*_s"]:
-    """x sigmoid(x), in float32, returned in the input's dtype."""
+    """Compute x sigmoid(x) in float32, and return it in the input's dtype."""
     return jax.nn.silu(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def gelu(x: Float[Array, "*_s"]) -> Float[Array, "*_s"]:
-    """Exact GELU by erf, as `silu`; `jax.nn.gelu` takes erfc, which is twice as slow on a CPU."""
+    """Compute the exact GELU in float32, and return it in the input's dtype.
+
+    It uses erf: `jax.nn.gelu` uses erfc, which is twice as slow on a CPU.
+    """
     x32 = x.astype(jnp.float32)
     return (0.5 * x32 * (1 + jax.lax.erf(x32 * 0.5**0.5))).astype(x.dtype)
 
@@ -102,10 +106,10 @@ SIDE_BY_SIDE = 16
 
 
 class GroupNorm(nnx.Module):
-    """GroupNorm over the image (32 groups), in float32, returned in the input's dtype.
+    """GroupNorm over the whole image (32 groups by default), in float32. It returns the input's dtype.
 
-    Sums are taken over every 16th position first: XLA's CPU backend uses vectors and threads for such sums, and is 5
-    times slower when it sums a group, or a channel, at once.
+    It first sums over every 16th position, because XLA's CPU backend uses vectors and threads for such sums. Summing a
+    group or a channel at once is 5 times slower.
     """
 
     def __init__(self, channels: int, *, epsilon: float, rngs: nnx.Rngs, groups: int = 32):
@@ -131,8 +135,11 @@ class GroupNorm(nnx.Module):
 
 
 class ChannelNorm(nnx.Module):
-    """LayerNorm over the channels of each position, in float32: unlike GroupNorm it does not look at the rest of
-    the image, so that a network of it gives the same pixels for a tile as for the whole image."""
+    """LayerNorm over the channels of each position, in float32.
+
+    Unlike GroupNorm, it does not depend on the rest of the image. A network that uses it therefore gives the same
+    pixels for a tile as for the whole image.
+    """
 
     def __init__(self, channels: int, *, epsilon: float, rngs: nnx.Rngs):
         self.scale = nnx.Param(jnp.ones(channels))
@@ -152,7 +159,7 @@ NORMS = {"group": GroupNorm, "channel": ChannelNorm}
 
 
 def timestep_embedding(timesteps: Int[Array, " b"], channels: int) -> Float[Array, "b channels"]:
-    """Sinusoid of the integer step: frequencies exp(-ln(10000) i / half), the cosine half first."""
+    """Compute the sinusoidal embedding of integer times: frequencies exp(-ln(10000) i / half), cosines first."""
     half = channels // 2
     frequencies = jnp.exp(-math.log(10000) / half * jnp.arange(half, dtype=jnp.float32))
     angles = timesteps.astype(jnp.float32)[:, None] * frequencies[None]

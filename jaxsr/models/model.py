@@ -1,7 +1,7 @@
-"""A model: a preset with its networks split into (graph, parameters), so that everything is a pure function of both.
+"""A model: the networks of a preset, as pure functions of their parameters.
 
-Parameters are one flat dict of arrays under dotted names (`network.input_blocks.0.0.kernel`): the currency of
-checkpoints, optimisers and conversion alike.
+Parameters are one flat dict of arrays under dotted names (`network.input_blocks.0.0.kernel`). Checkpoints, optimisers
+and the conversion all use this form.
 """
 
 from collections.abc import Mapping
@@ -32,9 +32,13 @@ Image = Float[Array, "b h w 3"]
 
 @dataclass(frozen=True)
 class Model:
-    """The pure functions of one preset at one compute dtype; holds no weights.
+    """The pure functions of one preset at one compute dtype. A model holds no weights.
 
-    `remat`: a gradient through the network computes its blocks again, in place of keeping what is inside of them.
+    Attributes:
+        preset: the model's preset.
+        dtype: compute dtype, float32 or bfloat16.
+        remat: whether a gradient through the network recomputes its blocks, which saves the memory of their
+            intermediate values.
     """
 
     preset: ModelPreset
@@ -44,7 +48,7 @@ class Model:
     @property
     @lru_cache(maxsize=8)  # noqa: B019  # shared by equal models, which hold no weights
     def _abstract(self) -> dict[str, nnx.Module]:
-        """The networks with shapes in place of arrays: nothing is allocated."""
+        """The networks with shapes in place of arrays, so that nothing is allocated."""
         preset, parts, kw = self.preset, {}, {"rngs": OneKey(), "dtype": self.dtype}
         parts["network"] = nnx.eval_shape(lambda: SwinUNet(preset.network, remat=self.remat, **kw))
         if isinstance(preset.codec, VQConfig):
@@ -53,7 +57,7 @@ class Model:
         return parts
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter."""
+        """Return the name and shape of every parameter."""
         return {
             f"{part}.{_name(path)}": leaf.get_value().shape
             for part, module in self._abstract.items()
@@ -61,13 +65,15 @@ class Model:
         }
 
     def init(self, key: Key[Array, ""]) -> dict[str, Array]:
-        """Fresh parameters for training the network; a VQ codec's come from a checkpoint."""
+        """Initialise the parameters of the network, for training. A VQ codec takes its parameters from a checkpoint."""
         network = SwinUNet(self.preset.network, rngs=nnx.Rngs(key), dtype=self.dtype)
         return {f"network.{_name(path)}": leaf.get_value() for path, leaf in nnx.to_flat_state(nnx.state(network))}
 
     def rounded(self, params: Params) -> dict[str, Array]:
-        """The parameters with the kernels in the compute dtype, so that calls need not round them; or as they are,
-        where a CPU's calls would only make float32 of them again."""
+        """Round the kernels among the parameters to the compute dtype, so that no call has to round them.
+
+        Parameters stay as they are on a CPU whose calls would only convert the kernels back to float32.
+        """
         if self.dtype == jnp.float32 or (jax.default_backend() == "cpu" and product_dtype(self.dtype) != self.dtype):
             return dict(params)
         return {name: value.astype(self.dtype) if name.endswith(".kernel") else value for name, value in params.items()}
@@ -78,25 +84,25 @@ class Model:
         return nnx.merge(graph, nnx.from_flat_state(leaves))
 
     def _precision(self) -> AbstractContextManager[Any]:
-        """float32 means float32 on GPUs too, where products would be rounded to TF32 otherwise."""
+        """Make float32 products exact to float32 on GPUs too, which would otherwise round them to TF32."""
         return jax.default_matmul_precision("highest" if self.dtype == jnp.float32 else "default")
 
     def encode(self, params: Params, image: Image) -> Float[Array, "b hz wz z"]:
-        """Latent of images in [-1, 1], sides multiples of the codec's factor."""
+        """Encode images in [-1, 1], whose sides are multiples of the codec's factor, to their latent."""
         if isinstance(self.preset.codec, PixelCodecConfig):
             return pixel_unshuffle(image, self.preset.codec.factor)
         with self._precision():
             return self._merge("codec", params).encode(image)
 
     def decode(self, params: Params, latent: Float[Array, "b hz wz z"]) -> Image:
-        """Image (about [-1, 1], not clipped) of a latent."""
+        """Decode a latent to images (about [-1, 1], not clipped)."""
         if isinstance(self.preset.codec, PixelCodecConfig):
             return pixel_shuffle(latent, self.preset.codec.factor)
         with self._precision():
             return self._merge("codec", params).decode(latent)
 
     def encode_lr(self, params: Params, lr: Image) -> Float[Array, "b hz wz z"]:
-        """z_lr: the LR image, bicubically enlarged by the model's scale, then encoded."""
+        """Compute z_lr: enlarge the LR images in [-1, 1] bicubically by the model's scale, then encode them."""
         scale = self.preset.scale
         return self.encode(params, upsample_bicubic(lr, scale) if scale > 1 else lr)
 
@@ -110,7 +116,17 @@ class Model:
         lq: Image,
         mask: Float[Array, "b h w 1"] | None = None,
     ) -> Float[Array, "b hz wz z"]:
-        """The prediction of x_0 (not clipped) from x_t, at the times that the network is told."""
+        """Predict x_0 (not clipped) from x_t.
+
+        Args:
+            params: the model's parameters.
+            x_t: state, not yet normalised.
+            input_scale: factor that normalises x_t, one for all images or one for each.
+            timesteps: integer times that the network gets, after the timestep map.
+            z_lr: latent of the LR images.
+            lq: LR images in [-1, 1].
+            mask: -1 / 1 at lq's size, 1 where content is missing; only for networks with `cond_mask`.
+        """
         scaled = x_t * jnp.reshape(input_scale, (-1, 1, 1, 1))
         with self._precision():
             out = self._merge("network", params)(scaled, timesteps, lq, mask)
@@ -124,7 +140,10 @@ class Model:
         lq: Image,
         mask: Float[Array, "b h w 1"] | None = None,
     ) -> Denoiser:
-        """f_theta(x_t, y_0, t) as the callable (x_t, step) that samplers take, `step` a row of `schedule`."""
+        """Make f_theta(x_t, y_0, t), as the callable (x_t, step) that samplers take; `step` is a row of `schedule`.
+
+        It clips the prediction to [-1, 1] where the preset says so (`ModelPreset.clip_x0`).
+        """
         scales = jnp.asarray(schedule.input_scale, jnp.float32)
         times = jnp.asarray(schedule.timestep_map, jnp.int32)
 

@@ -1,11 +1,12 @@
-"""A codec without parameters: pixel-unshuffle. The latent is the image itself, folded into channels."""
+"""The codec without parameters, pixel-unshuffle: its latent is the image itself, folded into channels."""
 
 from jaxtyping import Array, Float
 
 
 def pixel_unshuffle(image: Float[Array, "b H W c"], factor: int) -> Float[Array, "b h w z"]:
-    """Fold factor x factor blocks of pixels into channels: (b, f h, f w, c) -> (b, h, w, f f c), rows first,
-    colours last (PyTorch has colours first).
+    """Fold factor x factor blocks of pixels into channels: (b, f h, f w, c) -> (b, h, w, f f c).
+
+    The channels hold the rows of a block first and its colours last. PyTorch has the colours first.
 
     Raises:
         ValueError: if height or width is not a multiple of `factor`.
@@ -18,7 +19,7 @@ def pixel_unshuffle(image: Float[Array, "b H W c"], factor: int) -> Float[Array,
 
 
 def pixel_shuffle(latent: Float[Array, "b h w z"], factor: int) -> Float[Array, "b H W c"]:
-    """The inverse of `pixel_unshuffle`.
+    """Unfold channels into factor x factor blocks of pixels: the inverse of `pixel_unshuffle`.
 
     Raises:
         ValueError: if the channels are not a multiple of `factor` squared.

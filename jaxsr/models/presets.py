@@ -1,4 +1,4 @@
-"""Presets: network, codec and schedule of every known model, as plain data."""
+"""The presets: network, codec and schedule of every known model, as plain data."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from jaxsr.models.vq_autoencoder import VQConfig
 
 @dataclass(frozen=True)
 class PixelCodecConfig:
-    """The parameter-free codec: pixel-unshuffle by `factor`."""
+    """Hyperparameters of the codec without parameters: pixel-unshuffle by `factor`."""
 
     factor: int
 
@@ -21,7 +21,7 @@ class PixelCodecConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """Arguments of `exponential_schedule`."""
+    """Arguments of `jaxsr.diffusion.exponential_schedule`, as plain data."""
 
     steps: int
     min_noise_level: float
@@ -36,17 +36,17 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPreset:
-    """All that is fixed about a model besides its weights.
+    """Everything that defines a model except its weights.
 
     Attributes:
-        name: the preset's name, with underscores.
-        scale: enlargement from the LR image to the result (1 for inpainting and face restoration).
-        network: the Swin-UNet.
-        codec: VQ autoencoder or pixel-unshuffle.
-        schedule: the schedule that the network was trained on.
-        steps: sampling steps by default.
-        sampler: sampler by default.
-        prediction: `x0`: the network's output is x_0; `residual`: it is x_0 - z_lr.
+        name: name of the preset, with underscores.
+        scale: factor by which the result is larger than the LR image (1 for inpainting and face restoration).
+        network: hyperparameters of the Swin-UNet.
+        codec: hyperparameters of the VQ autoencoder, or of pixel-unshuffle.
+        schedule: the schedule with which the network was trained.
+        steps: default number of sampling steps.
+        sampler: name of the default sampler.
+        prediction: meaning of the network's output: `x0`, the output is x_0; `residual`, it is x_0 - z_lr.
     """
 
     name: str
@@ -60,26 +60,26 @@ class ModelPreset:
 
     @property
     def latent_factor(self) -> int:
-        """Pixels of the result per latent position, along each side."""
+        """The number of pixels of the result per latent position, along each side."""
         return self.codec.factor
 
     @property
     def clip_x0(self) -> bool:
-        """Predictions of x_0 are clipped to [-1, 1] where the latent is pixels."""
+        """Whether predictions of x_0 are clipped to [-1, 1]: they are where the latent consists of pixels."""
         return isinstance(self.codec, PixelCodecConfig)
 
     @property
     def align(self) -> int:
-        """The LR image's height and width must be multiples of this."""
+        """The number of pixels by which height and width of the LR image must be divisible."""
         return self.network.align * self.latent_factor // self.scale
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for a checkpoint's metadata; `preset_from_dict` reads it back."""
+        """Return plain data for the metadata of a checkpoint. `preset_from_dict` reads it back."""
         return asdict(self)
 
 
 def preset_from_dict(data: dict[str, Any]) -> ModelPreset:
-    """The preset that a checkpoint carries.
+    """Make the preset from the plain data that a checkpoint carries.
 
     Raises:
         ValueError: if fields are missing or unknown.
@@ -95,7 +95,9 @@ def preset_from_dict(data: dict[str, Any]) -> ModelPreset:
             }
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"the checkpoint's preset cannot be read ({error}); was it made by a newer jaxsr?") from error
+        raise ValueError(
+            f"the checkpoint's preset cannot be read ({error}); if a newer jaxsr made it, update jaxsr."
+        ) from error
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:
@@ -133,8 +135,8 @@ def _released(name: str, scale: int, schedule: ScheduleConfig, **kw: Any) -> Mod
 
 
 _INPAINTING = _released_network(lq_size=256, cond_mask=True)
-# One level at LR size, wide enough for detail; norms and masks that look at no more than their own position and window,
-# so that a tile comes out as the whole image would.
+# One level at LR size, wide enough for detail. Its norms see only their own position and its masks only their own
+# window, so that a tile gives the same pixels as the whole image.
 _TINY = ModelPreset(
     name="tiny_x4",
     scale=4,

@@ -1,7 +1,7 @@
-"""A batch of LR images as a sampler sees it: latent, denoiser, schedule, noise, and the way back to images.
+"""The sampling problem of a batch of LR images: latent, denoiser, schedule, noise, and the way back to images.
 
-Everything that samples is written on a `Problem`: the enlarging of tiles, the sweep of a calibration, the sample images
-of a training, the study of errors, and samplers of your own (see `jaxsr.Upscaler.problem`).
+Everything that samples uses a `Problem`: the enlarging of tiles, the sweep of a calibration, the sample images of a
+training, the study of errors, and samplers of your own (see `jaxsr.Upscaler.problem`).
 """
 
 from collections.abc import Callable
@@ -20,15 +20,15 @@ Latent = Float[Array, "_b _h _w _z"]
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One batch of b LR images, ready to be sampled: `diffusion.sample(p.denoise, p.schedule, p.z_lr, p.noise)`.
+    """A batch of b LR images, ready for sampling: `diffusion.sample(p.denoise, p.schedule, p.z_lr, p.noise)`.
 
     Images are NHWC, RGB, float32 in [0, 1]. Latents are NHWC, float32, about [-1, 1].
 
     Attributes:
-        schedule: the T steps that are sampled. Row i = 0..T-1 is t = i + 1; samplers run from row T-1 down to row 0.
-        z_lr: y_0, the latent of the LR images, shape (b, hz, wz, z).
+        schedule: the T sampling steps. Row i = 0..T-1 is t = i + 1; samplers run from row T-1 down to row 0.
+        z_lr: latent of the LR images, y_0, shape (b, hz, wz, z).
         denoise: (x_t, step) -> x0_hat. `x_t` has the shape of `z_lr`; `step` is a row of the schedule, an int32 scalar
-            that may be traced. A prediction is clipped to [-1, 1] where the latent is pixels, else not clipped.
+            that may be traced. It clips the prediction to [-1, 1] where the latent consists of pixels, and only there.
         noise: k -> standard normal array of the shape of `z_lr`; k is an int32 scalar that may be traced. k = 0 starts
             the chain, x_T = z_lr + kappa sqrt(eta_T) noise(0); k = 1..T belongs to the k-th step taken (t = T + 1 - k).
         encode: images of the size of the result -> their latent, for HR references.
@@ -52,18 +52,21 @@ def pose(
     *,
     compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda function: function,
 ) -> Problem:
-    """The problem of some LR images. Pure.
+    """Make the sampling problem of a batch of LR images. This function is pure.
 
     Args:
         model: the model.
-        params: its parameters.
-        schedule: the steps that will be sampled.
-        lr: LR images in [0, 1], sides multiples of the preset's `align`.
-        make_noise: shape of a latent -> the noise of its chain.
-        compiled: `jax.jit` where the problem is used outside of a compiled function.
+        params: the model's parameters.
+        schedule: the sampling steps.
+        lr: LR images in [0, 1], whose sides are multiples of the preset's `align`.
+        make_noise: shape of a latent -> noise of its chain.
+        compiled: wraps each function that the problem calls. Give `jax.jit` if the problem is used outside of a
+            compiled function.
     """
     signed = lr * 2 - 1
     z_lr = compiled(model.encode_lr)(params, signed)
+
+    draw = make_noise(z_lr.shape)
 
     @compiled
     def predict(params: Params, z_lr: Latent, signed: Image, x_t: Latent, step: Int[Array, ""]) -> Latent:
@@ -85,7 +88,7 @@ def pose(
         schedule=schedule,
         z_lr=z_lr,
         denoise=lambda x_t, step: predict(params, z_lr, signed, x_t, jnp.asarray(step, jnp.int32)),
-        noise=make_noise(z_lr.shape),
+        noise=lambda k: draw(jnp.asarray(k, jnp.int32)),
         encode=lambda image: to_latent(params, image),
         decode=decode,
     )

@@ -1,7 +1,7 @@
-"""Shifted-window attention (Swin, ICCV 2021) over feature maps, as the released Swin-UNet has it.
+"""Shifted-window attention (Swin, ICCV 2021) over feature maps, in the variant of the released Swin-UNet.
 
-Differences from the original Swin: norms are image norms on NHWC maps, the MLP is two 1x1 convolutions with the exact
-GELU, and there is no residual around the whole layer.
+It differs from the original Swin in three ways. Norms are image norms on NHWC maps. The MLP consists of two 1x1
+convolutions with the exact GELU. The whole layer has no residual connection around it.
 """
 
 from functools import cache
@@ -21,7 +21,7 @@ Windows = Float[Array, "b n tokens c"]
 
 @cache
 def relative_position_index(window: int) -> Int[np.ndarray, "tokens tokens"]:
-    """Row of the (2 window - 1)^2 bias table for every pair of positions in a window."""
+    """Compute the row of the bias table, which has (2 window - 1)^2 rows, for every pair of positions in a window."""
     y, x = np.divmod(np.arange(window**2), window)
     dy, dx = y[:, None] - y[None], x[:, None] - x[None]
     return (dy + window - 1) * (2 * window - 1) + dx + window - 1
@@ -31,7 +31,7 @@ MaskKind = Literal["released", "regions"]
 
 
 def window_regions(height: int, width: int, window: int, shift: int, kind: MaskKind) -> Int[np.ndarray, "n tokens"]:
-    """The region of every token of every shifted window, as numbers; see `attention_mask`."""
+    """Number the regions of the tokens of every shifted window; see `attention_mask`."""
     rows, columns = (np.digitize(np.arange(size), [size - window, size - shift]) for size in (height, width))
     ny, nx = height // window, width // window
     if kind == "released":
@@ -42,13 +42,13 @@ def window_regions(height: int, width: int, window: int, shift: int, kind: MaskK
 
 
 def attention_mask(height: int, width: int, window: int, shift: int, kind: MaskKind) -> Float[Array, "n tokens tokens"]:
-    """-100 between positions of a shifted window that come from different sides of the image, else 0.
+    """Make the attention mask: -100 between positions of a shifted window in different regions of the image, else 0.
 
-    `regions` is Swin's mask: nine regions, so that nothing attends across the border that the roll joined.
-    `released` is what the released ResShift networks carry: only the last row of windows is masked, and there by
-    columns instead of rows (their region map is transposed inside a window). Networks trained with it need it.
+    `regions` is Swin's mask: it has nine regions, so that no position attends across the border that the roll joined.
+    `released` is the mask of the released ResShift networks: it masks only the last row of windows, and there by
+    columns instead of rows (its region map is transposed inside a window). Networks trained with it need it.
     """
-    # Compared in the graph: only the region numbers are compiled in, 64 times smaller than the mask.
+    # The comparison is part of the graph, so that the program stores only the regions, 64 times smaller than the mask.
     ids = jnp.asarray(window_regions(height, width, window, shift, kind))
     return jnp.where(ids[:, :, None] == ids[:, None, :], 0.0, -100.0)
 
@@ -61,7 +61,7 @@ def to_windows(x: Image, window: int) -> Windows:
 
 
 def from_windows(tokens: Windows, height: int, width: int, window: int) -> Image:
-    """The inverse of `to_windows`."""
+    """Join windows to a map: the inverse of `to_windows`."""
     b, _, _, c = tokens.shape
     x = tokens.reshape(b, height // window, width // window, window, window, c).swapaxes(2, 3)
     return x.reshape(b, height, width, c)
@@ -81,7 +81,7 @@ class WindowAttention(nnx.Module):
         b, n, t, c = tokens.shape
         qkv = self.qkv(tokens).reshape(b, n, t, 3, self.heads, c // self.heads)
         q, k, v = qkv.transpose(3, 0, 1, 4, 2, 5)
-        # Looked up with the heads first: as the logits lie in memory.
+        # The lookup has the heads first, which is the memory order of the logits.
         bias = jnp.take(self.relative_position_bias_table.T, relative_position_index(self.window), axis=1)[None, None]
         if mask is not None:
             bias += mask[None, :, None]
@@ -89,7 +89,7 @@ class WindowAttention(nnx.Module):
 
 
 class Mlp(nnx.Module):
-    """1x1 convolution, exact (erf) GELU, 1x1 convolution."""
+    """A multilayer perceptron per position: 1x1 convolution, exact (erf) GELU, 1x1 convolution."""
 
     def __init__(self, channels: int, hidden: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.fc1 = conv1x1(channels, hidden, rngs=rngs, dtype=dtype)
@@ -100,7 +100,7 @@ class Mlp(nnx.Module):
 
 
 class SwinBlock(nnx.Module):
-    """x + attention(norm1(x)), then x + mlp(norm2(x)); windows rolled by -shift where `shift` is not 0."""
+    """A Swin block: x + attention(norm1(x)), then x + mlp(norm2(x)). Windows are rolled by -shift if it is not 0."""
 
     def __init__(self, channels, heads, window, shift, mlp_ratio, *, norm, window_mask, rngs, dtype):
         self.norm1 = NORMS[norm](channels, epsilon=1e-5, rngs=rngs)
@@ -132,8 +132,10 @@ class Projection(nnx.Module):
 
 
 class SwinLayer(nnx.Module):
-    """`depth` Swin blocks at width `embed_dim`; odd blocks shift by half a window unless the layer's nominal size
-    is no larger than the window."""
+    """A sequence of `depth` Swin blocks at width `embed_dim`.
+
+    Odd blocks shift by half a window. No block shifts if the layer's nominal size is no larger than the window.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The Swin-UNet of ResShift: predicts x_0 from the normalised x_t, the LR image and the integer time."""
+"""The Swin-UNet of ResShift, which predicts x_0 from the normalised x_t, the LR image and the integer time."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,24 +16,27 @@ from jaxsr.models.swin_layer import SwinLayer
 
 @dataclass(frozen=True, kw_only=True)
 class SwinUNetConfig:
-    """Hyperparameters, under the names of the released configurations.
+    """Hyperparameters of the Swin-UNet, under the names of the released configurations.
 
     Attributes:
-        image_size: nominal size of the latent; decides where attention goes and where windows shift.
+        image_size: nominal size of the latent. It decides which levels have attention and which windows shift.
         in_channels: channels of x_t.
         out_channels: channels of the prediction.
         model_channels: width of the first level; `channel_mult` multiplies it level by level.
         num_res_blocks: residual blocks per level on the way down (one more on the way up).
-        attention_resolutions: nominal sizes whose first block is followed by a Swin layer.
-        swin_embed_dim: width of the Swin layers; with heads of `num_head_channels`.
-        swin_depth: blocks in a Swin layer.
-        mlp_ratio: hidden width of the Swin MLP over `swin_embed_dim`.
-        lq_size: nominal size of the LR image (and mask); where it is larger than `image_size`, a feature extractor
-            halves it down.
+        attention_resolutions: nominal sizes of the levels whose first block is followed by a Swin layer.
+        num_head_channels: channels per attention head.
+        swin_embed_dim: width of the Swin layers.
+        swin_depth: blocks per Swin layer.
+        window_size: side of the attention windows, in latent positions.
+        mlp_ratio: ratio of the hidden width of the Swin MLP to `swin_embed_dim`.
+        lq_size: nominal size of the LR image (and mask). If it is larger than `image_size`, a feature extractor halves
+            it until it is equal.
         lq_channels: channels of the LR image.
         cond_mask: whether a mask is appended to the LR image.
-        norm: `group` as released; `channel` normalises each position by itself (see `ChannelNorm`).
-        window_mask: the mask of shifted windows, see `attention_mask`.
+        norm: norm of the blocks: `group`, as released, or `channel`, which normalises each position by itself (see
+            `jaxsr.models.layers.ChannelNorm`).
+        window_mask: mask of shifted windows, see `jaxsr.models.swin_layer.attention_mask`.
     Raises:
         ValueError: for values that do not fit each other; the message says which.
     """
@@ -66,7 +69,7 @@ class SwinUNetConfig:
             f"with norm={self.norm!r}, model_channels and swin_embed_dim must be multiples of {unit}": (
                 self.model_channels % unit == self.swin_embed_dim % unit == 0
             ),
-            "lq_size must be image_size, or that doubled some times": (
+            "lq_size must be image_size times a power of two": (
                 self.lq_size >= self.image_size and self.lq_size == self.image_size << self.halvings
             ),
             f"norm must be one of {tuple(NORMS)}": self.norm in NORMS,
@@ -78,17 +81,20 @@ class SwinUNetConfig:
 
     @property
     def halvings(self) -> int:
-        """How often the feature extractor halves the LR image."""
+        """The number of times that the feature extractor halves the LR image."""
         return (self.lq_size // self.image_size).bit_length() - 1
 
     @property
     def align(self) -> int:
-        """Height and width of x_t must be multiples of this: the middle, which is smallest, always has windows."""
+        """The number by which height and width of x_t must be divisible, so that the smallest level has whole windows.
+
+        The smallest level always has windows, in its middle block.
+        """
         return 2 ** (len(self.channel_mult) - 1) * self.window_size
 
 
 class ResBlock(nnx.Module):
-    """Residual block whose second norm is scaled and shifted by the time embedding."""
+    """A residual block. The time embedding scales and shifts its second norm."""
 
     def __init__(self, inputs: int, outputs: int, emb: int, *, norm: str, rngs: nnx.Rngs, dtype: DTypeLike):
         make_norm = NORMS[norm]
@@ -118,7 +124,7 @@ class ResBlock(nnx.Module):
 
 
 class Downsample(nnx.Module):
-    """3x3 convolution of stride 2."""
+    """A 3x3 convolution of stride 2."""
 
     def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.op = conv3x3(inputs, outputs, stride=2, rngs=rngs, dtype=dtype)
@@ -128,7 +134,7 @@ class Downsample(nnx.Module):
 
 
 class Upsample(nnx.Module):
-    """Nearest-neighbour x2, then a 3x3 convolution."""
+    """A nearest-neighbour x2 upsampling, then a 3x3 convolution."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.conv = conv3x3(channels, channels, rngs=rngs, dtype=dtype, enlarge=True)
@@ -138,9 +144,9 @@ class Upsample(nnx.Module):
 
 
 def run(layers: nnx.List, x: Image, emb: Float[Array, "b e"], *, remat: bool = False) -> Image:
-    """Apply a list of layers, of which the residual blocks take the time embedding.
+    """Apply a list of layers. The residual blocks among them take the time embedding.
 
-    With `remat` a gradient keeps the layers' inputs only, and computes what is inside of them again.
+    With `remat`, a gradient keeps only the inputs of the layers and recomputes their intermediate values.
     """
     for layer in layers:
         apply = partial(layer, emb=emb) if isinstance(layer, ResBlock) else layer
@@ -149,8 +155,10 @@ def run(layers: nnx.List, x: Image, emb: Float[Array, "b e"], *, remat: bool = F
 
 
 class SwinUNet(nnx.Module):
-    """The network. `dtype` is the compute dtype (float32 or bfloat16); parameters and output are float32. For `remat`
-    see `run`."""
+    """The Swin-UNet: it predicts x_0 from the normalised x_t, the LR image and the integer time.
+
+    `dtype` is the compute dtype (float32 or bfloat16); parameters and output are float32. For `remat` see `run`.
+    """
 
     def __init__(self, config: SwinUNetConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32, remat: bool = False):
         self.config, self.dtype, self.remat = config, dtype, remat
@@ -224,12 +232,12 @@ class SwinUNet(nnx.Module):
         """Predict x_0.
 
         Args:
-            x: the normalised x_t; height and width multiples of `config.align`.
-            timesteps: integer time, 0-based, after the timestep map.
-            lq: LR image in [-1, 1], at latent size or larger by 2^halvings.
+            x: the normalised x_t, whose height and width are multiples of `config.align`.
+            timesteps: integer times, 0-based, after the timestep map.
+            lq: LR image in [-1, 1], 2^halvings times the size of x (see `SwinUNetConfig.halvings`).
             mask: -1 / 1 at lq's size, 1 where content is missing; only for networks with `cond_mask`.
         Raises:
-            ValueError: if sizes do not fit, or the mask is missing or not wanted.
+            ValueError: if sizes do not fit, if a required mask is missing, or if the network takes no mask.
         """
         self.check(x, lq, mask)
         x, lq = x.astype(self.dtype), lq.astype(self.dtype)
@@ -248,14 +256,14 @@ class SwinUNet(nnx.Module):
         return self.out["2"](silu(self.out["0"](h))).astype(jnp.float32)
 
     def features(self, lq: Image) -> Image:
-        """The LR image (and mask) brought to latent size."""
+        """Reduce the LR image (and mask) to latent size."""
         for i in range(self.config.halvings):
             lq = silu(self.feature_extractor[str(3 * i)](lq))
             lq = self.feature_extractor[str(3 * i + 2)](lq)
         return lq
 
     def check(self, x: Array, lq: Array, mask: Array | None) -> None:
-        """Raise a clear error where the sizes cannot work."""
+        """Raise ValueError if the sizes of the arguments do not fit, or the mask is missing or not wanted."""
         align, factor = self.config.align, 2**self.config.halvings
         if x.shape[1] % align or x.shape[2] % align:
             raise ValueError(f"SwinUNet: height and width must be multiples of {align}, got {x.shape[1:3]}; pad first.")
@@ -266,7 +274,11 @@ class SwinUNet(nnx.Module):
 
 
 def feature_extractor(channels: int, halvings: int, *, rngs: nnx.Rngs, dtype: DTypeLike) -> tuple[nnx.Dict, int]:
-    """For each halving a 3x3 convolution (the first to 16 channels), SiLU, one of stride 2 that doubles the width."""
+    """Make the feature extractor, and return its layers and their output channels.
+
+    Each halving has a 3x3 convolution (the first one to 16 channels), SiLU, and a 3x3 convolution of stride 2 that
+    doubles the width.
+    """
     layers: dict[int, nnx.Module] = {}
     width = 16
     for i in range(halvings):

@@ -1,7 +1,7 @@
-"""The VQ autoencoder of latent diffusion (CVPR 2022), as the released ResShift models use it.
+"""The VQ autoencoder of latent diffusion (CVPR 2022), in the variants of the released ResShift models.
 
-`encode` returns the latent before quantisation, which is what diffusion works on; `decode` snaps it to the nearest code
-first.
+`encode` returns the latent before quantisation, and diffusion works on this latent. `decode` first replaces it by the
+nearest codes.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ from jaxsr.runtime.cpu import fold
 
 @dataclass(frozen=True, kw_only=True)
 class VQConfig:
-    """Hyperparameters, under the names of the released configurations; one entry per level in the tuples."""
+    """Hyperparameters of the VQ autoencoder, under the names of the released configurations.
+
+    Tuples have one entry per level.
+    """
 
     embed_dim: int
     n_embed: int
@@ -36,7 +39,7 @@ class VQConfig:
 
     @property
     def factor(self) -> int:
-        """Pixels per latent position, along each side."""
+        """The number of pixels per latent position, along each side."""
         return 2 ** (len(self.ch_mult) - 1)
 
     @property
@@ -45,12 +48,18 @@ class VQConfig:
 
 
 def positions_at_once(cpu: int, other: int) -> int:
-    """How many positions meet all others, or all codes, at once: few on a CPU, so that their table fits its cache."""
+    """Choose how many positions are compared at once with all others, or with all codes.
+
+    A CPU takes fewer, `cpu`, so that the table of comparisons fits into its cache. Other devices take `other`.
+    """
     return cpu if jax.default_backend() == "cpu" else other
 
 
 class ResnetBlock(nnx.Module):
-    """GroupNorm -> SiLU -> conv3x3, twice, plus the input (through a 1x1 convolution where widths differ)."""
+    """A residual block: GroupNorm, SiLU, 3x3 convolution, twice, plus the input.
+
+    The input goes through a 1x1 convolution if the widths differ.
+    """
 
     def __init__(self, inputs: int, outputs: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.norm1 = GroupNorm(inputs, epsilon=1e-6, rngs=rngs)
@@ -67,7 +76,7 @@ class ResnetBlock(nnx.Module):
 
 
 class AttnBlock(nnx.Module):
-    """Single-head self-attention over all positions, with a residual."""
+    """A single-head self-attention over all positions, plus the input."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.norm = GroupNorm(channels, epsilon=1e-6, rngs=rngs)
@@ -77,14 +86,14 @@ class AttnBlock(nnx.Module):
         b, h, w, c = x.shape
         tokens = self.norm(x).reshape(b, h * w, c)
         q, k, v = (project(tokens) for project in (self.q, self.k, self.v))
-        # Some rows at once: all positions would need memory for the square of their number.
+        # In groups of rows: all positions at once would need memory for the square of their number.
         rows = max(1, positions_at_once(512, 4096) // w)
         attended = jax.lax.map(lambda row: attend(row, k, v), q.reshape(b, h, w, c).swapaxes(0, 1), batch_size=rows)
         return x + self.proj_out(attended.swapaxes(0, 1))
 
 
 class Middle(nnx.Module):
-    """Block, attention, block."""
+    """The middle of encoder and decoder: residual block, attention, residual block."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.block_1 = ResnetBlock(channels, channels, rngs=rngs, dtype=dtype)
@@ -96,7 +105,7 @@ class Middle(nnx.Module):
 
 
 class Downsample(nnx.Module):
-    """Zero-pad right and bottom by one, then a 3x3 convolution of stride 2 without padding."""
+    """A 3x3 convolution of stride 2, after zero padding by one at the right and the bottom."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.conv = conv3x3(channels, channels, stride=2, padding=((0, 1), (0, 1)), rngs=rngs, dtype=dtype)
@@ -106,7 +115,7 @@ class Downsample(nnx.Module):
 
 
 class Upsample(nnx.Module):
-    """Nearest-neighbour x2, then a 3x3 convolution."""
+    """A nearest-neighbour x2 upsampling, then a 3x3 convolution."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
         self.conv = conv3x3(channels, channels, rngs=rngs, dtype=dtype, enlarge=True)
@@ -116,8 +125,10 @@ class Upsample(nnx.Module):
 
 
 class Level(nnx.Module):
-    """Residual blocks of one resolution, then a change of resolution (`downsample` or `upsample`, set by the owner)
-    except at the last level."""
+    """The residual blocks of one resolution, then a change of resolution.
+
+    Encoder and decoder set `downsample` or `upsample` for the change, except at the last level.
+    """
 
     downsample: nnx.Module
     upsample: nnx.Module
@@ -135,7 +146,7 @@ class Level(nnx.Module):
 
 
 class Encoder(nnx.Module):
-    """Image in [-1, 1] -> z."""
+    """The encoder: images in [-1, 1] -> z."""
 
     def __init__(self, config: VQConfig, *, rngs: nnx.Rngs, dtype: DTypeLike):
         kw = {"rngs": rngs, "dtype": dtype}
@@ -156,7 +167,7 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """z -> image; levels are numbered as in the encoder and run from the last to the first."""
+    """The decoder: z -> images. Levels are numbered as in the encoder, and run from the last to the first."""
 
     def __init__(self, config: VQConfig, *, rngs: nnx.Rngs, dtype: DTypeLike):
         kw = {"rngs": rngs, "dtype": dtype}
@@ -177,20 +188,20 @@ class Decoder(nnx.Module):
 
 
 class Quantizer(nnx.Module):
-    """Nearest code in squared distance."""
+    """A table of codes. Each latent position is replaced by its nearest code in squared distance."""
 
     def __init__(self, codes: int, channels: int, *, rngs: nnx.Rngs):
         self.embedding = nnx.Embed(codes, channels, rngs=rngs)
 
     def indices(self, z: Image) -> Int[Array, "b h w"]:
-        """Index of the nearest code at each position, the first of equally near ones."""
+        """Find the index of the nearest code at each position. Of equally near codes, the first one wins."""
         table, z = self.embedding.embedding.get_value(), z.astype(jnp.float32)
         squares, numbers = jnp.square(table).sum(-1), jnp.arange(len(table))
-        codes = jax.lax.optimization_barrier(table.T)  # in memory: else each product would turn the table again
+        codes = jax.lax.optimization_barrier(table.T)  # else each product would transpose the table again
 
         def nearest(position: Float[Array, " z"]) -> Int[Array, ""]:
             distance = squares - 2 * jnp.matmul(position, codes, precision="highest")
-            # Faster on a CPU than `argmin`, which makes no use of vectors.
+            # This is faster on a CPU than `argmin`, which does not use vectors.
             smallest = fold(jnp.minimum, distance, -1).min()
             return fold(jnp.minimum, jnp.where(distance == smallest, numbers, len(table)), -1).min()
 
@@ -202,7 +213,7 @@ class Quantizer(nnx.Module):
 
 
 class VQAutoencoder(nnx.Module):
-    """Encoder, codes and decoder. `dtype` is the compute dtype; codes are looked up in float32."""
+    """The VQ autoencoder: encoder, codes and decoder. `dtype` is the compute dtype; the code lookup is in float32."""
 
     def __init__(self, config: VQConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
         self.dtype, self.factor = dtype, config.factor
@@ -213,7 +224,7 @@ class VQAutoencoder(nnx.Module):
         self.post_quant_conv = conv1x1(config.embed_dim, config.z_channels, rngs=rngs, dtype=dtype)
 
     def encode(self, image: Float[Array, "b H W 3"]) -> Float[Array, "b h w z"]:
-        """The latent, before quantisation, of images in [-1, 1].
+        """Encode images in [-1, 1] to their latent, before quantisation.
 
         Raises:
             ValueError: if height or width is not a multiple of the factor.
@@ -225,6 +236,9 @@ class VQAutoencoder(nnx.Module):
         return self.quant_conv(self.encoder(image.astype(self.dtype))).astype(jnp.float32)
 
     def decode(self, latent: Float[Array, "b h w z"], *, quantize: bool = True) -> Float[Array, "b H W 3"]:
-        """The image (about [-1, 1], not clipped) of a latent, snapped to the nearest codes unless told otherwise."""
+        """Decode a latent to images (about [-1, 1], not clipped).
+
+        With `quantize`, the nearest codes replace the latent first.
+        """
         codes = self.quantize(latent) if quantize else latent
         return self.decoder(self.post_quant_conv(codes.astype(self.dtype))).astype(jnp.float32)

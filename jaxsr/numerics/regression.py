@@ -141,7 +141,7 @@ def split_half(sums: Moments, *, offset: bool = True) -> Removed:
 def table(sums: Mapping[Gradient, Moments], eta: PerStep) -> list[dict[str, str | int | float]]:
     """One row per gradient and step: its choices, t, eta, slope, offset, R^2, cosine, and what is removed.
 
-    `sums` are moments of many images, from `jaxsr.calibration.objectives.concatenate`.
+    `sums` are moments of many images, from `jaxsr.guidance.fits.concatenate`.
     """
     rows = []
     for gradient, one in sums.items():

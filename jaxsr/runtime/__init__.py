@@ -1,4 +1,4 @@
-"""The runtime holds what a whole process shares: compilation and its cache, oneDNN, devices, journals, progress bars.
+"""The runtime of a process: compilation and its cache, oneDNN, devices, journals and progress bars.
 
-It does not know what is computed: networks, diffusion and image files belong to other rooms.
+It does not depend on what is computed: networks, diffusion and image files belong to other rooms.
 """

@@ -12,22 +12,23 @@ from jaxsr.runtime import cpu, onednn
 from jaxsr.storage import cache_dir
 
 WIDE = 128
-"""Channels of a network from which oneDNN saves more time than recompiling in each process costs."""
+"""Width in channels from which oneDNN saves a network more time than compilation in every process costs."""
 
 
 def enable_compilation_cache(width: int | None = None, precision: str = "fp32") -> Path | None:
     """Keep compiled programs between runs, in `xla` below `jaxsr.storage.cache_dir()`. `JAXSR_CACHE=off` disables it.
 
     Programs that call oneDNN are never cached, because jaxlib cannot serialise these calls (see
-    `jaxsr.runtime.onednn`). Wide networks and fast bfloat16 gain more by oneDNN than by the cache, and therefore run
-    uncached. A process that has called oneDNN caches no programs at all, and one that caches programs does not call it.
+    `jaxsr.runtime.onednn`). Wide networks and fast bfloat16 gain more from oneDNN than from the cache, and therefore
+    run uncached. A process that has called oneDNN caches no programs, and a process that caches programs does not call
+    oneDNN.
 
     Args:
-        width: channels of the first level of the network that will run, or None for none.
+        width: channels of the first level of the network that will run, or None if no network will run.
         precision: compute precision of that network, `fp32` or `bf16`.
     Returns:
-        the folder; None where the cache stays off, where the user has set a folder through JAX's own settings, or where
-        the folder cannot be written, which one line on stderr reports.
+        the folder of the cache. None if the cache stays off, if the user has set a folder through JAX's own settings,
+        or if the folder cannot be written; one line on stderr reports the last case.
     """
     values = jax.config.values
     if os.environ.get("JAXSR_CACHE") == "off" or not values["jax_enable_compilation_cache"]:
@@ -52,7 +53,7 @@ def enable_compilation_cache(width: int | None = None, precision: str = "fp32") 
 
 
 def _try_folder(folder: Path) -> None:
-    """Create the folder, list it, and write a temporary file into it. Raises OSError where one of these fails."""
+    """Create the folder, list it, and write a temporary file into it. Raises OSError if one of these fails."""
     folder.mkdir(parents=True, exist_ok=True)
     os.listdir(folder)
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -61,11 +62,11 @@ def _try_folder(folder: Path) -> None:
 
 @cache
 def compiler_options() -> dict[str, str] | None:
-    """Options for `jax.jit(..., compiler_options=)` on the default backend; None where there is nothing to set."""
+    """Return the options for `jax.jit(..., compiler_options=)` on the default backend, or None if it needs none."""
     if jax.default_backend() != "cpu":
         return None
     try:
         jax.jit(lambda x: x + 1, compiler_options=dict(cpu.OPTIONS))(0)
     except jax.errors.JaxRuntimeError:
-        return None  # a jaxlib that does not know the option: every other error would come again without it
+        return None  # this jaxlib does not know the option; any other error would occur again without the option
     return dict(cpu.OPTIONS)

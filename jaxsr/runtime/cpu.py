@@ -1,4 +1,4 @@
-"""What XLA's CPU backend is told, and what it is slow at by itself."""
+"""Settings for XLA's CPU backend, and replacements for operations at which it is slow."""
 
 from collections.abc import Callable
 from functools import cache
@@ -11,16 +11,17 @@ from jaxtyping import Array, Num
 
 CPUINFO = Path("/proc/cpuinfo")
 
-# XLA's own convolutions, products and loops, not the library that jax 0.10 hands them to: `tiny-x4` takes 0.83 of the
-# time, the released UNet 0.85, its autoencoder 1.07 (0.8 to 0.9 on an Intel CPU).
+# Use XLA's own convolutions, products and loops instead of the library to which jax 0.10 passes them. `tiny-x4` then
+# takes 0.83 of the time, the released UNet 0.85, and its autoencoder 1.07 (0.8 to 0.9 on an Intel CPU).
 OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 @cache
 def fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 faster than float32; False where /proc/cpuinfo does not say.
+    """Whether this CPU multiplies bfloat16 faster than float32. False if /proc/cpuinfo does not say.
 
-    So do those with AMX (Intel, from Sapphire Rapids) and AMD's with AVX-512 BF16, but not Intel's with that alone.
+    CPUs with AMX (Intel, from Sapphire Rapids) do, and AMD CPUs with AVX-512 BF16. Intel CPUs with AVX-512 BF16 alone
+    do not.
     """
     lines = CPUINFO.read_text().splitlines() if CPUINFO.is_file() else []
     words = {word for line in lines if line.startswith(("flags", "vendor_id")) for word in line.split()}
@@ -28,15 +29,16 @@ def fast_bfloat16() -> bool:
 
 
 def product_dtype(dtype: DTypeLike) -> DTypeLike:
-    """In what values of this dtype are multiplied on this CPU."""
+    """Return the dtype in which this CPU multiplies values of `dtype`: float32 for bfloat16 that is not fast."""
     return jnp.float32 if dtype == jnp.bfloat16 and not fast_bfloat16() else dtype
 
 
 def fold(combine: Callable[[Array, Array], Array], x: Num[Array, "..."], axis: int) -> Num[Array, "..."]:
-    """The quarters of `x` along an axis combined, as the first part of a reduction.
+    """Combine the four quarters of `x` along an axis, as the first part of a reduction.
 
-    XLA's CPU backend uses vectors for a reduction of what lies in memory, and for elementwise operations, but not for
-    the reduction of values that it computes first: a sum of squares takes 2 to 10 times as long as in this way.
+    XLA's CPU backend uses vectors for elementwise operations and for reductions of stored values. It does not use them
+    for reductions of values that it computes on the way: a sum of squares then takes 2 to 10 times as long as with this
+    function. Returns `x` itself on other backends, and if the axis is not divisible by four.
     """
     if jax.default_backend() != "cpu" or x.shape[axis] % 4:
         return x

@@ -1,8 +1,8 @@
-"""Images over all devices of all hosts: each device runs its own images with all their candidates.
+"""The distribution of images over all devices of all hosts. Each device runs its own images with all their candidates.
 
-`jax.shard_map` over a mesh of one axis, which is what JAX recommends in place of `pmap`: the program of a device is
-that of one device alone, so nothing moves between devices, and what the candidates of an image share is computed
-where they are. Under automatic sharding the merged (candidates x images) axis of the network would be redistributed.
+It uses `jax.shard_map` over a mesh of one axis, which JAX recommends in place of `pmap`. Each device runs the program
+of a single device, so that nothing moves between devices. Values that the candidates of an image share are computed on
+the device of that image. Automatic sharding would redistribute the merged (candidates x images) axis of the network.
 """
 
 from collections.abc import Callable
@@ -20,24 +20,24 @@ AXIS = "images"
 
 
 def image_mesh() -> jax.sharding.Mesh:
-    """All devices of all processes in one axis, those of a process side by side."""
+    """Make a mesh of one axis from all devices of all processes. The devices of a process are neighbours in it."""
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicate(mesh: jax.sharding.Mesh, tree: Any) -> Any:
-    """Equal arrays of every process, on all devices."""
+    """Put arrays, which are equal in every process, on all devices."""
     return jax.device_put(tree, NamedSharding(mesh, P()))
 
 
 def over_images(mesh: jax.sharding.Mesh, function: Callable[..., Any], *, common: int = 0) -> Callable[..., Any]:
     """Jit (params, *image arrays, *`common` trees) -> {name: (rows, b, ...)} with the axis b split over the devices.
 
-    The returned callable takes this process's images, as NumPy arrays, and gives all processes' results, as NumPy.
-    What is common goes to all devices with every call, unless `replicate` has put it there.
+    The returned callable takes the images of this process as NumPy arrays, and returns the results of all processes as
+    NumPy arrays. Every call copies the last `common` arguments to all devices, unless `replicate` has put them there.
     """
 
-    def sharded(params: Any, images: tuple, others: tuple) -> Any:
-        return function(params, *images, *others)
+    def sharded(params: Any, images: tuple, shared: tuple) -> Any:
+        return function(params, *images, *shared)
 
     program = jax.jit(
         jax.shard_map(sharded, mesh=mesh, in_specs=(P(), P(AXIS), P()), out_specs=P(None, AXIS)),
@@ -46,22 +46,22 @@ def over_images(mesh: jax.sharding.Mesh, function: Callable[..., Any], *, common
     by_image = NamedSharding(mesh, P(AXIS))
 
     def call(params: Any, *arrays: Any) -> Any:
-        images, others = arrays[: len(arrays) - common], arrays[len(arrays) - common :]
+        images, shared = arrays[: len(arrays) - common], arrays[len(arrays) - common :]
         placed = tuple(jax.make_array_from_process_local_data(by_image, array) for array in images)
-        return gather(program(params, placed, replicate(mesh, others)))
+        return gather(program(params, placed, replicate(mesh, shared)))
 
     return call
 
 
 def gather(tree: Any) -> Any:
-    """The whole of arrays that are split over processes, as NumPy arrays on each of them."""
+    """Gather arrays that are split over processes, and return them whole as NumPy arrays in every process."""
     if jax.process_count() == 1:
         return jax.tree.map(np.asarray, tree)
     return jax.tree.map(np.asarray, multihost_utils.process_allgather(tree, tiled=True))
 
 
 def broadcast(data: bytes) -> bytes:
-    """What process 0 has, on every process."""
+    """Return the bytes of process 0 in every process."""
     if jax.process_count() == 1:
         return data
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(data))))
@@ -70,6 +70,6 @@ def broadcast(data: bytes) -> bytes:
 
 
 def own_share(indices: list[int]) -> list[int]:
-    """This process's part of a global batch, whose length is a multiple of the number of processes."""
+    """Return this process's part of a global batch. Its length must be a multiple of the number of processes."""
     share = len(indices) // jax.process_count()
     return indices[jax.process_index() * share : (jax.process_index() + 1) * share]

@@ -1,4 +1,4 @@
-"""A journal: JSON lines beside a result that is being computed, so that a killed run can be resumed."""
+"""The journal of a run: JSON lines in a file beside the unfinished result, so that a killed run can be resumed."""
 
 import json
 import os
@@ -13,54 +13,62 @@ from jaxsr.storage import write_whole
 
 
 class JournalFile:
-    """JSON lines of the file `path`, below a header with all choices that a run was begun with.
+    """A journal: the JSON lines of the file `path`, after a header with all choices of the run.
 
-    Process 0 alone reads and writes the file; all processes hold the same lines.
+    Only process 0 reads and writes the file. All processes hold the same lines.
+
+    Attributes:
+        found: the lines of the stopped run, without the header; empty for a new run.
     """
 
     def __init__(self, path: Path, choices: Mapping[str, Any], *, what: str, overwrite: bool = False) -> None:
-        """Take up the lines of a stopped run, or begin. `what` names it in the error.
+        """Read the lines of a stopped run, or start a new file.
 
+        Args:
+            path: the file.
+            choices: all choices of the run, as JSON values by name.
+            what: kind of the run, for the error message.
+            overwrite: start a new file if the existing one has other choices.
         Raises:
-            ValueError: for a file of other choices, unless it may be overwritten.
+            ValueError: for a file with other choices, unless `overwrite` is set.
         """
         self._path, self._choices = path, json.loads(json.dumps(choices))
-        found = broadcast(path.read_bytes() if jax.process_index() == 0 and path.exists() else b"")
-        found = found[: found.rfind(b"\n") + 1]  # a line without its end was being written when the run was killed
-        lines = found.splitlines()
+        content = broadcast(path.read_bytes() if jax.process_index() == 0 and path.exists() else b"")
+        content = content[: content.rfind(b"\n") + 1]  # drops a line that the run was writing when it was killed
+        lines = content.splitlines()
         if lines and (difference := self._difference(lines[0])):
             if not overwrite:
                 raise ValueError(
-                    f"{path}: holds a stopped {what} with {difference}; give its choices to go on with it, or "
-                    "--overwrite to begin anew."
+                    f"{path}: holds a stopped {what} with {difference}; give its choices to resume it, or --overwrite "
+                    "to start again."
                 )
             lines = []
         self.found: list[dict[str, Any]] = [json.loads(line) for line in lines[1:]]
         if jax.process_index() == 0:
             if lines:
-                os.truncate(path, len(found))
+                os.truncate(path, len(content))
             else:
                 self._begin()
 
     def _begin(self) -> None:
         write_whole(self._path, json.dumps({"choices": self._choices}) + "\n")
 
-    def _difference(self, first: bytes) -> str:
-        """What the choices of a file's header have that ours have not; empty where they are equal."""
+    def _difference(self, header: bytes) -> str:
+        """Describe how the choices in a file's header differ from this run's. Returns "" if they are equal."""
         try:
-            stored = json.loads(first)["choices"]
+            stored = json.loads(header)["choices"]
         except (ValueError, KeyError, TypeError):
             return "another format"
         ours = self._choices
         return ", ".join(f"another {key}" for key in ours | stored if ours.get(key) != stored.get(key))
 
     def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Add some lines at the end of the file."""
+        """Append lines to the file."""
         if jax.process_index() == 0:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write("".join(json.dumps(line) + "\n" for line in lines))
 
     def remove(self) -> None:
-        """Delete the file, when its result has been written."""
+        """Delete the file. Call this when the result has been written."""
         if jax.process_index() == 0:
             self._path.unlink(missing_ok=True)

@@ -1,11 +1,12 @@
 """Convolutions and matrix products by oneDNN, which jaxlib for x86-64 Linux contains as part of XLA's CPU backend.
 
-By default XLA uses its own kernels. This module calls oneDNN's through the custom calls that XLA itself would emit for
-these operations (`xla/service/cpu/onednn_config.proto` describes them). Compared with XLA's kernels, convolutions take
-0.7 to 0.85 of the time in float32, and on CPUs with AMX a sixth to an eighth in bfloat16 (docs/performance.md).
+By default XLA uses its own kernels. This module calls oneDNN's kernels through the custom calls that XLA itself would
+emit for these operations (`xla/service/cpu/onednn_config.proto` describes them). Compared with XLA's kernels,
+convolutions take 0.7 to 0.85 of the time in float32, and on CPUs with AMX a sixth to an eighth in bfloat16
+(docs/performance.md).
 
 Programs with such calls must never be serialised, for example into JAX's persistent compilation cache, because jaxlib
-reads them back as calls of another kind. Therefore no such call is made while that cache is on, nor with
+reads them back as calls of another kind. Operations therefore do not call oneDNN while that cache is on, nor with
 `JAXSR_ONEDNN=off` in the environment. The first call turns the cache off for the rest of the process.
 """
 
@@ -27,7 +28,8 @@ from jaxtyping import Array, Float
 
 from jaxsr.runtime.varying import vary_alike
 
-TESTED = ((0, 10), (0, 12))  # first and last tested jaxlib: in an untested one a wrong description kills the process
+# The first and the last tested version of jaxlib. In an untested one, a wrong description of a call kills the process.
+TESTED = ((0, 10), (0, 12))
 
 DTYPES = (jnp.float32, jnp.bfloat16)  # other dtypes, or shapes that do not fit, would kill the process
 
@@ -37,8 +39,8 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 def active() -> bool:
     """Whether operations that are traced now should call oneDNN. Changes nothing.
 
-    True on a single CPU device, where oneDNN is usable and the persistent compilation cache is off. With several
-    devices XLA cannot partition a custom call.
+    True on a single CPU device if oneDNN is usable and the persistent compilation cache is off. XLA cannot partition a
+    custom call over several devices.
     """
     if os.environ.get("JAXSR_ONEDNN") == "off" or _cache_is_on():
         return False
@@ -50,7 +52,7 @@ def _cache_is_on() -> bool:
 
 
 def _set_cache(on: bool) -> None:
-    """Turn the persistent compilation cache on or off, and close one that is open."""
+    """Turn the persistent compilation cache on or off, and close a cache that is open."""
     if jax.config.values["jax_enable_compilation_cache"] != on:
         jax.config.update("jax_enable_compilation_cache", on)
     compilation_cache.reset_cache()
@@ -60,11 +62,11 @@ def _set_cache(on: bool) -> None:
 def usable() -> bool:
     """Whether this jaxlib contains oneDNN in a version whose calls were tested, and computes correctly with it.
 
-    The trial runs with the persistent cache off; afterwards the cache is as it was.
+    A trial call decides. It turns the persistent cache off, and this function restores the cache's setting afterwards.
     """
     release = tuple(map(int, re.findall(r"\d+", version("jaxlib"))[:2]))
-    where = (platform.system(), platform.machine())
-    if where != ("Linux", "x86_64") or not TESTED[0] <= release <= TESTED[1]:
+    machine = (platform.system(), platform.machine())
+    if machine != ("Linux", "x86_64") or not TESTED[0] <= release <= TESTED[1]:
         return False
     before = jax.config.values["jax_enable_compilation_cache"]
     try:
@@ -74,7 +76,7 @@ def usable() -> bool:
 
 
 def _works() -> bool:
-    """Whether a small convolution and a small product of whole numbers are exact."""
+    """Whether oneDNN computes a small convolution and a small product of whole numbers exactly."""
     x, ones = np.arange(48, dtype=np.float32).reshape(1, 4, 4, 3), np.ones((1, 1, 3, 2), np.float32)
     try:
         with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):
@@ -120,7 +122,8 @@ def matmul(
 ) -> Float[Array, "*n m _o"]:
     """Multiply matrices over the last two axes, with the result in `dtype`. Not differentiable.
 
-    `b` has either the leading axes of `a`, one matrix for each, or none: then all of `a` is multiplied by it.
+    `b` has either the leading axes of `a`, with one matrix for each matrix of `a`, or no leading axes: then it
+    multiplies all matrices of `a`.
     """
     product = partial(_matmul, transpose_b=transpose_b, dtype=dtype)
     if b.ndim > 2:
@@ -138,7 +141,7 @@ def _matmul(a: Array, b: Array, *, transpose_b: bool, dtype: DTypeLike) -> Array
 
 
 def _call(name: str, config: dict, shape: tuple[int, ...], dtype: DTypeLike) -> Callable[[Array, Array], Array]:
-    """The custom call. Tracing it turns the persistent cache off, since the program must not be serialised."""
+    """Make the custom call. This turns the persistent cache off, because the program must not be serialised."""
     _set_cache(False)
     call = jax.ffi.ffi_call(
         f"__onednn${name}",
@@ -146,17 +149,20 @@ def _call(name: str, config: dict, shape: tuple[int, ...], dtype: DTypeLike) -> 
         custom_call_api_version=2,
         legacy_backend_config=json.dumps(config),
     )
-    # Inside of `shard_map` JAX would take the result of such a call for equal on all devices.
+    # Without `vary_alike`, JAX would assume inside of `shard_map` that the result is equal on all devices.
     return lambda first, second: vary_alike(call(first, second), first, second)[0]
 
 
 def _mapped(operation: Callable[[Array, Array], Array], *, pairs: bool = False) -> Callable[[Array, Array], Array]:
-    """Give an operation a rule for `vmap`: merge the mapped axis into images, rows or `pairs`, or else loop over it."""
+    """Give an operation a rule for `vmap`: merge the mapped axis into images, rows or `pairs`, otherwise loop over it.
+
+    With `pairs`, both arguments have the same leading axes.
+    """
     mapped = custom_vmap(operation)
 
     @mapped.def_vmap
     def _(size: int, axes: list[bool], first: Array, second: Array) -> tuple[Array, bool]:
-        if pairs and axes[0] and not axes[1]:  # more rows for each matrix `b`
+        if pairs and axes[0] and not axes[1]:  # the mapped axis gives each matrix `b` more rows
             rows = mapped(_merge(jnp.moveaxis(first, 0, -3), -3), second)
             return jnp.moveaxis(rows.reshape(*rows.shape[:-2], size, -1, rows.shape[-1]), -3, 0), True
         if not axes[0]:

@@ -1,4 +1,4 @@
-"""The bar of the sample command."""
+"""The progress bar of the sample command."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +12,13 @@ Report = Callable[[int, str, int, int], None]
 
 @contextmanager
 def image_bar(images: int) -> Iterator[Report]:
-    """A bar on stderr with tiles and images/s, if that is a terminal; nothing elsewhere.
+    """Show a progress bar with tiles and images/s on stderr. Shows nothing if stderr is no terminal.
 
-    Yields report(images finished, name of the next, its tiles done, its tiles in all).
+    Yields report(images finished, name of the current image, its finished tiles, its number of tiles).
     """
     console = Console(stderr=True)
     texts = [TextColumn(f"{{task.fields[{name}]}}") for name in ("tiles", "rate")]
-    name = TextColumn("{task.description}", markup=False)  # a file may be called [b].png
+    name = TextColumn("{task.description}", markup=False)  # a file may be named [b].png
     columns = (name, BarColumn(), MofNCompleteColumn(), *texts, TimeRemainingColumn())
     began = time.perf_counter()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:

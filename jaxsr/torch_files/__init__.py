@@ -1,4 +1,4 @@
-"""PyTorch's files are read here without PyTorch, and rules that are data turn their keys into names of parameters.
+"""PyTorch's files are read here without PyTorch. Rules, written as data, map their keys to the names of parameters.
 
-This room runs no code that a file holds, and does not know which networks the parameters belong to.
+This room never runs code from a file, and does not know to which networks the parameters belong.
 """

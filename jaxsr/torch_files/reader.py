@@ -1,6 +1,7 @@
-"""State dicts read from `.pth` (both formats of `torch.save`) and `.safetensors` files, without PyTorch.
+"""The reader of state dicts in `.pth` (both formats of `torch.save`) and `.safetensors` files, without PyTorch.
 
-Tensors come as descriptions whose values are memory-mapped when asked for, one by one, so that reading costs no memory.
+It returns descriptions of tensors. Their values are memory-mapped one by one on request, so that reading costs no
+memory.
 """
 
 import math
@@ -20,7 +21,7 @@ from jaxsr.hub.checkpoint import SAFETENSORS_TYPES
 from jaxsr.torch_files.legacy import MAGIC, read_legacy
 from jaxsr.torch_files.unpickle import BrokenPickleError, Constructor, Shell, UnsafePickleError, loads
 
-# Wrappers around a state dict, in the order of preference: averaged weights are the ones to sample with.
+# Wrappers around a state dict, in order of preference: sampling uses averaged weights.
 WRAPPERS = ("ema_state_dict", "params_ema", "state_dict", "params")
 PREFIXES = ("module.", "_orig_mod.")
 _STORAGES = {
@@ -41,12 +42,12 @@ _SAVE_AGAIN = (
 
 
 class ReadError(ValueError):
-    """A file that holds no state dict, or none that may be read."""
+    """A file that holds no state dict, or whose state dict cannot be read or may not be read."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor in a file: its shape, its dtype, and `read`, which maps its values as an array not to be written to."""
+    """A tensor in a file: its shape, its dtype, and `read`, which maps its values as a read-only array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -55,7 +56,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class _Storage:
-    """`numel` elements in a file, whose `size` bytes lie as they are from byte `start` on."""
+    """A storage of `numel` elements in a file: `size` raw bytes from byte `start` on."""
 
     path: Path
     start: int
@@ -65,19 +66,20 @@ class _Storage:
     numel: int
 
     def check(self) -> None:
-        """Compare the bytes with the checksum in the zip file; the old format has none."""
+        """Compare the bytes with the checksum in the zip file. The old format has no checksum."""
         if self.checksum is None:
             return
         if self.size and zlib.crc32(np.memmap(self.path, "u1", "r", self.start, (self.size,)).data) != self.checksum:
-            raise ReadError(f"{self.path}: is damaged (a checksum does not fit its bytes); download it again.")
+            raise ReadError(f"{self.path}: is damaged (a checksum does not match its bytes); download it again.")
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint file: wrappers are taken off and prefixes (`module.`, `_orig_mod.`) removed.
+    """Read the state dict in a checkpoint file, without its wrappers and prefixes (`module.`, `_orig_mod.`).
 
     Raises:
-        ReadError: in one sentence, for a file of another kind, a truncated or damaged one, one in PyTorch's first
-            format (tar), and one that asks for anything but tensors and containers. Nothing in the file is executed.
+        ReadError: for a file of another kind, a truncated or damaged file, a file in PyTorch's first format (tar), and
+            a file that asks for anything but tensors and containers. The message is one sentence. Nothing in the file
+            is executed.
         OSError: if the file cannot be opened.
     """
     with open(path, "rb") as file:
@@ -87,7 +89,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     elif head.startswith(MAGIC):
         entries = _read_pickled(path, _read_legacy)
     elif head.startswith(b"storages") or head[257:262] == b"ustar":
-        raise ReadError(f"{path}: is in PyTorch's first format, which is not read here; {_SAVE_AGAIN}.")
+        raise ReadError(f"{path}: is in PyTorch's first format, which jaxsr does not read; {_SAVE_AGAIN}.")
     elif head[8:9] == b"{":
         entries = _read_safetensors(path)
     else:
@@ -115,7 +117,7 @@ def _read_pickled(path: Path, read: Callable[[Path], Any]) -> Any:
         raise ReadError(f"{path}: is truncated or damaged ({error}); download it again.") from error
     except UnsafePickleError as error:
         raise ReadError(
-            f"{path}: refused, {error}; nothing was executed. If you trust its source, save its tensors alone: "
+            f"{path}: refused, {error}; nothing was executed. If you trust its source, save only its tensors: "
             "torch.save(model.state_dict(), NEW)."
         ) from error
     except BrokenPickleError as error:
@@ -145,11 +147,14 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Any:
     index = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(index) != 1 or any(name.endswith("constants.pkl") for name in members):
         raise ReadError(
-            f"{path}: is a zip file but no checkpoint of torch.save (no data.pkl, or a TorchScript program)."
+            f"{path}: is a zip file but not a checkpoint of torch.save (no data.pkl, or a TorchScript program); "
+            "check the name."
         )
     for info in members.values():
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
-            raise ReadError(f"{path}: its member {info.filename} is compressed, which torch.save never does; refused.")
+            raise ReadError(
+                f"{path}: its member {info.filename} is compressed, which torch.save never does; the file is refused."
+            )
     root = index[0].removesuffix("data.pkl")
     if root + "byteorder" in members and archive.read(root + "byteorder") != b"little":
         raise ReadError(f"{path}: was saved on a big-endian machine; {_SAVE_AGAIN}.")
@@ -157,16 +162,16 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Any:
     def storage(persistent_id: Any) -> _Storage:
         kind, constructor, key, _, numel = persistent_id
         if kind != "storage" or not isinstance(constructor, Constructor):
-            raise UnsafePickleError(f"it asks for an object of kind {kind!r}, which is no tensor storage")
+            raise UnsafePickleError(f"it asks for an object of kind {kind!r}, which is not a tensor storage")
         return _storage(path, members.get(f"{root}data/{key}"), constructor.name, numel)
 
     return loads(archive.read(index[0]), _constructors(), storage)
 
 
 def _constructors() -> dict[str, Constructor]:
-    """Everything that a checkpoint may name."""
+    """Make the table of everything that a checkpoint may name."""
     builders = {
-        "collections.OrderedDict": dict,  # its items come as opcodes of their own
+        "collections.OrderedDict": dict,  # separate opcodes set its items
         "torch.Size": lambda items=(): tuple(items),
         "torch._utils._rebuild_tensor": _rebuild_tensor,
         "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
@@ -187,7 +192,7 @@ def _storage(path: Path, member: zipfile.ZipInfo | None, kind: str, numel: Any) 
     ):
         raise BrokenPickleError("it names a storage that the file does not hold")
     with open(path, "rb") as file:
-        file.seek(member.header_offset + 26)  # the local header's own lengths: they differ from the directory's
+        file.seek(member.header_offset + 26)  # the lengths in the local header differ from those in the directory
         name_length, extra_length = struct.unpack("<HH", file.read(4))
     start = member.header_offset + 30 + name_length + extra_length
     if start + member.file_size > path.stat().st_size:
@@ -196,10 +201,10 @@ def _storage(path: Path, member: zipfile.ZipInfo | None, kind: str, numel: Any) 
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """A tensor as offset, shape and strides, counted in elements, into a storage; they may not leave it."""
+    """Describe a tensor by offset, shape and strides into a storage, in elements; it must lie within the storage."""
     numbers = (offset, *size, *stride)
     if not isinstance(storage, _Storage) or len(size) != len(stride):
-        raise BrokenPickleError("it builds a tensor from what is no storage")
+        raise BrokenPickleError("it builds a tensor from an object that is not a storage")
     if not all(type(n) is int and n >= 0 for n in numbers) or math.prod(size) > np.iinfo(np.intp).max // 8:
         raise BrokenPickleError("it has a tensor of impossible size")
     span = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if math.prod(size) else 0
@@ -223,11 +228,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         with safe_open(path, framework="np") as file:
-            arrays = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (safe_open is no dict)
+            arrays = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (safe_open is not a dict)
             return {name: _safetensor(path, name, piece) for name, piece in arrays.items()}
     except SafetensorError as error:
         raise ReadError(
-            f"{path}: is truncated or damaged, or no safetensors file ({error}); download it again."
+            f"{path}: is truncated or damaged, or is not a safetensors file ({error}); download it again."
         ) from error
 
 
@@ -239,27 +244,32 @@ def _safetensor(path: Path, name: str, piece: Any) -> Tensor:
             return file.get_tensor(name)
 
     if piece.get_dtype() not in SAFETENSORS_TYPES:
-        raise ReadError(f"{path}: {name} is of type {piece.get_dtype()}, which no released network has.")
+        raise ReadError(
+            f"{path}: {name} has the type {piece.get_dtype()}, which no released network has; check the name."
+        )
     return Tensor(tuple(piece.get_shape()), SAFETENSORS_TYPES[piece.get_dtype()], read)
 
 
 def _unwrap(path: Path, entries: Any) -> Mapping[str, Any]:
-    """The mapping of names to tensors, out of the wrappers that training programs put around it."""
-    for _ in range(3):  # and no more: a pickle can hold itself
+    """Take the mapping of names to tensors out of the wrappers that training programs put around it."""
+    for _ in range(3):  # a limit, because a pickle can contain itself
         if isinstance(entries, dict):
             entries = next((entries[name] for name in WRAPPERS if name in entries), entries)
     if isinstance(entries, dict):
         entries = {name: _content(value) for name, value in entries.items()}
     if not isinstance(entries, dict) or not any(isinstance(value, Tensor) for value in entries.values()):
-        raise ReadError(f"{path}: holds no state dict, neither bare nor under {', '.join(WRAPPERS)}.")
+        raise ReadError(
+            f"{path}: holds no state dict, neither bare nor under {', '.join(WRAPPERS)}; "
+            "check that it is the right file."
+        )
     others = [str(name) for name, value in entries.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others:
-        raise ReadError(f"{path}: its state dict has entries that are no tensors: {', '.join(others)}.")
+        raise ReadError(f"{path}: its state dict has entries that are not tensors: {', '.join(others)}; remove them.")
     return entries
 
 
 def _content(value: Any) -> Any:
-    """The tensor of a parameter of PyTorch before 0.2, the first of its five attributes; all else as it is."""
+    """Return the tensor of a parameter of PyTorch before 0.2, the first of its five attributes; else the value."""
     state = value.state if isinstance(value, Shell) else None
     return state[0] if isinstance(state, tuple) and len(state) == 5 else value
 

@@ -1,4 +1,4 @@
-"""The rules from state-dict keys to parameters, as data, and their application as a checked bijection."""
+"""The rules that map state-dict keys to parameters, as data, and their application as a checked bijection."""
 
 import re
 from collections import Counter
@@ -17,13 +17,13 @@ class ConversionError(ValueError):
 
 @dataclass(frozen=True)
 class KeyRule:
-    """Keys that match `key` and have `shape` become `name`, with their axes in the order `axes`.
+    """A rule: a tensor whose key matches `key` and whose shape fits `shape` becomes the parameter `name`.
 
     Attributes:
-        key: regular expression of the whole key.
-        shape: size of every axis, None for any.
-        name: the parameter, with references to groups of `key`.
-        axes: axes of the tensor that the parameter has, in its order; those left out are of size 1.
+        key: regular expression that matches the whole key.
+        shape: size of every axis; None for any size.
+        name: name of the parameter, with references to groups of `key`.
+        axes: axes of the tensor that the parameter keeps, in the order of the parameter. The other axes have size 1.
     """
 
     key: str
@@ -32,29 +32,29 @@ class KeyRule:
     axes: tuple[int, ...]
 
     def target(self, key: str) -> str | None:
-        """Name of the parameter, or None where the rule is for other keys."""
+        """Return the name of the parameter, or None if the rule does not match the key."""
         match = re.fullmatch(self.key, key)
         return match.expand(self.name) if match else None
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of `shape` is one for this rule."""
+        """Whether this rule accepts a tensor of `shape`."""
         return len(shape) == len(self.shape) and all(w in (None, n) for w, n in zip(self.shape, shape, strict=True))
 
     def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of the parameter that a tensor of `shape` becomes."""
+        """Return the shape of the parameter that a tensor of `shape` becomes."""
         return tuple(shape[axis] for axis in self.axes)
 
     def apply(self, array: np.ndarray) -> np.ndarray:
-        """The parameter of a tensor, as a view."""
+        """Return the parameter that a tensor becomes, as a view."""
         dropped = tuple(axis for axis in range(array.ndim) if axis not in self.axes)
         return array.transpose(*dropped, *self.axes).reshape(self.result_shape(array.shape))
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """The parameter that a rule makes of a tensor in a file; its values come with `np.asarray`.
+    """The parameter that a rule makes of a tensor in a file. `np.asarray` reads its values.
 
-    float64 becomes float32, other types stay.
+    float64 becomes float32; other types do not change.
     """
 
     tensor: Tensor
@@ -69,7 +69,7 @@ class Parameter:
         return np.dtype(np.float32) if self.tensor.dtype == np.float64 else self.tensor.dtype
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        """A contiguous copy, in `dtype` if given."""
+        """Return a contiguous copy, in `dtype` if given."""
         del copy
         return np.array(self.rule.apply(self.tensor.read()), dtype or self.dtype, order="C")
 
@@ -88,17 +88,17 @@ RULES = (
 
 @dataclass
 class _Findings:
-    """What does not fit, by kind; all of it is reported at once."""
+    """Everything that does not fit, by kind. All findings are reported at once."""
 
     groups: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, kind: str, what: str) -> None:
-        self.groups.setdefault(kind, []).append(what)
+    def add(self, kind: str, finding: str) -> None:
+        self.groups.setdefault(kind, []).append(finding)
 
     def raise_if_any(self, source: str) -> None:
         if self.groups:
-            text = "; ".join(f"{kind}: {', '.join(sorted(what))}" for kind, what in self.groups.items())
-            raise ConversionError(f"{source}: does not fit the network ({text}).")
+            text = "; ".join(f"{kind}: {', '.join(sorted(findings))}" for kind, findings in self.groups.items())
+            raise ConversionError(f"{source}: does not fit the network ({text}); check that it is the right file.")
 
 
 def convert(
@@ -109,20 +109,20 @@ def convert(
     source: str,
     rules: tuple[KeyRule, ...] = RULES,
 ) -> dict[str, Parameter]:
-    """The parameters in a state dict: every key is used once and every parameter written once.
+    """Convert a state dict to parameters. Every key is used once, and every parameter is written once.
 
     Args:
         state: tensors by key.
         shapes: name and shape of every parameter of the network.
-        derived: buffers by key that the network computes itself; the state dict may hold them, and then must agree.
-        source: what messages call the file.
-        rules: from keys to names.
+        derived: buffers by key that the network computes itself. The state dict may hold them, with the same values.
+        source: name of the file in messages.
+        rules: rules that map keys to names.
     Returns:
-        parameters by name, whose values are read again where they are used, so that they need no memory.
+        parameters by name. Their values are read when they are used, so that they need no memory.
     Raises:
-        ConversionError: one message with all keys that no rule matches, that several match or that end at one
-            parameter, all parameters that are never written, all wrong shapes and types, values that are not finite,
-            and buffers that differ from ours.
+        ConversionError: with one message that lists all keys that no rule or several rules match, all parameters that
+            are written several times or never, all wrong shapes and types, all values that are not finite, and all
+            buffers that differ from ours.
     """
     findings = _Findings()
     plan = _match({key: tensor for key, tensor in state.items() if key not in derived}, shapes, rules, findings)
@@ -138,13 +138,13 @@ def convert(
 def _match(
     state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], rules: tuple[KeyRule, ...], findings: _Findings
 ) -> dict[str, tuple[str, KeyRule]]:
-    """Key and rule of every parameter, and all that is wrong with them."""
+    """Find the key and the rule of every parameter, and add everything that is wrong with them to `findings`."""
     plan: dict[str, tuple[str, KeyRule]] = {}
     targets: Counter[str] = Counter()
     for key, tensor in state.items():
         named = [(name, rule) for rule in rules if (name := rule.target(key)) is not None]
         matches = [(name, rule) for name, rule in named if rule.fits(tensor.shape)]
-        # A key whose shape no rule takes is still meant for the parameter of its name, if there is one.
+        # A key whose shape no rule accepts still belongs to the parameter of its name, if there is one.
         name, rule = next(((n, r) for n, r in matches or named if n in shapes), (None, None))
         if len(matches) > 1:
             findings.add("matched by several rules", key)
@@ -166,7 +166,7 @@ def _match(
 def _check(key: str, tensor: Tensor, rule: KeyRule, shape: tuple[int, ...], findings: _Findings) -> None:
     if not rule.fits(tensor.shape) or rule.result_shape(tensor.shape) != shape:
         findings.add("wrongly shaped", f"{key} {list(tensor.shape)} for {list(shape)}")
-    if tensor.dtype.kind not in "fV":  # V: numpy's view of bfloat16
+    if tensor.dtype.kind not in "fV":  # V: the kind that NumPy gives bfloat16
         findings.add("not floating-point", f"{key} {tensor.dtype}")
 
 

@@ -1,7 +1,7 @@
-"""The pickle inside a PyTorch checkpoint, read by a small machine that can build data and nothing else.
+"""The unpickler for PyTorch checkpoints: a small machine that can build data and nothing else.
 
-`pickletools` splits the stream into opcodes and the machine here interprets the few that data needs. Python's own
-unpickler never runs: there is no import, no attribute access, and nothing is called but the constructors of a table.
+`pickletools` splits the stream into opcodes, and the machine interprets the few opcodes that data needs. Python's own
+unpickler never runs. The machine imports nothing, accesses no attributes, and calls only the constructors of a table.
 """
 
 import pickletools
@@ -12,14 +12,14 @@ from typing import Any, BinaryIO
 Build = Callable[..., Any]
 _SIMPLE = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
-_LITERALS |= {"SHORT_BINSTRING", "BINSTRING"}  # texts of Python 2
+_LITERALS |= {"SHORT_BINSTRING", "BINSTRING"}  # strings of Python 2
 _FRESH = {"EMPTY_DICT": dict, "EMPTY_LIST": list}
 _IGNORED = {"PROTO", "FRAME"}
 _KEYS = (str, int, float, type(None))  # no tuples: the hash of a deeply nested one overflows the C stack
 
 
 class UnsafePickleError(ValueError):
-    """A pickle that asks for more than data."""
+    """A pickle that asks for anything other than data."""
 
 
 class BrokenPickleError(ValueError):
@@ -28,7 +28,7 @@ class BrokenPickleError(ValueError):
 
 @dataclass(frozen=True)
 class Constructor:
-    """A name that the pickle may use; `build`, called by `opcode`, is None for names that only stand for themselves."""
+    """A name that the pickle may use. `opcode` calls `build`, which is None for a name that only stands for itself."""
 
     name: str
     build: Build | None = None
@@ -37,7 +37,7 @@ class Constructor:
 
 @dataclass
 class Shell:
-    """An object made empty whose `state` the pickle sets later, as the parameters of PyTorch before 0.2 are."""
+    """An object that is made empty and whose `state` is set later, such as a parameter of PyTorch before 0.2."""
 
     state: Any = None
 
@@ -62,14 +62,14 @@ class _Machine:
 
     def find(self, name: str) -> Constructor:
         if name not in self.constructors:
-            raise UnsafePickleError(f"it asks for {name!r}, which is no part of a tensor or container")
+            raise UnsafePickleError(f"it asks for {name!r}, which is not part of a tensor or container")
         return self.constructors[name]
 
     def call(self, opcode: str) -> Any:
         target, arguments = self.take(2)
         name = getattr(target, "name", type(target).__name__)
         if not isinstance(target, Constructor) or target.build is None or not isinstance(arguments, tuple):
-            raise UnsafePickleError(f"it calls {name!r}, which is not for it")
+            raise UnsafePickleError(f"it calls {name!r}, which it may not call")
         if target.opcode != opcode:
             raise UnsafePickleError(f"it calls {name!r} by the opcode {opcode}, which plain data does not need")
         return target.build(*arguments)
@@ -78,21 +78,23 @@ class _Machine:
         target = self.stack[-1]
         keys, values = pairs[::2], pairs[1::2]
         if not isinstance(target, dict) or not all(isinstance(key, _KEYS) for key in keys):
-            raise BrokenPickleError("it sets an item of what is no dict, or under a key that is no text or number")
+            raise BrokenPickleError(
+                "it sets an item of something other than a dict, or a key is neither text nor number"
+            )
         target.update(zip(keys, values, strict=True))
 
     def set_state(self, state: Any) -> None:
-        """Attributes of all else, such as a state dict's _metadata, are dropped."""
+        """Set the state of a `Shell`. Attributes of other objects, such as a state dict's _metadata, are dropped."""
         if isinstance(self.stack[-1], Shell):
             self.stack[-1].state = state
 
     def append(self, values: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
-            raise BrokenPickleError("it appends to what is no list")
+            raise BrokenPickleError("it appends to something other than a list")
         self.stack[-1].extend(values)
 
     def step(self, name: str, arg: Any) -> None:
-        """Interpret one opcode; changes the stack and the memo only."""
+        """Interpret one opcode. Only the stack, the marks and the memo change."""
         push = self.stack.append
         match name:
             case "MARK":
@@ -130,13 +132,15 @@ class _Machine:
 
 
 def loads(data: bytes | BinaryIO, constructors: Mapping[str, Constructor], persistent: Callable[[Any], Any]) -> Any:
-    """The object in `data`, made of dicts, lists, tuples, numbers, texts and what `constructors` build.
+    """Load the object in `data`: dicts, lists, tuples, numbers, strings, and the objects that `constructors` build.
 
-    A file is read from where it is to the end of one pickle.
+    A file is read from its current position to the end of one pickle.
 
-    `constructors` maps "module.name" to what may stand for it; `persistent` resolves persistent ids (tensor storages).
+    `constructors` maps "module.name" to the constructor that takes its place. `persistent` resolves persistent ids
+    (tensor storages).
 
-    Raises UnsafePickleError, naming what was asked for, and BrokenPickleError; also the ValueErrors of constructors.
+    Raises UnsafePickleError, which names the object that the pickle asks for, and BrokenPickleError. ValueErrors of
+    constructors are raised as BrokenPickleError.
     """
     machine = _Machine(constructors, persistent)
     try:

@@ -1,4 +1,4 @@
-"""What a training run is made of, as one frozen dataclass; files in configs/ fill it in."""
+"""The settings of a training run, as one frozen dataclass. The files in configs/ fill it in."""
 
 import runpy
 from dataclasses import asdict, dataclass
@@ -11,32 +11,33 @@ from jaxsr.models.vq_autoencoder import VQConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A training run.
+    """The settings of a training run.
 
     Attributes:
-        preset: the model to train, one without a mask.
+        preset: the model to train; it must not take a mask.
         data: a folder of photographs, or `tfds:NAME/SPLIT` (`div2k`, `imagenet2012`).
-        degradation: `bicubic` (MATLAB's) or `real_esrgan` (second order).
+        degradation: degradation that makes the LR images: `bicubic` (MATLAB's) or `real_esrgan` (second order).
         hr_size: side of the HR crops in pixels, a multiple of the preset's `align` times its scale.
-        batch_size: examples per update, over all devices and hosts.
-        accumulate: micro-batches that an update's batch is split into; their gradients are averaged.
-        steps: updates.
-        learning_rate: peak, after `warmup` updates; then a cosine down to zero.
-        warmup: updates of linear warm-up.
-        weight_decay: of AdamW, on kernels alone.
-        clip_norm: gradients are scaled down to this global norm.
-        ema_decay: decay of the averaged parameters, which are what is kept; shortened at the start.
-        loss: `plain`: mean squared error of x_0; `weighted`: times the variational weight of the step.
+        batch_size: number of examples per update, over all devices and hosts.
+        accumulate: number of micro-batches in the batch of an update; their gradients are averaged.
+        steps: number of updates.
+        learning_rate: peak of the learning rate, after `warmup` updates; a cosine then lowers it to zero.
+        warmup: number of updates of linear warm-up.
+        weight_decay: weight decay of AdamW, on kernels alone.
+        clip_norm: greatest global norm of the gradients; larger gradients are scaled down to it.
+        ema_decay: decay of the averaged parameters, which become the model; it is lower at the start.
+        loss: `plain`, the mean squared error of x_0; or `weighted`, this error times the step's variational weight.
         precision: compute dtype, `fp32` or `bf16`; parameters stay in float32.
-        checkpoint_every: updates between checkpoints.
-        sample_every: updates between sample images (0: none).
-        seed: every random choice of the run comes from it.
-        codec_checkpoint: where the preset has a VQ autoencoder, a checkpoint folder that holds its parameters
-            (`codec.*`); they stay as they are and become part of the trained model.
-        stop_at: stop, and export, after this many updates of the schedule of `steps`.
-        start_from: a checkpoint folder whose network's parameters training starts from, in place of random ones.
+        checkpoint_every: number of updates between checkpoints.
+        sample_every: number of updates between sample images; 0 writes none.
+        seed: seed of every random choice in the run.
+        codec_checkpoint: checkpoint folder with the parameters of the preset's VQ autoencoder (`codec.*`), for presets
+            that have one. Training does not change these parameters, and adds them to the trained model.
+        stop_at: number of updates after which the run stops and exports its model; the schedule still spans `steps`.
+            None runs all updates.
+        start_from: checkpoint folder whose network parameters training starts from; None starts from random ones.
     Raises:
-        ValueError: for values that do not fit together, with the field's name first.
+        ValueError: for values that do not fit together; the message begins with the field's name.
     """
 
     preset: ModelPreset
@@ -75,7 +76,7 @@ class TrainConfig:
 
     @property
     def last_step(self) -> int:
-        """The update after which the run ends."""
+        """The number of the last update."""
         return self.stop_at or self.steps
 
     def _check_values(self) -> None:
@@ -98,21 +99,21 @@ class TrainConfig:
             raise ValueError(f"codec_checkpoint: {name} works on pixels, without a VQ autoencoder; leave it out.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for the log and the checkpoint."""
+        """Return the settings as plain data, for the log and the checkpoint."""
         return asdict(self)
 
 
 def load_config(path: Path) -> TrainConfig:
-    """The `config` that a Python file defines.
+    """Load the `config` that a Python file defines.
 
     Raises:
         ValueError: if the file is missing, fails or defines no `TrainConfig` named `config`.
     """
     if not path.is_file():
-        raise ValueError(f"--config: there is no file {path}.")
+        raise ValueError(f"--config: there is no file {path}; check the name.")
     try:
         config = runpy.run_path(str(path)).get("config")
-    except Exception as error:  # the file may run anything
+    except Exception as error:  # the file may run any code
         raise ValueError(f"--config: {path} fails with {type(error).__name__}: {error}") from error
     if not isinstance(config, TrainConfig):
         raise ValueError(f"--config: {path} must define `config = TrainConfig(...)`.")

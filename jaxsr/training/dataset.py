@@ -1,7 +1,7 @@
-"""Photographs to training batches: every batch is a pure function of (seed, step), so a resumed run sees the same data.
+"""Training batches from photographs. Each is a pure function of (seed, step), so a resumed run sees the same data.
 
 An example is a random crop of a random photograph in one of its eight flips and rotations, with its low-resolution
-(LR) counterpart. Nothing is carried from step to step, and the hosts of a run make different parts of a batch.
+(LR) counterpart. No state is carried from step to step. Each host of a run makes a different part of a batch.
 """
 
 from collections.abc import Sequence
@@ -20,35 +20,36 @@ from jaxsr.training.degradation import Degradation, bicubic
 
 @dataclass(frozen=True)
 class PairDataset:
-    """Random HR/LR crops of photographs, as batches that depend on nothing but the seed and the step.
+    """Random HR/LR crops of photographs, as batches that depend only on the seed and the step.
 
-    Build it with `pair_dataset`; `for_host` gives the share of one process.
+    Build it with `pair_dataset`; `for_host` returns the share of one process.
     """
 
     images: Sequence[RGB]
     """High-resolution photographs, RGB uint8."""
     cached_lr: Sequence[RGB] | None
-    """Bicubic LR of each whole photograph, or None where the LR is made when an example is read, by threads."""
+    """Bicubic LR image of each whole photograph; None if threads make the LR crop of an example when it is read."""
     hr_size: int
     """Side of the HR crops in pixels, a multiple of the scale."""
     scale: int
     seed: int
     examples: range
-    """Which examples of the global batch this process makes."""
+    """Numbers of the examples in the global batch that this process makes."""
     degrade: Degradation
-    """Degradation of an HR crop, or `bicubic` for the downsampling of the whole photograph."""
+    """Degradation of an HR crop; `bicubic` stands for a crop of the downsampled whole photograph."""
 
     def for_host(self, process_index: int, process_count: int) -> "PairDataset":
-        """Part of each batch that one process makes: together the hosts make exactly the global batch."""
+        """Return the part of each batch that one process makes. Together, the hosts make exactly the global batch."""
         share, rest = divmod(len(self.examples), process_count)
         if rest:
             raise ValueError(
-                f"a batch of {len(self.examples)} cannot be split over {process_count} hosts: use a multiple of it"
+                f"batch_size: a batch of {len(self.examples)} cannot be split over {process_count} hosts; choose a "
+                f"multiple of {process_count}."
             )
         return replace(self, examples=self.examples[process_index * share : (process_index + 1) * share])
 
     def batch(self, step: int) -> dict[str, UInt8[np.ndarray, "b _ _ 3"]]:
-        """Batch of a training step: `hr` uint8 [b, s, s, 3] and `lr` uint8 [b, s/scale, s/scale, 3]."""
+        """Make the batch of a training step: `hr` uint8 [b, s, s, 3] and `lr` uint8 [b, s/scale, s/scale, 3]."""
         example = partial(self.example, step)
         if self.cached_lr:
             pairs = list(map(example, self.examples))
@@ -59,7 +60,7 @@ class PairDataset:
         return {"hr": np.stack(hr), "lr": np.stack(lr)}
 
     def example(self, step: int, i: int) -> tuple[UInt8[np.ndarray, "s s 3"], UInt8[np.ndarray, "p p 3"]]:
-        """HR and LR crop number i of the global batch of a step."""
+        """Make HR and LR crop number `i` of the global batch of a step."""
         rng = np.random.default_rng([self.seed, step, i])
         k, image = self._draw_image(rng)
         size = self.hr_size // self.scale
@@ -79,7 +80,7 @@ class PairDataset:
             if min(image.shape[:2]) >= self.hr_size:
                 return k, image
         raise ValueError(
-            f"{attempts} images drawn are all smaller than the crop of {self.hr_size} pixels: lower hr_size"
+            f"hr_size: {attempts} images drawn are all smaller than the crop of {self.hr_size} pixels; lower hr_size."
         )
 
 
@@ -92,23 +93,24 @@ def pair_dataset(
     seed: int,
     degrade: Degradation = bicubic,
 ) -> PairDataset:
-    """Training pairs of photographs: HR crops of hr_size pixels and their LR of hr_size / scale pixels.
+    """Build the data set of training pairs: HR crops of hr_size pixels and their LR crops of hr_size / scale pixels.
 
-    `degrade` is a function of `jaxsr.training.degradation` that makes the LR of a crop. For `bicubic`, it
-    is a crop of the whole photograph's LR instead, which knows its surroundings: of LR images made once and now for a
-    list or a tuple of photographs; made at each read, with the same result, for any other sequence (data sets that do
-    not fit in memory).
+    `degrade` is a function of `jaxsr.training.degradation` that makes the LR image of an HR crop. For `bicubic`, the LR
+    crop comes from the LR image of the whole photograph instead, so that its borders know their surroundings. For a
+    list or a tuple of photographs, these LR images are made once, here. For any other sequence (data sets that do not
+    fit in memory), the LR crop is made at each read, with the same result.
+
     `batch_size` is the number of examples over all hosts. Raises ValueError for sizes that do not fit together.
     """
     if scale < 1 or hr_size < scale or hr_size % scale:
-        raise ValueError(f"hr_size {hr_size} is not a multiple of the scale {scale}: choose one that is")
+        raise ValueError(f"hr_size: {hr_size} is not a multiple of the scale {scale}; choose one that is.")
     if batch_size < 1 or seed < 0 or not len(images):
         raise ValueError(f"need a batch_size >= 1, a seed >= 0 and images, got {batch_size}, {seed} and {len(images)}")
     cached_lr = None
     if isinstance(images, (list, tuple)):
         images = [image for image in images if min(image.shape[:2]) >= hr_size]
         if not images:
-            raise ValueError(f"all images are smaller than the crop of {hr_size} pixels: lower hr_size")
+            raise ValueError(f"hr_size: all images are smaller than the crop of {hr_size} pixels; lower hr_size.")
         if degrade is bicubic:
             cached_lr = [downsample_bicubic_uint8(image, scale) for image in images]
     return PairDataset(images, cached_lr, hr_size, scale, seed, range(batch_size), degrade)

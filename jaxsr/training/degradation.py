@@ -1,7 +1,7 @@
-"""How a high-resolution photograph becomes a low-resolution (LR) training input, on the host in NumPy and Pillow.
+"""Degradations of a high-resolution photograph to a low-resolution (LR) training input, in NumPy and Pillow.
 
-A degradation is a function `degrade(hr, scale, rng)` of a uint8 [h, w, 3] image whose sides are multiples of the scale.
-It returns the uint8 [h/scale, w/scale, 3] LR image, all its randomness drawn from `rng`.
+They run on the host. A degradation is a function `degrade(hr, scale, rng)` of a uint8 [h, w, 3] image whose sides are
+multiples of the scale. It returns the uint8 [h/scale, w/scale, 3] LR image, and draws all its randomness from `rng`.
 `real_esrgan` is the second-order degradation of X. Wang et al., "Real-ESRGAN", arXiv:2107.10833, sections 3 and 4.1.
 """
 
@@ -26,9 +26,10 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True)
 class RoundConfig:
-    """One round of blur, resize, noise and JPEG; ranges are drawn from uniformly. Defaults: the paper's first round.
+    """The parameters of one round of blur, resize, noise and JPEG. The defaults are the paper's first round.
 
-    What the paper leaves open (marked *) is set as in the training options that its authors published.
+    Values are drawn uniformly from a range. The paper leaves the parameters marked * open; they are set as in the
+    training options that its authors published.
     """
 
     blur_probability: float = 1.0
@@ -36,9 +37,9 @@ class RoundConfig:
     sinc_probability: float = 0.1
     """Probability that the blur kernel is a sinc filter (ringing, overshoot)."""
     shape_probabilities: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    """Otherwise, probabilities of a Gaussian, a generalized Gaussian and a plateau-shaped kernel."""
+    """Probabilities of a Gaussian, a generalized Gaussian and a plateau-shaped kernel, if it is not a sinc filter."""
     isotropic_probability: float = 0.69
-    """* Probability that such a kernel is isotropic; if not, two widths and an angle are drawn."""
+    """* Probability that one of these three kernels is isotropic; if not, two widths and an angle are drawn."""
     sigma: Range = (0.2, 3.0)
     """Standard deviation of the blur, in pixels."""
     beta_generalized: Range = (0.5, 4.0)
@@ -77,11 +78,11 @@ class RealEsrganConfig:
     )
     """Second round, at about the size of the LR image; milder."""
     final_sinc_probability: float = 0.8
-    """Probability of the last sinc filter, which comes before or after the last JPEG with equal chance."""
+    """Probability of the last sinc filter, which comes before or after the last JPEG with equal probability."""
 
 
 def bicubic(hr: UInt8[np.ndarray, "h w 3"], scale: int, rng: np.random.Generator) -> UInt8[np.ndarray, "p q 3"]:
-    """MATLAB's antialiased bicubic downsampling; deterministic, draws nothing from `rng`."""
+    """Downsample with MATLAB's antialiased bicubic filter. Deterministic: it draws nothing from `rng`."""
     del rng
     return downsample_bicubic_uint8(hr, scale)
 
@@ -89,15 +90,17 @@ def bicubic(hr: UInt8[np.ndarray, "h w 3"], scale: int, rng: np.random.Generator
 def real_esrgan(
     hr: UInt8[np.ndarray, "h w 3"], scale: int, rng: np.random.Generator, config: RealEsrganConfig | None = None
 ) -> UInt8[np.ndarray, "p q 3"]:
-    """Real-ESRGAN degradation: two rounds of blur, resize, noise and JPEG, and a last sinc filter.
+    """Apply the Real-ESRGAN degradation: two rounds of blur, resize, noise and JPEG, and a last sinc filter.
 
-    The last resize, to the LR size, goes with the sinc filter, before or after the second JPEG (section 3.3).
+    The sinc filter follows the last resize, to the LR size. Both come before or after the second JPEG (section 3.3).
     Raises ValueError if a side of `hr` is not a multiple of the scale.
     """
     config = config or RealEsrganConfig()
     h, w, _ = hr.shape
     if h % scale or w % scale:
-        raise ValueError(f"an image of {h} x {w} pixels has no LR image of scale {scale}: crop it to a multiple of it")
+        raise ValueError(
+            f"an image of {h} x {w} pixels has no LR image of scale {scale}; crop its sides to multiples of {scale}."
+        )
     size = h // scale, w // scale
     x = blur_resize_noise(hr / 255.0, (h, w), rng, config.first)
     x = jpeg(x, draw_quality(rng, config.first))
@@ -115,7 +118,7 @@ DEGRADATIONS: Mapping[str, Degradation] = {"bicubic": bicubic, "real_esrgan": re
 
 
 def blur_resize_noise(x: Pixels, size: tuple[int, int], rng: np.random.Generator, config: RoundConfig) -> Pixels:
-    """First three operations of a round on [0, 1] pixels; resize factors are relative to `size` (h, w)."""
+    """Apply the first three operations of a round to [0, 1] pixels. Resize factors are relative to `size` (h, w)."""
     if rng.random() < config.blur_probability:
         x = blur(x, draw_kernel(rng, config))
     factor = draw_factor(rng, config)
@@ -125,13 +128,13 @@ def blur_resize_noise(x: Pixels, size: tuple[int, int], rng: np.random.Generator
 
 
 def final_sinc(x: Pixels, size: tuple[int, int], rng: np.random.Generator, probability: float) -> Pixels:
-    """Resize to the LR size, then the last sinc filter with the given probability."""
+    """Resize to the LR size, then apply the last sinc filter with the given probability."""
     x = resize(x, size, FILTERS[rng.integers(3)])
     return np.clip(blur(x, draw_sinc(rng)), 0, 1) if rng.random() < probability else x
 
 
 def draw_kernel(rng: np.random.Generator, config: RoundConfig) -> Kernel:
-    """Random blur kernel of a round, of sum 1."""
+    """Draw a random blur kernel of a round. Its sum is 1."""
     if rng.random() < config.sinc_probability:
         return draw_sinc(rng)
     size, shape = int(rng.choice(KERNEL_SIZES)), int(rng.choice(3, p=config.shape_probabilities))
@@ -146,7 +149,7 @@ def draw_kernel(rng: np.random.Generator, config: RoundConfig) -> Kernel:
 
 
 def draw_factor(rng: np.random.Generator, config: RoundConfig) -> float:
-    """Random resize factor: above 1, below 1, or 1."""
+    """Draw a random resize factor: above 1, below 1, or 1."""
     low, high = config.resize_range
     up, down = rng.uniform(1, high), rng.uniform(low, 1)
     return (up, down, 1.0)[rng.choice(3, p=config.resize_probabilities)]
@@ -162,7 +165,7 @@ def resize(x: Pixels, size: tuple[int, int], resample: Image.Resampling) -> Pixe
 
 
 def add_noise(x: Pixels, rng: np.random.Generator, config: RoundConfig) -> Pixels:
-    """Add Gaussian or Poisson noise, coloured or grey; the result is clipped to [0, 1]."""
+    """Add Gaussian or Poisson noise, coloured or grey, and clip the result to [0, 1]."""
     x = np.clip(x, 0, 1)
     gray = rng.random() < config.gray_probability
     source = x @ LUMA[:, None] if gray else x
@@ -174,6 +177,7 @@ def add_noise(x: Pixels, rng: np.random.Generator, config: RoundConfig) -> Pixel
 
 
 def draw_quality(rng: np.random.Generator, config: RoundConfig) -> int:
+    """Draw a random JPEG quality factor of a round."""
     return int(rng.integers(*config.jpeg_quality, endpoint=True))
 
 
@@ -185,4 +189,5 @@ def jpeg(x: Pixels, quality: int) -> Pixels:
 
 
 def to_uint8(x: Pixels) -> UInt8[np.ndarray, "h w 3"]:
+    """Clip pixels to [0, 1] and round them to uint8."""
     return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Blur kernels of the random degradations and the filtering with them: X. Wang et al., arXiv:2107.10833, section 3."""
+"""Blur kernels of the random degradations, and filtering with them (X. Wang et al., arXiv:2107.10833, section 3)."""
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -10,14 +10,14 @@ KERNEL_SIZES = range(7, 22, 2)
 
 
 def mahalanobis(size: int, sigma_1: float, sigma_2: float, theta: float) -> Kernel:
-    """Quadratic form C^T Sigma^-1 C on a grid centred at zero, with Sigma = R(theta) diag(sigma^2) R(theta)^T."""
+    """Evaluate C^T Sigma^-1 C on a grid centred at zero, with Sigma = R(theta) diag(sigma^2) R(theta)^T."""
     i, j = np.mgrid[:size, :size] - size // 2
     u, v = np.cos(theta) * j + np.sin(theta) * i, np.cos(theta) * i - np.sin(theta) * j
     return (u / sigma_1) ** 2 + (v / sigma_2) ** 2
 
 
 def sinc_kernel(size: int, cutoff: float) -> Kernel:
-    """Circular low-pass filter of a cutoff frequency in radians per pixel, of sum 1 (section 3.3)."""
+    """Make a circular low-pass filter with a cutoff frequency in radians per pixel (section 3.3). Its sum is 1."""
     i, j = np.mgrid[:size, :size] - size // 2
     r = np.hypot(i, j)
     # J1(z) / z tends to 1/2 at the centre.
@@ -25,17 +25,17 @@ def sinc_kernel(size: int, cutoff: float) -> Kernel:
 
 
 def draw_sinc(rng: np.random.Generator) -> Kernel:
-    """Random sinc filter; the paper gives no range of cutoffs, ours is pi/3 to pi."""
+    """Draw a random sinc filter. The paper gives no range of cutoffs; the range here is pi/3 to pi."""
     return sinc_kernel(int(rng.choice(KERNEL_SIZES)), rng.uniform(np.pi / 3, np.pi))
 
 
 def normalised(kernel: Kernel) -> Kernel:
-    """The kernel divided by its sum, so that it keeps the mean of an image."""
+    """Divide a kernel by its sum, so that it keeps the mean of an image."""
     return kernel / kernel.sum()
 
 
 def blur(x: Float[np.ndarray, "h w 3"], kernel: Kernel) -> Float[np.ndarray, "h w 3"]:
-    """Filter with an odd-sized kernel, borders reflected; by FFT, whose wrapped border is cut off."""
+    """Filter with an odd-sized kernel and reflected borders, by FFT. The border that the FFT wraps is cut off."""
     r = kernel.shape[0] // 2
     padded = np.pad(x, ((r, r), (r, r), (0, 0)), mode="reflect")
     shape = padded.shape[:2]

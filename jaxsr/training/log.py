@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, always; TensorBoard beside it where TensorFlow is installed."""
+"""The log of a run: one JSON object per line, and TensorBoard files beside it if TensorFlow is installed."""
 
 import importlib.util
 import json
@@ -16,7 +16,7 @@ from jaxsr.storage import write_whole
 
 
 class RunLog:
-    """Appends rows to `log.jsonl`; rows after `step` (of an earlier try that was cut off) are dropped at the start."""
+    """A log that appends rows to `log.jsonl`. First, it drops rows after `step`, which an interrupted run left."""
 
     def __init__(self, folder: Path, step: int):
         self.path = folder / "log.jsonl"
@@ -34,7 +34,7 @@ class RunLog:
         write_whole(self.path, "".join(f"{row}\n" for row in rows))
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append one row; it has a `step`."""
+        """Append one row, which must have a `step`."""
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         if self._board:
@@ -44,7 +44,7 @@ class RunLog:
 
 
 class Meter:
-    """Gathers the updates since the last row of the log into the next one."""
+    """A meter that gathers the updates since the last row of the log into the next row."""
 
     def __init__(self, batch_size: int):
         self._batch_size = batch_size
@@ -55,19 +55,21 @@ class Meter:
         self._since = time.perf_counter()
 
     def add(self, loss: Array) -> None:
-        """Count one update; does not wait for the device."""
+        """Count one update, without waiting for the device."""
         self._losses.append(loss)
 
     def row(self, step: int, grad_norm: Array) -> dict[str, int | float]:
-        """Step, mean loss since the last row, gradient norm of this step, and speed in HR crops a second.
+        """Return the step, the mean loss since the last row, this step's gradient norm, and the speed.
+
+        The speed counts HR crops per second.
 
         Raises:
-            FloatingPointError: if loss or gradient are not finite.
+            FloatingPointError: if the loss or the gradient is not finite.
         """
         loss, norm = float(np.mean(jax.device_get(self._losses))), float(grad_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise FloatingPointError(
-                f"step {step}: the loss is {loss} and the gradient norm {norm}; lower learning_rate and start anew."
+                f"step {step}: the loss is {loss} and the gradient norm {norm}; lower learning_rate and start again."
             )
         speed = len(self._losses) * self._batch_size / (time.perf_counter() - self._since)
         self._restart()

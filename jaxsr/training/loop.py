@@ -1,4 +1,4 @@
-"""The training loop: data in, checkpoints, log, sample images and the final model out."""
+"""The training loop: it reads data, and writes checkpoints, a log, sample images and the final model."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ AfterUpdate = Callable[[int, TrainState, Batch, Values], None]
 
 
 def make_dataset(config: TrainConfig) -> PairDataset:
-    """This host's share of the training data that `config` names."""
+    """Open the training data that `config` names, and return this host's share."""
     images = open_photographs(config.data, min_size=config.hr_size)
     sizes = {"hr_size": config.hr_size, "scale": config.preset.scale, "batch_size": config.batch_size}
     dataset = pair_dataset(images, **sizes, seed=config.seed, degrade=DEGRADATIONS[config.degradation])
@@ -39,11 +39,13 @@ def make_dataset(config: TrainConfig) -> PairDataset:
 
 
 def load_part(config: TrainConfig, part: str, path: str | None) -> dict[str, np.ndarray]:
-    """The float32 parameters of one part of the model (`network` or `codec`) from a checkpoint; none without a path.
+    """Load the float32 parameters of one part of the model (`network` or `codec`) from a checkpoint.
+
+    Returns {} if `path` is None.
 
     Raises:
-        ValueError: if the checkpoint's do not fit the preset.
-        FileNotFoundError: if there is no checkpoint.
+        ValueError: if the parameters do not fit the preset.
+        FileNotFoundError: if the checkpoint does not exist.
     """
     if path is None:
         return {}
@@ -55,32 +57,32 @@ def load_part(config: TrainConfig, part: str, path: str | None) -> dict[str, np.
 
 
 def train(config: TrainConfig, output: Path, report: Report, progress: Report) -> Path:
-    """Train until `config.last_step`, going on from the newest checkpoint in `output`; returns the folder of the model.
+    """Train until `config.last_step`, resuming from the newest checkpoint in `output`. Return the model's folder.
 
-    A resumed run is equal to one that was never stopped: state, data and randomness depend on (seed, step) alone.
+    A resumed run equals a run that was never stopped: state, data and randomness depend only on (seed, step).
 
     Args:
-        config: the run.
+        config: settings of the run.
         output: folder for `checkpoints/`, `samples/`, `log.jsonl`, `config.json` and the final `model/`.
-        report: takes the lines that are to stay.
-        progress: takes a line at each row of the log; each replaces the one before.
+        report: callback for the lines that stay.
+        progress: callback for one line per row of the log; each line replaces the line before.
     Raises:
         ValueError: if `output` holds a run of another config, or the devices cannot share a batch evenly.
-        FloatingPointError: if loss or gradient are no longer finite; the last checkpoint is from before.
+        FloatingPointError: if the loss or the gradient is no longer finite; the last checkpoint predates this step.
     """
     if config.batch_size % (jax.device_count() * config.accumulate):
         shares = f"{jax.device_count()} devices times accumulate {config.accumulate}"
-        raise ValueError(f"batch_size: {config.batch_size} is not a multiple of {shares}.")
+        raise ValueError(f"batch_size: {config.batch_size} is not a multiple of {shares}; change one of them.")
     model, dataset = Model(config.preset, DTYPES[config.precision]), make_dataset(config)
     codec = load_part(config, "codec", config.codec_checkpoint)
-    given = load_part(config, "network", config.start_from)
+    start = load_part(config, "network", config.start_from)
     _claim(output, config)
-    # Auto axes: reshapes of a sharded batch (windows, pixel shuffle) are left to the compiler.
+    # Auto axes leave the reshapes of a sharded batch (windows, pixel shuffle) to the compiler.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     everywhere, by_example = (jax.NamedSharding(mesh, spec) for spec in (jax.P(), jax.P("data")))
     state = init_state(model, make_optimizer(config), jax.random.key(config.seed))
-    if given:
-        state = state._replace(params=given, ema=given)
+    if start:
+        state = state._replace(params=start, ema=start)
     state, codec = jax.device_put((state, codec), everywhere)
     options = compiler_options()
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=options)
@@ -94,7 +96,7 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
             report(parameter_overview.get_parameter_overview(dict(state.params), include_stats=False))
         else:
             state = checkpoints.load(checkpoints.latest.step, jax.tree.map(_abstract, state))
-            report(f"going on from step {int(state.step)}")
+            report(f"resuming from step {int(state.step)}")
         first = int(state.step)
         hooks = [_logging(config, output, first, progress), _sampling(config, model, codec, output)]
         for step, batch in enumerate(prefetch(batches(first)), start=first + 1):
@@ -111,7 +113,10 @@ def _saves(config: TrainConfig, step: int) -> bool:
 
 
 def _logging(config: TrainConfig, output: Path, first: int, progress: Report) -> AfterUpdate:
-    """Rows of the log: 50 or more a run, and one before each checkpoint, so that none is saved of a run gone wrong."""
+    """Make the hook that writes the log: 50 or more rows per run, and one before each checkpoint.
+
+    A row checks that the run is finite, so that no checkpoint holds a diverged state.
+    """
     meter, every = Meter(config.batch_size), max(1, min(100, config.steps // 50))
     log = RunLog(output, first) if jax.process_index() == 0 else None
 
@@ -139,7 +144,10 @@ def _sampling(config: TrainConfig, model: Model, codec: Weights, output: Path) -
 
 
 def _checkpointer(output: Path) -> ocp.training.Checkpointer:
-    """Keeps the last two checkpoints, saves whenever told to, and clears away what a killed run left half-written."""
+    """Make a checkpointer that keeps the last two checkpoints and saves at every request.
+
+    It removes half-written checkpoints of a killed run.
+    """
     policies: Any = {  # Orbax's own annotations do not fit its own policies
         "save_decision_policy": ocp.training.save_decision_policies.FixedIntervalPolicy(1),
         "preservation_policy": ocp.training.preservation_policies.LatestN(2),
@@ -156,7 +164,7 @@ def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
 
 
 def _claim(output: Path, config: TrainConfig) -> None:
-    """Write the config, or refuse to go on with another one; a field that is newer than the run may be missing."""
+    """Write the config, or refuse to resume a run of another one. The run may lack fields that are newer than it."""
     output.mkdir(parents=True, exist_ok=True)
     file, current = output / "config.json", json.loads(json.dumps(config.to_dict()))
     if file.exists() and current | json.loads(file.read_text()) != current:

@@ -1,4 +1,4 @@
-"""Sample images of a run: what the averaged parameters make of the first examples of a batch."""
+"""Sample images of a run: the results of the averaged parameters for the first examples of a batch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +21,7 @@ Enlarge = Callable[[Weights, UInt8[Array, "b h w 3"]], Float[Array, "b H W 3"]]
 
 
 def make_enlarge(model: Model, seed: int) -> Enlarge:
-    """The preset's default sampling as one compiled function (params, uint8 LR images) -> images in [0, 1]."""
+    """Make the preset's default sampling one compiled function (params, uint8 LR images) -> images in [0, 1]."""
     schedule = diffusion.thin(model.preset.schedule.build(), model.preset.steps)
 
     def enlarge(params: Weights, lr: UInt8[Array, "b h w 3"]) -> Float[Array, "b H W 3"]:
@@ -34,8 +34,8 @@ def make_enlarge(model: Model, seed: int) -> Enlarge:
 
 
 def write_samples(enlarge: Enlarge, params: Weights, batch: Batch, path: Path) -> None:
-    """A sheet of the batch's first examples, one a row: LR enlarged by nearest neighbour, the sample, HR."""
-    # The first device's share alone: no program over all devices and hosts for four images.
+    """Write a sheet of the batch's first examples, one per row: LR enlarged by nearest neighbour, the sample, HR."""
+    # Only the first device's share: four images are not worth a program over all devices and hosts.
     params, batch = jax.tree.map(lambda a: a.addressable_data(0), (params, batch))
     hr, lr = (np.asarray(batch[key][:ROWS]) for key in ("hr", "lr"))
     scale = hr.shape[1] // lr.shape[1]

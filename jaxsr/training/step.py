@@ -1,4 +1,4 @@
-"""One update of ResShift training: draw t and noise, predict x_0, squared error, AdamW, EMA."""
+"""One update of ResShift training: random t and noise, prediction of x_0, squared error, AdamW, EMA."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +17,7 @@ Weights = dict[str, Array]
 
 
 class TrainState(NamedTuple):
-    """Everything that an update changes; saved whole, so that a resumed run goes on exactly."""
+    """The state that an update changes. It is saved whole, so that a resumed run continues exactly."""
 
     step: Int[Array, ""]
     params: Weights
@@ -26,7 +26,7 @@ class TrainState(NamedTuple):
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """AdamW with linear warm-up and a cosine to zero; weight decay on kernels alone."""
+    """Make AdamW with linear warm-up, a cosine to zero, clipped gradients, and weight decay on kernels alone."""
     rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, config.warmup, config.steps)
 
     def decayed(params: Weights) -> dict[str, bool]:
@@ -37,20 +37,20 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def init_state(model: Model, optimizer: optax.GradientTransformation, key: Key[Array, ""]) -> TrainState:
-    """A fresh state of the network's parameters (a codec's are frozen): step 0, EMA equal to the parameters."""
+    """Make the initial state of the network: step 0, and an EMA equal to the parameters. A codec stays frozen."""
     params = model.init(key)
     return TrainState(jnp.int32(0), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
 
 
 def to_signed(pixels: UInt8[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
-    """uint8 pixels as float32 in [-1, 1]."""
+    """Convert uint8 pixels to float32 in [-1, 1]."""
     return pixels.astype(jnp.float32) / 127.5 - 1
 
 
 def loss_fn(model: Model, weighted: bool, params: Weights, batch: Batch, key: Key[Array, ""]) -> Float[Array, ""]:
-    """Mean over the batch of w_t ||x_0 - f(x_t, y_0, t)||^2 per element, with t uniform (ResShift, Eq. 10).
+    """Average w_t ||x_0 - f(x_t, y_0, t)||^2 per element over the batch, with t uniform (ResShift, Eq. 10).
 
-    `params` hold the codec's where it has any; no gradient reaches them.
+    `params` include the parameters of the codec, if it has any; no gradient reaches these.
     """
     schedule = model.preset.schedule.build()
     lr = to_signed(batch["lr"])
@@ -68,10 +68,10 @@ def loss_fn(model: Model, weighted: bool, params: Weights, batch: Batch, key: Ke
 
 
 def make_update(model: Model, config: TrainConfig) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
-    """The jittable update (state, batch, codec) -> (state, {loss, grad_norm}).
+    """Make the jittable update (state, batch, codec) -> (state, {loss, grad_norm}).
 
-    Randomness is a function of (seed, step). `codec` holds the frozen parameters of a VQ codec; presets without one
-    leave it out.
+    Its randomness is a function of (seed, step). `codec` holds the frozen parameters of a VQ codec; presets without a
+    VQ codec leave it out.
     """
     optimizer = make_optimizer(config)
 
@@ -80,7 +80,7 @@ def make_update(model: Model, config: TrainConfig) -> Callable[..., tuple[TrainS
 
     def accumulated(params: Weights, codec: Weights, batch: Batch, key: Key[Array, ""]):
         n = config.accumulate
-        # Strided parts, so that each device's share of the batch is split and nothing moves between devices.
+        # Strided parts split each device's share of the batch, so that nothing moves between devices.
         parts = jax.tree.map(lambda a: a.reshape(-1, n, *a.shape[1:]).swapaxes(0, 1), batch)
         zero = jax.tree.map(jnp.zeros_like, (jnp.float32(0), params))
 

@@ -1,4 +1,4 @@
-"""From options to a run: the schedule, the tiles and the batch for one model and one size of image."""
+"""The plan of a run: the schedule, the tiles and the batch size that the options give for one model and image size."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,17 +11,17 @@ from jaxsr.models.presets import ModelPreset, PixelCodecConfig
 from jaxsr.options import Options
 
 AUTO_TILES = (64, 128, 256)
-AUTO_TILES_VQ = (64, 128)  # the autoencoder attends over the whole tile: its cost is quadratic in the tile's area
+AUTO_TILES_VQ = (64, 128)  # the autoencoder attends over the whole tile, at a cost quadratic in the tile's area
 
 
 @dataclass(frozen=True)
 class ImageRun:
-    """How one image is enlarged: the options with nothing left open, the tiles, and how many share a call.
+    """The plan for one image: the resolved options, the tiles, and how many tiles share a call.
 
     Attributes:
-        options: with numbers in place of None, `auto` and `off`.
+        options: the options, with numbers in place of None, `auto` and `off`.
         batch: tiles per call.
-        plan: where the tiles lie.
+        plan: positions of the tiles.
         remat: whether a gradient through the network recomputes its blocks, which takes less memory.
         scales: the numbers of the guidance, known once the image is done; None without guidance.
     """
@@ -34,13 +34,13 @@ class ImageRun:
 
 
 def schedule_for(preset: ModelPreset, options: Options) -> Schedule:
-    """The model's schedule, thinned to the requested steps. Raises ValueError where it has fewer."""
+    """Thin the model's schedule to the requested number of steps. Raises ValueError if the schedule has fewer."""
     steps = preset.steps if options.steps is None else options.steps
     return diffusion.thin(preset.schedule.build(), steps, keep=options.thinning)
 
 
 def tile_unit(preset: ModelPreset) -> int:
-    """The number of input pixels that tiles are multiples of, so that windows and blocks of noise fit."""
+    """Return the unit of tile sides and overlaps in input pixels. Its multiples fit the windows and noise blocks."""
     return math.lcm(preset.align, noise.BLOCK * preset.latent_factor // preset.scale)
 
 
@@ -48,10 +48,13 @@ def plan_run(preset: ModelPreset, size: tuple[int, int], options: Options, batch
     """Resolve `options` for an image of `size` (height, width).
 
     Raises:
-        ValueError: if they do not fit the model; the message begins with the option's name.
+        ValueError: if the options do not fit the model; the message begins with the option's name.
     """
     if preset.network.cond_mask:
-        raise ValueError(f"model: {preset.name} fills in what a mask marks, which this version cannot do yet.")
+        raise ValueError(
+            f"model: {preset.name} fills in the part of an image that a mask marks, which this version cannot do yet; "
+            "choose another model."
+        )
     if batch < 1:
         raise ValueError(f"batch: must be at least 1, got {batch}.")
     plan = _plan_tiles(preset, size, options, _tile_side(preset, size, options))
@@ -86,13 +89,13 @@ def _tile_side(preset: ModelPreset, size: tuple[int, int], options: Options) -> 
 
 
 def with_less_memory(run: ImageRun, preset: ModelPreset, asked: Options) -> ImageRun:
-    """The next run to try when `run` needs too much memory.
+    """Return the next run to try when `run` needs too much memory.
 
-    In this order: `remat`, where the gradient goes through the network; half the batch; half the tile, where it is
-    `auto`.
+    The runs to try are, in this order: `remat`, if the gradient goes through the network; half the batch; half the
+    tile, if the tile is `auto`.
 
     Raises:
-        MemoryError: if nothing is left to halve; the message says what to choose.
+        MemoryError: if nothing is left to halve; the message says which tile to choose.
     """
     if run.options.through == "state" and not run.remat:
         return replace(run, remat=True)
@@ -103,5 +106,5 @@ def with_less_memory(run: ImageRun, preset: ModelPreset, asked: Options) -> Imag
     if asked.tile == "auto" and half > (asked.overlap or 0):
         smaller = replace(run.options, tile=half, overlap=asked.overlap)
         return replace(plan_run(preset, (run.plan.height, run.plan.width), smaller), remat=run.remat)
-    advice = f"choose a smaller one, say --tile {half}" if half else "the model needs more memory than there is"
+    advice = f"choose a smaller one, say --tile {half}" if half else "the model needs more memory than the device has"
     raise MemoryError(f"tile: the device has too little memory for tiles of {tile} pixels; {advice}.")

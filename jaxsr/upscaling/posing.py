@@ -1,4 +1,4 @@
-"""One image, or a batch of images of one size, posed as a `Problem` for samplers of your own."""
+"""Images as a `Problem` for samplers of your own: one image, or a batch of images of one size."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,10 +21,10 @@ from jaxsr.upscaling.plan import plan_run, schedule_for
 def pose_images(
     preset: ModelPreset, params: Params, lr: Any, options: Options, *, seed: int = 0, sample: int = 0
 ) -> Problem:
-    """The problem of whole LR images, see `jaxsr.Upscaler.problem`.
+    """Pose whole LR images as a problem, see `jaxsr.Upscaler.problem`.
 
-    Images are continued at the right and the bottom by reflection, up to the square that the network takes; `decode`
-    cuts that off again, and `encode` continues its images in the same way.
+    Images are extended at the right and the bottom by reflection, up to the square that the network accepts. `decode`
+    crops its result to the size of the image, and `encode` extends its images in the same way.
     """
     images, single = _as_batch(lr)
     plan = plan_run(preset, images.shape[1:3], options).plan
@@ -38,7 +38,7 @@ def pose_images(
         batch, _ = _as_batch(image)
         if batch.shape[1:3] != (height, width):
             size = f"{batch.shape[2]}x{batch.shape[1]}"
-            raise ValueError(f"image: must be {width}x{height} pixels, as the result, but is {size}.")
+            raise ValueError(f"image: must be {width}x{height} pixels, as the result is, but is {size}.")
         return problem.encode(_pad(batch, preset.scale * plan.tile))
 
     def decode(latent: Float[Array, "b hz wz z"], *, clip: bool = True) -> Float[np.ndarray, "*b H W 3"]:
@@ -49,7 +49,7 @@ def pose_images(
 
 
 def _as_batch(images: Any) -> tuple[Float[np.ndarray, "b h w 3"], bool]:
-    """Float32 RGB in [0, 1] with a batch axis, and whether there was a single image."""
+    """Convert images to float32 RGB in [0, 1] with a batch axis; also return whether `images` is a single image."""
     array = as_array(images)
     parts: Sequence[np.ndarray] = list(array) if array.ndim == 4 else [array]
     return np.stack([to_float_rgb(part)[0] for part in parts]), array.ndim != 4

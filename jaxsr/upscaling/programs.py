@@ -1,4 +1,4 @@
-"""The functions that are compiled for the tiles of an image: enlarge them, and measure a reference on them."""
+"""The functions that are compiled for the tiles of an image: one enlarges them, one measures a reference on them."""
 
 import math
 import time
@@ -28,10 +28,10 @@ Mask = Float[Array, "b h w 1"]
 
 
 def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Callable[..., Array]:
-    """The pure function (params, key, tiles, origins, guides=None) -> enlarged tiles in [0, 1], to be jitted.
+    """Make the pure function (params, key, tiles, origins, guides=None) -> enlarged tiles in [0, 1], to be jitted.
 
-    Without guides it is the plain sampler. Guides with k rows of scales give k results of every tile, one after the
-    other along the channels; these share the encoding and the first call of the network.
+    Without guides the function runs the plain sampler. Guides with k rows of scales give k results per tile,
+    concatenated along the channels. The k results share the encoding and the first call of the network.
     """
 
     def enlarge(
@@ -44,13 +44,13 @@ def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Call
         problem = _pose_tiles(model, schedule, params, key, tiles, origins)
 
         def finish(guidance: list[Guidance], unroll_first: bool = False) -> Float[Array, "b T T 3"]:
-            how = {"sampler": options.sampler, "guidance": guidance, "unroll_first": unroll_first}
-            x0 = diffusion.sample(problem.denoise, schedule, problem.z_lr, problem.noise, **how)
+            settings = {"sampler": options.sampler, "guidance": guidance, "unroll_first": unroll_first}
+            x0 = diffusion.sample(problem.denoise, schedule, problem.z_lr, problem.noise, **settings)
             return problem.decode(x0)
 
         if guides is None:
             return finish([])
-        hr = [_hr_guidance(model.preset, problem, tiles, guides.hr, options)] if guides.hr else []
+        hr = [_hr_guidance(model, params, tiles, guides.hr, options)] if guides.hr else []
         lr = lambda scale: _lr_guidance(model.preset, problem, guides, scale, options)  # noqa: E731
         if guides.scale.ndim == 1:
             return finish([lr(guides.scale), *hr])
@@ -61,19 +61,19 @@ def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Call
 
 
 def measure_function(model: Model, schedule: Schedule, options: Options, against: Reference) -> Callable[..., Moments]:
-    """The pure function (params, key, tiles, origins, reference) -> moments against the HR or the LR image.
+    """Make the pure function (params, key, tiles, origins, reference) -> moments against the HR or the LR image.
 
-    The moments (see `jaxsr.guidance.moments`) are weighted by the reference's weight.
+    The weight of the reference weights the moments, see `jaxsr.guidance.moments`.
     """
 
     def moments(
         params: Params, key: Key[Array, ""], tiles: Tiles, origins: Int[Array, "b 2"], reference: TileReference
     ) -> Moments:
         problem = _pose_tiles(model, schedule, params, key, tiles, origins)
-        z_hr = _z_hr(model.preset, problem, tiles, reference)
-        how = {"reference": against, "mask": to_latent(reference.weight, model.preset), "form": options.gradient}
-        how |= {"sampler": options.sampler}
-        return measure(problem.denoise, schedule, problem.z_lr, z_hr, problem.noise, **how)
+        z_hr = _z_hr(model, params, tiles, reference)
+        settings = {"reference": against, "mask": to_latent(reference.weight, model.preset), "form": options.gradient}
+        settings |= {"sampler": options.sampler}
+        return measure(problem.denoise, schedule, problem.z_lr, z_hr, problem.noise, **settings)
 
     return moments
 
@@ -81,7 +81,7 @@ def measure_function(model: Model, schedule: Schedule, options: Options, against
 def compile_program(
     preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None
 ) -> jax.stages.Wrapped:
-    """`enlarge_function`, or with `against` `measure_function`, jitted."""
+    """Jit `enlarge_function`, or `measure_function` if `against` is given."""
     options = replace(options, sampler=options.sampler or preset.sampler)
     model, schedule = Model(preset, DTYPES[options.precision], remat), schedule_for(preset, options)
     if against is None:
@@ -92,13 +92,13 @@ def compile_program(
 
 
 def program_key(preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None) -> Hashable:
-    """What `compile_program` depends on: two calls with one key make one program."""
+    """Return the key of a program: for one preset, two calls of `compile_program` with equal keys make one program."""
     names = ("steps", "thinning", "precision", "gradient")
     return (options.sampler or preset.sampler, *(getattr(options, name) for name in names), remat, against)
 
 
 def cost(program: jax.stages.Wrapped, arguments: tuple) -> tuple[float, float]:
-    """Seconds of one call, and the compiled program's memory in bytes (NaN for a backend that does not say)."""
+    """Measure the seconds of one call, and the program's memory in bytes (NaN if the backend does not report it)."""
     compiled = program.lower(*arguments).compile()
     jax.block_until_ready(compiled(*arguments))
     began = time.perf_counter()
@@ -112,7 +112,7 @@ def cost(program: jax.stages.Wrapped, arguments: tuple) -> tuple[float, float]:
 def _pose_tiles(
     model: Model, schedule: Schedule, params: Params, key: Key[Array, ""], tiles: Tiles, origins: Int[Array, "b 2"]
 ) -> Problem:
-    """The problem of some tiles, whose noise depends on their places in the image."""
+    """Pose some tiles as a problem. Its noise depends on the positions of the tiles in the image."""
     lattice = origins * model.preset.scale // model.preset.latent_factor
     return pose(model, params, schedule, tiles, lambda shape: noise.chain_noise(key, lattice, shape))
 
@@ -124,21 +124,21 @@ def _lr_guidance(
     return Guidance(reference=problem.z_lr, scale=scale, mask=mask, form=options.gradient)
 
 
-def _hr_guidance(preset: ModelPreset, problem: Problem, tiles: Tiles, hr: TileReference, options: Options) -> Guidance:
-    numbers = {"scale": hr.scale, "offset": hr.offset, "mask": to_latent(hr.weight, preset)}
-    return Guidance(reference=_z_hr(preset, problem, tiles, hr), **numbers, form=options.gradient)
+def _hr_guidance(model: Model, params: Params, tiles: Tiles, hr: TileReference, options: Options) -> Guidance:
+    numbers = {"scale": hr.scale, "offset": hr.offset, "mask": to_latent(hr.weight, model.preset)}
+    return Guidance(reference=_z_hr(model, params, tiles, hr), **numbers, form=options.gradient)
 
 
-def _z_hr(preset: ModelPreset, problem: Problem, tiles: Tiles, hr: TileReference) -> Float[Array, "b h w z"]:
-    """Latent of the reference. Outside of its region the enlarged LR image stands in, so that no edge is encoded."""
-    scale = preset.scale
+def _z_hr(model: Model, params: Params, tiles: Tiles, hr: TileReference) -> Float[Array, "b h w z"]:
+    """Encode the reference. Outside its region the enlarged LR image takes its place, so that no edge is encoded."""
+    scale, lr = model.preset.scale, tiles * 2 - 1
     known = jnp.repeat(jnp.repeat(hr.weight > 0, scale, 1), scale, 2)
-    around = upsample_bicubic(tiles, scale) if scale > 1 else tiles
-    return problem.encode(jnp.where(known, hr.image, around))
+    around = upsample_bicubic(lr, scale) if scale > 1 else lr
+    return model.encode(params, jnp.where(known, hr.image * 2 - 1, around))
 
 
 def to_latent(weight: Mask, preset: ModelPreset) -> Float[Array, "b hz wz 1"]:
-    """A map at the size of the input, area-averaged to the latent's."""
+    """Average a map at the size of the input, by area, to the size of the latent."""
     b, h, w, _ = weight.shape
     fine = jnp.repeat(jnp.repeat(weight, preset.scale, 1), preset.scale, 2)
     rows, columns = (preset.scale * n // preset.latent_factor for n in (h, w))

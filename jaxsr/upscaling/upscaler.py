@@ -1,8 +1,10 @@
-"""Enlarge an image of any size: cut it into tiles, encode, sample and decode each in one jitted call, blend by bands.
+"""The upscaler enlarges an image of any size.
 
-The tile bounds the memory of the network in every stage. The noise at a pixel depends on nothing but the seed, the
-content of the image and the position of the pixel. So the batch and the order of files or tiles leave the noise as it
-is, and the result equal up to rounding.
+It cuts the image into tiles. One jitted call encodes, samples and decodes the tiles of a batch. The results are blended
+in bands of rows. The size of the tile bounds the memory of the network in every stage.
+
+The noise at a pixel depends only on the seed, the content of the image and the position of the pixel. The batch size
+and the order of files or tiles therefore do not change the noise, and change the result by rounding at most.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -41,7 +43,7 @@ from jaxsr.upscaling.programs import compile_program, cost, program_key
 from jaxsr.upscaling.tile_calls import Progress, enlarge_tiles, guides_of, measure_tiles
 
 T = TypeVar("T")
-_NOTHING = Guide()
+_NO_GUIDE = Guide()
 __all__ = ["Progress", "Upscaler", "load"]
 
 
@@ -50,10 +52,10 @@ class Upscaler:
     """A model with its weights, ready to enlarge images. `load` makes it.
 
     Attributes:
-        preset: all that is fixed about the model besides its weights.
+        preset: everything that defines the model except its weights.
         params: its weights, float32.
         source: the checkpoint file.
-        sha256: hash of that file.
+        sha256: SHA-256 of that file.
     """
 
     preset: ModelPreset
@@ -79,32 +81,32 @@ class Upscaler:
         preset: str | None = None,
         **options: Any,
     ) -> Num[np.ndarray, "H W *c"]:
-        """One sample of the enlarged image, exactly `preset.scale` times the size.
+        """Enlarge an image to exactly `preset.scale` times its size. The result is one random sample.
 
         Args:
-            image: array of (h, w, 3) or grey (h, w), or what NumPy makes one of, such as a Pillow image (RGB, L, I;16);
-                uint8, uint16, or float in [0, 1].
-            seed: all randomness comes from it, the image's content and `sample`; 0 <= seed < 2**32.
-            sample: number of the sample, to draw several of one image.
-            batch: tiles per call of the network; the noise is the same, the result equal up to rounding.
+            image: array (h, w, 3) or grey (h, w), or an object that NumPy converts to one, such as a Pillow image
+                (RGB, L, I;16); uint8, uint16, or float in [0, 1].
+            seed: source of all randomness, together with the image's content and `sample`; 0 <= seed < 2**32.
+            sample: number of the sample; other numbers give other samples of one image.
+            batch: tiles per call of the network. It does not change the noise, and the result only by rounding.
             progress: called with (tiles done, tiles in all).
-            alpha_map: (h, w), multiplies alpha pixel by pixel.
-            reference: an image of a higher resolution (HR), of the same types, that shows a part of it.
-            reference_box: where that lies: (x, y, width, height) in pixels of the input; the reference has `scale`
-                times this size.
-            reference_mask: or (h, w) in [0, 1]: where it is to be used; the reference has `scale` times the size of
-                the image or of the box around the mask.
-            feather: pixels of the input over which the reference fades in from its border, 8 if None.
-            objective: `lstsq` (if None) or `norm`: how alpha is fitted to the reference, where it is not given.
+            alpha_map: (h, w); multiplies alpha pixel by pixel.
+            reference: an image of higher resolution (HR), of the same types, that shows a part of the image.
+            reference_box: the part that the reference shows: (x, y, width, height) in pixels of the input. The
+                reference has `scale` times this size.
+            reference_mask: in place of `reference_box`, (h, w) in [0, 1]: the weight of the reference at every pixel.
+                The reference has `scale` times the size of the image, or of the smallest box around the mask.
+            feather: pixels of the input over which the reference fades in from its border; None is 8.
+            objective: how alpha is fitted to the reference if alpha is not given: `lstsq` (also for None) or `norm`.
             calibration: a calibration or its file; None is the one beside the model's file.
-            preset: name of one of its choices of alpha.
+            preset: name of a preset in the calibration, which gives alpha.
             **options: fields of `Options`.
         Returns:
-            the enlarged image in the type of the input; grey stays grey.
+            the enlarged image, in the type of the input. A grey image stays grey.
         Raises:
-            TypeError: for an option that does not exist.
+            TypeError: for an unknown option.
             ValueError: for an image of another shape or type, or options that do not fit the model.
-            MemoryError: if the device's memory is too small for the tile; with tile `auto`, for the smallest.
+            MemoryError: if the device's memory is too small for the tile (with tile `auto`, for the smallest tile).
             NotFiniteError: if the network returns pixels that are not numbers.
         """
         known = [field.name for field in fields(Options)]
@@ -116,8 +118,8 @@ class Upscaler:
             chosen = self.with_preset(chosen, preset, calibration)
         image = as_array(image)
         rgb, grey = to_float_rgb(image)
-        where = {"reference": reference, "box": reference_box, "mask": reference_mask, "feather": feather}
-        guide = make_guide(rgb, self.preset.scale, alpha_map=alpha_map, objective=objective, **where)
+        region = {"reference": reference, "box": reference_box, "mask": reference_mask, "feather": feather}
+        guide = make_guide(rgb, self.preset.scale, alpha_map=alpha_map, objective=objective, **region)
         height, width = (self.preset.scale * n for n in rgb.shape[:2])
         out = np.empty((height, width) if grey else (height, width, 3), image.dtype)
         self.enlarge(rgb, out, chosen, guide=guide, seed=seed, sample=sample, batch=batch, progress=progress)
@@ -133,22 +135,22 @@ class Upscaler:
         thinning: Thinning = "ends",
         precision: Precision = "fp32",
     ) -> Problem:
-        """Pose an image, or a batch of images of one size, to a sampler of your own.
+        """Pose an image, or a batch of images of one size, as a problem for a sampler of your own.
 
-        `diffusion.sample(p.denoise, p.schedule, p.z_lr, p.noise)` and `p.decode` give what `upscale` gives with
-        `tile="off"`, up to rounding. `Problem` documents shapes, value ranges, the direction of `step`, and what is
-        clipped. Its functions may be called inside of `jax.jit`, `jax.grad` and `jax.vmap`, except for `encode` and
-        `decode`, which take and return NumPy arrays.
+        `diffusion.sample(p.denoise, p.schedule, p.z_lr, p.noise)` and then `p.decode` give the result of `upscale` with
+        `tile="off"`, up to rounding. `Problem` documents shapes, value ranges, the direction of `step`, and clipping.
+        Its functions may be called inside `jax.jit`, `jax.grad` and `jax.vmap`, except for `encode` and `decode`, which
+        take and return NumPy arrays.
 
         Args:
             lr: (h, w, 3), or (b, h, w, 3); uint8, uint16, or float in [0, 1].
-            steps: sampling steps; None takes the model's own number.
-            seed: the noise depends on it, on each image's content and on `sample`.
+            steps: sampling steps; None is the model's own number.
+            seed: the noise depends on the seed, on each image's content and on `sample`.
             sample: number of the sample.
             thinning, precision: fields of `Options`.
         Returns:
             the problem. `p.decode(latent)` returns (H, W, 3), or (b, H, W, 3) for a batch, `preset.scale` times the
-            size of `lr`; `p.encode` takes images of that size.
+            size of `lr`. `p.encode` takes images of that size.
         Raises:
             ValueError: for images of another shape or type, or options that do not fit the model.
         """
@@ -158,9 +160,9 @@ class Upscaler:
     def with_preset(
         self, options: Options, preset: str, calibration: str | Path | Calibration | None = None
     ) -> Options:
-        """Set alpha, and the form of its gradient, by a calibration's preset; see `jaxsr.upscaling.calibrated`."""
-        found = find_calibration(calibration, self.source)
-        return apply_knob_preset(options, preset, found, model_preset=self.preset, model_sha256=self.sha256)
+        """Set alpha and the form of its gradient from a preset of a calibration, see `jaxsr.upscaling.calibrated`."""
+        loaded = find_calibration(calibration, self.source)
+        return apply_knob_preset(options, preset, loaded, model_preset=self.preset, model_sha256=self.sha256)
 
     def enlarge(
         self,
@@ -168,15 +170,16 @@ class Upscaler:
         out: Num[np.ndarray, "H W *c"],
         options: Options,
         *,
-        guide: Guide = _NOTHING,
+        guide: Guide = _NO_GUIDE,
         seed: int,
         sample: int = 0,
         batch: int = 1,
         progress: Progress | None = None,
     ) -> ImageRun:
-        """As `upscale`, from float32 pixels in [0, 1] into `out`, in its type; returns what was really done.
+        """Enlarge float32 pixels in [0, 1] into `out`, in the type of `out`, as `upscale` does.
 
-        With a strip in `guide`, `out` has the shape (H, W, panels, 3).
+        Returns the run that was made, which may differ from `options` where memory was short or bf16 overflowed. With
+        a strip in `guide`, `out` has the shape (H, W, panels, 3).
         """
         check_guide(guide, options, rgb.shape[:2])
         first = plan_run(self.preset, rgb.shape[:2], options, batch)
@@ -185,8 +188,8 @@ class Upscaler:
         def attempt(run: ImageRun) -> Scales | None:
             scales = self._scales(rgb, key, run, guide)
             function = partial(self.compiled(run.options, run.remat), self.weights(run.options.precision), key)
-            more = guides_of(replace(run, scales=scales), guide, self.preset.scale)
-            tiles = enlarge_tiles(function, rgb, run, more, progress)
+            guidance = guides_of(replace(run, scales=scales), guide, self.preset.scale)
+            tiles = enlarge_tiles(function, rgb, run, guidance, progress)
             for y0, rows in tiling.blend_tiles(run.plan, self.preset.scale, tiles):
                 band = out[y0 : y0 + len(rows)]
                 band[:] = from_float(rows.mean(-1) if out.ndim == 2 else rows, out.dtype).reshape(band.shape)
@@ -196,7 +199,7 @@ class Upscaler:
         return replace(run, scales=scales)
 
     def _scales(self, rgb: np.ndarray, key: Key[Array, ""], run: ImageRun, guide: Guide) -> Scales | None:
-        """The numbers of the guidance, fitted where there is a reference; None where nothing guides."""
+        """Return the numbers of the guidance, fitted if there is a reference; None if nothing guides."""
         if not is_guided(guide, run.options):
             return None
         lr, region = lr_scales(guide, run.options), guide.region
@@ -212,7 +215,11 @@ class Upscaler:
         return Scales(lr, *fit_reference(moments("hr")))
 
     def _retry(self, attempt: Callable[[ImageRun], T], run: ImageRun, asked: Options) -> tuple[T, ImageRun]:
-        """`attempt(run)`, from the start with less where memory is short, and in fp32 where bf16 gives no numbers."""
+        """Return `attempt(run)` and its run.
+
+        Where memory is short, it tries again with a run that needs less. Where bf16 gives pixels that are not numbers,
+        it tries again in fp32.
+        """
         while True:
             try:
                 return attempt(run), run
@@ -226,9 +233,10 @@ class Upscaler:
                 run = with_less_memory(run, self.preset, asked)
 
     def compiled(self, options: Options, remat: bool = False, against: Reference | None = None) -> jax.stages.Wrapped:
-        """The jitted function (params, key, tiles, origins, guides=None) -> enlarged tiles; kept for the next image.
+        """Return the jitted function (params, key, tiles, origins, guides=None) -> enlarged tiles.
 
-        With `against`, the one that measures a reference, see `jaxsr.upscaling.programs`.
+        With `against` it is the function that measures a reference, see `jaxsr.upscaling.programs`. The function is
+        kept for the next image.
         """
         cache_key = program_key(self.preset, options, remat, against)
         if cache_key not in self._compiled:
@@ -236,7 +244,7 @@ class Upscaler:
         return self._compiled[cache_key]
 
     def weights(self, precision: Precision) -> Params:
-        """`params` as a compute precision takes them, see `Model.rounded`; kept for the next image."""
+        """Round `params` for a compute precision, see `Model.rounded`. The result is kept for the next image."""
         if precision not in self._weights:
             self._weights[precision] = Model(self.preset, DTYPES[precision]).rounded(self.params)
         return self._weights[precision]
@@ -250,9 +258,9 @@ class Upscaler:
         return {}
 
     def measure(
-        self, size: tuple[int, int], options: Options, batch: int = 1, guide: Guide = _NOTHING
+        self, size: tuple[int, int], options: Options, batch: int = 1, guide: Guide = _NO_GUIDE
     ) -> tuple[ImageRun, float, float]:
-        """For an image of `size`: what is to be done, seconds per call, and the program's memory in bytes."""
+        """Plan and time an image of `size`: returns the run, seconds per call, and the program's memory in bytes."""
         check_guide(guide, options, size)
         first = plan_run(self.preset, size, options, batch)
         (seconds, memory), run = self._retry(lambda run: self._measure(run, guide), first, options)
@@ -262,21 +270,21 @@ class Upscaler:
         tiles = np.zeros((run.batch, run.plan.tile, run.plan.tile, 3), np.float32)
         if is_guided(guide, run.options):
             run = replace(run, scales=Scales(lr_scales(guide, run.options)))
-        more = guides_of(run, guide, self.preset.scale)([0] * run.batch)
+        guides = guides_of(run, guide, self.preset.scale)([0] * run.batch)
         key, origins = noise.image_key(0, noise.content_hash(tiles), 0), np.zeros((run.batch, 2), np.int32)
         params = self.weights(run.options.precision)
-        return cost(self.compiled(run.options, run.remat), (params, key, tiles, origins, *more))
+        return cost(self.compiled(run.options, run.remat), (params, key, tiles, origins, *guides))
 
 
 def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) -> Upscaler:
-    """Load a model into memory, by its registered name (see `jaxsr.hub.cards`) or the path of a checkpoint.
+    """Load a model into memory, by its registered name (see `jaxsr.hub.cards`) or by the path of a checkpoint.
 
-    The commands cache most compiled programs between runs. In Python, call
-    `jaxsr.runtime.compilation.enable_compilation_cache` before anything is computed to do the same. Without it,
-    programs on a CPU may call oneDNN (see `jaxsr.runtime.onednn`), and are not cached.
+    The commands cache most compiled programs between runs. To do the same in Python, call
+    `jaxsr.runtime.compilation.enable_compilation_cache` before the first computation. Without this call, programs on a
+    CPU may call oneDNN (see `jaxsr.runtime.onednn`), and are not cached.
 
     Raises:
-        ValueError, OSError: for unknown names, licences that were not accepted, files that cannot be read.
+        ValueError, OSError: for an unknown name, a licence that was not accepted, or an unreadable file.
     """
     path = resolve(name_or_path, accept_license=accept_license, convert=_convert)
     file = path / checkpoint.FILE_NAME if path.is_dir() else path
@@ -290,6 +298,6 @@ def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) 
 
 
 def _convert(card: ModelCard, files: Mapping[str, Path], folder: Path) -> Path:
-    from weight_conversion.convert import convert_card  # needed once for each released model
+    from weight_conversion.convert import convert_card  # needed only once per released model
 
     return convert_card(card, files, folder)

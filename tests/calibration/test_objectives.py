@@ -111,7 +111,7 @@ def test_images_that_cannot_be_calibrated_on_are_named() -> None:
     holes.product[1, 4] = np.nan
     with pytest.raises(ValueError, match="image 4 gives numbers that are not finite at t = 2"):
         concatenate([holes])
-    with pytest.raises(ValueError, match="the mask leaves nothing of image 0"):
+    with pytest.raises(ValueError, match="the mask excludes all of image 0"):
         concatenate([MOMENTS._replace(n=np.zeros((T, N)))])
 
 

@@ -47,7 +47,7 @@ def test_the_open_loop_alone(fake, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "written: " in told
     beyond = [f"t = {t}" for t, scale in enumerate(found.open_loop["weighted_median"], 1) if scale > 0.4]
-    assert (f"at an end of the candidates ({', '.join(beyond)}); widen --candidates" in told) == bool(beyond)
+    assert (f"lies beyond the candidates ({', '.join(beyond)}); widen --candidates" in told) == bool(beyond)
 
 
 def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):

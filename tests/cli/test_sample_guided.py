@@ -13,8 +13,8 @@ from jaxsr.cli.sample import main
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling import upscaler as upscaler_module
 from jaxsr.upscaling.upscaler import Upscaler
-from tests.guidance.test_guide import make_calibration
 from tests.small_model import enlarged, nearest
+from tests.upscaling.small_calibration import make_calibration
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
 

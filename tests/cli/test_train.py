@@ -108,7 +108,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(fake_run, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         loop.train(config, output, silent, interrupt)
     assert steps_kept(output) == ["3"]
-    for line in ("going on from step 3", "going on from step 12"):  # a finished run only writes its model again
+    for line in ("resuming from step 3", "resuming from step 12"):  # a finished run only writes its model again
         (output / "model" / checkpoint.FILE_NAME).unlink(missing_ok=True)
         lines: list[str] = []
         loop.train(config, output, lines.append, silent)
@@ -169,7 +169,8 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(fake_run, tmp_path, caps
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 2)
-    with pytest.raises(ValueError, match=r"^batch_size: 6 is not a multiple of 2 devices times accumulate 2\.$"):
+    sentence = r"^batch_size: 6 is not a multiple of 2 devices times accumulate 2; change one of them\.$"
+    with pytest.raises(ValueError, match=sentence):
         loop.train(make_config(batch_size=6, accumulate=2), tmp_path / "out", silent, silent)
     assert not (tmp_path / "out").exists()
 

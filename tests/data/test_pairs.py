@@ -56,7 +56,9 @@ def test_names_without_a_partner_are_listed(tmp_path):
     folder = photographs(tmp_path / "hr", 3)
     lr = write_lr(folder, tmp_path / "lr")
     (lr / "1.png").rename(lr / "other.png")
-    with pytest.raises(PairError, match=r"without one partner of the same name: .*hr/1\.png, .*lr/other\.png\.$"):
+    with pytest.raises(
+        PairError, match=r"one LR file of the same name; these do not match: .*hr/1\.png, .*lr/other\.png\.$"
+    ):
         open_pairs(str(folder), str(lr), **SMALL)
 
 

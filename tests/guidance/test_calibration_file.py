@@ -51,7 +51,9 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
     path = tmp_path / "calib.json"
     made().write(path)
     before = path.read_bytes()
-    with pytest.raises(CalibrationError, match=r"calib\.json: the calibration has numbers that are not finite"):
+    with pytest.raises(
+        CalibrationError, match=r"calib\.json: was not written because the calibration has numbers that are not finite"
+    ):
         made(open_loop={"losses": [float("nan")]}).write(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["calib.json"]
@@ -60,13 +62,13 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no calibration, or cut short"),
-        ('{"format_version": 1, "mod', "no calibration, or cut short"),
-        ("\udcff", "no calibration, or cut short"),
-        ("[1, 2]", "this is no calibration; make one with python -m jaxsr.calibrate"),
-        ('{"model": "x"}', "this is no calibration"),
-        ('{"format_version": 99}', "a calibration of format 99, and this jaxsr reads 1; update jaxsr"),
-        ('{"format_version": 1}', "keys missing or not known: candidates, closed_loop"),
+        ("", "is not a calibration file, or is truncated"),
+        ('{"format_version": 1, "mod', "is not a calibration file, or is truncated"),
+        ("\udcff", "is not a calibration file, or is truncated"),
+        ("[1, 2]", "is not a calibration; make one with python -m jaxsr.calibrate"),
+        ('{"model": "x"}', "is not a calibration;"),
+        ('{"format_version": 99}', "has calibration format 99 and this jaxsr reads format 1; update jaxsr"),
+        ('{"format_version": 1}', "has missing or unknown keys: candidates, closed_loop"),
     ],
 )
 def test_another_file_is_refused_by_name(tmp_path: Path, content: str, message: str) -> None:
@@ -79,12 +81,12 @@ def test_another_file_is_refused_by_name(tmp_path: Path, content: str, message: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"extra": 1}, "keys missing or not known: extra"),
+        ({"extra": 1}, "has missing or unknown keys: extra"),
         ({"presets": {}, "schedule": {}}, "the schedule needs eta, input_scaling, kappa, timestep_map"),
-        ({"presets": {"vivid": {"scale": VIVID}}}, "a damaged calibration"),
-        ({"presets": {"vivid": {"scale": "high", "rule": "r"}}}, "a damaged calibration|needs a rule and 4 finite"),
-        ({"presets": 3}, "a damaged calibration"),
-        ({"schedule": 3}, "a damaged calibration"),
+        ({"presets": {"vivid": {"scale": VIVID}}}, "is a damaged calibration"),
+        ({"presets": {"vivid": {"scale": "high", "rule": "r"}}}, "is a damaged calibration|needs a rule and 4 finite"),
+        ({"presets": 3}, "is a damaged calibration"),
+        ({"schedule": 3}, "is a damaged calibration"),
     ],
 )
 def test_a_damaged_file_is_refused_by_name(monkeypatch, tmp_path: Path, change: dict, message: str) -> None:
@@ -107,7 +109,7 @@ def test_a_file_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
         (
             "pretty",
             {"scale": VIVID, "rule": "r"},
-            "no preset can be called 'pretty'; the names are open-loop, faithful",
+            "'pretty' is not the name of a preset; use one of open-loop, faithful",
         ),
         ("vivid", {"scale": VIVID[:3], "rule": "r"}, "needs a rule and 4 finite scales"),
         ("vivid", {"scale": [*VIVID[:3], float("inf")], "rule": "r"}, "needs a rule and 4 finite scales"),
@@ -131,12 +133,12 @@ def test_it_is_refused_for_another_model_schedule_or_sampler() -> None:
     fifteen = exponential_schedule(15)
     for arguments, message in (
         (("ef" * 32, SCHEDULE, "ancestral"), r"other weights \(tiny-x4, sha256 abababababab\), not for these \(efef"),
-        (("ab" * 32, fifteen, "ancestral"), "for 4 steps, not for 15: take --steps 4"),
+        (("ab" * 32, fifteen, "ancestral"), "for 4 steps, not for 15: use --steps 4"),
         (("ab" * 32, thin(fifteen, 4, keep="released"), "ancestral"), "another schedule of 4 steps"),
         (("ab" * 32, replace(SCHEDULE, kappa=1.0), "ancestral"), "another schedule of 4 steps"),
         (("ab" * 32, replace(SCHEDULE, timestep_map=np.arange(4)), "ancestral"), "another schedule of 4 steps"),
         (("ab" * 32, replace(SCHEDULE, input_scaling="pixel"), "ancestral"), "another schedule of 4 steps"),
-        (("ab" * 32, SCHEDULE, "heun"), "for the sampler ancestral, not for heun: take --sampler ancestral"),
+        (("ab" * 32, SCHEDULE, "heun"), "for the sampler ancestral, not for heun: use --sampler ancestral"),
     ):
         with pytest.raises(CalibrationError, match=message):
             check(made(), *arguments)

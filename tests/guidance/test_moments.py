@@ -123,6 +123,6 @@ def test_unknown_words_are_refused(monkeypatch) -> None:
     y, noise = float32(Y), lambda k: float32(NOISE)[k]
     for name in NAMES:
         with pytest.raises(ValueError, match=f"{name}: no 'x'; choose one of"):
-            measure(DENOISE, SCHEDULE, y, y, noise, **{name: "x"})
+            measure(DENOISE, SCHEDULE, y, y, noise, **with_form({name: "x"}))
     with pytest.raises(ValueError, match="forward_ode: no 'x'; choose one of diffusion, inversion"):
         reference_path(DENOISE, SCHEDULE, y, y, y, "x")

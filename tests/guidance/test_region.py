@@ -1,25 +1,20 @@
 """The region of a reference: where it lies, how it fades, what is refused, and what is fitted on it."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
 from jaxsr.guidance.fits import concatenate, fit_lr_scale, fit_lstsq, fit_reference, weighted_median
-from jaxsr.guidance.guide import Guide
 from jaxsr.guidance.moments import Moments, measure
 from jaxsr.guidance.region import cut_region, make_region, tiles_of
 from jaxsr.guidance.tiles import TileReference
 from jaxsr.imaging import noise
 from jaxsr.imaging.tiling import cut, plan_tiles
 from jaxsr.models.model import Model
-from jaxsr.models.presets import PixelCodecConfig
 from jaxsr.options import Options
 from jaxsr.upscaling.plan import schedule_for
-from jaxsr.upscaling.programs import compile_program, to_latent
+from jaxsr.upscaling.programs import compile_program
 from tests.small_model import enlarged, small_preset
 
 RGB = np.random.default_rng(0).random((40, 30, 3), np.float32)
@@ -143,22 +138,3 @@ def test_the_fits_are_those_of_the_open_loop_on_the_region(monkeypatch):
         wanted = (line.slope, line.offset) if against == "hr" else weighted_median(whole)
         np.testing.assert_allclose(fit([Moments(*map(np.asarray, expected))]), wanted, rtol=1e-6)
     assert fit_lr_scale([expected], "lstsq") == tuple(fit_lstsq(whole, offset=False).slope)
-
-
-@pytest.mark.parametrize(("scale", "factor"), [(1, 4), (1, 8), (4, 4), (4, 8), (4, 2)])
-def test_maps_are_averaged_to_the_latent(scale, factor):
-    preset = replace(small_preset(), scale=scale, codec=PixelCodecConfig(factor))
-    values = np.random.default_rng(0).random((1, 16, 24, 1), np.float32)
-    big = values.repeat(scale, 1).repeat(scale, 2)
-    n, m = big.shape[1] // factor, big.shape[2] // factor
-    wanted = big.reshape(n, factor, m, factor).mean((1, 3))
-    np.testing.assert_allclose(to_latent(jnp.asarray(values), preset)[0, ..., 0], wanted, rtol=1e-6)
-
-
-def test_words_that_nobody_knows_are_refused():
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        with pytest.raises(ValueError, match=r"^objective: no 'mean'; choose one of norm, lstsq"):
-            Guide(objective="mean")
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)

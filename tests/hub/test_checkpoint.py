@@ -197,7 +197,7 @@ def _foreign(path, header: dict[str, str] | None):
 
 @pytest.mark.parametrize("header", [None, {"format": "pt"}])
 def test_foreign_safetensors(tmp_path, header):
-    with pytest.raises(CheckpointError, match="no jaxsr checkpoint"):
+    with pytest.raises(CheckpointError, match="not a jaxsr checkpoint"):
         load(_foreign(tmp_path / "other.safetensors", header))
 
 

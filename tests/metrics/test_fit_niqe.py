@@ -69,10 +69,10 @@ def test_the_command_refuses_in_one_sentence_and_writes_nothing(photos, tmp_path
     for images, options, problem in (
         (photos, ["--threshold", "1"], "threshold is 1.0"),
         (photos / "0.png", [], "sharp blocks: give more photographs"),
-        (small, [], "small.png: smaller than 96 x 96"),
+        (small, [], "small.png: is smaller than 96 x 96"),
         (tmp_path / "empty", [], "no image files"),
         (tmp_path / "none.png", [], "none.png"),
-        (photos, ["-o", str(tmp_path / "model.mat")], "model.mat: the model is written as .npz"),
+        (photos, ["-o", str(tmp_path / "model.mat")], "model.mat is not the name of an .npz file"),
     ):
         assert main([str(images), "-o", str(output), *options]) == 1
         error = capsys.readouterr().err

@@ -160,7 +160,7 @@ def test_published_parameter_files_are_read(tmp_path, name, write):
     [
         (np.zeros(36), np.diag(np.arange(36.0)), "singular"),
         (np.zeros(36), np.full((36, 36), np.nan), "not finite"),
-        (np.zeros(35), np.eye(35), "not of 36 features"),
+        (np.zeros(35), np.eye(35), "does not have 36 features"),
     ],
 )
 def test_models_of_no_use_are_refused_with_the_file(tmp_path, mean, covariance, problem):

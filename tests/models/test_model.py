@@ -16,6 +16,7 @@ from jaxsr.models.presets import ModelPreset, PixelCodecConfig, ScheduleConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 from jaxsr.runtime import cpu
 from tests.models.tiny import compiled, products_of, random_values, unet_config
+from tests.small_model import small_preset
 
 VQ = VQConfig(embed_dim=3, n_embed=16, z_channels=3, ch=32, ch_mult=(1, 1), num_res_blocks=(0, 0))
 
@@ -234,3 +235,10 @@ def test_mask_is_handed_to_the_network() -> None:
     assert shape(jnp.ones((1, 4, 4, 1))) == (1, 4, 4, 3)
     with pytest.raises(ValueError, match="needs a mask"):
         shape()
+
+
+def test_equal_models_share_their_abstract_networks():
+    first, second, other = Model(small_preset()), Model(small_preset()), Model(small_preset("group"))
+    assert first._abstract is second._abstract
+    assert first._abstract is not other._abstract
+    assert first._abstract is not Model(small_preset(), jnp.bfloat16)._abstract

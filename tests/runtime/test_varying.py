@@ -58,7 +58,7 @@ def test_the_gradient_of_what_all_devices_have_is_the_sum_of_theirs(name, spread
 def test_it_is_so_on_eight_devices():
     lines = [
         "import warnings, jax",
-        "from tests.test_varying import OPERATIONS, SPREAD, assert_same_gradients",
+        "from tests.runtime.test_varying import OPERATIONS, SPREAD, assert_same_gradients",
         "warnings.simplefilter('error')",
         "assert jax.device_count() == 8",
         "[assert_same_gradients(name, spread) for name in OPERATIONS for spread in SPREAD]",

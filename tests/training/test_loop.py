@@ -125,7 +125,7 @@ def test_a_run_killed_in_the_middle_resumes_exactly(runs):
     (leftover / "half").write_text("written")
 
     out = finish(start(folder / "run.py", output))
-    assert "going on from step 6\n" in out
+    assert "resuming from step 6\n" in out
     assert "step 7/12  loss" in out
     assert "step 6/12" not in out
     assert out.endswith(f"model: {output / 'model'}\n")

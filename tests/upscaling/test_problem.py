@@ -14,17 +14,20 @@ LR = np.random.default_rng(0).integers(0, 256, (20, 36, 3), np.uint8)
 UNIT = LR.astype(np.float32) / np.float32(255)
 
 
-@pytest.fixture(params=["channel", "group"])
-def upscaler(request, small_upscalers):
-    return small_upscalers[request.param]
+@pytest.fixture
+def upscaler(small_upscalers):
+    return small_upscalers["channel"]
 
 
 def sampled(problem: Problem, **how) -> np.ndarray:
     return problem.decode(diffusion.sample(problem.denoise, problem.schedule, problem.z_lr, problem.noise, **how))
 
 
-@pytest.mark.parametrize("sampler", diffusion.SAMPLERS)
-def test_the_built_in_samplers_on_it_are_the_pipeline(upscaler, sampler):
+@pytest.mark.parametrize(
+    ("network", "sampler"), [("channel", "ancestral"), ("channel", "heun"), ("group", "ancestral")]
+)
+def test_the_built_in_samplers_on_it_are_the_pipeline(small_upscalers, network, sampler):
+    upscaler = small_upscalers[network]
     whole = upscaler.upscale(UNIT, tile="off", sampler=sampler, seed=3, sample=1, steps=3)
     ours = sampled(upscaler.problem(LR, steps=3, seed=3, sample=1), sampler=sampler)
     assert (ours.shape, ours.dtype) == ((80, 144, 3), np.float32)
@@ -74,7 +77,7 @@ def test_seed_sample_steps_and_precision_matter(upscaler):
 
 def test_an_image_of_another_size_is_refused_by_encode(upscaler):
     problem = upscaler.problem(LR)
-    with pytest.raises(ValueError, match=r"^image: must be 144x80 pixels, as the result, but is 36x20"):
+    with pytest.raises(ValueError, match=r"^image: must be 144x80 pixels, as the result is, but is 36x20"):
         problem.encode(LR)
     with pytest.raises(ValueError, match=r"^steps: this model's schedule has 4 steps"):
         upscaler.problem(LR, steps=9)

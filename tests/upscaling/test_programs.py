@@ -1,10 +1,16 @@
-"""The compiled functions: what the gradient through the network keeps in memory."""
+"""The compiled functions: what the gradient through the network keeps in memory, and maps at the latent's size."""
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxsr.models.model import Model
+from jaxsr.models.presets import PixelCodecConfig
+from jaxsr.upscaling.programs import to_latent
+from tests.small_model import small_preset
 
 
 def test_remat_gives_the_same_gradient_and_keeps_less_for_it(small_upscalers):
@@ -23,3 +29,13 @@ def test_remat_gives_the_same_gradient_and_keeps_less_for_it(small_upscalers):
         kept.append(sum(leaf.size for leaf in jax.tree.leaves(residuals)))
     np.testing.assert_allclose(*gradients, atol=1e-5)
     assert kept[1] < 0.5 * kept[0]
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(1, 4), (1, 8), (4, 4), (4, 8), (4, 2)])
+def test_maps_are_averaged_to_the_latent(scale, factor):
+    preset = replace(small_preset(), scale=scale, codec=PixelCodecConfig(factor))
+    values = np.random.default_rng(0).random((1, 16, 24, 1), np.float32)
+    big = values.repeat(scale, 1).repeat(scale, 2)
+    n, m = big.shape[1] // factor, big.shape[2] // factor
+    wanted = big.reshape(n, factor, m, factor).mean((1, 3))
+    np.testing.assert_allclose(to_latent(jnp.asarray(values), preset)[0, ..., 0], wanted, rtol=1e-6)

@@ -152,7 +152,7 @@ def test_a_checkpoint_is_replaced_only_on_request(tmp_path, files, capsys):
     before = (tmp_path / "out" / "model.safetensors").read_bytes()
     assert main([*arguments, "--preset", "realsr_s15_v1"]) == 1
     assert "error: " in (text := capsys.readouterr().err)
-    assert "is there already" in text
+    assert "already exists" in text
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
     assert main([*arguments, "--preset", "realsr_s15_v1", "--overwrite"]) == 0
     assert (tmp_path / "out" / "model.safetensors").read_bytes() != before
@@ -190,8 +190,8 @@ def test_every_released_layout_converts_and_runs_through_eval_shape(tmp_path, mo
     saved = {}
     monkeypatch.setattr(convert, "read_state_dict", state)
     monkeypatch.setattr(rules, "_check_values", lambda *_: None)
+    monkeypatch.setattr(convert, "sha256_file", lambda path: "")
     monkeypatch.setattr(checkpoint, "save", lambda folder, params, metadata: saved.update(params) or folder)
-    monkeypatch.setattr(checkpoint, "sha256_file", lambda path: "")
     files = [tmp_path / file.name for file in RELEASED[preset].files]
     assert recognise(convert._pair([read_source(path) for path in files])).name == preset
     convert_files(files, tmp_path)

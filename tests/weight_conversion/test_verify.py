@@ -122,22 +122,22 @@ def test_complaints(tmp_path, capsys):
     other = tmp_path / "other.npz"
     np.savez(other, a=np.zeros(1))
     assert "say what it is with --kind" in error_of(capsys, CODEC, "--golden", other)
-    assert "is no file for --kind autoencoder" in error_of(capsys, network, "--golden", golden)
+    assert "is not a file for --kind autoencoder" in error_of(capsys, network, "--golden", golden)
     assert "give one FILE" in error_of(capsys, CODEC, network, "--golden", golden)
     assert "key 'diffusion'" in error_of(capsys, network, CODEC, "--golden", GOLDEN / "sampler_s4.npz", *CONFIG)
     unknown = small_golden(tmp_path, "vq_a.npz", **{"case1/extra": np.zeros(1)})
-    assert "'case1/extra' that is not known" in error_of(capsys, CODEC, "--golden", unknown)
+    assert "'case1/extra' that this kind does not know" in error_of(capsys, CODEC, "--golden", unknown)
     np.savez(tmp_path / "vq_b.npz", **{"case1/x": np.zeros((1, 3, 8, 8), np.float32)})
     np.savez(tmp_path / "vq_b.npz", **{"case1/decode": np.zeros((1, 3, 8, 8), np.float32)})
     assert "vq_b.npz: lacks the array 'x'" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npz")
     np.savez(tmp_path / "vq_b.npz", x=np.zeros((1, 4, 8, 8), np.float32), decode=np.zeros(1))
-    assert "seems to be of another network" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npz")
+    assert "seems to belong to another network" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npz")
     np.save(tmp_path / "vq_b.npy", np.zeros(1))
-    assert "vq_b.npy: is no .npz file" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npy")
+    assert "vq_b.npy: is not an .npz file" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_b.npy")
     (tmp_path / "vq_c.npz").write_bytes(b"\x89PNG")
-    assert "vq_c.npz: is no .npz file" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_c.npz")
+    assert "vq_c.npz: is not an .npz file" in error_of(capsys, CODEC, "--golden", tmp_path / "vq_c.npz")
     for text, match in [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[]", "must hold a JSON object"),
         ('{"n_embed": 3}', "lacks 'ddconfig'"),
         ('{"ddconfig": 3}', "of the wrong type"),
@@ -159,7 +159,7 @@ def test_a_missing_file_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(("network", "other"), [("sr", "inpaint"), ("inpaint", "sr")])
 def test_the_golden_file_of_another_network_is_told(network, other, capsys):
     text = error_of(capsys, GOLDEN / f"unet_{network}.pth", "--golden", GOLDEN / f"unet_{other}_io.npz")
-    assert f"unet_{other}_io.npz: seems to be of another network" in text
+    assert f"unet_{other}_io.npz: seems to belong to another network" in text
 
 
 def test_the_partner_of_a_sampler_is_found_only_where_one_fits(tmp_path, capsys):

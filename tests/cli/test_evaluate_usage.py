@@ -1,0 +1,58 @@
+"""What the evaluate command refuses: wrong words, and folders that do not fit each other."""
+
+import pytest
+
+from jaxsr.cli import evaluate
+
+
+def test_whatever_has_no_partner_is_listed_and_nothing_written(command, tmp_path, capsys):
+    (tmp_path / "sr" / "b.png").rename(tmp_path / "sr" / "d.png")
+    assert command() == 1
+    error = capsys.readouterr().err
+    assert "--pred: without one partner of the same name: b (no file)" in error
+    assert "d.png" in error
+    assert not list(tmp_path.glob("result*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--protocol", "no"), "--protocol: no 'no'"),
+        (("--protocol", "set5"), "--protocol: the images are not those of set5: baby (missing), "),
+        (("--protocol", "realsr"), "--protocol: no 'realsr' (did you mean realsr-sub?)"),
+        (("-m", "psnt"), "--metrics: no 'psnt'"),
+        (("-m", "lr_consistency"), "lr_consistency needs the LR images; give --lr"),
+        (("--lr", "none"), "not a folder"),
+        (("--worst", "w.png", "--worst-by", "ssim"), "--worst-by: ssim is not measured"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_gets_one_sentence_and_writes_nothing(command, tmp_path, capsys, words, message):
+    assert command(*words) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert (error.count("\n"), error[:7]) == (1, "error: ")
+    assert not list(tmp_path.glob("result*"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--pred", "x", "-n", "y", "-o", "r"),
+        ("-o", "r"),
+        ("--pred", "x", "-o", "r", "--steps", "4"),
+        ("--pred", "x", "-o", "r", "--dataset", "y"),
+        ("--pred", "x", "-o", "r", "--data", "y"),
+        ("-n", "y", "-o", "r", "--target", "x"),
+        ("-n", "bicubic", "-o", "r", "--steps", "4"),
+        ("-n", "y", "-o", "r", "--alpha", "0.1", "--preset", "vivid"),
+        ("-n", "y", "-o", "r", "--calibration", "c.json"),
+        ("--pred", "x", "-o", "r", "--worst-by", "psnr"),
+        ("--pred", "x", "-o", "r", "--limit", "0"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_refused(words):
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.main(list(words))
+    assert stopped.value.code == 2

@@ -1,0 +1,69 @@
+"""What fails in the sample command costs no more than its image, and short memory not even that."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxsr.upscaling.upscaler import Upscaler
+from tests.cli.sampling import files, picture, read_pixels, run, sidecar
+from tests.small_model import enlarged, nearest
+
+pytestmark = pytest.mark.usefixtures("model")
+
+
+def test_bad_files_are_listed_and_do_not_stop_the_others(exact, tmp_path, capsys):
+    picture(tmp_path / "in/a.png")
+    picture(tmp_path / "in/z.jpg")
+    (tmp_path / "in/empty.png").touch()
+    (tmp_path / "in/cut.jpg").write_bytes((tmp_path / "in/z.jpg").read_bytes()[:200])
+    (tmp_path / "in/text.png").write_text("no image")
+    picture(tmp_path / "in/long.webp", (5000, 1))
+    assert run("-i", tmp_path / "in", "-o", tmp_path / "out") == 3
+    out, err = capsys.readouterr()
+    assert "2 made" in out
+    assert "4 failed" in out
+    for name in ("empty.png", "cut.jpg", "text.png", "long.webp"):
+        assert sum(line.startswith("failed: ") and name in line for line in err.splitlines()) == 1
+    assert files(tmp_path / "out") == ["a.png", "a.png.json", "z.jpg", "z.jpg.json"]
+
+
+def test_an_error_of_the_device_or_an_encoder_costs_one_image(exact, tmp_path, monkeypatch, capsys):
+    for name in "abc":
+        picture(tmp_path / f"in/{name}.png")
+    errors = [jax.errors.JaxRuntimeError("INTERNAL: broken"), RuntimeError("PngError")]
+
+    def failing(params, key, tiles, origins):
+        if errors:
+            raise errors.pop()
+        return nearest(params, key, tiles, origins)
+
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: failing)
+    assert run("-i", tmp_path / "in", "-o", tmp_path / "out") == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("1 made")
+    assert f"failed: {tmp_path / 'in/a.png'}: PngError" in err
+    assert f"failed: {tmp_path / 'in/b.png'}: INTERNAL: broken" in err
+
+
+def _short_of_memory(limit: int):
+    def enlarge(params, key, tiles, origins):
+        if tiles.shape[1] > limit:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        return nearest(params, key, tiles, origins)
+
+    return lambda self, options, *_: enlarge
+
+
+def test_short_memory_is_overcome_and_recorded(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Upscaler, "compiled", _short_of_memory(32))
+    pixels = picture(tmp_path / "a.png", (70, 20))
+    words = ["-i", tmp_path / "a.png", "-o", tmp_path / "out"]
+    assert run(*words) == 0
+    np.testing.assert_array_equal(read_pixels(tmp_path / "out/a.png"), enlarged(pixels))
+    record = sidecar(tmp_path / "out/a.png")
+    assert (record["requested"]["tile"], record["options"]["tile"], record["tiles"]) == ("auto", 32, 4)
+    assert "--tile=32" in record["command"]
+    assert run(*words) == 0
+    assert "1 there already" in capsys.readouterr().out
+    assert run(*words, "--suffix", "_big", "--tile", "64") == 3
+    assert "--tile 32" in capsys.readouterr().err

@@ -1,0 +1,142 @@
+"""The sample command's options: each reaches the work, and what is wrong is refused before any work."""
+
+from dataclasses import replace
+
+import pytest
+
+from jaxsr.cli.sample import main, make_parser
+from jaxsr.models.presets import PRESETS
+from jaxsr.options import Options
+from jaxsr.upscaling import upscaler as upscaler_module
+from jaxsr.upscaling.plan import tile_unit
+from tests.cli.sampling import files, picture, run, sidecar
+from tests.small_model import small_preset
+
+pytestmark = pytest.mark.usefixtures("model")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "-i x --seed -1",
+        "-i x --seed 4294967296",
+        "-i x --steps 0",
+        "-i x --n-samples 0",
+        "-i x --batch many",
+        "-i x --tile big",
+        "-i x --tile 0",
+        "-i x --overlap -1",
+        "-i x --quality 101",
+        "-i x --sampler euler",
+        "-i x --thinning even",
+        "-i x --blend linear",
+        "-i x --precision fp16",
+        "-i x --ext gif",
+        "-i x --suffix ../up",
+        "-i x --over",
+    ],
+)
+def test_wrong_usage_is_refused_by_the_name_of_the_option(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    assert stopped.value.code == 2
+    assert (words.split()[2] if words else "-i") in capsys.readouterr().err
+
+
+def test_the_command_offers_what_the_library_has():
+    parser, default = make_parser(), Options()
+    unit = tile_unit(PRESETS["tiny_x4"])
+    assert " ".join(parser.format_help().split()).count(f"a multiple of {unit}") == 2
+    args = parser.parse_args(["-i", "x"])
+    assert {name: getattr(args, name) for name in vars(default)} == vars(default)
+
+
+FLAGS = {
+    "steps": 1,
+    "sampler": "heun",
+    "thinning": "released",
+    "tile": 32,
+    "overlap": 64,
+    "blend": "mean",
+    "precision": "bf16",
+    "seed": 4,
+    "quality": 71,
+    "alpha": 0.3,
+    "through": "state",
+    "reference_variance": "marginal",
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_every_sampling_flag_reaches_what_is_done_and_recorded(exact, tmp_path, name):
+    picture(tmp_path / "a.jpg")
+    words = [f"--{name.replace('_', '-')}", FLAGS[name]]
+    words += ["--alpha", 0.1] if name in ("through", "reference_variance") else []
+    assert run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out", *words) == 0
+    record = sidecar(tmp_path / "out/a.jpg")
+    assert record["requested"][name] == record["options"][name] == FLAGS[name]
+
+
+def test_no_sampling_flag_is_left_out_above(exact, tmp_path):
+    picture(tmp_path / "a.jpg")
+    assert run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out") == 0
+    default = sidecar(tmp_path / "out/a.jpg")["requested"]
+    counted, elsewhere = {"sample"}, {"reference_mean"}  # --n-samples counts, tests/cli/test_sample_guided.py
+    assert default.keys() == FLAGS.keys() | counted | elsewhere
+    assert not [name for name in FLAGS if default[name] == FLAGS[name]]
+
+
+@pytest.mark.parametrize(("words", "expected"), [("", ("tiny-x4", False)), ("-n x --accept-license", ("x", True))])
+def test_the_model_and_the_consent_are_those_of_the_command(exact, tmp_path, monkeypatch, words, expected):
+    calls = []
+    load = lambda name, *, accept_license: calls.append((name, accept_license)) or exact  # noqa: E731
+    monkeypatch.setattr(upscaler_module, "load", load)
+    picture(tmp_path / "a.png")
+    assert run("-i", tmp_path / "a.png", "-o", tmp_path / "out", *words.split()) == 0
+    assert calls == [expected]
+
+
+def test_known_models_are_listed_with_their_licences(capsys):
+    assert main(["--list-models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("tiny-x4 ") and line.endswith("CC BY-SA 4.0") for line in lines)
+    assert any("sinsr-v1" in line and "(non-commercial)" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [("--steps 5", "steps: .*4 steps"), ("--tile 40", "tile: .*multiple of 16"), ("--tile 32 --overlap 40", "overlap")],
+)
+def test_what_does_not_fit_the_model_is_refused_before_any_work(exact, tmp_path, capsys, words, message):
+    picture(tmp_path / "a.png")
+    assert run("-i", tmp_path / "a.png", "-o", tmp_path / "out", *words.split()) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert files(tmp_path) == ["a.png"]
+
+
+def test_a_model_that_needs_a_mask_is_refused(model, tmp_path, capsys, monkeypatch):
+    masked = replace(model, preset=small_preset(cond_mask=True))
+    monkeypatch.setattr(upscaler_module, "load", lambda *_, **__: masked)
+    picture(tmp_path / "a.png")
+    assert run("-i", tmp_path / "a.png", "-o", tmp_path / "out") == 1
+    assert "mask" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file_is_refused_before_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(upscaler_module, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    for name in "ab":
+        picture(tmp_path / f"in/{name}.png")
+    assert run("-i", tmp_path / "in", "-o", tmp_path / "in/a.png") == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"error: --output: {tmp_path / 'in/a.png'} is not a folder; give the name of one.\n")
+
+
+@pytest.mark.parametrize("names", [["a.png", "b/a.png"], ["a.png", "a.bmp"]])
+def test_two_inputs_of_one_result_are_refused_before_work(tmp_path, capsys, monkeypatch, names):
+    monkeypatch.setattr(upscaler_module, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    for name in names:
+        picture(tmp_path / name)
+    assert run("-i", *(tmp_path / name for name in names), "-o", tmp_path / "out") == 1
+    assert "would both be written" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,11 @@
+"""The words that options choose from."""
+
+from jaxsr import choices, diffusion
+from jaxsr.imaging import tiling
+from jaxsr.models.model import DTYPES
+
+
+def test_the_words_are_those_of_the_modules_that_they_choose_from():
+    assert set(choices.SAMPLERS) == set(diffusion.SAMPLERS)
+    assert set(choices.BLENDS) == set(tiling.BLENDS)
+    assert set(choices.PRECISIONS) == set(DTYPES)

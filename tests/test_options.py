@@ -1,0 +1,44 @@
+"""Options: values that no model takes are refused by name."""
+
+import re
+
+import jaxtyping
+import pytest
+
+from jaxsr.options import Options
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sampler", "euler"),
+        ("thinning", "even"),
+        ("blend", "linear"),
+        ("precision", "fp16"),
+        ("steps", 0),
+        ("steps", 2.5),
+        ("tile", 0),
+        ("tile", "huge"),
+        ("overlap", -1),
+        ("alpha", "much"),
+        ("alpha", float("nan")),
+        ("alpha", (0.1, float("inf"))),
+        ("alpha", ()),
+        ("through", "network"),
+        ("reference_mean", "noisy"),
+        ("reference_variance", "unit"),
+    ],
+)
+def test_values_that_no_model_takes_are_refused_by_name(name, value):
+    # As users meet it: without the type checks of the test run, which come first.
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError, match=rf"^{name}: .*{re.escape(str(value))}"):
+            Options(**{name: value})
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_an_overlap_of_one_tile_is_refused():
+    with pytest.raises(ValueError, match=r"^overlap:"):
+        Options(tile="off", overlap=16)

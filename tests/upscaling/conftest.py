@@ -1,0 +1,18 @@
+"""The small upscaler, as it is and with a network whose results are known exactly."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def channel(small_upscalers):
+    return small_upscalers["channel"]
+
+
+@pytest.fixture
+def exact(channel, monkeypatch):
+    """The upscaler with `nearest` in place of its network."""
+    from jaxsr.upscaling.upscaler import Upscaler
+    from tests.small_model import nearest
+
+    monkeypatch.setattr(Upscaler, "compiled", lambda self, options, *_: nearest)
+    return channel
