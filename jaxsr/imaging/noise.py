@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Shaped, UInt32
 
+from jaxsr.imaging.quantile import normal_quantile
+
 BLOCK = 16
 
 
@@ -117,10 +119,4 @@ def _fold_each(key: Key[Array, ""], data: Int[Array, "n"]) -> Key[Array, "n"]:
 def _block(key: Key[Array, ""], channels: int) -> Float[Array, "block block c"]:
     counter = jnp.arange(BLOCK * BLOCK * channels // 2)
     bits = jax.random.key_data(_fold_each(key, counter))
-    return _normal(bits.reshape(BLOCK, BLOCK, channels))
-
-
-def _normal(bits: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Inverse normal distribution function at the odd multiples of 2**-23 in (-1, 1): exact in float32, symmetric."""
-    odd = 2 * (bits >> 9).astype(jnp.int32) + (1 - 2**23)
-    return np.float32(np.sqrt(2)) * jax.lax.erf_inv(odd.astype(jnp.float32) * np.float32(2**-23))
+    return normal_quantile(bits.reshape(BLOCK, BLOCK, channels))

@@ -1,5 +1,8 @@
 """The noise field: one lattice of numbers, whichever window, batch, program or setting reads it."""
 
+import os
+import subprocess
+import sys
 from functools import partial
 
 import jax
@@ -30,11 +33,43 @@ def test_windows_read_the_same_lattice(lattice, y, x):
     np.testing.assert_array_equal(window, lattice[y : y + 64, x : x + 32])
 
 
-def test_batch_of_tiles_equals_single_tiles(lattice):
-    origins = jnp.asarray([(0, 0), (48, 48), (32, 0), (176, 192)], jnp.int32)
-    tiles = jax.jit(jax.vmap(partial(field, shape=(64, 64, 3)), (None, 0)))(KEY, origins)
+@pytest.mark.parametrize(("count", "size"), [(1, 64), (3, 16), (4, 64), (8, 16)])
+def test_batch_of_tiles_equals_single_tiles(lattice, count, size):
+    origins = np.array([(0, 0), (48, 48), (32, 0), (176, 192), (5, 70), (191, 1), (100, 100), (0, 99)], np.int32)[
+        :count
+    ]
+    tiles = jax.jit(jax.vmap(partial(field, shape=(size, size, 3)), (None, 0)))(KEY, origins)
     for tile, (y, x) in zip(tiles, origins.tolist(), strict=True):
-        np.testing.assert_array_equal(tile, lattice[y : y + 64, x : x + 64])
+        np.testing.assert_array_equal(tile, lattice[y : y + size, x : x + size])
+
+
+def test_independent_of_the_program_around_it(lattice):
+    """Of what uses it, and of loops."""
+
+    @jax.jit
+    def steps(key, origins):
+        def step(total, origin):
+            noise = field(key, origin, SMALL)
+            return jnp.tanh(0.7 * total + noise), noise
+
+        return jax.lax.scan(step, jnp.zeros(SMALL), origins)[1]
+
+    for tile, (y, x) in zip(steps(KEY, jnp.stack([at(16, 32), at(3, 200)])), [(16, 32), (3, 200)], strict=True):
+        np.testing.assert_array_equal(tile, lattice[y : y + BLOCK, x : x + BLOCK])
+
+
+def test_independent_of_the_instructions_of_the_processor(lattice):
+    """Without FMA, which compilers use or not by what stands around an operation: bits must not depend on it."""
+    program = f"""
+import sys
+import numpy as np
+from jaxsr.imaging.noise import field, image_key
+sys.stdout.buffer.write(np.asarray(field(image_key(7, "{HASH}", 0), np.zeros(2, np.int32), (64, 64, 3))).tobytes())
+"""
+    environment = os.environ | {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=environment)
+    without = np.frombuffer(done.stdout, np.float32).reshape(64, 64, 3)
+    np.testing.assert_array_equal(without, lattice[:64, :64])
 
 
 def test_a_batch_of_images_equals_single_images():
