@@ -131,6 +131,14 @@ def test_every_option_changes_the_result(sampler: str) -> None:
         )
 
 
+@pytest.fixture
+def operation_by_operation():
+    """Two compiled programs may round the same formula differently (FMA); single operations may not."""
+    with jax.disable_jit():
+        yield
+
+
+@pytest.mark.usefixtures("operation_by_operation")
 def test_a_mask_of_zeros_changes_nothing_outside() -> None:
     pointwise = lambda x, step: jnp.tanh(x + 0.1 * jnp.float32(step))  # noqa: E731
     mask = jnp.zeros((2, 4, 4, 1)).at[:, :2].set(1.0)
@@ -142,6 +150,7 @@ def test_a_mask_of_zeros_changes_nothing_outside() -> None:
     assert not np.allclose(guided[:, :2], plain[:, :2], atol=1e-2)
 
 
+@pytest.mark.usefixtures("operation_by_operation")
 def test_references_add_up_each_in_its_region() -> None:
     pointwise = lambda x, step: jnp.tanh(x + 0.1 * jnp.float32(step))  # noqa: E731
     inside = jnp.zeros((2, 4, 4, 1)).at[:, :2].set(1.0)
