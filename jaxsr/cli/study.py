@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=numbers,
         default=(-0.1, 0.05, 0.1, 0.2),
         metavar="LIST",
-        help="scales of the guidance by the LR image",
+        help="LR guidance scales (default: -0.1,0.05,0.1,0.2)",
     )
     add("--draws", type=whole(1), default=4, metavar="N", help="samples of each image for the dispersion (default: 4)")
     add_sampler(parser, "sampler whose states to study")
