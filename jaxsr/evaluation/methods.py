@@ -1,4 +1,4 @@
-"""What makes a result of an LR image: bicubic, or a model under some guidance."""
+"""Methods that make a result from an LR image: bicubic enlargement, or a model with optional guidance."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -21,13 +21,13 @@ BICUBIC = "bicubic"
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A way to enlarge.
+    """A method that enlarges images.
 
     Attributes:
-        name: in tables.
+        name: name of the method in tables.
         make: (pair with its LR image, seed) -> the result, float in about [0, 1].
-        told: all that decides the results, as JSON can hold it.
-        random: the seed changes the result.
+        told: everything that decides the results, as JSON values.
+        random: whether the seed changes the result.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Method:
 
 
 def enlarge_bicubic(lr: Ready, scale: int) -> Float[np.ndarray, "H W 3"]:
-    """MATLAB's bicubic (a = -0.5) enlargement of RGB pixels in [0, 1], unclipped: the `bicubic` row of the papers."""
+    """Enlarge RGB pixels by MATLAB's bicubic (a = -0.5), in [0, 1] and unclipped: the `bicubic` row of the papers."""
     rows, columns = (bicubic_matrix(n, scale * n) for n in lr.shape[:2])
     return np.einsum("ph,hwc,qw->pqc", rows, to_float(lr).astype(np.float64), columns, optimize=True)
 
 
 def bicubic_method(scale: int) -> Method:
-    """Bicubic enlargement, the same for every seed."""
+    """Make the method of bicubic enlargement. Its result is the same for every seed."""
 
     def make(pair: Pair, seed: int) -> Float[np.ndarray, "H W 3"]:
         return enlarge_bicubic(_lr(pair), scale)
@@ -61,37 +61,40 @@ def model_method(
     calibration: Path | None = None,
     hr_guidance: bool = False,
 ) -> Method:
-    """Sampling with a model.
+    """Make the method that samples with a model.
 
     Args:
-        options: how to sample; without alpha where a preset or a reference gives it.
-        name: of the method, in tables. model: as which the model was asked for.
-        preset: of the calibration beside the model, or of the file `calibration`.
-        hr_guidance: guide by the original itself, slope and offset fitted on each image (Eq. 10): no method, but what
-            guidance by a perfect reference comes to.
+        upscaler: the model.
+        options: how to sample; without alpha if a preset or a reference sets it.
+        name: name of the method in tables.
+        model: the name by which the user requested the model.
+        preset: name of a preset, from the calibration beside the model or from the file `calibration`.
+        calibration: a calibration file; None for the one beside the model.
+        hr_guidance: guide by the original itself, with slope and offset fitted on each image (Eq. 10). This is not a
+            usable method: it shows how well a perfect reference would guide.
     Raises:
-        ValueError: for options that do not fit the model or each other.
+        ValueError: if the options do not fit the model or each other.
     """
     refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
     chosen = options if preset is None else upscaler.with_preset(options, preset, calibration)
     resolved = plan_run(upscaler.preset, (1, 1), chosen).options
-    asked = asdict(chosen) | {"steps": resolved.steps, "sampler": resolved.sampler}
-    told = {"kind": "model", "model": model, "model_sha256": upscaler.sha256, "options": asked}
-    told |= {"preset": preset, "hr_guidance": hr_guidance}
+    requested = asdict(chosen) | {"steps": resolved.steps, "sampler": resolved.sampler}
+    record = {"kind": "model", "model": model, "model_sha256": upscaler.sha256, "options": requested}
+    record |= {"preset": preset, "hr_guidance": hr_guidance}
     if calibration is not None:
-        told |= {"calibration_sha256": sha256_file(calibration)}
+        record |= {"calibration_sha256": sha256_file(calibration)}
 
     def make(pair: Pair, seed: int) -> Float[np.ndarray, "H W 3"]:
-        lr, more = to_float(_lr(pair)), {}
+        lr, guidance = to_float(_lr(pair)), {}
         if hr_guidance:
             assert pair.hr is not None
-            more = {"reference": pair.hr, "reference_box": (0, 0, lr.shape[1], lr.shape[0])}
-        return upscaler.upscale(lr, seed=seed, **asdict(chosen), **more)
+            guidance = {"reference": pair.hr, "reference_box": (0, 0, lr.shape[1], lr.shape[0])}
+        return upscaler.upscale(lr, seed=seed, **asdict(chosen), **guidance)
 
-    return Method(name, make, told)
+    return Method(name, make, record)
 
 
 def _lr(pair: Pair) -> Ready:
     if pair.lr is None:
-        raise ValueError(f"{pair.image}: there is no LR image of it to enlarge.")
+        raise ValueError(f"{pair.image}: has no LR image to enlarge; give one with --lr.")
     return pair.lr

@@ -1,4 +1,4 @@
-"""Metrics under a protocol: which may be measured with the images at hand, and under which conditions."""
+"""Metrics under a protocol: which metrics the given images allow, and the conditions of each metric."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,28 +14,28 @@ class MetricError(ValueError):
 def conditions(
     protocol: Protocol, name: str, *, grey: bool = False, network: Mapping[str, Any] | None = None
 ) -> Conditions:
-    """The conditions under which a protocol measures the metric `name`.
+    """Return the conditions under which a protocol measures the metric `name`.
 
     Args:
         protocol: what is compared, and how.
-        name: of the metric, whose settings the protocol may change.
-        grey: the originals are grey files.
+        name: name of the metric. The protocol may change its settings.
+        grey: whether the originals are grey files.
         network: parameters of the metric's network.
     """
-    same = ("scale", "border", "colour", "round_luma", "grey_luma", "bits", "seed")
-    taken = {field: getattr(protocol, field) for field in same}
-    return Conditions(**taken, grey=grey, settings=protocol.variant(name), network=network or {})
+    shared = ("scale", "border", "colour", "round_luma", "grey_luma", "bits", "seed")
+    values = {field: getattr(protocol, field) for field in shared}
+    return Conditions(**values, grey=grey, settings=protocol.variant(name), network=network or {})
 
 
 def check_metrics(names: Sequence[str], protocol: Protocol, *, target: bool, lr: bool) -> tuple[str, ...]:
-    """Check the names of metrics and return each once.
+    """Check the names of metrics and return each name once.
 
     Args:
-        names: as the user gave them.
-        protocol: whose settings of the metrics are checked too.
-        target, lr: whether there are originals, LR images.
+        names: the names that the user gave.
+        protocol: the protocol, whose settings of these metrics are checked too.
+        target, lr: whether there are originals, and whether there are LR images.
     Raises:
-        MetricError: for an unknown metric, one that needs missing images, or a setting that it does not have.
+        MetricError: if a metric is unknown, needs missing images, or does not have a setting of the protocol.
     """
     for name in names:
         if name not in METRICS:
@@ -52,16 +52,16 @@ def check_metrics(names: Sequence[str], protocol: Protocol, *, target: bool, lr:
 
 
 def default_metrics(protocol: Protocol, *, target: bool, lr: bool) -> tuple[str, ...]:
-    """The metrics that the protocol names, without those that need missing originals (`target`) or LR images (`lr`)."""
+    """List the protocol's metrics, except metrics that need missing originals (`target`) or LR images (`lr`)."""
     known = ((name, METRICS[name]) for name in check_metrics(protocol.metrics, protocol, target=True, lr=True))
-    return tuple(name for name, one in known if (target or not one.needs_target) and (lr or not one.needs_lr))
+    return tuple(name for name, metric in known if (target or not metric.needs_target) and (lr or not metric.needs_lr))
 
 
 def describe(name: str, protocol: Protocol) -> str:
-    """What exactly a metric measures under a protocol, in words."""
+    """Describe in words exactly what a metric measures under a protocol."""
     return METRICS[name].describe(conditions(protocol, name))
 
 
 def why_missing(name: str, protocol: Protocol) -> str | None:
-    """The reason why a metric is unavailable on this machine, or None."""
+    """Return the reason why a metric is unavailable on this machine, or None."""
     return METRICS[name].missing(conditions(protocol, name))

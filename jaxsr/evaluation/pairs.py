@@ -1,4 +1,4 @@
-"""Which result, original and LR image belong together: by name, never by order, and whoever is alone is told."""
+"""The pairing of results, originals and LR images: by name, never by order. Files without a partner are reported."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,10 +9,10 @@ from jaxsr.data.photographs import RGB
 from jaxsr.imaging.files import list_images
 
 Source = Path | Callable[[], RGB]
-"""Where an image is: its file, or what makes its pixels."""
+"""The source of an image: its file, or a function that makes its pixels."""
 Match = dict[str, Path]
 
-# What programs and data sets add to a name: 0801x4, baby_HR, Canon_001_LR4, img_001_SRF_4_LR, baby_out, baby_SRx4.
+# Endings that programs and data sets add: 0801x4, baby_HR, Canon_001_LR4, img_001_SRF_4_LR, baby_out, baby_SRx4.
 _ENDING = re.compile(
     r"(?:[_-](?:hr|lr|gt|lq|sr|out|output|result|pred|restored|upscaled)(?:x?\d)?|[_-]?x\d|[_-]srf_\d)$", re.IGNORECASE
 )
@@ -20,12 +20,12 @@ _SHOWN = 8
 
 
 class PairingError(ValueError):
-    """Files that have no partner, or more than one."""
+    """Files with no partner, or with more than one."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a data set: its name, and where its original, its LR image and its result are, if they are."""
+    """One image of a data set: its name, and the sources of its original, LR image and result, if they exist."""
 
     name: str
     target: Source | None = None
@@ -34,56 +34,60 @@ class Item:
 
 
 def plain_name(name: str) -> str:
-    """A name without the endings that programs and data sets add to it."""
+    """Remove the endings that programs and data sets add to a name."""
     while (shorter := _ENDING.sub("", name)) != name and shorter:
         name = shorter
     return name
 
 
 def folder_names(folder: Path) -> Match:
-    """The image files in and below a folder by their names: the path from there without the extension.
+    """List the image files in and below a folder by name: the path relative to the folder, without the extension.
 
     Raises:
-        PairingError: for a folder without images, or two files of one name; ValueError for no folder.
+        PairingError: if the folder has no images, or if two files have one name.
+        ValueError: if `folder` is not a folder.
     """
     files = list_images(folder, recursive=True)
     if not files:
-        raise PairingError(f"{folder}: there are no images in it; give the folder that holds them.")
+        raise PairingError(f"{folder}: has no images; give the folder that holds them.")
     return _unique((file.relative_to(folder).with_suffix("").as_posix(), file) for file in files)
 
 
 def _unique(named: Iterable[tuple[str, Path]]) -> Match:
-    found: Match = {}
+    files: Match = {}
     for name, file in named:
-        if name in found:
-            raise PairingError(f"{found[name]} and {file} are both called {name}: rename or remove one.")
-        found[name] = file
-    return found
+        if name in files:
+            raise PairingError(f"{files[name]} and {file} are both called {name}: rename or remove one.")
+        files[name] = file
+    return files
 
 
 def match(names: Mapping[str, Sequence[str]], files: Match, option: str) -> Match:
-    """The file of every name: called so, or as one of its other names, or either of them but for usual endings.
+    """Find the file of every name.
+
+    A file matches if it has the name itself or one of its other names. Usual endings of the names may differ.
 
     Args:
-        names: of the originals, each with the other names that it goes by (as that of its LR image).
-        files: by their own names.
-        option: what gave the files, for the error.
+        names: the names of the originals, each with all names that its file may have (such as its LR image's).
+        files: the files by their own names.
+        option: the option that gave the files, for the error.
     Raises:
-        PairingError: listing every name without a file and every file without a name; none is dropped.
+        PairingError: if the match is incomplete. It lists every name without a file and every file without a name, and
+            drops none.
     """
     best: tuple[int, Match, list[str]] | None = None
     own = {name: (name,) for name in names}
     for known in (own, names):
         for shorten in (str, plain_name):
-            found, alone = _attempt(known, files, shorten)
+            partners, alone = _attempt(known, files, shorten)
             if not alone:
-                return found
+                return partners
             if best is None or len(alone) < best[0]:
-                best = len(alone), found, alone
+                best = len(alone), partners, alone
     alone = best[2] if best else []
-    more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
+    rest = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
     raise PairingError(
-        f"{option}: without one partner of the same name: {', '.join(alone[:_SHOWN])}{more}; "
+        f"{option}: without one partner of the same name: {', '.join(alone[:_SHOWN])}{rest}; "
         "rename, add or remove these files."
     )
 
@@ -91,7 +95,7 @@ def match(names: Mapping[str, Sequence[str]], files: Match, option: str) -> Matc
 def _attempt(
     names: Mapping[str, Sequence[str]], files: Match, shorten: Callable[[str], str]
 ) -> tuple[Match, list[str]]:
-    """What is matched, and the names and files that are alone or have several partners."""
+    """Match once. Return the matches, and a list of all names and files without exactly one partner."""
     wanted: dict[str, set[str]] = {}
     for name, others in names.items():
         for other in others:
@@ -110,10 +114,13 @@ def _attempt(
 
 
 def read_table(path: Path, root: Path) -> dict[Path, Path]:
-    """The LR file of every HR file of a table of two columns with a tab between: LR path, HR path, both below `root`.
+    """Read a table with two columns, LR path and HR path below `root`, and return the LR file of every HR file.
+
+    A tab separates the columns.
 
     Raises:
-        PairingError: for a line of another form, or an HR file named twice; OSError for a table that is not there.
+        PairingError: if a line has another form, or if an HR file occurs twice.
+        OSError: if the table does not exist.
     """
     partners: dict[Path, Path] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -121,30 +128,30 @@ def read_table(path: Path, root: Path) -> dict[Path, Path]:
             continue
         columns = line.split("\t")
         if len(columns) != 2:
-            raise PairingError(f"{path}:{number}: must be an LR path, a tab and an HR path.")
+            raise PairingError(f"{path}:{number}: must be an LR path, a tab and an HR path; correct the line.")
         lr, hr = (root / column.strip() for column in columns)
         if hr in partners:
-            raise PairingError(f"{path}:{number}: {columns[1]} has an LR image already.")
+            raise PairingError(f"{path}:{number}: {columns[1]} has an LR image already; remove one of the lines.")
         partners[hr] = lr
     return partners
 
 
 def attach(items: Sequence[Item], *, pred: Path | None = None, lr: Path | None = None) -> list[Item]:
-    """The items with the files of a folder of results, or of LR images, that go by their names.
+    """Give the items the files of a folder of results (`pred`) or of LR images (`lr`), matched by name.
 
     Raises:
         PairingError: see `match`.
     """
-    found = list(items)
+    attached = list(items)
     if lr is not None:
-        files = match({item.name: _names(item) for item in found}, folder_names(lr), "--lr")
-        found = [replace(item, lr=files[item.name]) for item in found]
+        files = match({item.name: _names(item) for item in attached}, folder_names(lr), "--lr")
+        attached = [replace(item, lr=files[item.name]) for item in attached]
     if pred is not None:
-        files = match({item.name: _names(item) for item in found}, folder_names(pred), "--pred")
-        found = [replace(item, pred=files[item.name]) for item in found]
-    return found
+        files = match({item.name: _names(item) for item in attached}, folder_names(pred), "--pred")
+        attached = [replace(item, pred=files[item.name]) for item in attached]
+    return attached
 
 
 def _names(item: Item) -> tuple[str, ...]:
-    """An image's result may be called as its LR image is."""
+    """List the names that the file of an image may have: the image's own, and its LR image's."""
     return (item.name,) if item.lr is None else (item.name, item.lr.stem)

@@ -1,4 +1,4 @@
-"""Protocols for given images: the hashes of their pixels, so that a number can only be of these."""
+"""Pins: protocols that list the hashes of the pixels of given images, so that they accept only these images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from jaxsr.evaluation.protocols import Protocol, pixel_hash
 
 
 def pinned(protocol: Protocol, items: Sequence[Item], name: str) -> str:
-    """The text of a protocol file: as `protocol`, under a new name, for the originals and LR images of `items` alone.
+    """Write the text of a protocol file: `protocol` under a new name, for the originals and LR images of `items` only.
 
     Raises:
-        ImageFileError (a ValueError) for an image that cannot be read.
+        ImageFileError: (a ValueError) if an image cannot be read.
     """
     images = {item.name: item.target for item in items if item.target is not None}
     lr_images = {item.name: item.lr for item in items if item.lr is not None}
-    found = replace(protocol, name=name, images=_hashes(images), lr_images=_hashes(lr_images))
-    usual = {one.name: one.default for one in fields(Protocol)}
-    told = {key: value for key, value in asdict(found).items() if value != usual[key] and value != {}}
-    return json.dumps(told, indent=1) + "\n"
+    pin = replace(protocol, name=name, images=_hashes(images), lr_images=_hashes(lr_images))
+    defaults = {field.name: field.default for field in fields(Protocol)}
+    content = {key: value for key, value in asdict(pin).items() if value != defaults[key] and value != {}}
+    return json.dumps(content, indent=1) + "\n"
 
 
 def _hashes(sources: Mapping[str, Source]) -> dict[str, str]:

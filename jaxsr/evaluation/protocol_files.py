@@ -1,4 +1,4 @@
-"""Protocols read from JSON files: those of jaxsr by name, and any other by its path."""
+"""Protocols read from JSON files: jaxsr's own by name, and any other by its path."""
 
 import json
 from dataclasses import fields
@@ -22,23 +22,23 @@ _KINDS: dict[str, tuple[type, str]] = {
 
 
 def known_protocols() -> list[str]:
-    """The names of those that come with jaxsr."""
+    """List the names of the protocols that come with jaxsr."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def load_protocol(name_or_path: str) -> Protocol:
-    """A protocol by its name, or of a JSON file with the fields of `Protocol`.
+    """Load a protocol by its name, or from a JSON file with the fields of `Protocol`.
 
     Raises:
-        ProtocolError: for an unknown name, or a file that is no protocol.
+        ProtocolError: if the name is unknown, or if the file is not a protocol.
     """
     path = Path(name_or_path)
     if path.suffix != ".json":
         path = FOLDER / f"{name_or_path}.json"
         if name_or_path not in known_protocols():
             raise ProtocolError(
-                f"--protocol: no {name_or_path!r}{did_you_mean(name_or_path, known_protocols())}; there are "
-                f"{', '.join(known_protocols())}, or a file."
+                f"--protocol: no {name_or_path!r}{did_you_mean(name_or_path, known_protocols())}; give one of "
+                f"{', '.join(known_protocols())}, or the path of a JSON file."
             )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -50,18 +50,18 @@ def load_protocol(name_or_path: str) -> Protocol:
 
 
 def read_protocol(content: Any, source: str) -> Protocol:
-    """A protocol of what its file, or a result, holds; `source` names it in the ProtocolError."""
-    known = {one.name for one in fields(Protocol)}
+    """Make a protocol from the content of its file or of a result. `source` names the content in a ProtocolError."""
+    known = {field.name for field in fields(Protocol)}
     if not isinstance(content, dict) or not {"name", "about"} <= content.keys():
-        raise ProtocolError(f"{source}: a protocol needs a name and what it is about.")
+        raise ProtocolError(f"{source}: a protocol needs the fields name and about; add them.")
     if unknown := content.keys() - known:
         raise ProtocolError(
-            f"{source}: a protocol has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}."
+            f"{source}: a protocol has no {', '.join(sorted(unknown))}; its fields are {', '.join(sorted(known))}."
         )
     for key in _KINDS.keys() & content.keys():
-        kind, called = _KINDS[key]
+        kind, words = _KINDS[key]
         if not isinstance(content[key], kind):
-            raise ProtocolError(f"{source}: {key} must be {called}, not {json.dumps(content[key])}.")
+            raise ProtocolError(f"{source}: {key} must be {words}, not {json.dumps(content[key])}.")
     if variants := content.get("variants"):
         check_variants(variants, source)
     values: dict[str, Any] = dict(content)

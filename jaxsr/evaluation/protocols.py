@@ -1,7 +1,7 @@
-"""Protocols: all that decides a number beside the images, in a small file, with a hash that every result carries.
+"""Protocols: small files with everything except the images that decides a number. Every result carries their hash.
 
-A protocol file is JSON; those of jaxsr lie in `protocols/`. A result's hash is that of the protocol and of the pixels
-of the images that were scored: equal hashes mean numbers that may stand in one column.
+A protocol file is JSON; jaxsr's own files are in `protocols/`. The hash of a result covers the protocol and the pixels
+of the scored images. Numbers with equal hashes may share a column.
 """
 
 import difflib
@@ -19,30 +19,30 @@ _WORDS = {"colour": ("rgb", "y"), "grey_luma": ("as-rgb", "full"), "bits": (8, N
 
 
 class ProtocolError(ValueError):
-    """A protocol that cannot be read, or images that are not those that it names."""
+    """A protocol that is unreadable, or images that differ from the ones that it lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What is compared, and how. In all of it the images are cropped at the bottom and the right to whole LR pixels.
+    """A protocol: what is compared, and how. Images are always cropped at the bottom and the right to whole LR pixels.
 
     Attributes:
-        name, about: what it is called and, in a sentence, what it is.
-        scale: HR over LR size.
+        name, about: the name of the protocol, and a sentence that describes it.
+        scale: HR size divided by LR size.
         colour: what PSNR, SSIM and MS-SSIM compare: the RGB channels, or Y of BT.601 (16..235).
-        grey_luma: Y of files that are grey: `as-rgb`, 16..235 like the others', or `full`, their own grey levels, as
-            MATLAB code that converts only colour images has it.
-        round_luma: Y rounded to whole grey levels, as `rgb2ycbcr` of 8-bit images gives it.
-        border: pixels left out on each side by PSNR, SSIM, MS-SSIM and NIQE.
-        bits: 8 for results and originals rounded to 8 bits before they are compared; None leaves them as they are.
-        crop: side in LR pixels of the centre crop that is used of each image; None for the whole image.
+        grey_luma: Y of grey files: `as-rgb` is 16..235 as for other files; `full` is the file's own grey levels, as in
+            MATLAB code that converts only colour images.
+        round_luma: whether Y is rounded to whole grey levels, as in `rgb2ycbcr` of 8-bit images.
+        border: number of pixels that PSNR, SSIM, MS-SSIM and NIQE leave out on each side.
+        bits: 8 rounds results and originals to 8 bits before the comparison; None leaves them as they are.
+        crop: side, in LR pixels, of the centre crop of each image; None for the whole image.
         patches: the crop is divided into patches x patches images.
-        seed: of the samples, where no other is given, and of the places that the sliced Wasserstein distance looks at.
-        dataset: the data set that is meant where none is given.
-        metrics: scored by default.
-        variants: of metrics, as {"lpips": {"net": "vgg"}}; what is not named is as the metric's own default.
-        images: SHA-256 of the pixels of every original by its name, see `pixel_hash`; none for any images.
-        lr_images: of the LR images likewise.
+        seed: default seed of the samples, and seed of the places that the sliced Wasserstein distance measures.
+        dataset: the default data set.
+        metrics: names of the metrics that are scored by default.
+        variants: settings of metrics, such as {"lpips": {"net": "vgg"}}; other settings keep the metric's default.
+        images: SHA-256 of the pixels of every original by its name (see `pixel_hash`); empty if any images are allowed.
+        lr_images: the same for the LR images.
     """
 
     name: str
@@ -77,49 +77,49 @@ class Protocol:
         raise ProtocolError(f"protocol {self.name}: {reason}")
 
     def variant(self, metric: str) -> dict[str, Any]:
-        """What the protocol says of one metric."""
+        """Return the settings that the protocol gives one metric."""
         return dict(self.variants.get(metric, {}))
 
     def check(self, name: str, pixels: Num[np.ndarray, "h w 3"], *, lr: bool = False) -> str:
-        """The hash of an original's (or an LR image's) pixels; ProtocolError where the protocol names others."""
-        found, listed = pixel_hash(pixels), self.lr_images if lr else self.images
-        if listed and listed.get(name) != found:
+        """Hash the pixels of an original or an LR image. Raises ProtocolError if the protocol lists other pixels."""
+        sha256, listed = pixel_hash(pixels), self.lr_images if lr else self.images
+        if listed and listed.get(name) != sha256:
             what, size = f"{'LR image' if lr else 'original'} {name}", f"{pixels.shape[1]}x{pixels.shape[0]}"
             why = "has other pixels than" if name in listed else "is not in the list of"
-            raise ProtocolError(f"{what} {why} protocol {self.name} (it is of {size}); {self.wanted}.")
-        return found
+            raise ProtocolError(f"{what} {why} protocol {self.name} (it has {size} pixels); {self.wanted}.")
+        return sha256
 
     @property
     def wanted(self) -> str:
-        """Which images the protocol is of, and what to do where they are not at hand: for the end of an error."""
+        """The end of an error: which images the protocol accepts, and what to do without them."""
         return (
-            f"this protocol is of certain files ({self.about}): docs/evaluation.md tells where to get them; for other "
-            f"images give --protocol {DEFAULT}, or a protocol that python -m jaxsr.evaluate pin makes of them"
+            f"this protocol accepts only certain files ({self.about}): docs/evaluation.md says where to get them; for "
+            f"other images give --protocol {DEFAULT}, or a protocol made with python -m jaxsr.evaluate pin"
         )
 
     def hash(self, images: Mapping[str, str]) -> str:
-        """SHA-256 of how it measures, and of the originals that were scored (by name, their pixels' hashes).
+        """Compute the SHA-256 of how the protocol measures and of the scored originals (hashes of pixels by name).
 
-        Names, default metrics and lists are of no account, what was scored is in `images`; nor are the variants of
-        metrics, which each metric of a result tells itself.
+        The hash ignores names, default metrics and lists, because `images` contains what was scored. It also ignores
+        the variants of metrics, because each metric of a result states its own.
         """
-        how = {key: value for key, value in asdict(self).items() if key not in NOT_HASHED}
-        return hashlib.sha256(json.dumps([how, dict(images)], sort_keys=True).encode()).hexdigest()
+        settings = {key: value for key, value in asdict(self).items() if key not in NOT_HASHED}
+        return hashlib.sha256(json.dumps([settings, dict(images)], sort_keys=True).encode()).hexdigest()
 
 
 NOT_HASHED = ("name", "about", "dataset", "metrics", "variants", "images", "lr_images")
-"""Fields in which two protocols may differ and still measure the same."""
+"""Fields in which two protocols may differ although they measure the same."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean X?)` of what begins so or is most alike, in any case; nothing where nothing is alike."""
+    """Suggest known names: ` (did you mean X?)` for prefix matches or the closest name, ignoring case; else empty."""
     small, names = name.lower(), list(known)
-    close = [one for one in names if small and one.startswith(small)]
+    close = [candidate for candidate in names if small and candidate.startswith(small)]
     close = close or difflib.get_close_matches(small, names, n=1)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def pixel_hash(pixels: Num[np.ndarray, "h w 3"]) -> str:
-    """SHA-256 of an RGB image's size, type and pixels: the same for every lossless format that it is kept in."""
+    """Compute the SHA-256 of an RGB image's size, type and pixels. It is the same for every lossless format."""
     head = f"{pixels.shape} {pixels.dtype}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()

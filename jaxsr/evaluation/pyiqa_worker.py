@@ -1,12 +1,13 @@
-"""Scores files with pyiqa, in whatever interpreter has it. Run by `external`, as a file: it imports nothing of jaxsr.
+"""A program that scores files with pyiqa, in the interpreter that has pyiqa. It imports nothing from jaxsr.
 
-Reads one JSON object from stdin and prints one per event to stdout; all other output goes to stderr.
+`jaxsr.evaluation.external` runs this file. It reads one JSON object from stdin and prints one JSON object per event to
+stdout; all other output goes to stderr.
 """
 
 import os
 import sys
 
-if __name__ == "__main__":  # this folder's modules must not hide others of the same name
+if __name__ == "__main__":  # the modules of this folder must not hide others of the same name
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != os.path.dirname(os.path.abspath(__file__))]
 
 import hashlib
@@ -21,7 +22,7 @@ PACKAGES = ("pyiqa", "torch", "torchvision", "timm", "numpy")
 
 def main():
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what pyiqa prints must not come between the lines
+    os.dup2(2, 1)  # pyiqa's own output must not mix with the events
     sys.stdout = sys.stderr
 
     def emit(**event):
@@ -30,7 +31,7 @@ def main():
     request = json.load(sys.stdin)
     try:
         import pyiqa  # pyright: ignore[reportMissingImports]
-    except Exception as error:  # a broken installation raises anything
+    except Exception as error:  # a broken installation may raise any exception
         emit(missing=sentence(error))
         return
     emit(versions={**versions(), **fix_torch()})
@@ -42,7 +43,7 @@ def main():
 
 
 def score(pyiqa, metric, pairs, emit):
-    """One metric over all files, or over the two sets."""
+    """Score all files, or the two sets of files, by one metric."""
     name = metric["name"]
     model = pyiqa.create_metric(metric["metric"], **metric["options"])
     emit(metric=name, lower_is_better=getattr(model, "lower_better", None), weights_sha256=weights_sha256(model))
@@ -57,13 +58,13 @@ def score(pyiqa, metric, pairs, emit):
             try:
                 value = float(model(pred, target) if metric["needs_target"] else model(pred))
                 emit(metric=name, index=index, score=value)
-            except Exception as error:  # one unreadable image does not lose the rest
+            except Exception as error:  # one unreadable image must not lose the others
                 emit(metric=name, index=index, problem=sentence(error))
     emit(metric=name, finished=True)
 
 
 def link_all(files, folder):
-    """A folder that holds just these files, since sets are given as folders."""
+    """Link the files into a folder of their own, because pyiqa takes sets as folders."""
     os.makedirs(folder)
     for index, file in enumerate(files):
         link = os.path.join(folder, f"{index:06d}{os.path.splitext(file)[1]}")
@@ -75,17 +76,17 @@ def link_all(files, folder):
 
 
 def versions():
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    numbers = {"python": ".".join(map(str, sys.version_info[:3]))}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            numbers[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def fix_torch():
-    """Full float32 and repeatable kernels; the device that pyiqa takes by default."""
+    """Make torch use full float32 and repeatable kernels. Return the device that pyiqa takes by default."""
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -98,7 +99,7 @@ def fix_torch():
 
 
 def reseed():
-    """Some metrics take random crops: every file has the same ones, alone or among others."""
+    """Reset all seeds before each file, so that metrics with random crops do not depend on the other files."""
     random.seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
@@ -107,7 +108,7 @@ def reseed():
 
 
 def weights_sha256(model):
-    """Of all names and values in the metric's state, or None where it has none."""
+    """Hash all names and values in the metric's state; None if the state is empty."""
     state = model.state_dict() if hasattr(model, "state_dict") else {}
     if not state:
         return None

@@ -1,4 +1,4 @@
-"""The images of an evaluation in the order in which they are scored, a batch at a time."""
+"""Reads the images of an evaluation batch by batch, in the order in which they are scored."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,11 +10,11 @@ from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocols import Protocol, ProtocolError
 
 Read = tuple[Item, Loaded | str]
-"""An image, or why it has none."""
+"""An item with its images, or with the reason why they could not be loaded."""
 
 
 def by_size(items: Sequence[Item]) -> list[Item]:
-    """The items with those of one size side by side, as their headers say; what cannot be read comes first."""
+    """Sort the items by the size in their files' headers, then by name. Unreadable files come first."""
 
     def size(item: Item) -> tuple[int, ...]:
         try:
@@ -26,7 +26,7 @@ def by_size(items: Sequence[Item]) -> list[Item]:
 
 
 def read(items: Sequence[Item], protocol: Protocol, size: int, *, make_lr: bool) -> Iterator[list[Read]]:
-    """So many items at a time, each with its images or why it has none."""
+    """Yield `size` items at a time, each with its images or with the reason why they could not be loaded."""
     for start in range(0, len(items), size):
         chunk: list[Read] = []
         for item in items[start : start + size]:
@@ -40,6 +40,6 @@ def read(items: Sequence[Item], protocol: Protocol, size: int, *, make_lr: bool)
 
 
 def reason(name: str, error: BaseException) -> str:
-    """Why an image failed, in a sentence that names it."""
+    """Write a sentence that says why an image failed and names it."""
     text = str(error) or type(error).__name__
     return text if name in text.split(": ")[0] and ": " in text else f"{name}: {text}"

@@ -1,4 +1,4 @@
-"""The result of an evaluation: a JSON file with every number of every image, and what the numbers are of."""
+"""The result of an evaluation: a JSON file with every number of every image, and the record of how it was made."""
 
 import csv
 import io
@@ -20,11 +20,14 @@ Row = dict[str, Any]
 
 
 class ResultError(ValueError):
-    """A file that is no result of an evaluation."""
+    """A file that is not the result of an evaluation."""
 
 
 class Column(NamedTuple):
-    """A metric's numbers: a row per seed and a column per image, these images' (name, patch), and their photographs."""
+    """The numbers of a metric, with a row per seed and a column per image.
+
+    `images` has the (name, patch) of each column, and `groups` the number of its photograph.
+    """
 
     values: Float[np.ndarray, "s n"]
     images: tuple[tuple[str, int], ...]
@@ -33,20 +36,21 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What was measured.
+    """The result of an evaluation.
 
     Attributes:
-        name: of the method, as tables have it.
-        protocol: all of it. protocol_sha256: `Protocol.hash` of it and the originals.
-        data: which data set; the hashes of the LR images' pixels and of all files.
+        name: name of the method in tables.
+        protocol: all fields of the protocol.
+        protocol_sha256: `Protocol.hash` of the protocol and the originals.
+        data: the data set; the hashes of the LR images' pixels and of all files.
         method: what made the results.
-        seeds: of the samples.
-        metrics: by name, `variant` (what exactly), `mean`, `images` and `seeds` (95 % intervals), `n` images, and
-            `by_seed` for a number of sets; or `missing`, why there is no number.
+        seeds: seeds of the samples.
+        metrics: by name: `variant` (exactly what was measured), `mean`, `images` and `seeds` (95 % intervals), `n`
+            images, and `by_seed` for a metric of sets; or `missing`, the reason why there is no number.
         images: one row per seed, image and patch.
         failed: images that could not be scored, with the reason.
-        versions: of jaxsr and the libraries that the numbers come from.
-        command: that made this.
+        versions: versions of jaxsr and of the libraries that computed the numbers.
+        command: the command that made this result.
     """
 
     name: str
@@ -62,45 +66,45 @@ class Result:
     command: str
 
     def column(self, metric: str) -> Column:
-        """The numbers of one metric, of the images that have one for every seed."""
+        """Collect the numbers of one metric, for the images that have a number for every seed."""
         by_image: dict[tuple[str, int], dict[int, float]] = {}
         for row in self.images:
             if row.get(metric) is not None:
                 by_image.setdefault((row["image"], row["patch"]), {})[row["seed"]] = row[metric]
-        whole = {key: found for key, found in by_image.items() if len(found) == len(self.seeds)}
-        keys = tuple(sorted(whole))
-        values = np.array([[whole[key][seed] for key in keys] for seed in self.seeds], np.float64)
+        complete = {key: numbers for key, numbers in by_image.items() if len(numbers) == len(self.seeds)}
+        keys = tuple(sorted(complete))
+        values = np.array([[complete[key][seed] for key in keys] for seed in self.seeds], np.float64)
         _, groups = np.unique([name for name, _ in keys], return_inverse=True)
         return Column(values.reshape(len(self.seeds), len(keys)), keys, groups.reshape(-1))
 
     @cached_property
     def scored(self) -> list[str]:
-        """The metrics that have a mean."""
-        return [name for name, told in self.metrics.items() if "mean" in told]
+        """List the metrics that have a mean."""
+        return [name for name, entry in self.metrics.items() if "mean" in entry]
 
     @property
     def without(self) -> list[str]:
-        """The metrics that have no number at all."""
-        return [name for name, told in self.metrics.items() if "missing" in told]
+        """List the metrics that have no number at all."""
+        return [name for name, entry in self.metrics.items() if "missing" in entry]
 
     def write(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, completely or not at all."""
         write_whole(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Result":
-        """Read a file. Raises ResultError for one that is no result, OSError for one that is not there."""
+        """Read a file. Raises ResultError if it is not a result, and OSError if it does not exist."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ResultError(f"{path}: cannot be read as JSON ({error}); give a result of this command.") from error
-        names = {one.name for one in fields(cls)}
+        names = {field.name for field in fields(cls)}
         if not isinstance(content, dict) or content.keys() != names:
             raise ResultError(f"{path}: is no result of an evaluation; give one that jaxsr.evaluate wrote with -o.")
         return cls(**content)
 
     def csv(self) -> str:
-        """One line per seed, image and patch."""
+        """Format the numbers as CSV, one line per seed, image and patch."""
         text = io.StringIO()
         writer = csv.DictWriter(text, ["image", "patch", "seed", *self.scored], extrasaction="ignore")
         writer.writeheader()
@@ -111,27 +115,27 @@ class Result:
 def summarise(
     result: Result, variants: Mapping[str, str], reasons: Mapping[str, str], whole: Mapping[str, Sequence[float]]
 ) -> dict[str, dict[str, Any]]:
-    """The `metrics` of a result, from its rows.
+    """Compute the `metrics` of a result from its rows.
 
     Args:
-        result: whose `metrics` are not there yet.
-        variants: what is measured, in words, by the metric's name, in the order of the columns.
-        reasons: why a metric has no number, of all images or of some; or what else is to be told of it.
-        whole: numbers of the images as a set, one for each seed; they have no interval over images.
+        result: a result whose `metrics` are still empty.
+        variants: what each metric measures in words, by its name, in the order of the columns.
+        reasons: why a metric has no number for all or some of the images, or a caution about its numbers.
+        whole: numbers of the images as a set, one per seed; they have no interval over images.
     """
-    total, found = len({(row["image"], row["patch"]) for row in result.images}), {}
+    total, metrics = len({(row["image"], row["patch"]) for row in result.images}), {}
     for name, variant in variants.items():
-        column, told = result.column(name), {"variant": variant, "up": METRICS[name].more_is_better}
-        few = f"of {len(column.images)} of {total} images" if len(column.images) < total else ""
+        column, entry = result.column(name), {"variant": variant, "up": METRICS[name].more_is_better}
+        coverage = f"of {len(column.images)} of {total} images" if len(column.images) < total else ""
         if column.images:
-            told |= mean_with_intervals(column.values, column.groups)._asdict() | {"n": len(column.images)}
+            entry |= mean_with_intervals(column.values, column.groups)._asdict() | {"n": len(column.images)}
         elif name in whole:
             mean = mean_with_intervals(np.array(whole[name], np.float64)[:, None], np.zeros(1, int))
-            told |= mean._asdict() | {"n": total, "by_seed": list(whole[name])}
-            few = ""
+            entry |= mean._asdict() | {"n": total, "by_seed": list(whole[name])}
+            coverage = ""
         else:
-            told["missing"] = reasons.get(name, "no image was scored")
-        if "mean" in told and (note := "; ".join(filter(None, (few, reasons.get(name))))):
-            told["note"] = note
-        found[name] = told
-    return found
+            entry["missing"] = reasons.get(name, "no image was scored")
+        if "mean" in entry and (note := "; ".join(filter(None, (coverage, reasons.get(name))))):
+            entry["note"] = note
+        metrics[name] = entry
+    return metrics

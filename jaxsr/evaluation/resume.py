@@ -1,4 +1,4 @@
-"""Which lines of a stopped evaluation still hold: those of images whose files are as they were."""
+"""Selects the journal lines of a stopped evaluation that are still valid: the files of their images are unchanged."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ from jaxsr.evaluation.pairs import Item
 from jaxsr.storage import sha256_file
 
 Line = dict[str, Any]
-"""Of an image and a seed (it has `rows`), or of one number of another library (it has `metric`)."""
+"""A journal line: about an image and a seed (it has `rows`), or about a number of another library (it has `metric`)."""
 Hashes = dict[str, list[str | None]]
-"""Name of an image -> SHA-256 of the files of its original, LR image and result; None where there is no file."""
+"""Name of an image -> SHA-256 of the files of its original, LR image and result; None for a missing file."""
 
 
 def file_hashes(items: Sequence[Item]) -> Hashes:
-    """Of all items; "" for a file that cannot be read, which is told when it is its turn."""
+    """Hash the files of all items. The hash of an unreadable file is "": its error is reported when its turn comes."""
     with ThreadPoolExecutor() as pool:
         return dict(zip([item.name for item in items], pool.map(_hashes, items), strict=True))
 
@@ -34,26 +34,26 @@ def _hash(path: Path) -> str:
 
 
 def fingerprint(hashes: Mapping[str, object]) -> str:
-    """One hash of the names of all images and what is known of each, such as the hashes of its files."""
+    """Compute one hash of the names of all images and of a value for each, such as the hashes of its files."""
     return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
 
 
 def holding(lines: Iterable[Line], hashes: Hashes, files: Path | None) -> list[Line]:
-    """The lines of images whose files are as they were, and whose compared images are kept where that is asked for.
+    """Select the lines of images whose files are unchanged. If `files` is a folder, it must hold the compared images.
 
     Raises:
-        ValueError: where there are lines and none is of these files: the evaluation is another one.
+        ValueError: if there are lines but none belongs to these files: they come from another evaluation.
     """
     scored = [line for line in lines if "rows" in line]
     same = [line for line in scored if line["files"] == hashes.get(line["image"])]
     if scored and not same:
         raise ValueError("holds a stopped evaluation of other images")
-    found = {(line["seed"], line["image"]): line for line in same if files is None or _is_kept(line, files)}
-    return list(found.values())
+    newest = {(line["seed"], line["image"]): line for line in same if files is None or _is_kept(line, files)}
+    return list(newest.values())
 
 
 def kept_in(files: Path | None) -> str | None:
-    """How a line tells the folder of its compared images."""
+    """Write the folder of the compared images as a line records it."""
     return None if files is None else str(files.resolve())
 
 
@@ -65,7 +65,7 @@ def _is_kept(line: Line, files: Path) -> bool:
 
 
 def external_scores(lines: Iterable[Line], hashes: Hashes) -> elsewhere.Known:
-    """The numbers of other libraries that still hold, the newest of each last."""
+    """Collect the numbers of other libraries that are still valid, the newest of each metric last."""
     known: dict[str, dict[elsewhere.Place, tuple[float, str]]] = {}
     for line in lines:
         if "metric" in line and line["files"] == hashes.get(line["image"]):
@@ -76,6 +76,6 @@ def external_scores(lines: Iterable[Line], hashes: Hashes) -> elsewhere.Known:
 
 
 def external_line(name: str, row: Mapping[str, Any], score: float, by: str, hashes: Hashes) -> Line:
-    """One number of another library, of the image of a row."""
-    of = {key: row[key] for key in ("seed", "image", "patch")}
-    return {"metric": name, **of, "score": score, "by": by, "files": hashes[row["image"]]}
+    """Make the line of a number that another library gave the image of a row."""
+    place = {key: row[key] for key in ("seed", "image", "patch")}
+    return {"metric": name, **place, "score": score, "by": by, "files": hashes[row["image"]]}

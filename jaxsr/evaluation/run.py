@@ -1,4 +1,4 @@
-"""One evaluation: read or make every result, score it, note the numbers as they come; a stopped one goes on."""
+"""Runs one evaluation: reads or makes every result, scores it and records the numbers. A stopped run resumes."""
 
 import importlib.metadata
 import shutil
@@ -25,24 +25,24 @@ from jaxsr.runtime.journal import JournalFile
 
 LIBRARIES = ("jaxsr", "jax", "flax", "numpy", "scipy", "pillow")
 Report = Callable[[int, str], None]
-"""Takes the number of results scored so far, and the name of the last one."""
+"""A function that takes the number of results scored so far, and the name of the last one."""
 _Loaded = tuple[Item, Loaded]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What is to be evaluated.
+    """An evaluation to run.
 
     Attributes:
-        name: of the method, in tables.
-        items: the images; with their results where there is no method.
-        data: what the data set is called.
+        name: name of the method in tables.
+        items: the images, with their results if there is no method.
+        data: name of the data set.
         protocol, metrics: what is measured.
-        method: makes the results; None where they are files.
-        seeds: one result of every image for each; files have one result.
+        method: makes the results; None if they are files.
+        seeds: every image gets one result per seed; files have one result.
         batch: images per call of the metrics.
         keep: folder for the results, or None.
-        command: to be told in the result.
+        command: the command that the result records.
         report: called after every result.
     """
 
@@ -60,14 +60,14 @@ class Evaluation:
 
 
 def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False) -> Result:
-    """Carry out a job and write the file `output`, going on from `<output>.part` where it was stopped.
+    """Run a job and write the file `output`. A stopped run resumes from `<output>.part`.
 
-    Images that fail are left out and told in the result's `failed`; run again, they are tried again, as are images
-    whose files have changed since, and metrics of other libraries that gave no number.
+    Images that fail are left out, and the result lists them in `failed`. A repeated run tries them again. It also
+    repeats images whose files have changed since, and metrics of other libraries that gave no number.
 
     Raises:
-        ValueError: if no image could be scored, or a stopped run of other choices is there.
-        ProtocolError: for images that are not the protocol's.
+        ValueError: if no image could be scored, or if `<output>.part` belongs to a run with other choices.
+        ProtocolError: if the images are not the ones that the protocol lists.
     """
     missing = {name: reason for name in job.metrics if (reason := why_missing(name, job.protocol))}
     native = tuple(name for name in job.metrics if METRICS[name].measure and name not in missing)
@@ -77,17 +77,17 @@ def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False) -> Resul
     hashes = file_hashes(job.items)
     journal = JournalFile(part_file(output), _choices(job), what="evaluation", overwrite=overwrite)
     lines, failed = _still_holding(journal, hashes, files, output, overwrite), []
-    for news in _score_all(job, scorer, lines, failed, files):
-        for line in news:
+    for new_lines in _score_all(job, scorer, lines, failed, files):
+        for line in new_lines:
             line |= {"files": hashes[line["image"]], "kept": kept_in(files)}
-        journal.write(news)
-        lines += news
+        journal.write(new_lines)
+        lines += new_lines
     if not lines:
-        raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there is none'}")
+        raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there are no images'}")
     rows = [{"image": line["image"], "seed": line["seed"]} | row for line in lines for row in line["rows"]]
-    found = _score_elsewhere(job, others, rows, files, journal, hashes) if files and others else elsewhere.Found()
-    found.reasons.update(scorer.reasons | missing)
-    result = _result(job, rows, lines, failed, found, fingerprint(hashes))
+    outcome = _score_elsewhere(job, others, rows, files, journal, hashes) if files and others else elsewhere.Found()
+    outcome.reasons.update(scorer.reasons | missing)
+    result = _result(job, rows, lines, failed, outcome, fingerprint(hashes))
     result.write(output)
     if not failed and not set(others) & set(result.without):
         journal.remove()
@@ -99,7 +99,7 @@ def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False) -> Resul
 def _still_holding(
     journal: JournalFile, hashes: Hashes, files: Path | None, output: Path, overwrite: bool
 ) -> list[dict[str, Any]]:
-    """The journal's lines that need not be made again."""
+    """Select the journal's lines that are still valid and need no recomputation."""
     try:
         return holding(journal.found, hashes, files)
     except ValueError as error:
@@ -113,7 +113,7 @@ def _still_holding(
 def _score_elsewhere(
     job: Evaluation, names: Sequence[str], rows: Sequence[Row], files: Path, journal: JournalFile, hashes: Hashes
 ) -> elsewhere.Found:
-    """The numbers of other libraries, each noted in the journal as it comes."""
+    """Score the rows by the metrics of other libraries. The journal records each number as it arrives."""
     known = external_scores(journal.found, hashes)
     counts = Counter({name: len(numbers) for name, numbers in known.items()})
 
@@ -128,35 +128,38 @@ def _score_elsewhere(
 def _score_all(
     job: Evaluation, scorer: Scorer, lines: Sequence[Row], failed: list[str], files: Path | None
 ) -> Iterator[list[Row]]:
-    """The lines of all that is not in `lines`, a batch at a time; `failed` gets the reasons of those that fail."""
+    """Yield the lines of all images and seeds that are not in `lines`, batch by batch.
+
+    Reasons of failed images are appended to `failed`.
+    """
     done, count = {(line["seed"], line["image"]) for line in lines}, len(lines)
     todo = [item for item in job.items if any((seed, item.name) not in done for seed in job.seeds)]
     size = job.batch if job.method is None else 1
     for chunk in prefetch(read(by_size(todo), job.protocol, size, make_lr=job.method is not None)):
         loaded = []
-        for item, found in chunk:
-            if isinstance(found, Loaded):
-                loaded.append((item, found))
+        for item, content in chunk:
+            if isinstance(content, Loaded):
+                loaded.append((item, content))
             else:
-                failed.append(found)
+                failed.append(content)
         for seed in job.seeds:
-            missing = [(item, found) for item, found in loaded if (seed, item.name) not in done]
+            missing = [(item, content) for item, content in loaded if (seed, item.name) not in done]
             try:
-                news = _score_some(job, scorer, missing, seed, files)
+                new_lines = _score_some(job, scorer, missing, seed, files)
             except IMAGE_FAILED as error:
                 if job.method is None or isinstance(error, ProtocolError):
                     raise
                 failed += [reason(item.name, error) for item, _ in missing]
                 continue
-            count += len(news)
-            if news:
-                job.report(count, news[-1]["image"])
-                yield news
+            count += len(new_lines)
+            if new_lines:
+                job.report(count, new_lines[-1]["image"])
+                yield new_lines
 
 
 def _score_some(job: Evaluation, scorer: Scorer, loaded: Sequence[_Loaded], seed: int, files: Path | None) -> list[Row]:
-    """The lines of some items and one seed."""
-    pairs = [pair for _, found in loaded for pair in found.pairs]
+    """Make and score the results of some items for one seed, and return their lines."""
+    pairs = [pair for _, content in loaded for pair in content.pairs]
     made = pairs if job.method is None else [make(job.method, pair, seed, job.protocol) for pair in pairs]
     if files:
         elsewhere.keep(files, made, seed)
@@ -165,16 +168,16 @@ def _score_some(job: Evaluation, scorer: Scorer, loaded: Sequence[_Loaded], seed
         {
             "seed": seed,
             "image": item.name,
-            "hr": found.hr_hash,
-            "lr": found.lr_hash,
-            "rows": [{"patch": pair.patch} | next(scores) for pair in found.pairs],
+            "hr": content.hr_hash,
+            "lr": content.lr_hash,
+            "rows": [{"patch": pair.patch} | next(scores) for pair in content.pairs],
         }
-        for item, found in loaded
+        for item, content in loaded
     ]
 
 
 def make(method: Method, pair: Pair, seed: int, protocol: Protocol) -> Pair:
-    """The pair with its result, rounded as the protocol says."""
+    """Make the result of a pair, rounded as the protocol says, and return the pair with it."""
     return replace(pair, sr=ready(method.make(pair, seed), protocol))
 
 
@@ -183,7 +186,7 @@ def _result(
     rows: Sequence[Row],
     lines: Sequence[Row],
     failed: Sequence[str],
-    found: elsewhere.Found,
+    outcome: elsewhere.Found,
     files_sha256: str,
 ) -> Result:
     order = {name: i for i, name in enumerate(sorted({line["image"] for line in lines}))}
@@ -202,19 +205,19 @@ def _result(
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
         command=job.command,
     )
-    variants = {name: found.variants.get(name) or describe(name, job.protocol) for name in job.metrics}
+    variants = {name: outcome.variants.get(name) or describe(name, job.protocol) for name in job.metrics}
     if lr:
         variants |= {name: f"{variants[name]}, LR images {lr[:12]}" for name in job.metrics if METRICS[name].needs_lr}
-    return replace(result, metrics=summarise(result, variants, found.reasons, found.whole))
+    return replace(result, metrics=summarise(result, variants, outcome.reasons, outcome.whole))
 
 
 def part_file(output: Path) -> Path:
-    """The journal of a stopped evaluation."""
+    """Return the file of the journal of a stopped evaluation."""
     return output.with_name(f"{output.name}.part")
 
 
 def _choices(job: Evaluation) -> dict[str, Any]:
-    """All that a stopped run must have in common with this one, to go on with it; the images' files may change."""
+    """Return the choices that a stopped run must share with this one to be resumed. The images' files may change."""
     return {
         "protocol": asdict(job.protocol),
         "choice of metrics": {name: describe(name, job.protocol) for name in job.metrics},
@@ -225,5 +228,5 @@ def _choices(job: Evaluation) -> dict[str, Any]:
 
 
 def told(job: Evaluation) -> dict[str, Any]:
-    """What makes the results, as JSON can hold it."""
+    """Describe what makes the results, as JSON values."""
     return job.method.told if job.method else {"kind": "files"}

@@ -1,4 +1,4 @@
-"""The native metrics of pairs of equal size, in one compiled call for a batch."""
+"""Scores pairs of equal size by the native metrics, in one compiled call per batch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,33 +17,33 @@ from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.runtime.compilation import compiler_options
 
 Scores = dict[str, float | None]
-"""Name of a metric -> its number of one image; None where it has none."""
+"""Name of a metric -> its number for one image, or None without a number."""
 MEGAPIXELS = 4.0
-"""Of a batch, at most: more than this is no faster and takes more memory."""
+"""The largest size of a batch. A larger batch is no faster and takes more memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """Scores pairs by some metrics under a protocol; what it compiled and the networks it read are kept.
+    """A scorer of pairs by some metrics under a protocol. It keeps its compiled programs and the networks it has read.
 
     Attributes:
-        metrics: names of native ones.
-        protocol: how.
-        batch: pairs per call; changes nothing but speed and memory.
+        metrics: names of native metrics.
+        protocol: the protocol under which they are measured.
+        batch: pairs per call; it changes only speed and memory.
     """
 
     metrics: tuple[str, ...]
     protocol: Protocol
     batch: int = 8
     reasons: dict[str, str] = field(default_factory=dict)
-    """Why a metric has no number of some image, the first time that this befell it."""
+    """For each metric, the first reason why it could not be computed for an image."""
     _programs: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = field(default_factory=dict)
     _networks: dict[str, Any] = field(default_factory=dict)
 
     def score(self, pairs: Sequence[Pair]) -> list[Scores]:
-        """One row for each pair, in order; all results must be there.
+        """Score the pairs: one row per pair, in order. Every pair must have its result.
 
-        A metric that an image is too small for, or that is not a number of it, is None there; see `reasons`.
+        A metric is None if the image is too small for it, or if its value is not finite; see `reasons`.
         """
         rows: dict[int, Scores] = {}
         for places in _batches(pairs, self.batch):
@@ -51,22 +51,22 @@ class Scorer:
         return [rows[i] for i in range(len(pairs))]
 
     def _score_equal(self, pairs: Sequence[Pair]) -> list[Scores]:
-        """Of pairs of one size."""
+        """Score pairs of one size."""
         arrays = tuple(_stack([getattr(pair, name) for pair in pairs]) for name in ("sr", "hr", "lr"))
         program, names = self._program(arrays, pairs[0].grey)
         values = {name: np.asarray(column, np.float64) for name, column in program(self._read(names), *arrays).items()}
         rows: list[Scores] = []
-        for at, pair in enumerate(pairs):
+        for index, pair in enumerate(pairs):
             row: Scores = dict.fromkeys(self.metrics)
-            row |= {name: float(values[name][at]) for name in names if np.isfinite(values[name][at])}
+            row |= {name: float(values[name][index]) for name in names if np.isfinite(values[name][index])}
             for name in names:
                 if row[name] is None:
-                    self.reasons.setdefault(name, f"{pair.image}: {values[name][at]}")
+                    self.reasons.setdefault(name, f"{pair.image}: {values[name][index]}")
             rows.append(row)
         return rows
 
     def _program(self, arrays: tuple[Any, ...], grey: bool) -> tuple[Callable[..., Any], tuple[str, ...]]:
-        """The compiled function for these shapes, and the metrics that take them."""
+        """Return the compiled function for these shapes, and the metrics that accept them."""
         key = (grey, *(None if x is None else (x.shape, x.dtype) for x in arrays))
         if key not in self._programs:
             shapes = tuple(None if x is None else jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays)
@@ -76,7 +76,7 @@ class Scorer:
         return self._programs[key]
 
     def _takes(self, name: str, shapes: tuple[Any, ...], grey: bool) -> bool:
-        """Whether the metric can be computed of images of these shapes; if not, the reason is kept."""
+        """Whether the metric can be computed for images of these shapes. If not, `reasons` records why."""
         try:
             jax.eval_shape(self._measure((name,), grey), self._read((name,)), *shapes)
         except ValueError as error:
@@ -85,7 +85,7 @@ class Scorer:
         return True
 
     def _read(self, names: Sequence[str]) -> dict[str, Any]:
-        """Metric -> the parameters of its network, on the device, each read once; {} where it has none."""
+        """Return the network parameters of each metric, on the device, read once; {} for a metric without a network."""
         for name in names:
             if name not in self._networks:
                 weights = METRICS[name].weights(conditions(self.protocol, name))
@@ -93,34 +93,37 @@ class Scorer:
         return {name: self._networks[name] for name in names}
 
     def _measure(self, names: Sequence[str], grey: bool) -> Callable[..., dict[str, Array]]:
-        """(networks, results, originals, LR images) -> numbers; a network as a constant would take long to compile."""
+        """Make the function (networks, results, originals, LR images) -> numbers.
+
+        The networks are arguments, because a network as a constant would take long to compile.
+        """
 
         def measure(networks: Any, *images: Any) -> dict[str, Array]:
             sr, hr, lr = (None if x is None else _unit(x) for x in images)
-            found = {}
+            numbers = {}
             for name in names:
                 function = METRICS[name].measure
                 assert function is not None
                 assert sr is not None
-                how = conditions(self.protocol, name, grey=grey, network=networks[name])
-                found[name] = function(sr, hr, lr, how)
-            return found
+                given = conditions(self.protocol, name, grey=grey, network=networks[name])
+                numbers[name] = function(sr, hr, lr, given)
+            return numbers
 
         return measure
 
 
 def _unit(images: Array) -> Array:
-    """Pixels in [0, 1]."""
+    """Convert pixels to float32 in [0, 1]."""
     return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
 
 def _stack(images: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    known = [image for image in images if image is not None]
-    return np.stack(known) if known else None
+    present = [image for image in images if image is not None]
+    return np.stack(present) if present else None
 
 
 def _batches(pairs: Sequence[Pair], batch: int) -> Iterator[list[int]]:
-    """The places of pairs of one size and kind, so many at once as `batch` and MEGAPIXELS allow."""
+    """Yield the places of pairs of one size and kind, as many at once as `batch` and MEGAPIXELS allow."""
     groups: dict[Any, list[int]] = {}
     for i, pair in enumerate(pairs):
         shapes = tuple(x if x is None else x.shape for x in (pair.sr, pair.hr, pair.lr))

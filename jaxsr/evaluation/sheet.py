@@ -1,4 +1,4 @@
-"""The worst images of a result on one picture: input, result and original beside each other, under their numbers."""
+"""A contact sheet of the worst images of a result: input, result and original side by side, under their numbers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ SIDE, GAP, LABEL = 256, 6, 16
 
 @dataclass(frozen=True)
 class Bad:
-    """One of the worst: which image, patch and seed, and its number."""
+    """One of the worst results: its image, patch, seed and number."""
 
     image: str
     patch: int
@@ -28,7 +28,7 @@ class Bad:
 
 
 def worst(result: Result, metric: str, count: int = WORST) -> list[Bad]:
-    """The `count` worst rows of a metric, the worst first, each image and patch once."""
+    """List the `count` worst rows of a metric, the worst first, each image and patch once."""
     scored = (row for row in result.images if row.get(metric) is not None)
     rows = [Bad(row["image"], row["patch"], row["seed"], row[metric]) for row in scored]
     ordered = sorted(rows, key=lambda bad: bad.value, reverse=METRICS[metric].more_is_better is False)
@@ -39,9 +39,11 @@ def worst(result: Result, metric: str, count: int = WORST) -> list[Bad]:
 
 
 def write_sheet(path: Path, job: Evaluation, result: Result, metric: str) -> None:
-    """Write the contact sheet of the worst by a metric that has numbers; results are read, or made, again."""
-    found = worst(result, metric)
-    rows = [_row(_pair(job, bad), f"{bad.image} #{bad.patch} seed {bad.seed}  {_number(metric, bad)}") for bad in found]
+    """Write the contact sheet of the worst results by a metric that has numbers. Results are read or made again."""
+    rows = [
+        _row(_pair(job, bad), f"{bad.image} #{bad.patch} seed {bad.seed}  {_number(metric, bad)}")
+        for bad in worst(result, metric)
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(path)
 
@@ -57,7 +59,7 @@ def _pair(job: Evaluation, bad: Bad) -> Pair:
 
 
 def _row(pair: Pair, label: str) -> UInt8[np.ndarray, "h w 3"]:
-    """Input, result and original of a pair, as far as there are any, with a label on top."""
+    """Draw the available images of a pair (input, result, original) side by side, with a label on top."""
     row = Image.new("RGB", (3 * (SIDE + GAP), SIDE + LABEL + GAP), "white")
     ImageDraw.Draw(row).text((2, 0), label, "black", ImageFont.load_default(12))
     for place, pixels in enumerate((pair.lr, pair.sr, pair.hr)):
@@ -67,7 +69,7 @@ def _row(pair: Pair, label: str) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _thumbnail(pixels: Ready) -> Image.Image:
-    """The image in a square of SIDE: larger ones shrunk, smaller ones with square pixels."""
+    """Fit an image into a square of SIDE: shrink a larger one, enlarge a smaller one with square pixels."""
     image = Image.fromarray(pixels if pixels.dtype == np.uint8 else from_float(pixels, np.uint8))
     factor = SIDE / max(image.size)
     width, height = (max(1, round(factor * n)) for n in image.size)
@@ -75,7 +77,7 @@ def _thumbnail(pixels: Ready) -> Image.Image:
 
 
 def default_metric(result: Result) -> str | None:
-    """What the worst are found by where nothing is said: the first metric with numbers of images and a better side."""
+    """Choose the default metric of a sheet: the first with numbers for images and a better direction; else None."""
     return next(
         (name for name in result.scored if METRICS[name].more_is_better is not None and worst(result, name, 1)), None
     )

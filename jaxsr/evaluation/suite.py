@@ -1,4 +1,4 @@
-"""The table of the paper on our data: bicubic, the plain sampler, LR guidance and HR guidance, on several sets."""
+"""Makes the paper's table with our data: bicubic, the plain sampler, LR guidance and HR guidance, on several sets."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -29,18 +29,20 @@ STEPS = (4, 15, 60)
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What is to be put side by side.
+    """A comparison of several methods on several sets.
 
     Attributes:
-        upscaler, model: the model, and as which it was asked for.
+        upscaler, model: the model, and the name by which the user requested it.
         data: the folder that holds the sets.
-        sets: of PROTOCOLS.
-        protocol: one for all sets, a name or a file; None for that of PROTOCOLS for each.
-        limit: images of each set, spread evenly over it; None for all.
-        steps: of the plain sampler; the first is what the others are compared with, and what guidance takes.
-        seeds: of the samples.
-        metrics: in place of the protocols' own, or None.
-        report: called after every result, with the name of the table's row.
+        sets: names of sets in PROTOCOLS.
+        protocol: name or file of one protocol for all sets; None for the protocol of each set in PROTOCOLS.
+        limit: number of images of each set, spread evenly over it; None for all.
+        steps: numbers of steps of the plain sampler. The other methods are compared with the first, and guidance uses
+            it.
+        seeds: seeds of the samples.
+        metrics: names of metrics that replace the protocols' own, or None.
+        command: the command that the results record.
+        report: called with the name of each row of the table; returns the function to call after every result.
     """
 
     upscaler: Upscaler
@@ -59,10 +61,10 @@ class Suite:
 def run_suite(suite: Suite, folder: Path) -> list[Result]:
     """Evaluate every method on every set into `folder`, and write table.md, .csv and .tex there.
 
-    A result that is there is taken as it is, and a stopped one goes on.
+    An existing result is used as it is, and a stopped evaluation resumes.
 
     Raises:
-        ValueError: for data that is not there, or a model without the presets.
+        ValueError: if the data are missing, or if an existing result belongs to another job.
     """
     results = list(_results(suite, folder))
     plain = f"plain, {suite.steps[0]} steps"
@@ -72,22 +74,22 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
 
 
 def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """As many items as `limit` says, evenly spread from the first on; all where it is None or there are no more."""
+    """Select `limit` items, spread evenly from the first on; all items if `limit` is None or too large."""
     count = min(limit or len(items), len(items))
     return [items[i * len(items) // count] for i in range(count)]
 
 
 def methods(suite: Suite) -> list[Method]:
-    """The rows of the table, in order."""
-    few, presets = suite.steps[0], find_calibration(None, suite.upscaler.source).presets
+    """List the methods, one per row of the table, in order."""
+    base, presets = suite.steps[0], find_calibration(None, suite.upscaler.source).presets
 
-    def sampled(name: str, steps: int, **more: Any) -> Method:
-        return model_method(suite.upscaler, Options(steps=steps), name=name, model=suite.model, **more)
+    def sampled(name: str, steps: int, **guidance: Any) -> Method:
+        return model_method(suite.upscaler, Options(steps=steps), name=name, model=suite.model, **guidance)
 
     rows = [bicubic_method(suite.upscaler.preset.scale)]
     rows += [sampled(f"plain, {steps} steps", steps) for steps in suite.steps]
-    rows += [sampled(f"LR guidance, {name}", few, preset=name) for name in PRESETS if name in presets]
-    return [*rows, sampled(f"HR guidance, {few} steps", few, hr_guidance=True)]
+    rows += [sampled(f"LR guidance, {name}", base, preset=name) for name in PRESETS if name in presets]
+    return [*rows, sampled(f"HR guidance, {base} steps", base, hr_guidance=True)]
 
 
 def _results(suite: Suite, folder: Path) -> Iterator[Result]:
@@ -115,40 +117,40 @@ def _results(suite: Suite, folder: Path) -> Iterator[Result]:
 
 
 def _take_or_make(output: Path, job: Evaluation) -> Result:
-    """The job's result: as it is there, or made where it is not, or where something of it can be tried again.
+    """Return the existing result of a job; make it if it is missing, or if a part of it can be tried again.
 
-    Raises ValueError for another job's result of that name.
+    Raises ValueError if the file is another job's result.
     """
-    found = Result.read(output) if output.is_file() else None
-    if found is None or found.failed:
+    existing = Result.read(output) if output.is_file() else None
+    if existing is None or existing.failed:
         return evaluate(job, output)
-    same = is_result_of(found, job)
-    if same and now_available(found, job):
+    same = is_result_of(existing, job)
+    if same and now_available(existing, job):
         return evaluate(job, output, overwrite=True)
     if part_file(output).exists():
         return evaluate(job, output)
     if not same:
         raise ValueError(f"{output}: is of other images, options or metrics; give another --output, or remove it.")
-    return found
+    return existing
 
 
 def is_result_of(result: Result, job: Evaluation) -> bool:
-    """Whether a result is what the job would give: same files, protocol, metrics, method and seeds, nothing failed."""
+    """Whether a result is complete and the job would give it: same files, protocol, metrics, method and seeds."""
     ours = [asdict(job.protocol), told(job), list(job.seeds)]
     same = json.loads(json.dumps(ours)) == [result.protocol, result.method, result.seeds]
     images = result.data.get("files_sha256") == fingerprint(file_hashes(job.items))
-    variants = all(_is_variant(found, name, job) for name, found in result.metrics.items() if name in result.scored)
+    variants = all(_is_variant(entry, name, job) for name, entry in result.metrics.items() if name in result.scored)
     return same and images and variants and not result.failed and [*result.metrics] == [*job.metrics]
 
 
 def now_available(result: Result, job: Evaluation) -> list[str]:
-    """The metrics that a result lacks for want of weights which are here by now."""
+    """List the metrics that a result lacks because their weights were missing, but that can be computed now."""
     lacking = (name for name in result.without if METRICS[name].measure and not why_missing(name, job.protocol))
     return [name for name in lacking if not _is_variant(result.metrics[name], name, job)]
 
 
-def _is_variant(found: dict[str, Any], name: str, job: Evaluation) -> bool:
-    """Whether the variant of a metric begins as it would now; how it ends is known when it has been measured."""
+def _is_variant(entry: dict[str, Any], name: str, job: Evaluation) -> bool:
+    """Whether a metric's variant starts as the job's would. Its end is known only after the measurement."""
     if theirs := METRICS[name].external:
-        return found["variant"].startswith(VARIANTS[theirs].changed(job.protocol.variant(name)).id)
-    return found["variant"].startswith(describe(name, job.protocol))
+        return entry["variant"].startswith(VARIANTS[theirs].changed(job.protocol.variant(name)).id)
+    return entry["variant"].startswith(describe(name, job.protocol))

@@ -1,4 +1,4 @@
-"""Results side by side, and two against each other; those of different protocols or images never share a column."""
+"""Tables of several results, and comparisons of two. Results of different protocols or images never share a column."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from jaxsr.metrics.statistics import Difference, Interval, Mean, mean_with_inter
 FORMATS = ("md", "latex", "csv")
 _ARROWS = {True: "↑", False: "↓", None: ""}
 _LIBRARIES = ("jaxsr", "jax")
-"""Those whose versions are told where results of one table differ in them."""
+"""The libraries whose versions a table lists if its results differ in them."""
 
 
 class _Shown(NamedTuple):
-    """How tables have a metric."""
+    """The form in which tables show a metric."""
 
     title: str
     up: bool | None
@@ -24,7 +24,7 @@ class _Shown(NamedTuple):
 
 
 def _shown(name: str, *results: Result) -> _Shown:
-    """A metric by its name; one that this version of jaxsr does not know as the results tell it."""
+    """Look up the form of a metric. If this version of jaxsr does not know the metric, the results supply its form."""
     if metric := METRICS.get(name):
         return _Shown(metric.title, metric.more_is_better, metric.digits)
     ups = {result.metrics[name].get("up") for result in results if name in result.metrics}
@@ -32,17 +32,20 @@ def _shown(name: str, *results: Result) -> _Shown:
 
 
 def render(results: Sequence[Result], form: str, *, against: str | None = None) -> str:
-    """All results as text, one table for each hash.
+    """Format all results as text, one table per hash.
 
     Args:
-        form: of FORMATS.
-        against: name of a result; behind every mean there is then the difference to it with its interval, not the
-            interval of the mean.
+        results: the results.
+        form: one of FORMATS.
+        against: name of a result. Every mean is then followed by its difference to that result and the difference's
+            interval, instead of the mean's interval.
     Raises:
-        ResultError: where no result has that name.
+        ResultError: if no result has the name `against`.
     """
     if against is not None and all(result.name != against for result in results):
-        raise ResultError(f"--against: no result is called {against}; there are {', '.join(r.name for r in results)}.")
+        raise ResultError(
+            f"--against: no result is called {against}; give one of {', '.join(r.name for r in results)}."
+        )
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.protocol_sha256, []).append(result)
@@ -51,14 +54,14 @@ def render(results: Sequence[Result], form: str, *, against: str | None = None) 
     if len(groups) > 1:
         unlike = "; ".join(_difference(results[0], group[0]) for group in list(groups.values())[1:])
         warning = (
-            f"{len(groups)} tables, as the results differ in protocol or images; their numbers may not be compared "
-            f"across tables: {unlike}."
+            f"{len(groups)} tables, because the results differ in protocol or images; their numbers may not be "
+            f"compared across tables: {unlike}."
         )
     return {"md": markdown, "latex": latex, "csv": to_csv}[form](tables, warning)
 
 
 def _difference(first: Result, other: Result) -> str:
-    """What tells two results of different hashes apart."""
+    """Describe what differs between two results of different hashes."""
     keys = [key for key in first.protocol if key not in NOT_HASHED]
     unlike = [key for key in keys if first.protocol[key] != other.protocol.get(key)]
     what = [f"{key} {first.protocol[key]} and {other.protocol.get(key)}" for key in unlike]
@@ -67,37 +70,37 @@ def _difference(first: Result, other: Result) -> str:
 
 
 def _table(results: Sequence[Result], against: str | None) -> Table:
-    """Of results of one hash."""
-    columns = list(dict.fromkeys((name, told["variant"]) for r in results for name, told in r.metrics.items()))
+    """Make the table of results of one hash."""
+    columns = list(dict.fromkeys((name, entry["variant"]) for r in results for name, entry in r.metrics.items()))
     base = next((result for result in results if result.name == against), None)
     rows = [(r.name, *(_cell(r, name, variant, base) for name, variant in columns)) for r in results]
     data, protocol, sha256 = results[0].data, results[0].protocol["name"], results[0].protocol_sha256[:12]
     title = f"{data['name']}, {data['images']} images, protocol {protocol} ({sha256})"
-    head = [_heading(_shown(n, *results), [v for m, v in columns if m == n].index(said)) for n, said in columns]
+    head = [_heading(_shown(n, *results), [v for m, v in columns if m == n].index(own)) for n, own in columns]
     interval = "95 % interval by Student's t over images"
-    how = f"In parentheses: the mean difference to {base.name}, and its" if base else "In brackets:"
-    notes = (f"{how} {interval}.", *(note for result in results for note in _notes(result)), *_unlike(results))
-    return Table(title, ("method", *head), tuple(rows), notes, tuple(said for _, said in columns))
+    intro = f"In parentheses: the mean difference to {base.name}, and its" if base else "In brackets:"
+    notes = (f"{intro} {interval}.", *(note for result in results for note in _notes(result)), *_unlike(results))
+    return Table(title, ("method", *head), tuple(rows), notes, tuple(variant for _, variant in columns))
 
 
 def _heading(metric: _Shown, number: int = 0) -> str:
-    """Of a column; a second variant of a metric gets a number: it is another metric."""
+    """Write the heading of a column. Further variants of a metric get a number, because they are different metrics."""
     return f"{metric.title}{f' ({number + 1})' if number else ''} {_ARROWS[metric.up]}".rstrip()
 
 
 def _cell(result: Result, name: str, variant: str, base: Result | None) -> str:
-    """`mean [interval]`, or `mean (difference [interval])`, as far as it has them."""
-    told = result.metrics.get(name, {})
-    if told.get("variant") != variant or "mean" not in told:
+    """Write a cell: `mean [interval]` or `mean (difference [interval])`, without the parts that are unavailable."""
+    entry = result.metrics.get(name, {})
+    if entry.get("variant") != variant or "mean" not in entry:
         return "–"
     digits = _shown(name, result).digits
-    mean = f"{told['mean']:.{digits}f}"
+    mean = f"{entry['mean']:.{digits}f}"
     if base is None:
         return mean + _brackets(_intervals(result, name).images, f".{digits}f")
     if base is result or not _is_paired(result, base, name):
         return mean
-    found, form = compare_one(result, base, name), f"+.{digits}f"
-    return f"{mean} ({found.mean:{form}}{_brackets(found.interval, form)})"
+    difference, form = compare_one(result, base, name), f"+.{digits}f"
+    return f"{mean} ({difference.mean:{form}}{_brackets(difference.interval, form)})"
 
 
 def _brackets(interval: Interval | None, form: str) -> str:
@@ -105,41 +108,42 @@ def _brackets(interval: Interval | None, form: str) -> str:
 
 
 def _notes(result: Result) -> list[str]:
-    """What is to be known of a result: metrics without numbers, seeds, failures."""
+    """Write the notes about a result: metrics without numbers, intervals over seeds, and failures."""
     shown = {name: _shown(name, result) for name in result.metrics}
-    reasons = {name: told.get("missing") or told.get("note") for name, told in result.metrics.items()}
+    reasons = {name: entry.get("missing") or entry.get("note") for name, entry in result.metrics.items()}
     notes = [f"{result.name}: {shown[name].title}: {reason}." for name, reason in reasons.items() if reason]
-    seeds = [f"{shown[n].title}{_brackets(found, f'.{shown[n].digits}f')}" for n, found in _seeds(result).items()]
+    intervals = _seeds(result)
+    seeds = [f"{shown[n].title}{_brackets(interval, f'.{shown[n].digits}f')}" for n, interval in intervals.items()]
     notes += [f"{result.name}: 95 % over {len(result.seeds)} seeds: {', '.join(seeds)}."] if seeds else []
     return notes + ([f"{result.name}: {len(result.failed)} images failed and are left out."] if result.failed else [])
 
 
 def _intervals(result: Result, name: str) -> Mean:
-    """Of a metric that has a mean; from the numbers, as older results hold intervals of another kind."""
+    """Compute the intervals of a metric that has a mean, from its numbers: older results store another kind."""
     column = result.column(name)
     if column.images:
         return mean_with_intervals(column.values, column.groups)
-    return Mean(result.metrics[name]["mean"], None, None)  # a number of the images as a set
+    return Mean(result.metrics[name]["mean"], None, None)  # the metric has one number for the set of images
 
 
 def _seeds(result: Result) -> dict[str, Interval]:
-    """The intervals over seeds, by metric."""
-    found = {name: _intervals(result, name).seeds for name in result.scored}
-    return {name: interval for name, interval in found.items() if interval is not None}
+    """Compute the intervals over seeds, by metric."""
+    intervals = {name: _intervals(result, name).seeds for name in result.scored}
+    return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
 def _unlike(results: Sequence[Result]) -> list[str]:
-    """What the results of one table do not have in common: LR images, versions."""
+    """Write notes about the differences between the results of one table: LR images, versions."""
     notes = []
     if len({result.data["lr_sha256"] for result in results} - {None}) > 1:
         notes.append("The results were not all made from the same LR images.")
     for library in _LIBRARIES:
-        of: dict[str, list[str]] = {}
+        users: dict[str, list[str]] = {}
         for result in results:
-            of.setdefault(result.versions.get(library, "not told"), []).append(result.name)
-        if len(of) > 1:
-            told = "; ".join(f"{version} ({', '.join(names)})" for version, names in of.items())
-            notes.append(f"The results are of several versions of {library}: {told}.")
+            users.setdefault(result.versions.get(library, "not recorded"), []).append(result.name)
+        if len(users) > 1:
+            listed = "; ".join(f"{version} ({', '.join(names)})" for version, names in users.items())
+            notes.append(f"The results come from different versions of {library}: {listed}.")
     return notes
 
 
@@ -152,20 +156,20 @@ def _is_paired(first: Result, second: Result, name: str) -> bool:
 
 
 def compare_one(first: Result, second: Result, metric: str) -> Difference:
-    """The paired difference of two results of one hash in a metric, of the images that both have."""
+    """Compute the paired difference of two results of one hash in a metric, over the images that both have."""
     one, other = first.column(metric), second.column(metric)
-    place = {image: at for at, image in enumerate(other.images)}
-    here = [at for at, image in enumerate(one.images) if image in place]
-    there = [place[one.images[at]] for at in here]
+    place = {image: index for index, image in enumerate(other.images)}
+    here = [index for index, image in enumerate(one.images) if image in place]
+    there = [place[one.images[index]] for index in here]
     values, others = one.values.mean(0)[here], other.values.mean(0)[there]
     return paired_difference(values, others, one.groups[here], up=_shown(metric, first, second).up)
 
 
 def compare(first: Result, second: Result) -> str:
-    """Two results of one hash, metric by metric: means, difference with its interval, and on how many images each won.
+    """Compare two results of one hash by metric: means, difference with its interval, and how many images each won.
 
     Raises:
-        ResultError: for results of different protocols or images, which have no pairs.
+        ResultError: if the results have different protocols or images, because then there are no pairs.
     """
     if first.protocol_sha256 != second.protocol_sha256:
         raise ResultError(
@@ -179,14 +183,15 @@ def compare(first: Result, second: Result) -> str:
         else:
             variants = " and ".join(result.metrics[name]["variant"] for result in (first, second))
             notes.append(f"{_shown(name, first).title} has no pairs: {variants}.")
-    title = f"{first.name} less {second.name}, {first.data['name']} ({first.protocol_sha256[:12]})"
+    title = f"{first.name} minus {second.name}, {first.data['name']} ({first.protocol_sha256[:12]})"
     head = ("metric", first.name, second.name, "difference", "95 %", "wins", "losses", "images")
     return markdown([Table(title, head, tuple(rows), tuple(notes))])
 
 
 def _compared(first: Result, second: Result, name: str) -> tuple[str, ...]:
-    found, metric = compare_one(first, second, name), _shown(name, first, second)
-    interval = "–" if found.interval is None else ", ".join(f"{x:+.{metric.digits}f}" for x in found.interval)
+    difference, metric = compare_one(first, second, name), _shown(name, first, second)
+    bounds = difference.interval
+    interval = "–" if bounds is None else ", ".join(f"{x:+.{metric.digits}f}" for x in bounds)
     means = (f"{r.metrics[name]['mean']:.{metric.digits}f}" for r in (first, second))
-    counts = (str(n) for n in (found.wins, found.losses, found.n))
-    return (_heading(metric), *means, f"{found.mean:+.{metric.digits}f}", interval, *counts)
+    counts = (str(n) for n in (difference.wins, difference.losses, difference.n))
+    return (_heading(metric), *means, f"{difference.mean:+.{metric.digits}f}", interval, *counts)

@@ -1,4 +1,4 @@
-"""The variants of metrics that a protocol file asks for, checked before anything is measured."""
+"""Checks the variants of metrics in a protocol file, before anything is measured."""
 
 import json
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ _WORDS = {"niqe.luma": tuple(LUMAS), "lpips.net": tuple(NETS)}
 
 
 def check_variants(variants: Mapping[str, Any], source: str) -> None:
-    """Refuse what no metric has; what a metric of another library takes, that library tells.
+    """Refuse settings that a metric does not have. Another library checks the settings of its own metrics.
 
     Args:
-        variants: of a protocol file, by the metric's name.
-        source: names the file.
+        variants: the variants of a protocol file, by the metric's name.
+        source: the name of the file.
     Raises:
-        ProtocolError: for an unknown metric, a setting or a value that the metric does not have, or a NIQE model that
-            cannot be read; naming the file and the field.
+        ProtocolError: if a metric is unknown, does not have a setting or a value, or if a NIQE model is unreadable. The
+            message names the file and the field.
     """
     for name, settings in variants.items():
         if name not in METRICS:
@@ -49,7 +49,7 @@ def _check_niqe_model(value: Any, place: str) -> None:
         load_niqe_model(value)
     except FileNotFoundError as error:
         raise ProtocolError(
-            f"{place}: there is no file {value}; give its path, whole or from where you are."
+            f"{place}: there is no file {value}; give its path, absolute or from the current folder."
         ) from error
     except (OSError, ValueError) as error:
         raise ProtocolError(f"{place} is {json.dumps(value)}, which cannot be read as a model: {error}.") from error

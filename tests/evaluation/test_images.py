@@ -64,7 +64,7 @@ def test_patches_tile_the_centre_of_all_three_alike(tmp_path):
     [
         ({"sr": (32, 44)}, "a: the result has 44x32 pixels in place of 48x32; check that it was made at scale 4"),
         ({"sr": (8, 12)}, "the result has 12x8 pixels"),
-        ({"lr": (8, 11)}, "the original of 48x32 and the LR image of 11x8 pixels are no pair of scale 4"),
+        ({"lr": (8, 11)}, "the original of 48x32 and the LR image of 11x8 pixels are not a pair of scale 4"),
     ],
     ids=str,
 )
@@ -98,5 +98,5 @@ def test_results_alone_are_loaded_too(tmp_path):
     (pair,) = load(item(tmp_path, sr=picture(0)), protocol()).pairs
     np.testing.assert_array_equal(pair.sr, picture(0))
     assert (pair.hr, pair.lr) == (None, None)
-    with pytest.raises(ImageError, match="there is no image of it"):
+    with pytest.raises(ImageError, match="has no original, no LR image and no result; give"):
         load(Item("a"), protocol())

@@ -115,9 +115,11 @@ def test_a_set_that_is_not_there_is_told_how_to_get(name, tmp_path):
 
 
 def test_an_unknown_set_is_refused(tmp_path):
-    with pytest.raises(PairingError, match=r"--dataset: no 'Set-14' \(did you mean set14\?\); give one of set5"):
+    with pytest.raises(
+        PairingError, match=r"--dataset: there is no 'Set-14' \(did you mean set14\?\); give one of set5"
+    ):
         open_dataset("Set-14")
-    with pytest.raises(PairingError, match=r"--dataset: no 'urban'; give one of set5"):
+    with pytest.raises(PairingError, match=r"--dataset: there is no 'urban'; give one of set5"):
         open_dataset("urban", tmp_path)
     with pytest.raises(ValueError, match="no TFDS data set 'mnist'"):
         open_dataset("tfds:mnist/test")

@@ -41,7 +41,7 @@ def test_the_published_sets_and_the_paper_have_their_conventions():
 
 def test_a_file_is_read_and_unknown_names_are_listed(tmp_path):
     assert load_protocol(write(tmp_path, border=2, metrics=["psnr"])) == replace(PLAIN, border=2, metrics=("psnr",))
-    with pytest.raises(ProtocolError, match=r"no 'xyz'; there are .*set5, .*or a file"):
+    with pytest.raises(ProtocolError, match=r"no 'xyz'; give one of .*set5, .*or the path of a JSON file"):
         load_protocol("xyz")
     with pytest.raises(ProtocolError, match="there is no file"):
         load_protocol(str(tmp_path / "other.json"))
@@ -58,7 +58,7 @@ def test_a_file_is_read_and_unknown_names_are_listed(tmp_path):
     ],
 )
 def test_a_name_that_is_nearly_right_gets_a_hint(asked, meant):
-    with pytest.raises(ProtocolError, match=rf"no '{asked}' \(did you mean {meant}\?\); there are"):
+    with pytest.raises(ProtocolError, match=rf"no '{asked}' \(did you mean {meant}\?\); give one of"):
         load_protocol(asked)
 
 
@@ -111,7 +111,7 @@ def test_a_file_that_is_no_protocol_is_refused(tmp_path):
     with pytest.raises(ProtocolError, match=r"no\.json: cannot be read as JSON"):
         load_protocol(str(tmp_path / "no.json"))
     (tmp_path / "no.json").write_text("[1]")
-    with pytest.raises(ProtocolError, match="needs a name"):
+    with pytest.raises(ProtocolError, match="needs the fields name and about"):
         load_protocol(str(tmp_path / "no.json"))
 
 
@@ -162,7 +162,7 @@ def test_a_pinned_protocol_holds_for_its_pixels_alone(tmp_path):
     assert protocol.check("a", picture(1), lr=True) == protocol.lr_images["a"]
     with pytest.raises(
         ProtocolError,
-        match=r"original a has other pixels than protocol pinned \(it is of 40x64\); .*\(a test\): docs.*plain",
+        match=r"original a has other pixels than protocol pinned \(it has 40x64 pixels\); .*\(a test\): docs.*plain",
     ):
         protocol.check("a", picture(2, 64, 40))
     with pytest.raises(ProtocolError, match=r"LR image b is not in the list of protocol pinned"):
@@ -176,6 +176,9 @@ def test_whole_images_under_a_protocol_of_crops_are_told_what_is_wanted(name, si
     with pytest.raises(ProtocolError) as error:
         protocol.check(first, picture(0, 96, 160))
     said = str(error.value)
-    assert f"original {first} has other pixels than protocol {name} (it is of 160x96); this protocol is of" in said
+    assert (
+        f"original {first} has other pixels than protocol {name} (it has 160x96 pixels); this protocol accepts only"
+        in said
+    )
     assert size in said
     assert all(words in said for words in ("docs/evaluation.md", "--protocol plain", "python -m jaxsr.evaluate pin"))

@@ -74,10 +74,10 @@ def test_a_metric_of_another_version_is_shown_as_the_result_tells_it(up, arrow, 
 
 def test_versions_that_differ_are_told_with_the_results_that_have_them():
     new, old = (result(name, [30.0, 31], versions={"jaxsr": v, "jax": "1"}) for name, v in (("new", "2"), ("old", "1")))
-    assert "The results are of several versions of jaxsr: 2 (new); 1 (old)." in render([new, old], "md")
+    assert "The results come from different versions of jaxsr: 2 (new); 1 (old)." in render([new, old], "md")
     assert "versions of jax:" not in render([new, old], "md")
     assert "versions" not in render([new, replace(old, versions=new.versions)], "md")
-    assert "versions of jax: 1 (new); not told (old)" in render([new, replace(old, versions={"jaxsr": "2"})], "md")
+    assert "versions of jax: 1 (new); not recorded (old)" in render([new, replace(old, versions={"jaxsr": "2"})], "md")
 
 
 def test_bars_and_line_ends_do_not_break_rows_of_markdown():
