@@ -121,7 +121,7 @@ def test_an_unknown_set_is_refused(tmp_path):
         open_dataset("Set-14")
     with pytest.raises(PairingError, match=r"--dataset: there is no 'urban'; give one of set5"):
         open_dataset("urban", tmp_path)
-    with pytest.raises(ValueError, match="no TFDS data set 'mnist'"):
+    with pytest.raises(ValueError, match="the TFDS data set 'mnist' is not supported"):
         open_dataset("tfds:mnist/test")
 
 
