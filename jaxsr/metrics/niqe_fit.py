@@ -17,7 +17,7 @@ THRESHOLD = 0.75
 
 
 def list_photos(paths: Iterable[Path]) -> list[Path]:
-    """List the given files, and all image files in and below the given folders. Raises ValueError if there is none."""
+    """List the given files, and all image files in and below the given folders. Raises ValueError if none exist."""
     photos = [photo for path in paths for photo in (list_images(path, recursive=True) if path.is_dir() else [path])]
     if not photos:
         raise ValueError("there are no image files in the given folders: give photographs")

@@ -68,7 +68,7 @@ def jackknife_interval(statistic: Statistic, images: int) -> tuple[Float[np.ndar
     without = np.stack([np.asarray(statistic(np.delete(everything, i)), np.float64) for i in range(images)])
     error = np.sqrt((images - 1) / images * np.square(without - without.mean(0)).sum(0))
     half = stdtrit(images - 1, (1 + LEVEL) / 2) * error
-    return value - half, value + half
+    return np.asarray(value - half), np.asarray(value + half)
 
 
 def bootstrap_interval(
@@ -93,7 +93,7 @@ def bootstrap_interval(
         drawn = np.concatenate([members[i] for i in generator.integers(len(members), size=len(members))])
         values.append(np.asarray(statistic(drawn), np.float64))
     low, high = np.quantile(np.stack(values), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high
+    return np.asarray(low), np.asarray(high)
 
 
 class Difference(NamedTuple):

@@ -146,7 +146,7 @@ def test_one_failure_does_not_lose_the_rest_and_is_tried_again(hr, fake, monkeyp
 
 def test_a_data_set_has_to_be_named(hr, capsys):
     assert evaluate.main(["-n", "bicubic", "-o", str(hr.parent / "r.json")]) == 1
-    assert "--dataset: say which images" in capsys.readouterr().err
+    assert "--dataset: give the images to enlarge" in capsys.readouterr().err
 
 
 def test_a_model_of_another_scale_is_refused(hr, fake, tmp_path, capsys):
