@@ -187,15 +187,15 @@ for name, choice in choices.items():
 # are the noise, and the deterministic step, whose error is one of discretisation.
 
 # %%
-lr, hr = (image[None].astype(np.float32) / 255 for image in pairs[1])
+lr = pairs[1][0][None].astype(np.float32) / 255
 
 
 @jax.jit
 def look(params):
-    denoise_fine, z_lr, _ = setup.latents(params, lr, hr)
-    denoise, coarse, kept = restrict(denoise_fine, setup.rows), setup.coarse, setup.rows
-    states = trajectory(denoise, coarse, z_lr, setup.noise(jax.random.key(1), z_lr.shape)).x_t[::-1]
-    ends = fine_ends(denoise_fine, setup.fine, z_lr, states, kept, np.array([-1, *kept[:-1]]))
+    problem, coarse, kept = setup.problem(params, lr, jax.random.key(1)), setup.coarse, setup.rows
+    z_lr, denoise = problem.z_lr, restrict(problem.denoise, kept)
+    states = trajectory(denoise, coarse, z_lr, problem.noise).x_t[::-1]
+    ends = fine_ends(problem.denoise, setup.fine, z_lr, states, kept, np.array([-1, *kept[:-1]]))
     samplers = ("ancestral", "deterministic")
     errors = {name: local_errors(denoise, coarse, z_lr, states, ends, name) for name in samplers}
     return {name: (ends - error - z_lr, error) for name, error in errors.items()}

@@ -29,7 +29,7 @@ import numpy as np
 import jaxsr
 from jaxsr.calibration.candidates import parse_grid
 from jaxsr.calibration.plan import Choices
-from jaxsr.calibration.run import calibrate, example_images
+from jaxsr.calibration.run import CalibrationRun, calibrate, example_images
 from jaxsr.data.pairs import open_pairs
 from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.texture import texture_distance
@@ -47,7 +47,7 @@ choices = Choices(
     rule="max perception, lose <= 0.5 dB",
     options=Options(steps=4),
 )
-run = Run(upscaler=upscaler, name="tiny-x4", pairs=pairs, choices=choices)
+run = CalibrationRun(upscaler=upscaler, name="tiny-x4", pairs=pairs, choices=choices)
 with tempfile.TemporaryDirectory() as folder:
     found = calibrate(run, Path(folder) / "calibration.json")
 opened, closed = found.open_loop, found.closed_loop

@@ -21,10 +21,10 @@ class Fit(NamedTuple):
     The fields have shape (T,), or (T, n) for one fit per image.
     """
 
-    slope: Float[np.ndarray, "t *n"]
-    offset: Float[np.ndarray, "t *n"]
-    r2: Float[np.ndarray, "t *n"]
-    cosine: Float[np.ndarray, "t *n"]
+    slope: Float[np.ndarray, " t *n"]
+    offset: Float[np.ndarray, " t *n"]
+    r2: Float[np.ndarray, " t *n"]
+    cosine: Float[np.ndarray, " t *n"]
 
 
 def concatenate(parts: Sequence[Moments]) -> Moments:

@@ -50,7 +50,7 @@ def image_key(seed: int, content: str, sample: int) -> Key[Array, ""]:
 
 
 @jax.jit
-def _fold_all(key: Key[Array, ""], words: UInt32[Array, "n"]) -> Key[Array, ""]:
+def _fold_all(key: Key[Array, ""], words: UInt32[Array, " n"]) -> Key[Array, ""]:
     return jax.lax.scan(lambda key, word: (jax.random.fold_in(key, word), None), key, words)[0]
 
 
@@ -112,7 +112,7 @@ def chain_noise(
     return draw
 
 
-def _fold_each(key: Key[Array, ""], data: Int[Array, "n"]) -> Key[Array, "n"]:
+def _fold_each(key: Key[Array, ""], data: Int[Array, " n"]) -> Key[Array, " n"]:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, data)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from jaxsr.calibration import plots
 from jaxsr.calibration.plan import Choices
-from jaxsr.calibration.run import calibrate, example_images
+from jaxsr.calibration.run import CalibrationRun, calibrate, example_images
 from jaxsr.data.pairs import open_pairs
 from tests.calibration.fake import compile_once, fake_upscaler, install, write_photos
 

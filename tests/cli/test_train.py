@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxsr.cli.train import main
+from jaxsr.data import sources
 from jaxsr.hub import checkpoint
 from jaxsr.models.model import Model
 from jaxsr.training import loop
@@ -181,7 +182,7 @@ def test_data_and_degradation_are_those_of_the_config(tmp_path, monkeypatch):
     assert (bicubic.batch(0)["hr"] == blind.batch(0)["hr"]).all()
     assert (bicubic.batch(0)["lr"] != blind.batch(0)["lr"]).any()
     images = [np.zeros((20, 20, 3), np.uint8)]
-    monkeypatch.setattr(loop, "load_tfds", lambda *args: asked.append(args) or images)
+    monkeypatch.setattr(sources, "load_tfds", lambda *args: asked.append(args) or images)
     loop.make_dataset(make_config(data="tfds:div2k/bicubic_x4/train"))
     assert asked == [("div2k/bicubic_x4", "train")]
 

@@ -111,7 +111,7 @@ def test_in_the_gaussian_world_the_error_is_linear_in_the_gradient_to_lr() -> No
     marginal = fit_lstsq(concatenate([sums[one._replace(form=GradientForm(reference_variance="marginal"))]]))
     ratio = FOUR.marginal_variance_clipped / FOUR.variance_clipped
     np.testing.assert_allclose(marginal.slope, expected * ratio, rtol=2e-3)
-    shifted = fit_lstsq(concatenate([sums[one._replace(reference_mean="shifted", reference="hr")]]))
+    shifted = fit_lstsq(concatenate([sums[Gradient("hr", GradientForm(reference_mean="shifted"))]]))
     clean = fit_lstsq(concatenate([sums[one._replace(reference="hr")]]))
     assert np.abs(shifted.slope - clean.slope).max() > 1e-3
     assert np.all(clean.r2 < 0.99)  # the HR image itself is no function of x_t
@@ -158,4 +158,4 @@ def test_the_table_has_a_row_for_every_gradient_and_step() -> None:
     rows = table(sums, FOUR.eta)
     assert [row["t"] for row in rows] == [1, 2, 3, 4]
     assert rows[3]["slope"] == pytest.approx(0.4, abs=0.1)
-    assert set(GRADIENTS[0]._fields) <= set(rows[0])
+    assert set(GRADIENTS[0].words()) <= set(rows[0])

@@ -6,6 +6,7 @@
 
 import json
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tests.models.tiny import compiled
 from weight_conversion import verify
 from weight_conversion.__main__ import make_parser
 from weight_conversion.convert import read_source
-from weight_conversion.report import largest_errors, rows
+from weight_conversion.report import Comparison, largest_errors, rows
 from weight_conversion.settings import unet_config, vq_config
 from weight_conversion.tolerances import TOLERANCES
 from weight_conversion.verify import Row, load_golden
@@ -28,12 +29,18 @@ CHAINS = {"s4": "unet_sr", "s15": "unet_sr", "s15_respaced5": "unet_sr", "inpain
 INPUTS = {"x", "lq", "mask", "t", "cotangent"}
 
 
+def compared(arguments: list[str]) -> list[Row]:
+    """All rows that the command `verify` makes of these arguments."""
+    args = vars(make_parser().parse_args(["verify", *arguments]))
+    return list(rows(Comparison(**{field.name: args[field.name] for field in fields(Comparison)})))
+
+
 def compare(folder: Path, stem: str, *checkpoints: str) -> list[Row]:
     """All rows of a golden file."""
     golden = next(path for path in (folder / f"{stem}_io.npz", folder / f"{stem}.npz") if path.exists())
     files = [str(folder / f"{name}.pth") for name in checkpoints]
     config = str(folder / f"{stem}_config.json")
-    return list(rows(make_parser().parse_args(["verify", *files, "--config", config, "--golden", str(golden)])))
+    return compared([*files, "--config", config, "--golden", str(golden)])
 
 
 def check_network(folder: Path, stem: str) -> None:
@@ -149,17 +156,17 @@ def test_a_pixel_chain_needs_no_autoencoder_and_clips():
 
 def test_a_chain_file_with_few_arrays_and_one_of_other_steps(tmp_path, capsys):
     arrays = load_golden(GOLDEN / "sampler_s4.npz")
-    arguments = ["verify", *(str(GOLDEN / f"{name}.pth") for name in ("unet_sr", "vq_f4"))]
+    arguments = [*(str(GOLDEN / f"{name}.pth") for name in ("unet_sr", "vq_f4"))]
     arguments += ["--golden", str(tmp_path / "a.npz"), "--config", str(GOLDEN / "sampler_s4_config.json")]
 
     def found(**kept: np.ndarray) -> list[Row]:
         np.savez(tmp_path / "a.npz", **kept)
-        return list(rows(make_parser().parse_args(arguments)))
+        return compared(arguments)
 
     few = {name: arrays[name] for name in ("lr", "noise", "decoded")}
     (row,) = found(**few)
     assert (row.array, row.departs) == ("decoded", False)
-    with pytest.raises(ValueError, match=r"a\.npz.*not of 4 steps.*noise has 4 in place of 5"):
+    with pytest.raises(ValueError, match=r"a\.npz: the golden file needs 4 steps.*noise has 4 instead of 5"):
         found(**few | {"noise": arrays["noise"][1:]})
     with pytest.raises(ValueError, match=r"a\.npz: lacks lr, without"):
         found(noise=arrays["noise"])
