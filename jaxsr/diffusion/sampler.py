@@ -105,7 +105,10 @@ SAMPLERS: dict[str, Sampler] = {
     "deterministic": Sampler(deterministic_step, draws_noise=False),
     "heun": Sampler(heun_step, draws_noise=False),
 }
-"""The samplers by name. Every function and command that takes a sampler's name accepts an entry added here."""
+"""The samplers by name. Every function and command that takes a sampler's name accepts an entry added here.
+
+`jaxsr.choices.SAMPLERS` repeats the built-in names for help texts, which must not import JAX; a test compares the two.
+"""
 
 
 def find_sampler(name: str) -> Sampler:
@@ -169,7 +172,7 @@ def _scan(
     def body(x_t: Latent, scanned: tuple[StepTables, Array]):
         row, k = scanned
         x0_hat, mean = _guided_step(stepper, denoise, x_t, z_lr, row, guidance)
-        x_next = mean + row.std * noise(k) if draws_noise else mean
+        x_next = _add_noise(mean, row.std, noise, k) if draws_noise else mean
         return x_next, keep(Step(x_t, x0_hat, mean, x_next))
 
     rows = jax.tree.map(lambda column: column[::-1], schedule.tables())
@@ -180,6 +183,11 @@ def _scan(
     x_t, first = body(x_t, jax.tree.map(lambda column: column[0], scanned))
     x_0, rest = jax.lax.scan(body, x_t, jax.tree.map(lambda column: column[1:], scanned))
     return x_0, jax.tree.map(lambda head, tail: jnp.concatenate([head[None], tail]), first, rest)
+
+
+def _add_noise(mean: Latent, std: Float[Array, ""], noise: Noise, k: Int[Array, ""]) -> Latent:
+    """Add the noise of the k-th step. It is not drawn where it has no weight: the last step has a variance of 0."""
+    return jax.lax.cond(std > 0, lambda: mean + std * noise(k), lambda: mean)
 
 
 def _guided_step(

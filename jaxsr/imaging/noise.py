@@ -68,12 +68,19 @@ def _words(content: str) -> list[int]:
 def field(
     key: Key[Array, ""], origin_yx: Int[Array, "2"] | Int[np.ndarray, "2"], shape: tuple[int, int, int]
 ) -> Float[Array, "h w c"]:
-    """Window of the standard Gaussian field of `key` on the latent lattice: float32, independent values.
+    """Draw a window of the standard Gaussian field of `key` on the latent lattice.
 
-    `origin_yx` is the window's first row and column on the lattice; it may be traced and mapped over (vmap for a batch
-    of tiles). Windows that overlap agree bit for bit at any origin. `shape` = (h, w, c) is static. Another step of the
-    sampler takes another key: fold the step into the key first. As with `jax.random.normal` in float32, a value has 23
-    random bits and at most 5.3 standard deviations. Raises ValueError unless h and w are positive multiples of BLOCK.
+    Windows that overlap agree bit for bit at any origin. As with `jax.random.normal` in float32, a value has 23 random
+    bits and lies within 5.3 standard deviations.
+
+    Args:
+        key: the key of one image and one step of the sampler; fold the step into the image's key first.
+        origin_yx: first row and column of the window on the lattice. It may be traced, and mapped over by `vmap`.
+        shape: static (h, w, c) of the window; h and w are multiples of BLOCK.
+    Returns:
+        independent standard normal values, float32.
+    Raises:
+        ValueError: unless h and w are positive multiples of BLOCK.
     """
     height, width, channels = shape
     if min(height, width) < BLOCK or height % BLOCK or width % BLOCK:
@@ -88,6 +95,7 @@ def field(
     keys = jax.vmap(_fold_each, (0, None))(row_keys, first[1] + jnp.arange(columns))
     blocks = jax.vmap(jax.vmap(partial(_block, channels=channels)))(keys)
     lattice = blocks.transpose(0, 2, 1, 3, 4).reshape(rows * BLOCK, columns * BLOCK, channels)
+    # The quantile of the window alone would be slower: beside the gather of a mapped slice it is not vectorised.
     return jax.lax.dynamic_slice(lattice, (offset[0], offset[1], jnp.int32(0)), shape)
 
 
