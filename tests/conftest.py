@@ -16,11 +16,23 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 SHARED = Path(__file__).parents[2] / "shared"
+# The rooms whose tests compare roundings. They compile as a user's process does; with JAXSR_TESTS_OPTIMISED=1, all do.
+OPTIMISED = {"imaging", "metrics", "models", "runtime"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Compile in half the time, for slower programs, unless the test belongs to an OPTIMISED room.
+
+    This is no fixture, because the fixtures of a module, which compile too, come before those of a test.
+    """
+    everywhere = os.environ.get("JAXSR_TESTS_OPTIMISED", "0") not in ("", "0")
+    jax.config.update("jax_disable_most_optimizations", not everywhere and item.path.parent.name not in OPTIMISED)
 
 
 @pytest.fixture(params=["onednn", "float32 for bfloat16", "xla"])
 def way(request, monkeypatch) -> str:
-    """Convolutions and products in each way that there is on a CPU."""
+    """Run the test with each implementation of convolutions and products on a CPU; return its name."""
     from jaxsr.runtime import cpu, onednn
 
     if request.param == "xla":
@@ -34,7 +46,7 @@ def way(request, monkeypatch) -> str:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference data beside the checkout; tests that want more than committed files skip without it."""
+    """Return the folder of reference data beside the checkout; without it, tests that use it are skipped."""
     if not SHARED.is_dir():
         pytest.skip(f"extra check: needs {SHARED.name}/ beside the checkout")
     return SHARED
@@ -42,7 +54,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def small_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Checkpoints of small random networks, by their norm: `channel` and `group`."""
+    """Return checkpoints of small random networks, by their norm: `channel` and `group`."""
     from tests.small_model import save_small, small_preset
 
     folder = tmp_path_factory.mktemp("models")
@@ -51,7 +63,7 @@ def small_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 @pytest.fixture(scope="session")
 def small_upscalers(small_checkpoints: dict[str, Path]) -> dict:
-    """The small networks loaded once, so that what they compile is shared by all tests."""
+    """Load the small networks once, so that all tests share what they compile."""
     from jaxsr.upscaling.upscaler import load
 
     return {norm: load(path) for norm, path in small_checkpoints.items()}
@@ -59,7 +71,7 @@ def small_upscalers(small_checkpoints: dict[str, Path]) -> dict:
 
 @pytest.fixture(scope="module")
 def pointwise(small_upscalers) -> Iterator:
-    """A map of each latent value by itself in place of the network: nothing spreads, and it compiles quickly."""
+    """Replace the network with a map of each latent value by itself: nothing spreads, and it compiles quickly."""
     import jax.numpy as jnp
 
     from jaxsr.models.model import Model

@@ -6,7 +6,7 @@ training, the study of errors, and samplers of your own (see `jaxsr.Upscaler.pro
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -43,6 +43,37 @@ class Problem:
     decode: Callable[..., Any]
 
 
+class NetworkCalls(NamedTuple):
+    """The functions of a model that a problem calls: pure functions of the parameters and of arrays.
+
+    Attributes:
+        encode_lr: (params, LR images in [-1, 1]) -> z_lr.
+        predict: (params, z_lr, LR images in [-1, 1], x_t, step) -> x0_hat.
+        encode: (params, images in [0, 1]) -> latent.
+        decode: (params, latent) -> images, about [0, 1].
+    """
+
+    encode_lr: Callable[..., Any]
+    predict: Callable[..., Any]
+    encode: Callable[..., Any]
+    decode: Callable[..., Any]
+
+
+def network_calls(model: Model, schedule: Schedule) -> NetworkCalls:
+    """Make the functions of a model that a problem on this schedule calls."""
+
+    def predict(params: Params, z_lr: Latent, signed: Image, x_t: Latent, step: Int[Array, ""]) -> Latent:
+        return model.denoiser(params, schedule, z_lr, signed)(x_t, step)
+
+    def encode(params: Params, image: Image) -> Latent:
+        return model.encode(params, image * 2 - 1)
+
+    def decode(params: Params, latent: Latent) -> Image:
+        return (model.decode(params, latent) + 1) / 2
+
+    return NetworkCalls(model.encode_lr, predict, encode, decode)
+
+
 def pose(
     model: Model,
     params: Params,
@@ -50,7 +81,7 @@ def pose(
     lr: Image,
     make_noise: Callable[[tuple[int, ...]], Noise],
     *,
-    compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda function: function,
+    calls: NetworkCalls | None = None,
 ) -> Problem:
     """Make the sampling problem of a batch of LR images. This function is pure.
 
@@ -60,35 +91,23 @@ def pose(
         schedule: the sampling steps.
         lr: LR images in [0, 1], whose sides are multiples of the preset's `align`.
         make_noise: shape of a latent -> noise of its chain.
-        compiled: wraps each function that the problem calls. Give `jax.jit` if the problem is used outside of a
-            compiled function.
+        calls: the result of `network_calls` for this model and schedule, with each function compiled, if the problem is
+            used outside of a compiled function. None makes them.
     """
+    calls = calls or network_calls(model, schedule)
     signed = lr * 2 - 1
-    z_lr = compiled(model.encode_lr)(params, signed)
-
+    z_lr = calls.encode_lr(params, signed)
     draw = make_noise(z_lr.shape)
 
-    @compiled
-    def predict(params: Params, z_lr: Latent, signed: Image, x_t: Latent, step: Int[Array, ""]) -> Latent:
-        return model.denoiser(params, schedule, z_lr, signed)(x_t, step)
-
-    @compiled
-    def to_latent(params: Params, image: Image) -> Latent:
-        return model.encode(params, image * 2 - 1)
-
-    @compiled
-    def to_image(params: Params, latent: Latent) -> Image:
-        return (model.decode(params, latent) + 1) / 2
-
     def decode(latent: Latent, *, clip: bool = True) -> Image:
-        image = to_image(params, latent)
+        image = calls.decode(params, latent)
         return jnp.clip(image, 0, 1) if clip else image
 
     return Problem(
         schedule=schedule,
         z_lr=z_lr,
-        denoise=lambda x_t, step: predict(params, z_lr, signed, x_t, jnp.asarray(step, jnp.int32)),
+        denoise=lambda x_t, step: calls.predict(params, z_lr, signed, x_t, jnp.asarray(step, jnp.int32)),
         noise=lambda k: draw(jnp.asarray(k, jnp.int32)),
-        encode=lambda image: to_latent(params, image),
+        encode=lambda image: calls.encode(params, image),
         decode=decode,
     )

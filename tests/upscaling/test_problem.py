@@ -1,4 +1,4 @@
-"""`Upscaler.problem`: what samplers of one's own get, and that it is what the pipeline uses."""
+"""Test `Upscaler.problem`: what it gives to the user's own samplers, and that the pipeline uses the same."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jaxsr import diffusion
 from jaxsr.cli.sample_options import make_parser
 from jaxsr.models.problem import Problem
 from jaxsr.options import Options
+from jaxsr.upscaling import posing
 
 LR = np.random.default_rng(0).integers(0, 256, (20, 36, 3), np.uint8)
 UNIT = LR.astype(np.float32) / np.float32(255)
@@ -64,15 +65,27 @@ def test_its_functions_can_be_traced(upscaler):
 
 
 def test_seed_sample_steps_and_precision_matter(upscaler):
-    base = sampled(upscaler.problem(LR))
-    for changed in (
-        {"seed": 1},
-        {"sample": 1},
-        {"steps": 1},
-        {"precision": "bf16"},
-        {"steps": 2, "thinning": "released"},
-    ):
-        assert np.abs(sampled(upscaler.problem(LR, **changed)) - base).max() > 1e-4, changed
+    base = upscaler.problem(LR)
+    for changed in ({"seed": 1}, {"sample": 1}):
+        assert np.abs(upscaler.problem(LR, **changed).noise(0) - base.noise(0)).max() > 1, changed
+    assert upscaler.problem(LR, steps=1).schedule.steps == 1
+    released = upscaler.problem(LR, steps=2, thinning="released").schedule
+    assert (released.timestep_map != upscaler.problem(LR, steps=2).schedule.timestep_map).any()
+    rounded = upscaler.problem(LR, precision="bf16").denoise(base.z_lr, 1)
+    assert 1e-4 < np.abs(rounded - base.denoise(base.z_lr, 1)).max() < 0.1
+
+
+def test_problems_of_one_model_share_what_is_compiled(upscaler):
+    one, other = upscaler.problem(LR, steps=2), upscaler.problem(LR[::-1], steps=2, seed=1)
+    one.denoise(one.z_lr, 1)
+    before = posing._compiled_calls.cache_info().hits, _compiled_programs(upscaler)
+    other.denoise(other.z_lr, 0)
+    upscaler.problem(LR, steps=2).denoise(one.z_lr, 1)
+    assert (posing._compiled_calls.cache_info().hits, _compiled_programs(upscaler)) == (before[0] + 2, before[1])
+
+
+def _compiled_programs(upscaler) -> int:
+    return posing._compiled_calls(upscaler.preset, "fp32", 2, "ends").predict._cache_size()
 
 
 def test_an_image_of_another_size_is_refused_by_encode(upscaler):
@@ -84,14 +97,14 @@ def test_an_image_of_another_size_is_refused_by_encode(upscaler):
 
 
 def still(denoise, x_t, z_lr, row):
-    """A step that goes nowhere but to the prediction."""
+    """Take a step that always goes to the prediction."""
     x0_hat = denoise(x_t, row.step)
     return x0_hat, x0_hat
 
 
 @pytest.fixture
 def listed(monkeypatch) -> str:
-    """A sampler that is listed, and no more."""
+    """List a sampler in `SAMPLERS` and do nothing else; return its name."""
     monkeypatch.setitem(diffusion.SAMPLERS, "still", diffusion.Sampler(still, draws_noise=True))
     return "still"
 
@@ -116,6 +129,6 @@ def test_a_sampler_says_itself_whether_it_draws_noise(monkeypatch, draws_noise):
 
     steps = diffusion.trajectory(lambda x, step: x / 2, schedule, z_lr, noise, sampler="still")
     jax.effects_barrier()
-    assert sorted(set(asked)) == ([0, 1, 2, 3, 4] if draws_noise else [0])
+    assert sorted(set(asked)) == ([0, 1, 2, 3] if draws_noise else [0])  # the last step has a variance of 0
     spread = np.abs(np.asarray(steps.sample - steps.mean)).max((1, 2, 3, 4))
     np.testing.assert_allclose(spread, np.sqrt(schedule.variance[::-1]) * draws_noise, rtol=1e-6, atol=1e-7)
