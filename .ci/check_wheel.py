@@ -1,7 +1,8 @@
 """Check a built wheel: python .ci/check_wheel.py WHEEL
 
-It must hold the bundled model, `py.typed` and the licences, nothing beside the package, and stay small. Every module,
-imported from the wheel in a fresh interpreter, must not even try to import TensorFlow or PyTorch.
+The wheel must hold the bundled model, `py.typed` and the licences, and nothing besides the two packages, and stay
+small. Every module is imported from the wheel in a fresh interpreter. None may even try to import TensorFlow or
+PyTorch.
 """
 
 import re
@@ -24,7 +25,7 @@ NEEDED = (
 LIMIT = 20_000_000
 HEAVY = ("tensorflow", "torch")
 
-# Runs with the unpacked wheel as its argument. A finder that finds nothing sees each first import of a module.
+# This program gets the folder of the unpacked wheel. Its finder finds nothing, but sees each first import of a module.
 IMPORT_ALL = f"""
 import importlib, pkgutil, sys, traceback
 
@@ -38,26 +39,26 @@ tried = []
 sys.meta_path.insert(0, Watch())
 sys.path.insert(0, sys.argv[1])
 import jaxsr
-assert jaxsr.__file__.startswith(sys.argv[1]), f"{{jaxsr.__file__}} is not the wheel's"
+assert jaxsr.__file__.startswith(sys.argv[1]), f"{{jaxsr.__file__}} is not from the wheel"
 import weight_conversion
 roots = (jaxsr, weight_conversion)
 names = [m.name for root in roots for m in pkgutil.walk_packages(root.__path__, root.__name__ + ".")]
 for name in names:
     importlib.import_module(name)
-assert not tried, f"importing them tries to import {{' and '.join(sorted(set(tried)))}}"
+assert not tried, f"a module tries to import {{' and '.join(sorted(set(tried)))}}"
 print(f"imported {{len(names)}} modules")
 """
 
 
 def content_problems(wheel: zipfile.ZipFile) -> list[str]:
-    """What is missing from the wheel or too much in it, one sentence each."""
+    """List what the wheel lacks, and what it holds but should not, one line each."""
     names = wheel.namelist()
     problems = [f"lacks {name}" for name in NEEDED if name not in names]
     problems += [
         f"lacks its {name}" for name in ("LICENSE", "NOTICE") if not any(n.endswith(f"/{name}") for n in names)
     ]
     problems += [
-        f"holds {name}, of neither package"
+        f"holds {name}, which belongs to neither package"
         for name in names
         if not re.match(r"(jaxsr(-[^/]+\.dist-info)?|weight_conversion)/", name)
     ]
@@ -65,7 +66,7 @@ def content_problems(wheel: zipfile.ZipFile) -> list[str]:
 
 
 def main(path: Path) -> int:
-    problems = [] if path.stat().st_size < LIMIT else [f"has {path.stat().st_size} bytes, limit {LIMIT}"]
+    problems = [] if path.stat().st_size < LIMIT else [f"has {path.stat().st_size} bytes, the limit is {LIMIT}"]
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as wheel:
         problems += content_problems(wheel)
         wheel.extractall(folder)

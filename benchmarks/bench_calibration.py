@@ -1,18 +1,21 @@
-"""How fast the closed loop is: candidate-images per second of the sweep against plain loops, and its memory.
+"""Time the closed loop: candidate-images per second of the calibration sweep and of plain loops, and its memory.
 
     python -m benchmarks.bench_calibration                                     # tiny-x4, small defaults
     python -m benchmarks.bench_calibration --model random:realsr_s4_v3 --candidates 1 4 --candidate-batch 4  # full size
 
-Three ways to the same numbers (PSNR of every candidate and image), compiled beforehand, in one process, in turns; the
-median of --repeats counts; `together` candidates go through the network at once:
+Three ways compute the same numbers, the PSNR of every candidate and image:
 
-    sweep       the calibration's own: encoder and first call shared, all candidates and images in one call
+    sweep       the calibration's sweep: candidates share the encoding and the first call, and all are in one call
     one by one  one jitted sampling call per candidate and image
-    batched     as one by one, with as many candidates x images per call as the sweep has in the network at once
+    batched     like `one by one`, with as many candidates x images per call as the sweep has in the network at once
 
-The sharing alone can gain K T / (K (T - 1) + 1) over `batched`, the column `at most`. Before that, in a process of its
-own, the sweep's peak memory after a few and after many pairs: of the process, and of the device where it tells. On this
-machine only; nothing else may run.
+All ways are compiled beforehand and take turns in one process; the median of --repeats is reported. `together` is the
+number of candidates that go through the network at once. The sharing alone can gain K T / (K (T - 1) + 1) over
+`batched`: the column `at most`.
+
+Before that, a process of its own measures the sweep's peak memory after a few and after many pairs: that of the
+process, and that of the device if the backend reports it. The numbers hold for this machine only. Run nothing else
+meanwhile.
 """
 
 import argparse
@@ -40,14 +43,14 @@ from jaxsr.upscaling.plan import schedule_for
 
 
 def random_pairs(count: int, crop: int, scale: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """LR and HR crops of noise: no speed depends on what they show."""
+    """Make LR and HR crops of noise. Their content does not affect the speed."""
     rng = np.random.default_rng(seed)
     lr, hr = (rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8) for side in (crop, crop * scale))
     return lr, hr
 
 
 def plain_loop(chain: Chain, params: Any, together: int) -> Callable[..., np.ndarray]:
-    """(keys, lr, hr, scales) -> (K, b): candidates x images through separate samplings, `together` in one call."""
+    """Make (keys, lr, hr, scales) -> (K, b), which samples candidates x images separately, `together` per call."""
     one = sweep_function(chain, make_score(("psnr",), chain.model.preset.scale), 1)
 
     def single(params: Any, key: Any, lr: Any, hr: Any, scale: Any) -> Any:
@@ -69,7 +72,7 @@ def plain_loop(chain: Chain, params: Any, together: int) -> Callable[..., np.nda
 
 
 def sweep_loop(chain: Chain, params: Any, chunk: int) -> Callable[..., np.ndarray]:
-    """(keys, lr, hr, scales) -> (K, b) as `python -m jaxsr.calibrate` computes it."""
+    """Make (keys, lr, hr, scales) -> (K, b), which computes as `python -m jaxsr.calibrate` does."""
     mesh = image_mesh()
     score = make_score(("psnr",), chain.model.preset.scale)
     call = over_images(mesh, sweep_function(chain, score, chunk), common=1)
@@ -77,11 +80,11 @@ def sweep_loop(chain: Chain, params: Any, chunk: int) -> Callable[..., np.ndarra
     return lambda keys, lr, hr, scales: call(everywhere, keys, lr, hr, scales)["psnr"]
 
 
-ALLOWED_DB = {"float32": 0.01, "bfloat16": 0.1}  # bfloat16 rounds otherwise in other batches
+ALLOWED_DB = {"float32": 0.01, "bfloat16": 0.1}  # the rounding of bfloat16 depends on the batch
 
 
 def check_equal(ways: Mapping[str, Callable[..., np.ndarray]], arguments: tuple, allowed: float) -> None:
-    """Raise ValueError unless all ways give the scores of the first, up to so many dB."""
+    """Raise ValueError if the scores of a way differ from those of the first by more than `allowed` dB."""
     results = {name: way(*arguments) for name, way in ways.items()}
     first, expected = next(iter(results.items()))
     for name, result in results.items():
@@ -90,7 +93,7 @@ def check_equal(ways: Mapping[str, Callable[..., np.ndarray]], arguments: tuple,
 
 
 def compare(chain: Chain, params: Any, count: int, args: argparse.Namespace) -> dict[str, Any]:
-    """One row: the ways' rates at so many candidates, and their ratios."""
+    """Make one row: the rates of all ways with `count` candidates, and their ratios."""
     scales = grid_of(count, args.steps)
     chunk = max(size for size in range(1, args.candidate_batch + 1) if count % size == 0)
     lr, hr = random_pairs(args.batch, args.crop, chain.model.preset.scale)
@@ -109,7 +112,7 @@ def compare(chain: Chain, params: Any, count: int, args: argparse.Namespace) -> 
 
 
 def make_chain(args: argparse.Namespace) -> tuple[Chain, Any]:
-    """The sampler that is swept, and its parameters on the device."""
+    """Load the model. Returns the sampler to sweep, and its parameters on the device."""
     upscaler = load_model(args.model, accept_license=args.accept_license)
     schedule = schedule_for(upscaler.preset, Options(steps=args.steps))
     chain = Chain(Model(upscaler.preset, DTYPES[args.precision]), schedule)
@@ -117,7 +120,10 @@ def make_chain(args: argparse.Namespace) -> tuple[Chain, Any]:
 
 
 def grow(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The peak memory after few and after many pairs; in a fresh process, where nothing else has raised it."""
+    """Measure the peak memory after few and after many pairs.
+
+    Call this function in a fresh process, where nothing else has raised the peak.
+    """
     (chain, params), done, rows = make_chain(args), 0, []
     sweep = sweep_loop(chain, params, args.candidate_batch)
     for pairs in sorted(args.pairs):
@@ -131,7 +137,7 @@ def grow(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def grid_of(count: int, steps: int) -> np.ndarray:
-    """So many scales between 0 and 0.3, each the same at every step: (K, T)."""
+    """Make `count` scales from 0 to 0.3, each the same at every step, as an array (K, T)."""
     return np.repeat(np.linspace(0, 0.3, count, dtype=np.float32)[:, None], steps, axis=1)
 
 
@@ -143,21 +149,21 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="tiny-x4", help=MODEL_HELP)
     parser.add_argument("--accept-license", action="store_true", help="accept a model's non-commercial licence")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
-    parser.add_argument("--candidates", type=int, nargs="+", default=[1, 8, 64], help="K")
+    parser.add_argument("--candidates", type=int, nargs="+", default=[1, 8, 64], help="numbers of candidates K")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--crop", type=int, default=64, help="side of the LR crops in pixels")
-    parser.add_argument("--batch", type=int, default=1, help="images per call, a multiple of the devices")
+    parser.add_argument("--batch", type=int, default=1, help="images per call, a multiple of the number of devices")
     parser.add_argument("--candidate-batch", type=int, default=8, help="candidates in the network at once")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--pairs", type=int, nargs=2, default=[2, 16], help="few and many, for the memory")
-    parser.add_argument("-o", "--output", type=Path, help="JSON file of both tables")
+    parser.add_argument("--pairs", type=int, nargs=2, default=[2, 16], help="few and many, for measuring the memory")
+    parser.add_argument("-o", "--output", type=Path, help="write both tables to this JSON file")
     return parser
 
 
 def run(args: argparse.Namespace, command: str) -> None:
     """Measure, print the tables, write the file."""
     if min(*args.candidates, *args.pairs, args.candidate_batch, args.repeats, args.batch) < 1:
-        raise ValueError("--candidates, --pairs, --repeats and the batches: must be at least 1.")
+        raise ValueError("--candidates, --pairs, --repeats, --batch and --candidate-batch must be at least 1.")
     memory = in_fresh_process(grow, args)
     chain, params = make_chain(args)
     rows = [compare(chain, params, count, args) for count in args.candidates]

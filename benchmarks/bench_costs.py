@@ -1,15 +1,20 @@
-"""What the parts of the calibration sweep cost here, for the scaling model: python -m benchmarks.bench_costs -o FILE
+"""Time the parts of the calibration sweep, for the scaling model: python -m benchmarks.bench_costs -o FILE
 
     python -m benchmarks.bench_costs -o costs.json                                        # tiny-x4
     python -m benchmarks.bench_costs --model MODEL --accept-license --precision bf16 --batch 4 --candidate-batch 16 \\
         --pairs PHOTOGRAPHS -o costs.json                                                 # on the device in question
 
-Median seconds of each part, compiled, on one device at the batches of the sweep: encoding and first call of an image;
-each further call, and decoding with scores (PSNR, SWD), of a candidate; on the host reading a pair, hashing it, and
-keeping a score. One call of the whole sweep, in turns with the parts, checks that these make up the whole. All in a
-fresh process without a compilation cache, so that `start` is loading and compiling as the first time.
+The results are median seconds of each compiled part, on one device, at the batches of the sweep. The parts are:
 
-`python -m benchmarks.scaling_model --costs FILE` makes hours on many devices of it, see docs/scaling.md.
+    of an image      encoding, and the first network call
+    of a candidate   each further network call, and decoding with scores (PSNR, SWD)
+    on the host      reading a pair, hashing it, and recording a score
+
+A call of the whole sweep takes turns with the parts, to check that they add up to it. Everything runs in a fresh
+process without a compilation cache. `start` therefore includes loading and the first compilation.
+
+`python -m benchmarks.scaling_model --costs FILE` predicts the hours on many devices from these costs; see
+docs/scaling.md.
 """
 
 import argparse
@@ -43,13 +48,13 @@ from jaxsr.runtime.devices import image_mesh, over_images, replicate
 from jaxsr.upscaling.plan import schedule_for
 
 METRICS = ("psnr", "swd")
-CHUNKS = 2  # of the call that checks the sum
+CHUNKS = 2  # chunks of candidates in the call that checks the sum
 KEPT = 1000  # candidates in the journal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is measured; `batch` images and `candidate_batch` candidates of each in the network at once."""
+    """The settings: `batch` images, and `candidate_batch` candidates of each in the network at once."""
 
     model: str
     accept_license: bool
@@ -64,14 +69,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.pairs is None and self.photographs < 2:
-            raise ValueError("--photographs: must be at least 2, as a calibration needs as many pairs.")
+            raise ValueError("--photographs: must be at least 2, because a calibration needs two pairs.")
         names = ("steps", "crop", "batch", "candidate_batch", "photographs", "runs")
         if low := [name for name in names if getattr(self, name) < 1]:
             raise ValueError(f"--{low[0].replace('_', '-')}: must be at least 1.")
 
 
 def parts(chain: Chain, params: Any, lr: np.ndarray, hr: np.ndarray, together: int) -> dict[str, Call]:
-    """Compiled calls of the parts, on the arrays' images and `together` candidates of each."""
+    """Make the compiled calls of the parts, on the given images and `together` candidates of each."""
+    # Not by `jaxsr.models.problem.pose`, because every part is timed alone.
     model, schedule, score = chain.model, chain.schedule, make_score(METRICS, chain.model.preset.scale)
     unit, target = (jnp.asarray(pixels, jnp.float32) / 255 for pixels in (lr, hr))
     signed, step = unit * 2 - 1, jnp.int32(schedule.steps - 1)
@@ -99,7 +105,7 @@ def parts(chain: Chain, params: Any, lr: np.ndarray, hr: np.ndarray, together: i
 
 
 def host_seconds(settings: Settings, lr: np.ndarray, scale: int) -> dict[str, float]:
-    """Seconds of a pair read and hashed, and of a score kept, as `jaxsr.calibration.run` does these."""
+    """Time reading a pair, hashing it and recording a score, as `jaxsr.calibration.run` does, in seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if settings.pairs is None:
@@ -124,13 +130,19 @@ def host_seconds(settings: Settings, lr: np.ndarray, scale: int) -> dict[str, fl
 
 
 def measure(settings: Settings) -> tuple[Costs, dict[str, float]]:
-    """The costs, and the seconds of a whole call beside what they make of it; in a fresh process."""
+    """Measure the costs. Call this function in a fresh process.
+
+    Returns:
+        The costs, and the seconds of a call of the whole sweep: measured, and as the sum of the parts.
+    """
     began = time.perf_counter()
     upscaler = load_model(settings.model, accept_license=settings.accept_license)
     preset, batch, together = upscaler.preset, settings.batch, settings.candidate_batch
     model, mesh = Model(preset, DTYPES[settings.precision]), image_mesh()
     if mesh.size > 1:
-        raise ValueError(f"one device is measured, and here are {mesh.size}: hide the others (CUDA_VISIBLE_DEVICES=0).")
+        raise ValueError(
+            f"the costs are those of one device, not of {mesh.size}: hide the others (CUDA_VISIBLE_DEVICES=0)."
+        )
     chain = Chain(model, schedule_for(preset, Options(steps=settings.steps)), preset.sampler)
     lr, hr = random_pairs(batch, settings.crop, preset.scale)
     scales, keys = grid_of(CHUNKS * together, settings.steps), image_keys(0, lr)
@@ -159,9 +171,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--batch", type=int, default=1, help="images per call")
     add("--candidate-batch", type=int, default=8, help="candidates in the network at once")
     add("--pairs", type=Path, metavar="HR", help="photographs to read (default: random ones of 512x512)")
-    add("--photographs", type=int, default=4, help="how many of them")
+    add("--photographs", type=int, default=4, help="number of photographs to read")
     add("--runs", type=int, default=5)
-    add("-o", "--output", type=Path, help="JSON file of the costs")
+    add("-o", "--output", type=Path, help="write the costs to this JSON file")
     return parser
 
 
@@ -172,8 +184,8 @@ def run(args: argparse.Namespace, command: str) -> None:
     rows = [{"part": name, "seconds": value} for name, value in asdict(costs).items() if name != "exchange"]
     print(f"`{command}`  \n{machine()}\n\n{markdown(rows)}\n\n{markdown([check])}")
     if args.output:
-        told = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
-        write_results(args.output, command, settings=told, costs=asdict(costs), check=check)
+        record = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(settings).items()}
+        write_results(args.output, command, settings=record, costs=asdict(costs), check=check)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

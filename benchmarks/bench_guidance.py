@@ -1,7 +1,7 @@
-"""What guidance costs: python -m benchmarks.bench_guidance [--model tiny-x4] [--size 64] [--steps 4]
+"""Time guidance: python -m benchmarks.bench_guidance [--model tiny-x4] [--size 64] [--steps 4]
 
-Sampling in the latent alone (no encoding, no decoding), plain and guided: the programs take turns, so that
-a noisy machine is noisy for all of them. Median of the ratios to the plain run of the same turn.
+The programs sample in the latent alone (no encoding, no decoding), one plain and the others guided. They take turns, so
+that a noisy machine is noisy for all of them. The ratio is the median of the ratios to the plain run of the same turn.
 """
 
 import argparse
@@ -30,10 +30,11 @@ CASES = {
 
 
 def make_program(upscaler: Upscaler, size: int, steps: int, case: str) -> Callable[[], jax.Array]:
-    """A compiled call without arguments."""
+    """Compile the chain of a case, as a call without arguments."""
     model = Model(upscaler.preset)
     schedule = diffusion.thin(upscaler.preset.schedule.build(), steps)
     lr = jax.random.uniform(jax.random.key(0), (1, size, size, 3), minval=-1.0)
+    # Not by `jaxsr.models.problem.pose`, because the chain is timed alone: z_lr is an argument of the program.
     z_lr = model.encode_lr(upscaler.params, lr)
 
     def run(params: dict[str, jax.Array], z_lr: jax.Array, scale: jax.Array) -> jax.Array:

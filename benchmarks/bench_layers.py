@@ -1,11 +1,11 @@
-"""Single layers of the released networks: by oneDNN, by XLA alone, and in PyTorch.
+"""Time single layers of the released networks: by oneDNN, by XLA alone, and in PyTorch.
 
     python -m benchmarks.bench_layers [--dtypes float32 bfloat16] [--runs 9] [-o FILE]
 
-3x3 convolutions, 1x1 convolutions (matrix products), attention in windows of 8x8 and over all positions, and GroupNorm
-with SiLU, of one image with random values; milliseconds, medians of calls that take turns. Where oneDNN is not called
-(see `jaxsr.runtime.onednn`) its column is empty, and so is PyTorch's where that is not installed. PyTorch's tensors
-have the dtype that is measured, and lie in memory as ours (channels last).
+The layers are 3x3 convolutions, 1x1 convolutions (matrix products), attention in windows of 8x8 and over all positions,
+and GroupNorm with SiLU. They get one image of random values. The results are milliseconds: medians of calls that take
+turns. The column of oneDNN is empty where it is not called (see `jaxsr.runtime.onednn`), and the column of PyTorch is
+empty where it is not installed. PyTorch's tensors have the measured dtype and our memory layout (channels last).
 """
 
 import argparse
@@ -32,11 +32,11 @@ PRODUCTS = ((4096, 192, 768), (4096, 768, 192), (4096, 512, 512))
 ATTENTIONS = ((64, 6, 64, 32), (1, 1, 4096, 512))  # windows, heads, positions, channels
 NORMS = ((256, 128), (64, 512))
 
-Layer = tuple[str, Callable[..., jax.Array], tuple[tuple[int, ...], ...]]  # a name, ours, and its arguments' shapes
+Layer = tuple[str, Callable[..., jax.Array], tuple[tuple[int, ...], ...]]  # name, our function, shapes of its arguments
 
 
 def layers() -> list[Layer]:
-    """What is measured."""
+    """List the layers to measure."""
     found: list[Layer] = []
     for side, inputs, outputs in CONVOLUTIONS:
         shapes = (1, side, side, inputs), (3, 3, inputs, outputs)
@@ -55,7 +55,7 @@ def layers() -> list[Layer]:
 
 
 def ours(function: Callable[..., jax.Array], arguments: Sequence[jax.Array], *, by_onednn: bool) -> Call:
-    """A compiled call."""
+    """Compile our function on these arguments, as a call without arguments."""
     options = compiler_options()
     with mock.patch.object(onednn, "active", return_value=by_onednn):
         program = jax.jit(lambda *given: function(*given), compiler_options=options).lower(*arguments).compile()
@@ -63,7 +63,10 @@ def ours(function: Callable[..., jax.Array], arguments: Sequence[jax.Array], *, 
 
 
 def theirs(name: str, arguments: Sequence[jax.Array], dtype: str) -> Call | None:
-    """The same layer in PyTorch, on a CPU; None where that is not installed, or ours are on another device."""
+    """Make a call of the same layer in PyTorch, on a CPU.
+
+    Returns None if PyTorch is not installed, or if ours runs on another device.
+    """
     if jax.default_backend() != "cpu":
         return None
     try:
@@ -96,7 +99,7 @@ def theirs(name: str, arguments: Sequence[jax.Array], dtype: str) -> Call | None
 
 
 def measure(layer: Layer, dtype: str, runs: int) -> dict[str, Any]:
-    """A row: milliseconds of every program."""
+    """Make one row: the milliseconds of every program of a layer."""
     name, function, shapes = layer
     keys = jax.random.split(jax.random.key(0), len(shapes))
     arguments = [jax.random.normal(key, shape, DTYPES[dtype]) for key, shape in zip(keys, shapes, strict=True)]
@@ -115,8 +118,8 @@ def measure(layer: Layer, dtype: str, runs: int) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=list(DTYPES))
-    parser.add_argument("--runs", type=int, default=9, help="calls of each, of which the median counts")
-    parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="write command, machine and rows there")
+    parser.add_argument("--runs", type=int, default=9, help="timed calls of each program (the result is their median)")
+    parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="file for command, machine and rows")
     args = parser.parse_args(argv)
 
     def run() -> None:

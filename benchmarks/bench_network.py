@@ -1,18 +1,23 @@
-"""Time, achieved FLOP/s and memory of the networks at released size, beside the same layers in PyTorch.
+"""Measure time, achieved FLOP/s and memory of the networks at released size, beside the same layers in PyTorch.
 
-    python -m benchmarks.bench_network --rival --torch-compile -o benchmarks/results/network.json    # all of it: a GPU
-    python -m benchmarks.bench_network --stages unet --sizes 64 --batches 1 --dtypes float32          # a CPU, minutes
+    python -m benchmarks.bench_network --rival --torch-compile -o benchmarks/results/network.json    # all, on a GPU
+    python -m benchmarks.bench_network --stages unet --sizes 64 --batches 1 --dtypes float32          # minutes on a CPU
 
-Stages: one call of the network (`unet`), `encode` and `decode` of the autoencoder, and whole sampling in 4 or 15 steps
-(`s4`, `s15`: bicubic enlargement, encoding, the chain with its noise, decoding) in one program; --sizes are sides of
-the LR image. Weights are random, which changes no time. float32 is computed as such (no TF32); in bfloat16 our kernels
-are rounded once, as for sampling, and PyTorch's parameters by autocast in each call, as it does. All programs of a line
-take turns; `time / jaxsr` is the median of the ratios in one turn, above 1 where jaxsr is faster. GFLOP are those of
-the plain layers (benchmarks/flops.py), one number for all programs. `of peak` is against the fastest of some large
-matrix products and a convolution in that dtype, measured in the same run by JAX. Memory: temporaries, arguments and
-results of the compiled program (jaxsr); the most that was allocated in a call, with the weights of all PyTorch networks
-(PyTorch on a GPU). The rival (benchmarks/rival.py) needs PyTorch; --torch-repo adds the original from your own
-checkout. A program that fails is left out, and the file tells why.
+Stages are one call of the network (`unet`), `encode` and `decode` of the autoencoder, and whole sampling in 4 or 15
+steps (`s4`, `s15`). Whole sampling is one program: bicubic enlargement, encoding, the chain with its noise, decoding.
+--sizes are sides of the LR image. Weights are random, because their values do not affect the time.
+
+float32 is computed as such (no TF32). In bfloat16, our kernels are rounded once, as for sampling. Autocast rounds
+PyTorch's parameters in each call. All programs of a line take turns. `time / jaxsr` is the median of the ratios within
+one turn; above 1, jaxsr is faster. `GFLOP` counts the plain layers (benchmarks/flops.py) and is the same for all
+programs. `of peak` is relative to the fastest of some large matrix products and a convolution in that dtype, measured
+in the same run by JAX.
+
+The memory of jaxsr is that of temporaries, arguments and results of the compiled program. The memory of PyTorch, on a
+GPU, is the most that was allocated in a call, with the weights of all PyTorch networks.
+
+The rival (benchmarks/rival.py) needs PyTorch; --torch-repo adds the original from your own checkout. A program that
+fails is left out, and the file records the reason.
 """
 
 import argparse
@@ -33,14 +38,14 @@ from jaxsr.models.presets import PRESETS, ModelPreset, PixelCodecConfig
 
 Row = dict[str, Any]
 Note = Callable[[str], None]
-Started = tuple[Call, float | None]  # a call without arguments, and its memory in bytes where that is known
+Started = tuple[Call, float | None]  # a call without arguments, and its memory in bytes if known
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune")
 
 
 def make_rivals(args: argparse.Namespace, preset: ModelPreset, params: Mapping[str, Any], note: Note) -> dict[str, Any]:
-    """The networks in PyTorch by the names of their programs, where they are wanted and PyTorch is installed."""
+    """Make the networks in PyTorch, by program name. There are none if not requested or without PyTorch."""
     if not (args.rival or args.torch_compile or args.torch_repo):
-        print("the rival is not measured: --rival does that, and needs PyTorch")
+        print("the rival is not measured: give --rival, which needs PyTorch")
         return {}
     try:
         import torch  # pyright: ignore[reportMissingImports]  # noqa: F401
@@ -58,7 +63,7 @@ def make_rivals(args: argparse.Namespace, preset: ModelPreset, params: Mapping[s
 def starters(
     case: Case, preset: ModelPreset, params: Mapping[str, jax.Array], rivals: Mapping[str, Any], mode: str | None
 ) -> dict[str, Callable[[], Started]]:
-    """What makes each program of a case, by name."""
+    """Return the functions that make the programs of a case, by name."""
     found: dict[str, Callable[[], Started]] = {"jaxsr": lambda: our_program(preset, params, case)}
     if not rivals:
         return found
@@ -75,7 +80,7 @@ def starters(
 
 
 def start_all(makers: Mapping[str, Callable[[], Started]], where: str, note: Note) -> dict[str, Started]:
-    """The programs that start: those that cannot be compiled, or need more memory than there is, are noted."""
+    """Start all programs. One that fails to compile, or needs too much memory, is noted and left out."""
     started = {}
     for name, make in makers.items():
         try:
@@ -89,7 +94,7 @@ def start_all(makers: Mapping[str, Callable[[], Started]], where: str, note: Not
 
 
 def make_rows(case: Case, started: Mapping[str, Started], flops: float, peak: float, runs: int) -> list[Row]:
-    """One row for every program, after all took turns."""
+    """Time all programs in turns, and make one row for each."""
     seconds, rows = turns({name: call for name, (call, _) in started.items()}, runs), []
     ours = seconds.get("jaxsr")
     for name, times in seconds.items():
@@ -112,40 +117,44 @@ def print_row(row: Row) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="realsr_s4_v3", metavar="PRESET", help="(default %(default)s)")
+    parser.add_argument("--model", default="realsr_s4_v3", metavar="PRESET", help="preset (default: %(default)s)")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128], help="sides of the LR image in pixels")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=list(DTYPES))
-    parser.add_argument("--runs", type=int, default=5, help="calls of each, of which the median counts")
-    parser.add_argument("--rival", action="store_true", help="measure PyTorch too")
+    parser.add_argument("--runs", type=int, default=5, help="timed calls of each program (the result is their median)")
+    parser.add_argument("--rival", action="store_true", help="also measure PyTorch")
     modes = {"nargs": "?", "const": "default", "choices": COMPILE_MODES, "metavar": "MODE"}
-    parser.add_argument("--torch-compile", **modes, help="and through torch.compile: " + ", ".join(COMPILE_MODES))
-    parser.add_argument("--torch-repo", type=Path, metavar="DIR", help="and the original in your checkout of ResShift")
-    parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="write command, machine and rows there")
+    parser.add_argument("--torch-compile", **modes, help="also measure torch.compile: " + ", ".join(COMPILE_MODES))
+    parser.add_argument("--torch-repo", type=Path, metavar="DIR", help="also measure your checkout of ResShift")
+    parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="file for command, machine and rows")
     return parser
 
 
 def check(args: argparse.Namespace) -> ModelPreset:
-    """The preset, and the folder of the output made; ValueError or OSError for what cannot be measured or written."""
+    """Check the options, make the folder of the output, and return the preset.
+
+    Raises:
+        ValueError, OSError: if the options cannot be measured, or the folder cannot be made.
+    """
     name = args.model.replace("-", "_")
     known = [name for name, preset in PRESETS.items() if not preset.network.cond_mask]
     if name not in known:
-        raise ValueError(f"--model: no {args.model!r} here; choose one of {', '.join(known)}.")
+        raise ValueError(f"--model: cannot measure {args.model!r}; choose one of {', '.join(known)}.")
     preset = PRESETS[name]
     if isinstance(preset.codec, PixelCodecConfig) and {"encode", "decode"} & {*args.stages}:
         raise ValueError(f"--stages: {args.model} has no autoencoder; give unet, s4 and s15 only.")
     if wrong := [size for size in args.sizes if size < 1 or size % preset.align]:
-        raise ValueError(f"--sizes: {wrong[0]} is no multiple of {preset.align}, which {args.model} needs.")
+        raise ValueError(f"--sizes: must be positive multiples of {preset.align} for {args.model}, got {wrong[0]}.")
     if min(args.runs, *args.batches) < 1:
         raise ValueError("--runs and --batches must be at least 1.")
-    if args.output:  # before all the work
+    if args.output:  # so that an error comes before the measurements
         args.output.parent.mkdir(parents=True, exist_ok=True)
     return preset
 
 
 def measure(args: argparse.Namespace, command: str) -> None:
-    """All cases, printed one by one, and then as a table and a file."""
+    """Measure all cases. Print each row when it is done, then print the table and write the file."""
     preset, left_out = check(args), []
 
     def note(line: str) -> None:
@@ -177,7 +186,8 @@ def measure(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
-    # Both allocate on one GPU: JAX would take three quarters of its memory at once. Read when the GPU is first used.
+    # JAX and PyTorch share the GPU, but by default JAX reserves three quarters of its memory. JAX reads this variable
+    # when it first uses the GPU.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return run_benchmark(lambda: measure(args, command_line("bench_network", argv)))
 

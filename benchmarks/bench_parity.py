@@ -1,9 +1,10 @@
-"""Whether this device computes the released networks' numbers: python -m benchmarks.bench_parity -o FILE
+"""Check that this device computes the released networks' numbers: python -m benchmarks.bench_parity -o FILE
 
-The small networks of random weights in tests/parity/golden, and what the original program made of them: the network's
-prediction, encoding and decoding in float32 and in bfloat16, and whole chains of 4 and 15 steps with all that arises in
-them in float32. An error is max |ours - golden| / max |golden|; what is allowed is the one table of
-`weight_conversion.tolerances`. Exit code 1 where an error is larger. `--golden DIR` takes another folder of such files.
+tests/parity/golden holds small networks with random weights, and what the original program computed with them. The
+network's prediction, encoding and decoding are compared in float32 and in bfloat16. Whole chains of 4 and 15 steps,
+with all their intermediate arrays, are compared in float32. An error is max |ours - golden| / max |golden|; the table
+in `weight_conversion.tolerances` holds the largest errors allowed. The exit code is 1 if an error is larger.
+`--golden DIR` reads another folder of such files.
 """
 
 import argparse
@@ -39,7 +40,7 @@ def row(what: str, dtype: str, array: str, error: float, allowed: float) -> Row:
 
 
 def small_model(folder: Path, dtype: str) -> tuple[Model, dict[str, jax.Array]]:
-    """The golden network and autoencoder as one model, and their parameters."""
+    """Load the golden network and autoencoder as one model, and their parameters."""
     configs = [json.loads((folder / f"{stem}_config.json").read_text()) for stem in ("unet_sr", "vq_f4")]
     network, codec = unet_config(configs[0]), vq_config(configs[1])
     schedule = ScheduleConfig(steps=4, min_noise_level=0.2)
@@ -55,7 +56,7 @@ def small_model(folder: Path, dtype: str) -> tuple[Model, dict[str, jax.Array]]:
 
 
 def network_rows(folder: Path, dtype: str, jit: Callable[..., Any]) -> Iterator[Row]:
-    """Prediction, encoding and decoding at one dtype."""
+    """Compare prediction, encoding and decoding at one dtype."""
     model, params = small_model(folder, dtype)
     case = _case(folder / "unet_sr_io.npz", "case0", "x", "lq", "t", "out")
     x, lq = case["x"], case["lq"]
@@ -69,7 +70,7 @@ def network_rows(folder: Path, dtype: str, jit: Callable[..., Any]) -> Iterator[
 
 
 def chain_rows(folder: Path, steps: str) -> Iterator[Row]:
-    """The largest error of every array of a chain, in float32."""
+    """Compare a chain in float32, and report the largest error of every array."""
     golden, config = folder / f"sampler_{steps}.npz", folder / f"sampler_{steps}_config.json"
     files = [folder / f"{stem}.pth" for stem in ("unet_sr", "vq_f4")]
     for found in largest_errors(verify_rows(Comparison(files=files, golden=golden, config=config))):
@@ -77,7 +78,7 @@ def chain_rows(folder: Path, steps: str) -> Iterator[Row]:
 
 
 def _case(path: Path, name: str, *arrays: str) -> dict[str, jax.Array]:
-    """Some arrays of a case. Raises ValueError where the file lacks one."""
+    """Load some arrays of a case. Raises ValueError if the file lacks one."""
     golden = load_golden(path)
     if missing := [array for array in arrays if f"{name}/{array}" not in golden]:
         raise ValueError(f"{path}: lacks the array {name}/{missing[0]}.")
@@ -85,7 +86,7 @@ def _case(path: Path, name: str, *arrays: str) -> dict[str, jax.Array]:
 
 
 def run(args: argparse.Namespace, command: str) -> None:
-    """Measure, print the table, write the file. Raises ValueError where an error is larger than allowed."""
+    """Measure, print the table, write the file. Raises ValueError if an error is larger than allowed."""
     found: list[Row] = []
     jit = partial(jax.jit, compiler_options=compiler_options())
     for dtype in DTYPES:
@@ -97,14 +98,17 @@ def run(args: argparse.Namespace, command: str) -> None:
         write_results(args.output, command, rows=found)
     if wrong := [one for one in found if not one["ok"]]:
         one = wrong[0]
-        raise ValueError(f"{one['what']}, {one['array']} in {one['dtype']}: {one['error']:.2g} > {one['allowed']:.2g}.")
+        where = f"{one['what']}, {one['array']} in {one['dtype']}"
+        raise ValueError(f"{where}: the error {one['error']:.2g} is above the allowed {one['allowed']:.2g}.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_parity", description=__doc__, formatter_class=raw)
-    parser.add_argument("--golden", type=Path, default=GOLDEN, metavar="DIR", help="(default: tests/parity/golden)")
-    parser.add_argument("-o", "--output", type=Path, help="JSON file of the rows")
+    parser.add_argument(
+        "--golden", type=Path, default=GOLDEN, metavar="DIR", help="golden files (default: tests/parity/golden)"
+    )
+    parser.add_argument("-o", "--output", type=Path, help="write the rows to this JSON file")
     args = parser.parse_args(argv)
     return run_benchmark(lambda: run(args, command_line("bench_parity", argv)))
 

@@ -1,12 +1,13 @@
-"""Where the time of a stage goes: every kind of block alone, against what its work and its bytes would take.
+"""Profile a stage: time every kind of block alone, and compare with the time that its work and its bytes would take.
 
     python -m benchmarks.bench_profile --stages unet encode decode --size 64 -o benchmarks/results/profile.json
 
-A row is a kind of block at one shape, with how often the stage has it. `work` is its FLOP over the peak of a large
-matrix product, `bytes` what XLA counts as read and written over the bandwidth of a large addition, both measured in the
-same run; `gap` is the measured time over the larger of the two. XLA counts bytes between its fused loops, so caches may
-beat them, and the body of a loop once, so that AttnBlock and Quantizer have too little of both. `share` is of the sum
-of all rows; the whole stage is the last row. Weights are random.
+A row is one kind of block at one shape; `times` is how often the stage calls it. `work` is its FLOP over the peak of a
+large matrix product. `bytes` is the number of bytes that XLA counts as read and written, over the bandwidth of a large
+addition. Both rates are measured in the same run. `gap` is the measured time over the larger of `work` and `bytes`.
+XLA counts bytes between its fused loops, so with caches a block may be faster than `bytes`. It counts the body of a
+loop once, so both numbers are too small for AttnBlock and Quantizer. `share` is the row's part of the sum of all
+rows. The last row is the whole stage. Weights are random.
 """
 
 import argparse
@@ -48,7 +49,7 @@ BANDWIDTH_BYTES = {"cpu": 2**28, "gpu": 2**32, "tpu": 2**30}
 
 @dataclass(frozen=True)
 class Piece:
-    """A block as a stage calls it: its structure, its parameters' and its arguments' shapes and types."""
+    """A block as a stage calls it: its structure, and the shapes and types of its parameters and arguments."""
 
     kind: str
     graph: Any
@@ -57,14 +58,14 @@ class Piece:
 
     @property
     def name(self) -> str:
-        """Kind, size and widths: equal for equal pieces."""
+        """The kind, size and widths of the piece. Equal pieces have equal names."""
         outputs = [leaf.shape[-1] for path, leaf in nnx.to_flat_state(self.state) if path[-1] == "kernel"]
         _, h, w, c = self.arguments[0].shape
         return f"{self.kind} {h}x{w}, {c} to {outputs[-1] if outputs else c}"
 
 
 def record(run: Callable[..., object], *arguments: Any) -> list[Piece]:
-    """Every call of a block while `run` is traced for its shapes."""
+    """Trace `run` for its shapes, and list every call of a block in it."""
     found: list[Piece] = []
 
     def recording(call: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -89,9 +90,9 @@ def record(run: Callable[..., object], *arguments: Any) -> list[Piece]:
 
 
 def start(function: Callable[..., object], *shapes: Any) -> tuple[Call, float, float]:
-    """A compiled call with random arguments, its FLOP and its bytes, as XLA counts them.
+    """Compile a call with random arguments. Returns the call, its FLOP and its bytes, as XLA counts them.
 
-    Both are those of the same function without oneDNN, whose operations XLA does not count.
+    Both counts are of the same function without oneDNN, because XLA does not count the operations of oneDNN.
     """
     rng = np.random.default_rng(0)
 
@@ -100,7 +101,7 @@ def start(function: Callable[..., object], *shapes: Any) -> tuple[Call, float, f
 
     arguments = jax.tree.map(draw, shapes)
 
-    def compiled() -> jax.stages.Compiled:  # a function of its own for each, which JAX traces anew
+    def compiled() -> jax.stages.Compiled:  # a new function each time, so that JAX traces it again
         return jax.jit(lambda *given: function(*given), compiler_options=compiler_options()).lower(*arguments).compile()
 
     program = counted = compiled()
@@ -112,7 +113,7 @@ def start(function: Callable[..., object], *shapes: Any) -> tuple[Call, float, f
 
 
 def bandwidth(runs: int) -> float:
-    """Bytes per second of an addition to a large array: read and written."""
+    """Measure the bytes per second that an addition to a large array reads and writes."""
     x = jnp.ones(BANDWIDTH_BYTES[jax.default_backend()] // 4)
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
     state = {"x": add(x)}
@@ -125,7 +126,7 @@ def bandwidth(runs: int) -> float:
 
 
 def profile(stage: str, args: argparse.Namespace, peak: float, rate: float) -> list[Row]:
-    """The rows of a stage, the dearest first, then the whole."""
+    """Make the rows of a stage: the blocks, the largest share first, then the whole stage."""
     preset, case = PRESETS[args.model.replace("-", "_")], Case(stage, args.size, args.batch, args.dtype)
     shape_of = lambda tree: jax.eval_shape(lambda: tree)  # noqa: E731
     params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in Model(preset).shapes().items()}
@@ -158,7 +159,7 @@ def parts(piece: Piece) -> tuple[Any, ...]:
 
 def run(args: argparse.Namespace, command: str) -> None:
     if args.model.replace("-", "_") not in PRESETS:
-        raise ValueError(f"--model: no {args.model!r} here; choose one of {', '.join(PRESETS)}.")
+        raise ValueError(f"--model: unknown preset {args.model!r}; choose one of {', '.join(PRESETS)}.")
     peak, rate = matrix_peak(args.dtype, args.runs), bandwidth(args.runs)
     print(f"{machine()}; {args.dtype}; peak {peak / 1e12:.3g} TFLOP/s, bandwidth {rate / 1e9:.3g} GB/s", flush=True)
     rows: list[Row] = []
@@ -171,13 +172,13 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="realsr_s4_v3", metavar="PRESET", help="(default %(default)s)")
+    parser.add_argument("--model", default="realsr_s4_v3", metavar="PRESET", help="preset (default: %(default)s)")
     parser.add_argument("--stages", nargs="+", choices=tuple(PART), default=list(PART))
     parser.add_argument("--size", type=int, default=64, help="side of the LR image in pixels")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
-    parser.add_argument("--runs", type=int, default=5, help="calls of each, of which the median counts")
-    parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="write command, machine and rows there")
+    parser.add_argument("--runs", type=int, default=5, help="timed calls of each block (the result is their median)")
+    parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="file for command, machine and rows")
     args = parser.parse_args(argv)
     return run_benchmark(lambda: run(args, command_line("bench_profile", argv)))
 

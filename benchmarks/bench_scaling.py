@@ -1,15 +1,16 @@
-"""How the calibration sweep scales with devices: python -m benchmarks.bench_scaling -o FILE
+"""Measure how the calibration sweep scales with devices: python -m benchmarks.bench_scaling -o FILE
 
     python -m benchmarks.bench_scaling                                     # 1, 2, 4 and 8 devices, tiny-x4
     python -m benchmarks.bench_scaling --devices 1 2 4 8 --images 64 --candidates 64 --batch 4 --candidate-batch 16
 
-Candidate-images per second of the sweep of `python -m jaxsr.calibrate`, with the same images spread over n devices,
---batch of them on each in a call. Every n and run has a process of its own, in which a first pass compiles and a second
-one is timed; the numbers of devices take turns, medians count. The scores must be those of one device to 1e-3 dB.
+The rate is candidate-images per second of the sweep of `python -m jaxsr.calibrate`. The same images are spread over n
+devices, --batch of them per device and call. Every n and run has a process of its own, in which a first pass compiles
+and a second one is timed. The numbers of devices take turns, and medians are reported. The scores must equal those of
+one device to 1e-3 dB.
 
-On accelerators the first n are taken, and `efficiency` = rate_n / (n rate_1) is what it says. On a CPU the n devices
-are forced ones that share all cores, which a single device uses already: nothing can be gained, so there the honest
-number is `rate / rate of 1`, what is left of the rate of one device when its work is cut in n parts.
+On accelerators the first n devices are used, and the result is `efficiency` = rate_n / (n rate_1). On a CPU the n
+devices are forced ones. They share all cores, which a single device uses already, so nothing can be gained. There the
+honest result is `rate / rate of 1`: the part of one device's rate that remains when its work is cut into n parts.
 """
 
 import argparse
@@ -43,7 +44,7 @@ TOLERANCE = 1e-3  # dB
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is swept; `batch` images a device and call, `candidate_batch` candidates in the network at once."""
+    """The sweep to measure: `batch` images per device and call, `candidate_batch` candidates in the network at once."""
 
     model: str
     accept_license: bool
@@ -66,12 +67,17 @@ class Pass:
 
 
 def measure(case: Case, count: int) -> Pass:
-    """The second of two passes on the first `count` devices; in a fresh process, as forced devices come first."""
+    """Time the second of two passes on the first `count` devices.
+
+    Call this function in a fresh process, because JAX must learn the number of forced devices before it starts.
+    """
     jax.config.update("jax_num_cpu_devices", count)
     enable_compilation_cache()
     devices = jax.devices()
     if len(devices) < count:
-        raise ValueError(f"--devices: {count} were asked for, but here are {len(devices)} ({devices[0].platform}).")
+        raise ValueError(
+            f"--devices: {count} is more than this machine has, {len(devices)} ({devices[0].platform}); give fewer."
+        )
     mesh = jax.sharding.Mesh(np.array(devices[:count]), (AXIS,))
     upscaler = load_model(case.model, accept_license=case.accept_license)
     preset = upscaler.preset
@@ -92,21 +98,24 @@ def measure(case: Case, count: int) -> Pass:
 
 
 def check(case: Case, counts: Sequence[int], runs: int) -> None:
-    """Raise ValueError where the images cannot be spread evenly: every device is to have the same work."""
+    """Raise ValueError unless the images spread evenly, so that every device has the same work."""
     sizes = (case.steps, case.crop, case.images, case.candidates, case.batch, case.candidate_batch)
     if min(runs, *counts, *sizes) < 1:
-        raise ValueError("--devices, --runs, --images and the sizes: must be at least 1.")
+        raise ValueError(
+            "--devices, --runs, --images, --candidates, --steps, --crop and the batches must be at least 1."
+        )
     if uneven := [n for n in counts if case.images % (n * case.batch)]:
         raise ValueError(
-            f"--images: {case.images} cannot be spread evenly over {uneven[0]} devices with {case.batch} on each in a "
-            "call; give a multiple."
+            f"--images: {case.images} cannot be spread evenly over {uneven[0]} devices with {case.batch} per device "
+            f"and call; give a multiple of {uneven[0] * case.batch}."
         )
 
 
 def table(passes: dict[int, list[Pass]], work: int) -> list[dict[str, Any]]:
-    """One row per number of devices, from the medians of its passes; `work` is candidates x images.
+    """Make one row per number of devices, from the medians of its passes; `work` is candidates x images.
 
-    Raises ValueError where scores are not those of one device.
+    Raises:
+        ValueError: if scores differ from those of one device.
     """
     rows, reference = [], passes[1][0].psnr
     rates = {count: work / statistics.median(one.seconds for one in some) for count, some in passes.items()}
@@ -128,17 +137,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--devices", type=int, nargs="+", default=[1, 2, 4, 8], metavar="N", help="one device is always measured")
-    add("--images", type=int, default=8, help="a multiple of devices x batch")
+    add("--images", type=int, default=8, help="number of images, a multiple of devices x batch")
     add("--candidates", type=int, default=8)
     add("--batch", type=int, default=1, help="images per call and device")
     add("--candidate-batch", type=int, default=8, help="candidates in the network at once")
-    add("--runs", type=int, default=3, help="processes of each number of devices")
+    add("--runs", type=int, default=3, help="processes per number of devices")
     add("-n", "--model", default="tiny-x4", help=MODEL_HELP)
     add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
     add("--steps", type=int, default=4, help="sampling steps")
     add("--crop", type=int, default=64, help="side of the LR crops in pixels")
     add("--precision", choices=PRECISIONS, default="fp32")
-    add("-o", "--output", type=Path, help="JSON file of the rows and of every run's seconds")
+    add("-o", "--output", type=Path, help="write the rows and every run's seconds to this JSON file")
     return parser
 
 

@@ -1,9 +1,10 @@
-"""How long until a picture: python -m benchmarks.bench_start [--model tiny-x4] [--size 64] [--steps 4] [-o FILE]
+"""Time a first picture: python -m benchmarks.bench_start [--model tiny-x4] [--size 64] [--steps 4] [-o FILE]
 
-Wall seconds of whole processes: Python alone, `import jaxsr` (which is lazy), the same with JAX, the command's
-`--help`, and the command that enlarges one size x size image, with an empty compilation cache (cold) and with the one
-that the cold run leaves (warm). All take turns, and medians count; every cold run has an empty cache of its own. Then
-the compute of that picture alone, in one process after compilation.
+The results are wall seconds of whole processes: Python alone, `import jaxsr` (which is lazy), the same with JAX, the
+command's `--help`, and the command that enlarges one image of size x size. That command runs with an empty compilation
+cache (cold), and with the cache that the cold run leaves (warm). All processes take turns, and medians are reported.
+Every cold run has an empty cache of its own. The last row is the compute of that picture alone, in one process after
+compilation.
 """
 
 import argparse
@@ -26,17 +27,21 @@ from jaxsr.runtime.compilation import enable_compilation_cache
 
 
 def compute_seconds(model: str, size: int, steps: int, runs: int) -> list[float]:
-    """Seconds of each run after a first one that compiles."""
+    """Time each run after a first one that compiles, in seconds."""
     upscaler = jaxsr.load(model)
     enable_compilation_cache(
         upscaler.preset.network.model_channels
-    )  # as the command, which calls oneDNN or keeps programs
+    )  # like the command, which calls oneDNN or caches programs
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     return turns({"": lambda: upscaler.upscale(image, seed=0, steps=steps)}, runs)[""]
 
 
 def process_seconds(words: Sequence[str], environment: Mapping[str, str]) -> float:
-    """Wall seconds of a new Python with these arguments. Raises ValueError with its last line where it fails."""
+    """Run a new Python with these arguments, and return its wall seconds.
+
+    Raises:
+        ValueError: if it fails; the message ends with the last line of its stderr.
+    """
     began = time.perf_counter()
     variables = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     variables |= environment
@@ -47,7 +52,7 @@ def process_seconds(words: Sequence[str], environment: Mapping[str, str]) -> flo
 
 
 def whole_seconds(model: str, size: int, steps: int, runs: int) -> dict[str, list[float]]:
-    """Wall seconds of every run, by what was started."""
+    """Time all processes in turns. Returns the wall seconds of every run, by row name."""
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder, "photo.png")
@@ -66,7 +71,7 @@ def whole_seconds(model: str, size: int, steps: int, runs: int) -> dict[str, lis
 
 
 def table(seconds: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
-    """Median, least and most of each."""
+    """Make one row for each name: the median, the least and the most seconds."""
     return [
         {"what": name, "median s": statistics.median(runs), "least s": min(runs), "most s": max(runs)}
         for name, runs in seconds.items()
@@ -80,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=64, help="side of the input in pixels")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("-o", "--output", type=Path, help="JSON file of the rows and of every run's seconds")
+    parser.add_argument("-o", "--output", type=Path, help="write the rows and every run's seconds to this JSON file")
     return parser
 
 

@@ -1,16 +1,17 @@
-"""Time per megapixel and peak memory of large pictures: python -m benchmarks.bench_tiling -o FILE
+"""Measure time per megapixel and peak memory of large pictures: python -m benchmarks.bench_tiling -o FILE
 
     python -m benchmarks.bench_tiling                                  # tiny-x4, 1 step, 1, 4 and 12 megapixels
     python -m benchmarks.bench_tiling --model MODEL --accept-license --steps 4 --batch 8 --precision bf16
 
-What is measured is what `python -m jaxsr.sample` does with each photograph once the model is loaded: read the file, cut
+The benchmark times what `python -m jaxsr.sample` does with each photograph once the model is loaded: read the file, cut
 tiles, enlarge, blend into the uint8 result, check its LR-consistency, write PNG and sidecar. Every size and run has a
-process of its own, in which a first picture compiles and a second one is timed; the sizes take turns, medians count.
+process of its own, in which a first picture compiles and a second one is timed. The sizes take turns, and medians are
+reported.
 
-A picture that is no whole number of tiles computes more than it shows, and by how much depends on its size: `computed /
-shown` says so, and `s / computed MP` is the time with that taken out. Peak memory is that of the whole process, with
-Python, the compiler and the network; and of the device, where the backend tells. The result is held once, in uint8:
-3 bytes a pixel, to which the PNG encoder adds its own.
+A picture that is not a whole number of tiles computes more pixels than it shows. `computed / shown` is this ratio. It
+depends on the size, and `s / computed MP` is the time without this effect. Peak memory is that of the whole process,
+with Python, the compiler and the network, and that of the device if the backend reports it. The result is held once, in
+uint8: 3 bytes a pixel. The PNG encoder adds its own memory.
 """
 
 import argparse
@@ -38,7 +39,7 @@ CONSTANT = ("s/MP", "s / computed MP", "process MB", "device MB")
 
 @dataclass(frozen=True)
 class Measured:
-    """One picture: seconds, peak bytes, its size, its tiles and the pixels that they made."""
+    """The measurement of one picture: seconds, peak bytes, size, tiles, and the pixels that the tiles computed."""
 
     seconds: float
     process_bytes: int
@@ -51,20 +52,23 @@ class Measured:
 
 
 def write_photo(path: Path, width: int, height: int, seed: int = 0) -> Path:
-    """A smooth random picture."""
+    """Write a smooth random picture, and return its path."""
     coarse = np.random.default_rng(seed).integers(0, 256, (height // 8 + 2, width // 8 + 2, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)
     return path
 
 
 def input_size(megapixels: float, scale: int) -> tuple[int, int]:
-    """(width, height) of the input, 4:3, whose enlargement has about so many megapixels."""
+    """Return (width, height) of the 4:3 input whose enlargement has about `megapixels` megapixels."""
     height = (megapixels * MEGA * 3 / 4) ** 0.5 / scale
     return max(round(height * 4 / 3), 1), max(round(height), 1)
 
 
 def measure(words: Sequence[str], megapixels: float) -> Measured:
-    """The second of two equal pictures, made as the command with these words makes them; in a fresh process."""
+    """Time the second of two equal pictures, made as the command with the options `words` makes them.
+
+    Call this function in a fresh process, whose peak memory is its own.
+    """
     from jaxsr.batch.enlarge import make
     from jaxsr.batch.jobs import plan_jobs
     from jaxsr.cli.sample import prepare
@@ -80,7 +84,7 @@ def measure(words: Sequence[str], megapixels: float) -> Measured:
         seconds = 0.0
         for _ in range(2):
             began = time.perf_counter()
-            make(upscaler, job, work.request(job), work.recipe, batch=work.batch)
+            make(upscaler, job, work.request(job), work.recipe)
             seconds = time.perf_counter() - began
         record = json.loads(job.sidecar.read_text(encoding="utf-8"))
     tile = record["options"]["tile"]
@@ -90,7 +94,7 @@ def measure(words: Sequence[str], megapixels: float) -> Measured:
 
 
 def table(found: Sequence[Sequence[Measured]]) -> list[dict[str, Any]]:
-    """One row per size, from the medians of its runs, with ratios to the first size."""
+    """Make one row per size, from the medians of its runs, with ratios to the first size."""
     rows: list[dict[str, Any]] = []
     for runs in found:
         one, seconds = runs[0], statistics.median(run.seconds for run in runs)
@@ -106,7 +110,7 @@ def table(found: Sequence[Sequence[Measured]]) -> list[dict[str, Any]]:
 
 
 def _with_ratios(row: dict[str, Any], first: dict[str, Any]) -> dict[str, Any]:
-    """The row with the ratio to the first after each column that should be constant."""
+    """Add the ratio to the first row after each column that should be constant."""
     wide: dict[str, Any] = {}
     for name, value in row.items():
         wide[name] = value
@@ -119,25 +123,25 @@ def make_parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_tiling", description=__doc__, formatter_class=raw)
     add = parser.add_argument
-    add("--megapixels", type=float, nargs="+", default=[1.0, 4.0, 12.0], metavar="MP", help="of the outputs, about")
-    add("--runs", type=int, default=3, help="processes of each size")
+    add("--megapixels", type=float, nargs="+", default=[1.0, 4.0, 12.0], metavar="MP", help="approximate output sizes")
+    add("--runs", type=int, default=3, help="processes per size")
     add("-n", "--model", default="tiny-x4", help="a known model or a checkpoint")
     add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
     add("--steps", type=int, default=1, help="sampling steps")
-    add("--tile", default="auto", help="as of the sample command")
+    add("--tile", default="auto", help="side of the tiles, as in the sample command")
     add("--batch", type=int, default=1, help="tiles per call of the network")
     add("--precision", choices=PRECISIONS, default="fp32")
-    add("-o", "--output", type=Path, help="JSON file of the rows and of every run")
+    add("-o", "--output", type=Path, help="write the rows and every run to this JSON file")
     return parser
 
 
 def run(args: argparse.Namespace, command: str) -> None:
     """Measure, print the table, write the file."""
     if args.runs < 1 or min(args.megapixels) <= 0:
-        raise ValueError("--runs and --megapixels: must be above 0.")
+        raise ValueError("--runs and --megapixels must be above 0.")
     words = ["-n", args.model, "--steps", str(args.steps), "-t", args.tile, "--batch", str(args.batch)]
     words += ["--precision", args.precision, *["--accept-license"] * args.accept_license]
-    arguments.make_parser().parse_args(words)  # refuses, before anything is measured, what the command refuses
+    arguments.make_parser().parse_args(words)  # so that an error comes before the measurements
     found: list[list[Measured]] = [[] for _ in args.megapixels]
     for _ in range(args.runs):
         for runs, megapixels in zip(found, args.megapixels, strict=True):

@@ -1,14 +1,14 @@
-"""Conversion at full size: time and peak memory, and the time of one image from 64x64 to 256x256.
+"""Measure conversion at full size: time and peak memory, and the time of one image from 64x64 to 256x256.
 
     python -m benchmarks.conversion --work runs/conversion --image PHOTO.png    # realsr s4 v3 and its autoencoder
     python -m benchmarks.conversion --work runs/conversion --small              # small networks, to try the script
 
-Files with random values in the exact layout of the released ones are written first (0.7 GB) and kept for the next run.
-Conversion and sampling run in processes of their own, whose peak resident memory the operating system tells. The image
-is cut to 64x64 at its upper left (without --image it is noise) and goes through encoder, four steps of the network and
-decoder; the first call compiles, the median of three more counts.
+The script first writes files with random values in the exact layout of the released ones (0.7 GB), and keeps them for
+the next run. Conversion and sampling run in processes of their own; the operating system reports their peak resident
+memory. The image is the 64x64 pixels at the upper left of --image, or noise. It goes through the encoder, four steps of
+the network, and the decoder. The first call compiles; the result is the median of three more.
 
-The last numbers are in weight_conversion/README.md.
+weight_conversion/README.md holds the last numbers.
 """
 
 import argparse
@@ -31,7 +31,7 @@ FILES = ("resshift_realsrx4_s4_v3.pth", "autoencoder_vq_f4.pth")
 
 
 def presets(small: bool) -> Any:
-    """The preset, or a small one of the same kind, put in its place."""
+    """Return the preset. If `small`, a small one of the same kind replaces it first."""
     from jaxsr.models.presets import PRESETS
 
     preset = PRESETS[PRESET]
@@ -43,7 +43,7 @@ def presets(small: bool) -> Any:
 
 
 def write_files(folder: Path, small: bool) -> None:
-    """Both checkpoints with random values of the size that weights have."""
+    """Write both checkpoints, unless they exist, with random values of the size that weights have."""
     from tests.torch_files.files import random_state_dict, write_pth
 
     preset = presets(small)
@@ -55,7 +55,7 @@ def write_files(folder: Path, small: bool) -> None:
 
 
 def convert(folder: Path, small: bool) -> dict[str, float]:
-    """Seconds of the conversion after its imports."""
+    """Time the conversion after its imports, in seconds."""
     from weight_conversion.convert import convert_files
 
     presets(small)
@@ -65,7 +65,7 @@ def convert(folder: Path, small: bool) -> dict[str, float]:
 
 
 def sample(folder: Path, image: Path | None) -> dict[str, float]:
-    """Seconds of loading, of the first image (with compilation) and of the next ones."""
+    """Time loading, the first image (with compilation) and the next ones, in seconds."""
     import jaxsr
     from jaxsr.imaging.files import read_photo
 
@@ -79,12 +79,12 @@ def sample(folder: Path, image: Path | None) -> dict[str, float]:
         out = upscaler.upscale(rgb[:64, :64], seed=0)
         seconds.append(time.perf_counter() - began)
         if out.shape != (256, 256, 3) or not np.isfinite(out).all():
-            raise SystemExit(f"the result is {out.shape}, or not finite")
+            raise SystemExit(f"the result must be finite and of shape (256, 256, 3); its shape is {out.shape}")
     return {"load seconds": loaded, "first seconds": seconds[0], "seconds": median(seconds[1:])}
 
 
 def measured(function: Any, *arguments: Any) -> dict[str, float]:
-    """What `function` returns in a fresh process, with that process's peak memory in MB."""
+    """Call `function` in a fresh process, and add that process's peak memory in MB to its result."""
     return in_fresh_process(_with_peak, function, *arguments)
 
 
@@ -95,7 +95,7 @@ def _with_peak(function: Any, *arguments: Any) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the files")
-    parser.add_argument("--image", type=Path, help="a photograph of at least 64x64")
+    parser.add_argument("--image", type=Path, help="photograph of at least 64x64 pixels (default: noise)")
     parser.add_argument("--small", action="store_true", help="small networks in place of the released size")
     args = parser.parse_args(argv)
     write_files(args.work, args.small)

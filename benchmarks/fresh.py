@@ -1,4 +1,4 @@
-"""Measurements in fresh processes: nothing was compiled or allocated in them before, and their peaks are their own."""
+"""Measurements in fresh processes: nothing was compiled or allocated in them before, so their peaks are their own."""
 
 import multiprocessing
 import resource
@@ -15,25 +15,26 @@ T = TypeVar("T")
 
 
 def in_fresh_process(function: Callable[..., T], *arguments: object) -> T:
-    """`function(*arguments)` in a new Python; the function is one of a module, what goes in and out can be pickled.
+    """Call `function(*arguments)` in a new Python, and return its result.
 
-    The caller should hold no device: on GPUs one process takes most of the memory. No compilation cache is on there.
+    The function must be one of a module, and pickle must accept its arguments and its result. The caller should hold
+    no device, because on GPUs one process takes most of the memory. The new process has no compilation cache.
 
     Raises:
-        OSError: if the process ends without an answer. Errors of the function come through as they are.
+        OSError: if the process ends without an answer. Errors of the function are raised unchanged.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(function, *arguments).result()
         except BrokenProcessPool as error:
-            reason = "the process ended without an answer; the memory may be too small: choose a smaller size"
+            reason = "the process ended without an answer, perhaps for lack of memory; choose a smaller size"
             raise OSError(f"{function.__name__}{arguments}: {reason}.") from error
 
 
 def peak_process_bytes() -> int:
-    """The most memory that this process has held.
+    """Return the most memory that this process has held.
 
-    Linux hands `ru_maxrss` down from the process that started it, so there the kernel's VmHWM is read.
+    On Linux a process inherits `ru_maxrss` from its parent, so there the kernel's VmHWM is read.
     """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
@@ -43,5 +44,5 @@ def peak_process_bytes() -> int:
 
 
 def peak_device_bytes() -> int | None:
-    """The most memory of the first device that was in use; None where the backend does not say, as on CPUs."""
+    """Return the most memory in use on the first device; None if the backend does not report it, as on CPUs."""
     return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")

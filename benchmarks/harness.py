@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's name, medians of calls that take turns, tables and files of results."""
+"""The tools that the benchmarks share: the machine's name, medians of calls that take turns, tables, result files."""
 
 import json
 import os
@@ -19,7 +19,7 @@ Call = Callable[[], object]
 
 
 def machine() -> str:
-    """Processor, cores, JAX device and version, in one line."""
+    """Describe the processor, its cores, JAX's version and its device in one line."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -28,9 +28,10 @@ def machine() -> str:
 
 
 def turns(calls: Mapping[str, Call], runs: int) -> dict[str, list[float]]:
-    """Seconds of `runs` calls of each, after one that compiles; they take turns, so that they meet the same load.
+    """Time `runs` calls of each, in seconds, after one call that compiles.
 
-    A call returns when its work is done, or returns arrays, which are waited for.
+    The calls take turns, so that they meet the same load. A call returns when its work is done, or it returns arrays,
+    for which this function waits.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(runs + 1):
@@ -43,12 +44,12 @@ def turns(calls: Mapping[str, Call], runs: int) -> dict[str, list[float]]:
 
 
 def medians(calls: Mapping[str, Call], runs: int) -> dict[str, float]:
-    """Median seconds of each, see `turns`."""
+    """Return the median seconds of each call; see `turns`."""
     return {name: statistics.median(values) for name, values in turns(calls, runs).items()}
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], digits: int = 3) -> str:
-    """A table of the rows; the columns are those of the first. Floats get so many digits, None a dash."""
+    """Format rows as a table with the columns of the first row. Floats get `digits` significant digits, None a dash."""
 
     def cell(value: Any) -> str:
         return "–" if value is None else f"{value:.{digits}g}" if isinstance(value, float) else str(value)
@@ -59,18 +60,18 @@ def markdown(rows: Sequence[Mapping[str, Any]], digits: int = 3) -> str:
 
 
 def command_line(bench: str, argv: Sequence[str] | None) -> str:
-    """The command as it was given; `argv` is what `main` got."""
+    """Return the command as the user gave it; `argv` is the argument of `main`."""
     return " ".join([f"python -m benchmarks.{bench}", *(sys.argv[1:] if argv is None else argv)])
 
 
 def write_results(path: Path, command: str, **content: Any) -> None:
-    """A JSON file of the command, the machine and the content, whole or not at all. Raises OSError."""
+    """Write command, machine and content to a JSON file, completely or not at all. Raises OSError."""
     write_whole(path, json.dumps({"command": command, "machine": machine(), **content}, indent=1) + "\n")
 
 
 def run_benchmark(run: Callable[[], None]) -> int:
-    """Its exit code; 1 where the input is bad, which one line on stderr tells.
+    """Run a benchmark, and return its exit code: 1 on bad input, after one line on stderr.
 
-    Compiled programs are not kept, but by the scripts that say so: they call oneDNN wherever that is at hand.
+    Only the scripts that say so cache compiled programs. The others therefore call oneDNN wherever it is available.
     """
     return exit_code(lambda: run() or 0)

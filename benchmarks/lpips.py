@@ -1,7 +1,8 @@
-"""Images per second of LPIPS: python -m benchmarks.lpips [--net alex vgg] [--size 128] [--batch 8]
+"""Measure images per second of LPIPS: python -m benchmarks.lpips [--net alex vgg] [--size 128] [--batch 8]
 
-Ours, compiled, beside the package `lpips` of its authors, on the same random network and images, in one run: the two
-take turns, and each has the median of its turns. The package needs torch and torchvision; without them it says so.
+Our LPIPS, compiled, and the package `lpips` of its authors get the same random network and images, in one run. They
+take turns, and the median of each is reported. The package needs torch and torchvision; without them the script says so
+and measures ours alone.
 """
 
 import argparse
@@ -21,7 +22,7 @@ Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def random_params(net: str) -> dict[str, np.ndarray]:
-    """Parameters that keep the size of the activations; heads are positive, as the published ones."""
+    """Draw parameters that keep the size of the activations. Heads are positive, like the published ones."""
     rng, params = np.random.default_rng(0), {}
     for name, shape in lpips_shapes(net).items():
         if name.startswith("head."):
@@ -33,20 +34,20 @@ def random_params(net: str) -> dict[str, np.ndarray]:
 
 
 def native(net: str, params: dict[str, np.ndarray]) -> Run:
-    """Ours, with the parameters on the device."""
+    """Make our metric, compiled, with its parameters on the device."""
     on_device = jax.device_put(params)
     compiled = jax.jit(lambda a, b, params: lpips(a, b, params, net=net))
     return lambda a, b: np.asarray(compiled(jnp.asarray(a), jnp.asarray(b), on_device))
 
 
 def package(net: str, params: dict[str, np.ndarray]) -> Run | None:
-    """The package's, on the GPU if torch has one; None where it is not installed."""
+    """Make the package's metric, on the GPU if torch has one; None if the package is not installed."""
     warnings.simplefilter("ignore")
     try:
         import lpips as theirs  # pyright: ignore[reportMissingImports]
         import torch  # pyright: ignore[reportMissingImports]
         import torchvision  # pyright: ignore[reportMissingImports]  # noqa: F401
-    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision for another torch
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision is for another torch
         print(f"the package lpips is not measured: {error}; pip install torch torchvision lpips")
         return None
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -63,7 +64,7 @@ def package(net: str, params: dict[str, np.ndarray]) -> Run | None:
 
 
 def _fill(model: Any, params: dict[str, np.ndarray]) -> None:
-    """Put our random parameters into the package's network, by the numbers of torchvision's layers."""
+    """Copy our random parameters into the package's network, by the numbers of torchvision's layers."""
     import torch  # pyright: ignore[reportMissingImports]
 
     for name, value in model.named_parameters():  # net.slice1.0.weight, ..., lin0.model.1.weight, ...

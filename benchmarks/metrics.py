@@ -1,10 +1,11 @@
-"""How fast the native metrics are: images per second, SSIM against skimage's, in one run.
+"""Measure images per second of the native metrics, and compare SSIM with skimage's, in one run.
 
     python -m benchmarks.metrics --sides 256 512 --batch 8
 
-Images are uniform noise, which changes no time. Each number is the median over --runs calls, after one that compiles;
-the calls of all rows take turns, so that they meet the same load. skimage computes one image at a time, as its users
-do: Gaussian window, sigma 1.5, of RGB. Both SSIMs agree, which is checked before the clock starts.
+Images are uniform noise, because their content does not affect the time. Each number is the median over --runs calls,
+after one that compiles. The calls of all rows take turns, so that they meet the same load. skimage computes one image
+at a time, as its users do, with a Gaussian window, sigma 1.5, of RGB. The script checks that both SSIMs agree before
+the clock starts.
 """
 
 import argparse
@@ -27,7 +28,7 @@ Batch = Float[np.ndarray, "b h w 3"]
 
 
 def skimage_ssim(a: Batch, b: Batch) -> Float[np.ndarray, " b"]:
-    """SSIM of every pair by skimage, where its windows lie inside the image, as ours."""
+    """Compute SSIM of every pair by skimage, from the windows that lie inside the image, like ours."""
     from skimage.metrics import structural_similarity
 
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
@@ -35,7 +36,7 @@ def skimage_ssim(a: Batch, b: Batch) -> Float[np.ndarray, " b"]:
 
 
 def calls(side: int, batch: int) -> dict[str, Call]:
-    """What is timed, by the name of its row, on images of side x side."""
+    """Make the calls to time, by row name, on images of side x side."""
     generator = np.random.default_rng(0)
     a, b = (generator.random((batch, side, side, 3), np.float32) for _ in range(2))
     x, y = jnp.asarray(a), jnp.asarray(b)

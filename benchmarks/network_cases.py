@@ -1,4 +1,4 @@
-"""What `bench_network` measures of ours: the stages of a preset, compiled, with random weights and inputs."""
+"""Our programs that `bench_network` measures: the stages of a preset, compiled, with random weights and inputs."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ MATRIX_SIDES = {"cpu": (512, 1024, 2048), "gpu": (4096, 8192, 16384), "tpu": (40
 
 @dataclass(frozen=True)
 class Case:
-    """One line of measurements: a stage for `batch` square LR images of side `size`."""
+    """One case to measure: a stage at one dtype, for `batch` square LR images of side `size`."""
 
     stage: str
     size: int
@@ -34,16 +34,16 @@ class Case:
 
     @property
     def steps(self) -> int:
-        """Steps of the chain; 0 where there is none."""
+        """The number of steps of the chain; 0 if the stage is not a chain."""
         return int(self.stage[1:]) if self.stage[1:].isdigit() else 0
 
     def schedule(self, preset: ModelPreset) -> Schedule | None:
-        """The preset's kind of schedule, with this many steps."""
+        """Build a schedule of the preset's kind with this many steps; None if the stage is not a chain."""
         return replace(preset.schedule, steps=self.steps).build() if self.steps else None
 
 
 def random_params(preset: ModelPreset) -> dict[str, np.ndarray]:
-    """Parameters that keep the size of the activations; every layer does something."""
+    """Draw parameters that keep the size of the activations. Every layer has an effect."""
     rng, params = np.random.default_rng(0), {}
     for name, shape in Model(preset).shapes().items():
         spread = {"scale": 0.0, "bias": 0.1}.get(name.rpartition(".")[2], math.prod(shape[:-1]) ** -0.5)
@@ -53,7 +53,7 @@ def random_params(preset: ModelPreset) -> dict[str, np.ndarray]:
 
 
 def make_inputs(preset: ModelPreset, case: Case) -> dict[str, np.ndarray]:
-    """The arrays that a stage takes, NHWC, in [-1, 1] or standard normal."""
+    """Draw the arrays that a stage takes, NHWC: images in [-1, 1], latents standard normal."""
     rng, b = np.random.default_rng(1), case.batch
     fine, side = case.size * preset.scale, case.size * preset.scale // preset.latent_factor
     if case.stage == "encode":
@@ -66,7 +66,7 @@ def make_inputs(preset: ModelPreset, case: Case) -> dict[str, np.ndarray]:
 
 
 def stage_function(preset: ModelPreset, case: Case) -> Callable[..., jax.Array]:
-    """The pure function (params, key, inputs) -> result of a stage."""
+    """Make the pure function (params, key, inputs) -> result of a stage."""
     model, schedule = Model(preset, DTYPES[case.dtype]), case.schedule(preset)
 
     def run(params: Params, key: jax.Array, inputs: Mapping[str, jax.Array]) -> jax.Array:
@@ -77,6 +77,7 @@ def stage_function(preset: ModelPreset, case: Case) -> Callable[..., jax.Array]:
         lr = inputs["lr"]
         if schedule is None:
             return model.predict(params, inputs["x"], jnp.float32(1), inputs["t"], inputs["x"], lr)
+        # Not by `jaxsr.models.problem.pose`: like the rival's, this program takes and returns images in [-1, 1].
         z_lr = model.encode_lr(params, lr)
         noise = diffusion.normal_noise(key, schedule.steps, z_lr.shape)
         return model.decode(params, diffusion.sample(model.denoiser(params, schedule, z_lr, lr), schedule, z_lr, noise))
@@ -85,7 +86,10 @@ def stage_function(preset: ModelPreset, case: Case) -> Callable[..., jax.Array]:
 
 
 def our_program(preset: ModelPreset, params: Params, case: Case) -> tuple[Call, float | None]:
-    """A compiled call without arguments, and its memory in bytes (None for a backend that does not say)."""
+    """Compile a stage as a call without arguments.
+
+    Returns the call and its memory in bytes (None if the backend does not report it).
+    """
     part = {"unet": "network.", "encode": "codec.", "decode": "codec."}.get(case.stage, "")
     used = {name: value for name, value in params.items() if name.startswith(part)}
     used = Model(preset, DTYPES[case.dtype]).rounded(used)
@@ -98,7 +102,7 @@ def our_program(preset: ModelPreset, params: Params, case: Case) -> tuple[Call, 
 
 
 def matrix_peak(dtype: str, runs: int) -> float:
-    """FLOP/s of the fastest of some large matrix products, and of a convolution: what the device reaches."""
+    """Measure the FLOP/s that the device reaches: the fastest of some large matrix products and a convolution."""
     draw = lambda *shape: jax.random.normal(jax.random.key(0), shape, DTYPES[dtype])  # noqa: E731
     precision = "highest" if dtype == "float32" else "default"
     plain = partial(jnp.matmul, precision=precision, preferred_element_type=jnp.float32)

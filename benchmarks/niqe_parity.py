@@ -1,8 +1,9 @@
-"""Our NIQE beside BasicSR's, with the published parameters: python -m benchmarks.niqe_parity --basicsr DIR IMAGE ...
+"""Compare our NIQE with BasicSR's, with published parameters: python -m benchmarks.niqe_parity --basicsr DIR IMAGE ...
 
-DIR is BasicSR's source (`pip download --no-deps basicsr==1.4.2`, unpacked; Apache-2.0), which holds the parameters;
-its own NIQE, the port of the authors' MATLAB that papers on super-resolution use, runs from there. It needs OpenCV and
-torch, but not BasicSR's other requirements. `same luma` gives BasicSR our luma, so that only the metric differs.
+DIR is BasicSR's source (`pip download --no-deps basicsr==1.4.2`, unpacked; Apache-2.0), which holds the parameters.
+BasicSR's own NIQE runs from there. It is the port of the authors' MATLAB that papers on super-resolution use. It needs
+OpenCV and torch, but not BasicSR's other requirements. For `same luma`, BasicSR gets our luma, so that only the metric
+differs.
 """
 
 import argparse
@@ -26,12 +27,12 @@ CONVERT = {"ycbcr": "y", "grey": "gray"}
 
 
 def basicsr_niqe(source: Path) -> Any:
-    """Its module `basicsr.metrics.niqe`, without the packages around it, which import training code."""
+    """Import the module `basicsr.metrics.niqe` without the packages around it, which import training code."""
     for name in ("basicsr", "basicsr.metrics", "basicsr.utils"):
         module = types.ModuleType(name)
         module.__path__ = [str(source / name.replace(".", "/"))]
         sys.modules[name] = module
-    filters: Any = types.ModuleType("scipy.ndimage.filters")  # gone from SciPy
+    filters: Any = types.ModuleType("scipy.ndimage.filters")  # BasicSR imports it, but SciPy removed it
     filters.convolve = scipy.ndimage.convolve
     sys.modules["scipy.ndimage.filters"] = filters
     try:
@@ -46,7 +47,7 @@ def basicsr_niqe(source: Path) -> Any:
 
 
 def rows(source: Path, images: Sequence[Path]) -> list[dict[str, Any]]:
-    """One row for each image and luma."""
+    """Make one row for each image and luma."""
     theirs, file = basicsr_niqe(source), source / "basicsr/metrics/niqe_pris_params.npz"
     model, constants = load_niqe_model(file), np.load(file)
     ours = jax.jit(niqe, static_argnames="luma")
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.niqe_parity", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--basicsr", type=Path, required=True, metavar="DIR", help="BasicSR's source")
-    parser.add_argument("images", type=Path, nargs="+", help="of two blocks of 96x96 pixels or more")
+    parser.add_argument("images", type=Path, nargs="+", help="images of at least two blocks of 96x96 pixels")
     args = parser.parse_args(argv)
     return run_benchmark(lambda: run(args, command_line("niqe_parity", argv)))
 

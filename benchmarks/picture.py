@@ -1,4 +1,4 @@
-"""The picture on top of the README: LR, bicubic, the model, its preset `vivid` and the original, side by side.
+"""Draw the picture at the top of the README: LR, bicubic, the model, its preset `vivid` and the original, side by side.
 
 python -m benchmarks.picture --hr kodak24/23.webp --box 80,160,160,160 -o docs/images/comparison.png
 """
@@ -17,7 +17,7 @@ SCALE, ZOOM, GAP, CAPTION = 4, 2, 8, 26
 
 
 def panels(hr: np.ndarray, model: str, seed: int) -> dict[str, Image.Image]:
-    """The versions of a photograph, all at the size of `hr` (h, w, 3), uint8."""
+    """Make the versions of a photograph, all at the size of `hr` (h, w, 3), uint8."""
     lr = downsample_bicubic_uint8(hr, SCALE)
     hr = hr[: SCALE * lr.shape[0], : SCALE * lr.shape[1]]
     upscaler = jaxsr.load(model)

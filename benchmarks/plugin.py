@@ -1,15 +1,15 @@
-"""The paper's Table 2 on a model of ours: plain sampling, more steps, LR guidance, HR guidance, and a region.
+"""Measure the paper's Table 2 on a model of ours: plain sampling, more steps, LR guidance, HR guidance, and a region.
 
     python -m benchmarks.plugin --model tiny-x4 --data ../shared/data --sets set14 div2k realsr --limit 20
 
 --data holds `lrx4/PAIRS.tsv` (see benchmarks/quality.py), `div2k_sub` (HR; LR by MATLAB's bicubic) and
-`realsr_sub/{HR,LR}`. LR guidance takes the presets of the calibration beside the model. HR guidance takes the original
-itself as the reference, slope and offset fitted on each image (Eq. 10). The region rows know the left half of the
-original, and are scored on the left and on the right half apart, beside the plain sampler on the same halves.
-`away from x0_hat`: with c_t = (1 - eta) x0_hat + eta z_lr, x0_hat the prediction at t = T, in place of the LR image.
+`realsr_sub/{HR,LR}`. LR guidance uses the presets of the calibration beside the model. HR guidance uses the original
+itself as the reference, with slope and offset fitted on each image (Eq. 10). The region rows know the left half of the
+original. They are scored on the left and on the right half separately, beside the plain sampler on the same halves.
+`away from x0_hat` uses c_t = (1 - eta) x0_hat + eta z_lr in place of the LR image; x0_hat is the prediction at t = T.
 
-Columns as in benchmarks/quality.py. In brackets: 95 % of the mean difference in PSNR-Y to plain 4 steps, by bootstrap
-over images.
+The columns are those of benchmarks/quality.py. Brackets hold a 95 % interval, by bootstrap over images, of the mean
+difference in PSNR-Y to plain 4 steps.
 """
 
 import argparse
@@ -45,6 +45,7 @@ from jaxsr.diffusion.sampler import start
 from jaxsr.imaging.files import list_images, read_photo
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.models.model import Model, Params
+from jaxsr.models.problem import pose
 from jaxsr.upscaling.calibrated import find_calibration
 from jaxsr.upscaling.upscaler import Upscaler
 
@@ -54,13 +55,13 @@ Method = Callable[[Pair], Photo]
 
 
 def read_set(data: Path, name: str, limit: int) -> list[Pair]:
-    """The first pairs of a set, by name; of a folder every k-th, so that all of it is represented."""
+    """Read the first pairs of a set, by name. In a folder it is every k-th pair, so that all of it is represented."""
     if name not in FOLDERS:
         return read_pairs(data, [name])[:limit]
     hr_folder, lr_folder = FOLDERS[name]
     files = sorted(list_images(data / hr_folder, False))
     if not files:
-        raise ValueError(f"--sets: no images in {data / hr_folder}; give --data the folder that holds it")
+        raise ValueError(f"--sets: no images in {data / hr_folder}; give the folder of the sets with --data")
     pairs = []
     for file in files[:: max(1, len(files) // limit)][:limit]:
         hr = to_uint8(read_photo(file).rgb)
@@ -72,7 +73,7 @@ def read_set(data: Path, name: str, limit: int) -> list[Pair]:
 
 
 def methods(upscaler: Upscaler, presets: Sequence[str], steps: Sequence[int]) -> dict[str, Method]:
-    """What is compared, by the name of its row."""
+    """Make the methods to compare, by row name."""
 
     def run(pair: Pair, **options: Any) -> Photo:
         return upscaler.upscale(pair.lr, seed=0, **options)
@@ -89,37 +90,37 @@ def methods(upscaler: Upscaler, presets: Sequence[str], steps: Sequence[int]) ->
 
 
 def away_from_prediction(upscaler: Upscaler, scale: float) -> Method:
-    """4 steps away from the first prediction, shifted to each step's marginal; the whole image as one tile."""
+    """Make the method of 4 steps away from the first prediction, shifted to each step's marginal.
+
+    The whole image is one tile.
+    """
     model, schedule = Model(upscaler.preset), diffusion.thin(upscaler.preset.schedule.build(), 4)
 
     @jax.jit
     def enlarge(params: Params, lr: jax.Array) -> jax.Array:
-        z_lr = model.encode_lr(params, lr)
-        denoise = model.denoiser(params, schedule, z_lr, lr)
-        draw = diffusion.normal_noise(jax.random.key(0), schedule.steps, z_lr.shape)
-        first = denoise(start(schedule, z_lr, draw(jnp.int32(0))), jnp.int32(schedule.steps - 1))
+        p = pose(model, params, schedule, lr, partial(diffusion.normal_noise, jax.random.key(0), schedule.steps))
+        first = p.denoise(start(schedule, p.z_lr, p.noise(jnp.int32(0))), jnp.int32(schedule.steps - 1))
         guidance = [Guidance(reference=first, scale=scale, form=GradientForm(reference_mean="shifted"))]
-        return model.decode(params, diffusion.sample(denoise, schedule, z_lr, draw, guidance=guidance))
+        return p.decode(diffusion.sample(p.denoise, schedule, p.z_lr, p.noise, guidance=guidance))
 
     def run(pair: Pair) -> Photo:
         height, width = pair.lr.shape[:2]
         align = upscaler.preset.align
         margin = ((0, -height % align), (0, -width % align), (0, 0))
-        lr = np.pad(pair.lr, margin, mode="symmetric")[None].astype(np.float32) / 127.5 - 1
-        signed = np.asarray(enlarge(upscaler.params, lr))[0, : SCALE * height, : SCALE * width]
-        return to_uint8((signed + 1) / 2)
+        lr = np.pad(pair.lr, margin, mode="symmetric")[None].astype(np.float32) / 255
+        return to_uint8(np.asarray(enlarge(upscaler.params, lr))[0, : SCALE * height, : SCALE * width])
 
     return run
 
 
 def half(image: Photo, right: bool) -> Photo:
-    """The left or the right half of an image of even width."""
+    """Cut out the left or the right half of an image of even width."""
     middle = image.shape[1] // 2
     return image[:, middle:] if right else image[:, :middle]
 
 
 def score_set(pairs: Sequence[Pair], rows: Mapping[str, Method]) -> list[Score]:
-    """Every row on every pair."""
+    """Score every method on every pair."""
     scores = []
     for name, method in rows.items():
         scores += [score_result(name, pair, method(pair)) for pair in pairs]
@@ -128,7 +129,7 @@ def score_set(pairs: Sequence[Pair], rows: Mapping[str, Method]) -> list[Score]:
 
 
 def score_region(pairs: Sequence[Pair], upscaler: Upscaler) -> list[Score]:
-    """Plain and with the original's left half as the reference, on each half."""
+    """Score each half of the plain results, and of those with the original's left half as the reference."""
     scores = []
     for pair in pairs:
         lr, hr = (image[:, : image.shape[1] // (2 * k) * 2 * k] for image, k in ((pair.lr, 1), (pair.hr, SCALE)))
@@ -144,7 +145,7 @@ def score_region(pairs: Sequence[Pair], upscaler: Upscaler) -> list[Score]:
 
 
 def interval(scores: Sequence[Score], name: str, seed: int = 0, n: int = 2000) -> tuple[float, float]:
-    """95 % of the mean difference in the first column to plain 4 steps, resampling images."""
+    """Compute the 95 % interval of the mean difference in the first column to plain 4 steps, by resampling images."""
     first = {row: {s.image: s.values[0] for s in scores if s.method == row} for row in (name, PLAIN)}
     difference = np.array([first[name][image] - first[PLAIN][image] for image in first[name]])
     drawn = np.random.default_rng(seed).integers(len(difference), size=(n, len(difference)))
@@ -162,12 +163,16 @@ def with_intervals(scores: Sequence[Score]) -> list[dict[str, str | float]]:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plugin", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="tiny-x4", help="name of a model, or the folder or file of one")
+    parser.add_argument("--model", default="tiny-x4", help="name, folder or file of a model")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the sets")
-    parser.add_argument("--sets", nargs="+", default=["set14", "div2k", "realsr"], help="set5, set14, div2k, realsr")
-    parser.add_argument("--limit", type=int, default=20, help="images of each set")
-    parser.add_argument("--steps", type=int, nargs="+", default=[4, 15, 60], help="of the plain sampler, 4 among them")
-    parser.add_argument("--json", type=Path, help="file for all numbers, image by image")
+    parser.add_argument(
+        "--sets", nargs="+", default=["set14", "div2k", "realsr"], help="sets: set5, set14, div2k, realsr"
+    )
+    parser.add_argument("--limit", type=int, default=20, help="images per set")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[4, 15, 60], help="step counts of the plain sampler, including 4"
+    )
+    parser.add_argument("--json", type=Path, help="file for all numbers of every image")
     return parser
 
 

@@ -1,15 +1,15 @@
-"""Quality on Set5 and Set14: PSNR-Y, texture, faithfulness and time of a x4 model at several step counts.
+"""Measure quality on Set5 and Set14: PSNR-Y, texture, faithfulness and time of a x4 model at several step counts.
 
     python -m benchmarks.quality --model tiny-x4 --data ../shared/data --steps 1 2 4 8 15 30 60
 
---data holds `lrx4/PAIRS.tsv` (LR path, tab, HR path, both below --data); the HR image is cropped at the bottom and the
+--data holds `lrx4/PAIRS.tsv` (LR path, tab, HR path, both below --data). The HR image is cropped at the bottom and the
 right to four times its LR image. Grey images count as RGB. Results are rounded to 8 bits before they are scored.
 
-PSNR-Y, SSIM: BT.601 luma (16..235), 4 pixels of border left out. Bicubic has 28.43 dB on Set5 and 26.09 on Set14; the
-papers have 28.42, as they round Y, and 26.00, as they take the grey `bridge` at full range.
-SWD, HF: `jaxsr.metrics.texture`. NIQE: with our own model; it has few blocks to go by in images this small.
+PSNR-Y, SSIM: of BT.601 luma (16..235), without a border of 4 pixels. Bicubic has 28.43 dB on Set5 and 26.09 on Set14.
+The papers have 28.42, because they round Y, and 26.00, because they take the grey `bridge` at full range.
+SWD, HF: `jaxsr.metrics.texture`. NIQE: with our own model; images this small have few blocks for it.
 LR: `lr_consistency`, of RGB, on the rounded results.
-Seconds: median per image of the whole call, after one untimed call for its size; scoring is not in it.
+Seconds: median per image of the whole call, after one untimed call for its size, without scoring.
 """
 
 import argparse
@@ -44,7 +44,7 @@ Upscale = Callable[[Photo], Shaped[np.ndarray, "H W 3"]]
 
 @dataclass(frozen=True)
 class Pair:
-    """An LR image and its original, 8 bits, with the set and the file they belong to."""
+    """An LR image and its original, 8 bits, with the names of their set and file."""
 
     set_name: str
     image: str
@@ -54,7 +54,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Score:
-    """One method on one image: the COLUMNS, in order, and the seconds of the call."""
+    """The score of one method on one image: the COLUMNS, in order, and the seconds of the call."""
 
     method: str
     set_name: str
@@ -64,14 +64,14 @@ class Score:
 
 
 def read_pairs(data: Path, sets: Sequence[str] | None) -> list[Pair]:
-    """The image pairs of `data/lrx4/PAIRS.tsv`, of the named sets, or of all whose folders are there."""
+    """Read the image pairs of `data/lrx4/PAIRS.tsv`: those of the named sets, or of all sets whose folders exist."""
     table = data / "lrx4" / "PAIRS.tsv"
     if not table.is_file():
-        raise ValueError(f"{table}: no such file; give --data the folder that holds lrx4/PAIRS.tsv")
+        raise ValueError(f"{table}: no such file; give the folder that holds lrx4/PAIRS.tsv with --data")
     rows = [line.split("\t") for line in table.read_text().splitlines() if line.strip()]
     found = {Path(hr).parent.name for _, hr in rows if (data / hr).parent.is_dir()}
     if missing := set(sets or ()) - found:
-        raise ValueError(f"--sets: no {', '.join(sorted(missing))} in {data}; there are {', '.join(sorted(found))}")
+        raise ValueError(f"--sets: {data} lacks {', '.join(sorted(missing))}; choose from {', '.join(sorted(found))}")
     wanted = set(sets) if sets else found
     return [_read_pair(data, lr, hr) for lr, hr in rows if Path(hr).parent.name in wanted]
 
@@ -85,17 +85,17 @@ def _read_pair(data: Path, lr_name: str, hr_name: str) -> Pair:
 
 
 def to_uint8(image: Shaped[np.ndarray, "h w 3"]) -> Photo:
-    """8-bit images as they are; float ones in [0,1] clipped and rounded."""
+    """Clip float images to [0, 1] and round them to 8 bits; 8-bit images stay as they are."""
     return image if image.dtype == np.uint8 else np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
 def bicubic(lr: Photo) -> Float[np.ndarray, "H W 3"]:
-    """MATLAB's bicubic (a = -0.5) enlargement: the `bicubic` row of the papers."""
+    """Enlarge by MATLAB's bicubic (a = -0.5), as in the `bicubic` row of the papers."""
     return enlarge_bicubic(lr, SCALE)
 
 
 def methods(model: str, steps: Sequence[int], sampler: str, seed: int) -> dict[str, Upscale]:
-    """What is compared, by the name of its row: bicubic, and the model at every step count."""
+    """Make the methods to compare, by row name: bicubic, and the model at every step count."""
     import jaxsr
 
     pipeline = jaxsr.load(model)
@@ -108,7 +108,7 @@ def methods(model: str, steps: Sequence[int], sampler: str, seed: int) -> dict[s
 
 
 def score(method: str, upscale: Upscale, pairs: Sequence[Pair]) -> list[Score]:
-    """Run one method on every pair; the first image of each size is run once more beforehand, not timed."""
+    """Run one method on every pair. The first image of each size is run once more beforehand, untimed."""
     sizes, scores = set(), []
     for pair in pairs:
         if pair.lr.shape not in sizes:
@@ -121,7 +121,7 @@ def score(method: str, upscale: Upscale, pairs: Sequence[Pair]) -> list[Score]:
 
 
 def score_result(method: str, pair: Pair, result: Shaped[np.ndarray, "H W 3"], seconds: float = math.nan) -> Score:
-    """The score of one result."""
+    """Score one result."""
     sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
     values = tuple(float(value[0]) for value in _measure(sr, hr, lr, jax.random.key(0)))
     return Score(method, pair.set_name, pair.image, values, seconds)
@@ -140,13 +140,13 @@ def _measure(sr: Array, hr: Array, lr: Array, key: Key[Array, ""]) -> tuple[Arra
 
 
 def _holds_blocks(images: Array) -> bool:
-    """Whether NIQE has the two blocks that it needs."""
+    """Return whether the images have the two blocks that NIQE needs."""
     _, h, w, _ = images.shape
     return (h // BLOCK) * (w // BLOCK) >= 2
 
 
 def summarise(scores: Sequence[Score]) -> list[dict[str, str | float]]:
-    """One row per method, in order: the mean of each column over the images and the median seconds."""
+    """Make one row per method, in order: the mean of each column over the images, and the median seconds."""
     rows = []
     for method in dict.fromkeys(score.method for score in scores):
         mine = [score for score in scores if score.method == method]
@@ -157,7 +157,7 @@ def summarise(scores: Sequence[Score]) -> list[dict[str, str | float]]:
 
 
 def markdown(title: str, rows: Sequence[dict[str, str | float]]) -> str:
-    """A Markdown table of `summarise`'s rows, under its title; with their times where all were measured."""
+    """Format the rows of `summarise` as a Markdown table under a title, with times if all were measured."""
     timed = all(np.isfinite(row["seconds"]) for row in rows)
     head = ["method", *COLUMNS, *(["s/image"] if timed else [])]
     form = "| {method} | {PSNR-Y:.2f} | {SSIM:.4f} | {SWD:.2f} | {HF:.2f} | {NIQE:.2f} | {LR:.1f} |"
@@ -168,13 +168,13 @@ def markdown(title: str, rows: Sequence[dict[str, str | float]]) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", required=True, help="name of a model, or the folder or file of one")
+    parser.add_argument("--model", required=True, help="name, folder or file of a model")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds lrx4/PAIRS.tsv")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 8, 15, 30, 60], help="step counts")
     parser.add_argument("--sampler", choices=SAMPLERS, default="ancestral")
-    parser.add_argument("--sets", nargs="+", help="such as set5 set14; by default those that are there")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--json", type=Path, help="file for all numbers, image by image")
+    parser.add_argument("--sets", nargs="+", help="such as set5 set14 (default: all in --data)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise")
+    parser.add_argument("--json", type=Path, help="file for all numbers of every image")
     return parser
 
 

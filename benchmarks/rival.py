@@ -1,8 +1,8 @@
 """The rival's calls for `bench_network`: networks in PyTorch with our parameters, stage by stage.
 
-float32 means float32 (no TF32), as in jaxsr; bfloat16 is autocast. Arrays come in as ours, NHWC, and lie on the device
-in channels-last memory before the clock runs; each call waits for the device. torch is imported inside of functions
-only, and by the three modules of the networks.
+float32 means float32 (no TF32), as in jaxsr; bfloat16 is autocast. Arrays come in our layout, NHWC. They lie on the
+device in channels-last memory before the clock starts, and each call waits for the device. Only functions import torch
+here, besides the three modules of the networks.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from weight_conversion.convert import PARTS, Source
 from weight_conversion.settings import released_settings
 from weight_conversion.torch_oracle import TARGETS, load_target
 
-Tensor = Any  # torch.Tensor, where torch is installed
+Tensor = Any  # torch.Tensor, if torch is installed
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Rival:
     device: str
 
     def predict(self, x: Tensor, t: Tensor, lq: Tensor, z_lr: Tensor) -> Tensor:
-        """The prediction of x_0 (not clipped)."""
+        """Predict x_0 (not clipped)."""
         out = self.network(x, t, lq=lq)
         return z_lr + out if self.preset.prediction == "residual" else out
 
     def sample(self, lr: Tensor, schedule: Schedule, noise: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Encode the enlarged LR image, run the chain (`diffusion.sample`, ancestral), decode.
 
-        `noise(k, z)` is standard normal like z: k = 0 starts the chain, k = 1..T is the k-th step's.
+        `noise(k, z)` is standard normal, of z's shape: k = 0 starts the chain, k = 1..T belongs to the k-th step taken.
         """
         import torch  # pyright: ignore[reportMissingImports]
         from torch.nn.functional import interpolate  # pyright: ignore[reportMissingImports]
@@ -65,7 +65,7 @@ class Rival:
 
 
 def make(preset: ModelPreset, params: Mapping[str, np.ndarray]) -> Rival:
-    """The rival with our flat parameters, on the GPU where torch has one."""
+    """Make the rival with our flat parameters, on the GPU if torch has one."""
     import torch  # pyright: ignore[reportMissingImports]
 
     from benchmarks.rival_unet import UNet
@@ -82,7 +82,7 @@ def make(preset: ModelPreset, params: Mapping[str, np.ndarray]) -> Rival:
 
 
 def _placed(preset: ModelPreset, network: Any, codec: Any, fit: Callable[[int, int], None]) -> Rival:
-    """Both parts ready to be called, in channels-last memory."""
+    """Move both parts to the device, in channels-last memory, and make the rival of them."""
     import torch  # pyright: ignore[reportMissingImports]
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -91,7 +91,7 @@ def _placed(preset: ModelPreset, network: Any, codec: Any, fit: Callable[[int, i
 
 
 def _fill(module: Any, params: Mapping[str, np.ndarray]) -> None:
-    """Put our parameters into the module whose attributes are ours; all of them, strictly."""
+    """Copy our parameters into the module, whose attributes have our names. All names must match."""
     import torch  # pyright: ignore[reportMissingImports]
 
     words = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
@@ -105,8 +105,10 @@ def _fill(module: Any, params: Mapping[str, np.ndarray]) -> None:
 
 
 def compiled(rival: Rival, mode: str) -> Rival:
-    """The rival through torch.compile, for one set of shapes; its first call compiles. Earlier ones are forgotten, as
-    after some shapes torch.compile would turn to dynamic ones, and later to none."""
+    """Make the rival run through torch.compile, for one set of shapes. Its first call compiles.
+
+    Earlier compilations are dropped: after some shapes, torch.compile would use dynamic shapes, and later not compile.
+    """
     import torch  # pyright: ignore[reportMissingImports]
 
     torch.compiler.reset()
@@ -116,13 +118,13 @@ def compiled(rival: Rival, mode: str) -> Rival:
 
 
 def original(rival: Rival, repo: Path) -> Rival:
-    """The networks of the user's own checkout of ResShift, with the rival's parameters.
+    """Make a rival of the networks in the user's own checkout of ResShift, with the rival's parameters.
 
     Raises:
-        ValueError: if torch or the classes are missing, do not fit, or the preset has no VQ autoencoder.
+        ValueError: if torch or a class is missing, a class does not fit, or the preset has no VQ autoencoder.
     """
     if not repo.is_dir():
-        raise ValueError(f"--torch-repo: {repo} is no folder; give your checkout of ResShift.")
+        raise ValueError(f"--torch-repo: {repo} is not a folder; give your checkout of ResShift.")
     if not isinstance(rival.preset.codec, VQConfig):
         raise ValueError(f"--torch-repo: the original has no {rival.preset.name}; choose a released model.")
     parts, configs = {}, {"network": rival.preset.network, "codec": rival.preset.codec}
@@ -138,7 +140,7 @@ def original(rival: Rival, repo: Path) -> Rival:
 def prepare(
     rival: Rival, stage: str, inputs: Mapping[str, np.ndarray], schedule: Schedule | None, dtype: str
 ) -> Callable[[], Tensor]:
-    """A call without arguments that runs one stage on its inputs: `x`, `t` and `lr`, or `image`, `latent` or `lr`."""
+    """Make a call that runs one stage on its inputs: `x`, `t` and `lr`, or `image`, `latent` or `lr`."""
     import torch  # pyright: ignore[reportMissingImports]
 
     given = {name: _tensor(value, rival.device) for name, value in inputs.items()}
@@ -153,7 +155,7 @@ def prepare(
         return rival.encode(given["image"]) if stage == "encode" else rival.decode(given["latent"])
 
     def call() -> Tensor:
-        # Autocast keeps the weights that it cast until the call's end.
+        # Autocast keeps the weights that it cast until its context ends.
         with torch.no_grad(), torch.autocast(rival.device, torch.bfloat16, enabled=dtype == "bfloat16"):
             out = work()
         if rival.device == "cuda":
@@ -166,7 +168,10 @@ def prepare(
 def start(
     rival: Rival, stage: str, inputs: Mapping[str, np.ndarray], schedule: Schedule | None, dtype: str
 ) -> tuple[Callable[[], Tensor], float | None]:
-    """`prepare`, and the most bytes that PyTorch had allocated in a call (on a GPU), after one that compiles."""
+    """Prepare a call, as `prepare` does, and measure its memory on a GPU.
+
+    Returns the call, and the most bytes that PyTorch had allocated in a call, after one that compiles; None on a CPU.
+    """
     import torch  # pyright: ignore[reportMissingImports]
 
     call = prepare(rival, stage, inputs, schedule, dtype)
@@ -187,7 +192,7 @@ def _tensor(array: np.ndarray, device: Any) -> Tensor:
 
 
 def describe() -> str:
-    """PyTorch's version and device, in one line."""
+    """Describe PyTorch's version and device in one line."""
     import torch  # pyright: ignore[reportMissingImports]
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"

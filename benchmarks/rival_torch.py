@@ -1,9 +1,9 @@
-"""The rival of `bench_network`: the layers of our networks at the same shapes in plain PyTorch.
+"""The layers of the rival of `bench_network`: those of our networks, at the same shapes, in plain PyTorch.
 
-Written from `jaxsr.models` for the measurement, as one would write it in PyTorch for speed: NCHW tensors in
-channels-last memory, fused attention (`scaled_dot_product_attention` with bias and mask), PyTorch's own GroupNorm and
-convolutions. Attributes are those of ours, so that our parameters load by name; see `benchmarks.rival`. Dtypes are
-autocast's business, besides the codes, which are looked up in float32 as ours.
+They are written from `jaxsr.models` for this measurement, as one would write them in PyTorch for speed: NCHW tensors in
+channels-last memory, fused attention (`scaled_dot_product_attention` with bias and mask), and PyTorch's own GroupNorm
+and convolutions. Attributes have our names, so that our parameters load by name; see `benchmarks.rival`. Autocast
+chooses the dtypes, except that codes are looked up in float32, like ours.
 """
 
 from typing import Any
@@ -16,11 +16,11 @@ from torch import nn  # pyright: ignore[reportMissingImports]
 from jaxsr.models.swin_layer import MaskKind, relative_position_index, window_regions
 from jaxsr.models.swin_unet import SwinUNetConfig
 
-Tensor = Any  # torch.Tensor, where torch is installed
+Tensor = Any  # torch.Tensor, if torch is installed
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """A convolution padded to keep the size at stride 1."""
+    """Make a convolution, padded to keep the size at stride 1."""
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
 
 
@@ -42,7 +42,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self.in_layers = nn.Sequential(make_norm(norm, inputs), nn.SiLU(), conv(inputs, outputs))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb, 2 * outputs))
-        # Our slots have the released numbers, so a place stands in for what training had there.
+        # Our layers have the released numbers, so Identity takes the place of a layer that only training had.
         self.out_layers = nn.Sequential(make_norm(norm, outputs), nn.SiLU(), nn.Identity(), conv(outputs, outputs))
         self.skip_connection = conv(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
@@ -119,7 +119,7 @@ class SwinBlock(nn.Module):
         self.register_buffer("mask", None, persistent=False)
 
     def fit(self, height: int, width: int) -> None:
-        """Make the mask for latents of this size, once: it is a constant of our compiled programs too."""
+        """Make the mask for latents of this size, once. It is a constant of our compiled programs too."""
         if self.shift:
             sizes = (height >> self.level, width >> self.level)
             regions = window_regions(*sizes, self.window, self.shift, self.kind)

@@ -1,4 +1,4 @@
-"""The rival's Swin-UNet, out of the layers in `benchmarks.rival_torch`; the same graph as `jaxsr.models.swin_unet`."""
+"""The rival's Swin-UNet, made of the layers in `benchmarks.rival_torch`: the same graph as `jaxsr.models.swin_unet`."""
 
 import math
 
@@ -10,7 +10,7 @@ from jaxsr.models.swin_unet import SwinUNetConfig
 
 
 class UNet(nn.Module):
-    """network(x, t, lq=...) -> x_0, all NCHW; call `fit` with the size of x first."""
+    """The network as a function (x, t, lq) -> x_0, all NCHW. Call `fit` with the size of x first."""
 
     def __init__(self, config: SwinUNetConfig):
         super().__init__()
@@ -68,14 +68,14 @@ class UNet(nn.Module):
 
 
 def run(layers: nn.ModuleList, x: Tensor, emb: Tensor) -> Tensor:
-    """Apply a list of layers, of which the residual blocks take the time embedding."""
+    """Apply a list of layers. The residual blocks also take the time embedding."""
     for layer in layers:
         x = layer(x, emb) if isinstance(layer, ResBlock) else layer(x)
     return x
 
 
 def timestep_embedding(t: Tensor, channels: int) -> Tensor:
-    """Sinusoid of the integer step, the cosine half first."""
+    """Embed the integer time in sinusoids, the cosine half first."""
     half = channels // 2
     frequencies = torch.exp(-math.log(10000) / half * torch.arange(half, dtype=torch.float32, device=t.device))
     angles = t.float()[:, None] * frequencies
@@ -83,7 +83,10 @@ def timestep_embedding(t: Tensor, channels: int) -> Tensor:
 
 
 def feature_extractor(channels: int, halvings: int) -> tuple[nn.Sequential, int]:
-    """Convolutions that halve the LR image to latent size, and their width; empty where it has that size."""
+    """Make the convolutions that halve the LR image to latent size. Returns them and their width.
+
+    There are none if the LR image has that size.
+    """
     layers, width = [], 16
     for _ in range(halvings):
         layers += [conv(channels, width), nn.SiLU(), Downsample(width, 2 * width)]

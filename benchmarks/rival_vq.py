@@ -42,7 +42,7 @@ class AttnBlock(nn.Module):
 
 
 class Middle(nn.Module):
-    """Block, attention, block."""
+    """Residual block, attention, residual block."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -65,7 +65,7 @@ class Downsample(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, then a change of resolution where there is one."""
+    """Residual blocks of one resolution, then a change of resolution, if any."""
 
     def __init__(self, inputs: int, outputs: int, blocks: int, **change: nn.Module):
         super().__init__()
@@ -81,7 +81,7 @@ class Level(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Image in [-1, 1] -> z."""
+    """The encoder: image in [-1, 1] -> z."""
 
     def __init__(self, config: VQConfig):
         super().__init__()
@@ -98,7 +98,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """z -> image; levels are numbered as in the encoder and run from the last to the first."""
+    """The decoder: z -> image. Levels are numbered as in the encoder, and run from the last to the first."""
 
     def __init__(self, config: VQConfig):
         super().__init__()
@@ -117,7 +117,7 @@ class Decoder(nn.Module):
 
 
 class Quantizer(nn.Module):
-    """Nearest code in squared distance, in float32."""
+    """Replaces every vector by its nearest code in squared distance, in float32."""
 
     def __init__(self, codes: int, channels: int):
         super().__init__()
@@ -131,7 +131,7 @@ class Quantizer(nn.Module):
 
 
 class VQAutoencoder(nn.Module):
-    """encode(image) -> latent before quantisation, decode(latent) -> image; NCHW, float32."""
+    """The VQ autoencoder: encode(image) -> latent before quantisation, decode(latent) -> image; NCHW, float32."""
 
     def __init__(self, config: VQConfig):
         super().__init__()
@@ -148,7 +148,7 @@ class VQAutoencoder(nn.Module):
 
 
 class PixelCodec(nn.Module):
-    """Pixel-unshuffle, its channels in our order: rows, columns, colours."""
+    """Pixel-unshuffle with the channels in our order: rows, columns, colours."""
 
     def __init__(self, factor: int):
         super().__init__()

@@ -1,11 +1,11 @@
-"""The calibration sweep on many devices, on paper: python -m benchmarks.scaling_model [--costs FILE]
+"""Model the calibration sweep on many devices, on paper: python -m benchmarks.scaling_model [--costs FILE]
 
-    python -m benchmarks.scaling_model                                 # what counting alone says: docs/scaling.md
+    python -m benchmarks.scaling_model                                 # from counts alone: docs/scaling.md
     python -m benchmarks.bench_costs -o costs.json                     # on the machine in question
     python -m benchmarks.scaling_model --costs costs.json --devices 8 64 512
 
 Without costs it prints rounds, floating-point operations and bytes. With the seconds that `bench_costs` measured on one
-device of a kind it prints hours and efficiencies of a sweep on many such devices. The formulas are in docs/scaling.md.
+device, it prints hours and efficiencies of a sweep on many devices of that kind. The formulas are in docs/scaling.md.
 """
 
 import argparse
@@ -19,14 +19,17 @@ from typing import Any
 from benchmarks.harness import command_line, markdown, run_benchmark, write_results
 
 RELEASED_GFLOP = {"encode": 345.0, "network": 101.0, "decode": 671.0}
-"""Of the released x4 models for one LR image of 64x64 (latent 64x64, HR 256x256); a multiply-add counts as two."""
+"""GFLOP of the released x4 models for an LR image of 64x64 (latent 64x64, HR 256x256); a multiply-add counts as two."""
 RELEASED_PARAMETERS = 173_916_365
 SCORE_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """A closed loop and the machine it runs on; `batch` images per device and call, the same words as `calibrate`'s."""
+    """A closed loop and the machine that it runs on. Names are those of `calibrate`'s options.
+
+    `batch` counts images per device and call.
+    """
 
     images: int = 10_000
     candidates: int = 1_000
@@ -43,23 +46,23 @@ class Sweep:
 
     @property
     def rounds(self) -> int:
-        """Calls of the compiled sweep: images over devices x batch, the last one filled up."""
+        """The number of calls of the compiled sweep: images over devices x batch, the last call filled up."""
         return -(-self.images // (self.devices * self.batch))
 
     @property
     def slots(self) -> int:
-        """Candidates that go through the network: chunks of one size, the last one filled up."""
+        """The number of candidates that go through the network: chunks of one size, the last one filled up."""
         chunks = -(-self.candidates // self.candidate_batch)
         return chunks * -(-self.candidates // chunks)
 
     @property
     def local_devices(self) -> int:
-        """Devices of one host."""
+        """The number of devices of one host."""
         return min(self.devices, self.devices_per_host)
 
     @property
     def filling(self) -> float:
-        """Useful part of the images that the devices compute: the efficiency that counting alone allows."""
+        """The useful part of the images that the devices compute: the efficiency that counting alone allows."""
         return self.images / (self.rounds * self.devices * self.batch)
 
 
@@ -68,13 +71,13 @@ class Costs:
     """Seconds of each part, as `bench_costs` measures them.
 
     Attributes:
-        encode, first: of an image: its encoding, and the first network call, which all candidates share.
-        network, decode: of a candidate and image: each of the other calls; decoding with scoring.
-        read: of a pair, by the one thread of a host that reads ahead.
-        key: of a pair, for the hash of its content and its key, on its host.
-        number: of a score, for the journal that process 0 writes.
-        start: once: weights and compilation.
-        exchange: of a round, for the scores between hosts; 0 with one host, and where it was not measured.
+        encode, first: per image: its encoding, and the first network call, which all candidates share.
+        network, decode: per candidate and image: each further network call, and decoding with scoring.
+        read: per pair: reading it, in the one thread of a host that reads ahead.
+        key: per pair: hashing its content and making its key, on its host.
+        number: per score: recording it in the journal, which process 0 writes.
+        start: once: loading weights and compiling.
+        exchange: per round: exchanging scores between hosts; 0 with one host, or if not measured.
     """
 
     encode: float
@@ -89,13 +92,13 @@ class Costs:
 
 
 def device_work(sweep: Sweep, encode: float, first: float, network: float, decode: float) -> float:
-    """What one device spends on one round, in the unit of the parts: seconds, or FLOP."""
+    """Compute the cost of one round on one device, in the unit of the parts: seconds, or FLOP."""
     per_candidate = (sweep.steps - 1) * network + decode
     return sweep.batch * (encode + first + sweep.slots * per_candidate)
 
 
 def sweep_seconds(sweep: Sweep, costs: Costs) -> float:
-    """The whole sweep: rounds one after the other, while the next pairs are read (docs/scaling.md)."""
+    """Predict the seconds of the sweep: rounds one after another, while the next pairs are read (docs/scaling.md)."""
     read = sweep.batch * sweep.local_devices * costs.read
     device = device_work(sweep, costs.encode, costs.first, costs.network, costs.decode)
     common = device + sweep.batch * sweep.local_devices * costs.key + costs.exchange
@@ -107,17 +110,17 @@ def sweep_seconds(sweep: Sweep, costs: Costs) -> float:
 
 
 def efficiency(sweep: Sweep, costs: Costs) -> float:
-    """T(1) / (D T(D))."""
+    """Compute the efficiency T(1) / (D T(D)) of D devices."""
     return sweep_seconds(replace(sweep, devices=1), costs) / (sweep.devices * sweep_seconds(sweep, costs))
 
 
 def exchanged_bytes(sweep: Sweep) -> int:
-    """Scores that reach every host in the whole sweep; with one host none leave it."""
+    """Count the bytes of scores that reach every host in the whole sweep. With one host none leave it."""
     return sweep.rounds * sweep.devices * sweep.batch * sweep.slots * sweep.metrics * SCORE_BYTES
 
 
 def counted(sweep: Sweep, gflop: dict[str, float] = RELEASED_GFLOP) -> dict[str, Any]:
-    """One row of what follows without a clock."""
+    """Make one row of the numbers that need no measurement."""
     per_round = device_work(sweep, gflop["encode"], gflop["network"], gflop["network"], gflop["decode"])
     tera = sweep.rounds * per_round / 1e3
     row = {"devices": sweep.devices, "rounds": sweep.rounds, "filled": sweep.filling}
@@ -126,7 +129,7 @@ def counted(sweep: Sweep, gflop: dict[str, float] = RELEASED_GFLOP) -> dict[str,
 
 
 def predicted(sweep: Sweep, costs: Costs) -> dict[str, Any]:
-    """One row of hours and efficiency, and what stands against the devices' own work in a round."""
+    """Make one row: hours, efficiency, and the seconds of the devices, of reading and of the journal in a round."""
     device = device_work(sweep, costs.encode, costs.first, costs.network, costs.decode)
     hosts = sweep.batch * sweep.devices * sweep.candidates * sweep.metrics * costs.number
     row = {"devices": sweep.devices, "rounds": sweep.rounds, "hours": sweep_seconds(sweep, costs) / 3600}
@@ -135,13 +138,17 @@ def predicted(sweep: Sweep, costs: Costs) -> dict[str, Any]:
 
 
 def read_costs(path: Path) -> tuple[Costs, dict[str, int]]:
-    """The costs of a result of `bench_costs`, and the batches that they hold for. Raises ValueError, OSError."""
+    """Read the costs from a result of `bench_costs`, and the batches at which they were measured.
+
+    Raises:
+        ValueError, OSError: if the file is not such a result, or cannot be read.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         costs = Costs(**{name: float(value) for name, value in content["costs"].items()})
         return costs, {name: int(content["settings"][name]) for name in ("batch", "candidate_batch")}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"--costs: {path} is no result of benchmarks.bench_costs; make one with its -o.") from error
+        raise ValueError(f"--costs: {path} is not a result of benchmarks.bench_costs; make one with its -o.") from error
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -150,16 +157,16 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.scaling_model", description=__doc__, formatter_class=raw
     )
     add, base = parser.add_argument, Sweep()
-    add("--costs", type=Path, metavar="FILE", help="result of bench_costs; gives the batches as well")
+    add("--costs", type=Path, metavar="FILE", help="result of bench_costs, which also sets the batches")
     add("--devices", type=int, nargs="+", default=[8, 16, 32, 64, 128, 256, 512], metavar="N")
     add("--devices-per-host", type=int, default=base.devices_per_host)
     add("--images", type=int, default=base.images)
     add("--candidates", type=int, default=base.candidates)
     add("--steps", type=int, default=base.steps)
     add("--metrics", type=int, default=base.metrics)
-    add("--batch", type=int, help=f"images per call and device (default: {base.batch}, or that of the costs)")
-    add("--candidate-batch", type=int, help=f"at once (default: {base.candidate_batch}, or that of the costs)")
-    add("-o", "--output", type=Path, help="JSON file of the rows")
+    add("--batch", type=int, help=f"images per device and call (default: that of --costs, or {base.batch})")
+    add("--candidate-batch", type=int, help=f"candidates at once (default: that of --costs, or {base.candidate_batch})")
+    add("-o", "--output", type=Path, help="write the rows to this JSON file")
     return parser
 
 
@@ -169,7 +176,9 @@ def run(args: argparse.Namespace, command: str) -> None:
     chosen = {name: getattr(args, name) for name in ("batch", "candidate_batch") if getattr(args, name) is not None}
     if other := [name for name, value in chosen.items() if measured.get(name, value) != value]:
         name = other[0].replace("_", "-")
-        raise ValueError(f"--{name}: the costs were measured at {measured[other[0]]}; measure them again for another.")
+        raise ValueError(
+            f"--{name}: the costs were measured at {measured[other[0]]}; measure them again for another value."
+        )
     names = ("devices_per_host", "images", "candidates", "steps", "metrics")
     sweep = Sweep(**{name: getattr(args, name) for name in names}, **measured | chosen)
     sweeps = [replace(sweep, devices=count) for count in args.devices]

@@ -1,7 +1,7 @@
-"""The API reference, from the docstrings:  python docs/build_api.py -o site/
+"""Build the API reference from the docstrings: python docs/build_api.py -o site/
 
-A warning is an error, and has one line that names the place: a name of the house in backticks that does not exist, a
-module that cannot be imported, a room without a sentence or a place on the map, and whatever pdoc warns of.
+Every warning is an error, on one line that names the place. The causes are: a name of the house in backticks that does
+not exist, a module that cannot be imported, a room without a docstring or a place on the map, and any warning of pdoc.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from pdoc.doc import Module
 PACKAGES = ("jaxsr", "weight_conversion")
 # The map on the front page, from the ground up; the sentence of a room is the first paragraph of its docstring.
 ROOMS = (
-    *("choices", "storage", "errors", "version", "diffusion", "options", "imaging", "runtime", "hub", "torch_files"),
+    *("version", "errors", "choices", "storage", "diffusion", "options", "imaging", "runtime", "hub", "torch_files"),
     *("data", "models", "metrics", "guidance", "weight_conversion", "upscaling", "batch", "training", "calibration"),
     *("numerics", "evaluation", "cli"),
 )
 
 
 def find_files(packages: tuple[str, ...]) -> dict[str, Path]:
-    """The files of all modules, by dotted name; a `__main__` runs when it is imported, and is left out."""
+    """Find the files of all modules, by dotted name. A `__main__` is left out, because it runs when it is imported."""
     found = {}
     for package in packages:
         spec = importlib.util.find_spec(package)
@@ -44,13 +44,13 @@ def find_files(packages: tuple[str, ...]) -> dict[str, Path]:
 
 
 def load(files: dict[str, Path], problems: list[str]) -> dict[str, Module]:
-    """All modules that can be imported."""
+    """Import all modules. One that cannot be imported is left out, and becomes a problem."""
     modules = {}
     for name, file in files.items():
         try:
             with reporting(problems, file, files):
                 modules[name] = Module.from_name(name)
-        except RuntimeError as error:  # pdoc's, whatever the cause
+        except RuntimeError as error:  # pdoc raises it for any cause
             cause = error.__cause__ or error
             problems.append(f"{file}: {name} cannot be imported: {type(cause).__name__}: {cause}")
     for name, module in modules.items():
@@ -63,17 +63,20 @@ def load(files: dict[str, Path], problems: list[str]) -> dict[str, Module]:
 
 @contextmanager
 def reporting(problems: list[str], place: Path, files: dict[str, Path]) -> Iterator[None]:
-    """Make problems of the warnings of pdoc and of the house; those of other libraries are not about the reference."""
+    """Add the warnings of pdoc and of the house to the problems.
+
+    Warnings of other libraries do not concern the reference.
+    """
     ours = (str(Path(pdoc.__file__).parent), *map(str, files.values()))
     with warnings.catch_warnings(record=True) as caught:
-        # Annotations are shown as the source has them: what pdoc makes of their values does not matter.
+        # Annotations are shown as in the source, so it does not matter whether pdoc can parse their values.
         warnings.filterwarnings("ignore", "Error parsing type annotation")
         yield
     problems += [f"{place}: {one.category.__name__}: {one.message}" for one in caught if one.filename.startswith(ours)]
 
 
 def exists(name: str) -> bool:
-    """Whether a dotted name is a module, or what one holds, down to the fields of a class."""
+    """Return whether a dotted name is a module, or something in a module, down to the fields of a class."""
     try:
         pkgutil.resolve_name(name)
     except (AttributeError, ImportError):
@@ -83,7 +86,7 @@ def exists(name: str) -> bool:
 
 
 def broken_references(file: Path, packages: tuple[str, ...]) -> Iterator[str]:
-    """A line for every name of the house that stands in backticks in a docstring and does not exist."""
+    """Yield a line for every name of the house in backticks in a docstring that does not exist."""
     house = re.compile(rf"(?<![\w./])(?:{'|'.join(packages)})(?:\.\w+)+")
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         match node:
@@ -96,7 +99,7 @@ def broken_references(file: Path, packages: tuple[str, ...]) -> Iterator[str]:
 
 
 def front_page(modules: dict[str, Module], files: dict[str, Path], problems: list[str]) -> str:
-    """The map of the rooms, and the commands: what has a `main` directly in jaxsr."""
+    """Render the map of the rooms, and the commands: the modules directly in jaxsr that have a `main`."""
     names = [name if name in PACKAGES else f"jaxsr.{name}" for name in ROOMS]
     problems += [f"{__file__}: the map has a room that does not exist: {name}" for name in names if name not in files]
     rooms = [modules[name] for name in names if name in modules]
@@ -109,7 +112,7 @@ def front_page(modules: dict[str, Module], files: dict[str, Path], problems: lis
 
 
 def build(output: Path, packages: tuple[str, ...]) -> list[str]:
-    """Write the pages; returns what is wrong, a line each."""
+    """Write the pages. Returns the problems, one line each."""
     files, problems = find_files(packages), []
     modules = load(files, problems)
     for file in files.values():
@@ -132,10 +135,10 @@ def build(output: Path, packages: tuple[str, ...]) -> list[str]:
 
 
 def main() -> int:
-    """Exit code 0 if the reference is whole, 1 if something is wrong with it."""
+    """Build the reference. Returns exit code 0 if it has no problem, otherwise 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the pages")
-    parser.add_argument("packages", nargs="*", default=PACKAGES, help=f"default: {' '.join(PACKAGES)}")
+    parser.add_argument("packages", nargs="*", default=PACKAGES, help=f"packages (default: {' '.join(PACKAGES)})")
     args = parser.parse_args()
     problems = build(args.output, tuple(args.packages))
     for line in problems:

@@ -1,7 +1,7 @@
 """Execute notebooks and write them with their outputs: python notebooks/execute.py [-o DIR] [NOTEBOOK.py ...]
 
-Without names all of this folder; each `NAME.py` (jupytext, percent format) becomes `NAME.ipynb` beside it, or in DIR.
-Exit code 1 where a cell fails, and nothing is written for that notebook.
+Without names, all notebooks of this folder are executed. Each `NAME.py` (jupytext, percent format) becomes `NAME.ipynb`
+beside it, or in DIR. If a cell fails, nothing is written for that notebook, and the exit code is 1.
 """
 
 import argparse
@@ -19,13 +19,17 @@ FOLDER = Path(__file__).parent
 
 
 def execute(source: Path, target: Path) -> None:
-    """Run every cell in this folder, and write the notebook whole. Raises CellExecutionError where a cell fails."""
+    """Run every cell in this folder, and write the notebook completely or not at all.
+
+    Raises:
+        CellExecutionError: if a cell fails.
+    """
     notebook = jupytext.read(source)
     client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(FOLDER)}})
     client.record_timing = False
     client.execute()
     for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number}"  # random by default, and so another file each time
+        cell.id = f"cell-{number}"  # by default it is random, so the file would differ each time
     notebook.metadata["language_info"] = {"name": "python"}
     write_whole(target, nbformat.writes(notebook) + "\n")
 
@@ -33,7 +37,7 @@ def execute(source: Path, target: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=FOLDER, help="folder of the .ipynb files")
-    parser.add_argument("notebooks", type=Path, nargs="*", help="NAME.py; by default all")
+    parser.add_argument("notebooks", type=Path, nargs="*", help="notebooks, as NAME.py (default: all)")
     args = parser.parse_args(argv)
     failed = 0
     for source in args.notebooks or sorted(FOLDER.glob("[0-9]*.py")):

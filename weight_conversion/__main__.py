@@ -1,4 +1,4 @@
-"""Converts released PyTorch checkpoints and verifies them: python -m weight_conversion convert A.pth B.pth -o DIR"""
+"""Convert released PyTorch checkpoints and verify them: python -m weight_conversion convert A.pth B.pth -o DIR"""
 
 import argparse
 import sys

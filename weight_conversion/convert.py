@@ -171,7 +171,7 @@ def _released_name(name: str) -> str:
     """Return the name of the preset that the name of a preset or a model stands for."""
     names = {card.name: preset for preset, card in RELEASED.items()} | {preset: preset for preset in RELEASED}
     if name not in names:
-        raise ConversionError(f"--preset: no {name!r}; choose one of {', '.join(RELEASED)}.")
+        raise ConversionError(f"--preset: unknown model or preset {name!r}; choose one of {', '.join(RELEASED)}.")
     return names[name]
 
 

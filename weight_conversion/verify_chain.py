@@ -32,21 +32,21 @@ def codec_factor(scale: int, golden: Arrays) -> int:
 
 
 def fits_network(config: Any, golden: Arrays) -> bool:
-    """Whether the inputs and outputs of a network fit this chain."""
+    """Return whether the inputs and outputs of a network fit this chain."""
     if not isinstance(config, SwinUNetConfig) or config.out_channels != golden["noise"].shape[-3]:
         return False
     return 2**config.halvings == codec_factor(1, golden) and config.cond_mask == ("mask" in golden)
 
 
 def fits_codec(config: Any, scale: int, golden: Arrays) -> bool:
-    """Whether the latent of an autoencoder fits this chain."""
+    """Return whether the latent of an autoencoder fits this chain."""
     if not isinstance(config, VQConfig) or config.latent_channels != golden["noise"].shape[-3]:
         return False
     return config.factor == codec_factor(scale, golden)
 
 
 def made_z_lr(config: VQConfig, params: Params, scale: int, golden: Arrays) -> bool:
-    """Whether this autoencoder produced the chain's z_lr."""
+    """Return whether this autoencoder produced the chain's z_lr."""
 
     @jax.jit
     def encode(params: Params, lr: jax.Array) -> jax.Array:
