@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 from jaxsr.choices import (
     FORWARD_ODES,
     OBJECTIVES,
-    REFERENCE_VARIANCES,
-    THROUGHS,
     GradientForm,
 )
 from jaxsr.cli.exits import exit_code
 from jaxsr.cli.shared_options import (
+    add_crop,
+    add_distributed,
+    add_gradient,
+    add_limit,
     add_model,
+    add_pairs,
     add_precision,
     add_sampler,
+    add_seed,
     add_steps,
     add_thinning,
     join_negative,
@@ -34,15 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m jaxsr.calibrate", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
-    add(
-        "--pairs",
-        required=True,
-        metavar="HR",
-        help="folder of HR photographs, or tfds:div2k/SPLIT, tfds:imagenet2012/..",
-    )
-    add(
-        "--lr-pairs", metavar="DIR", help="folder of the LR images (default: the HR images, shrunk by MATLAB's bicubic)"
-    )
+    add_pairs(parser)
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write; a stopped run resumes")
     add("--overwrite", action="store_true", help="replace a calibration, or a stopped run with other choices")
     add("--candidates", default="-0.5:1.0:61", metavar="GRID", help="scales to try: start:stop:count, or 0.1,0.2,...")
@@ -50,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_sampler(parser)
     add_thinning(parser)
     add_precision(parser)
-    add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
+    add_seed(parser)
     loop = parser.add_argument_group("open loop (Algorithm 1)")
     loop.add_argument(
         "--objective", choices=OBJECTIVES, default="norm", help="norm: equal norms (the paper); lstsq: least squares"
@@ -58,13 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     loop.add_argument(
         "--forward-ode", choices=FORWARD_ODES, default="diffusion", help="reference path from the HR image"
     )
-    loop.add_argument("--through", choices=THROUGHS, default="mean", help="variable of the gradient: mean or state x_t")
-    loop.add_argument(
-        "--reference-variance",
-        choices=REFERENCE_VARIANCES,
-        default="posterior",
-        help="variance of the reference, Sigma_ref",
-    )
+    add_gradient(loop)
     loop = parser.add_argument_group("closed loop (full sampling of every candidate)")
     add = loop.add_argument
     add(
@@ -81,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--rule", help="rule that picks the preset `rule`, such as 'max perception, lose <= 0.5 dB'")
     data = parser.add_argument_group("data and devices")
     add = data.add_argument
-    add("--crop", type=whole(1), default=64, metavar="N", help="side of the LR crops in pixels (default: 64)")
+    add_crop(data)
     add(
         "--crops",
         type=whole(1),
@@ -89,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="crops per photograph, about its centre: 1, 4, 9, ... (default: 1)",
     )
-    add("--limit", type=whole(1), metavar="N", help="take the first N photographs")
+    add_limit(data, "take the first N photographs")
     add("--batch", type=whole(1), default=1, metavar="N", help="images per call and device (default: 1)")
     add(
         "--candidate-batch",
@@ -98,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="candidates per call of the network (default: 16)",
     )
-    add("--distributed", action="store_true", help="join the processes that the cluster's environment describes")
+    add_distributed(data)
     add("--coordinator", metavar="HOST:PORT", help="address of process 0, if no cluster's environment gives it")
     add("--num-processes", type=int, metavar="N", help="number of processes, with --coordinator")
     add("--process-id", type=int, metavar="I", help="number of this process, 0 to N-1, with --coordinator")

@@ -66,8 +66,8 @@ def score(argv: Sequence[str]) -> int:
         say(f"failed: {reason}", wrong=True)
     if result.without:
         part = args.output.with_name(f"{args.output.name}.part")
-        advice = f"; {part} is kept, so that the same command goes on once they are available" if part.exists() else ""
-        say(f"without any number: {', '.join(result.without)} (reasons below the table){advice}", wrong=True)
+        advice = f"; {part} is kept, so that the same command resumes once they are available" if part.exists() else ""
+        say(f"not computed: {', '.join(result.without)} (reasons below the table){advice}", wrong=True)
     return SOME_FAILED if result.failed or result.without else 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxsr.cli.exits import SOME_FAILED, say
-from jaxsr.cli.shared_options import QUIET, add_model, whole
+from jaxsr.cli.shared_options import QUIET, add_data, add_limit, add_model, add_seeds, whole
 from jaxsr.storage import write_whole
 
 SETS = ("set5", "set14", "div2k", "realsr")
@@ -57,7 +57,7 @@ def pin(argv: Sequence[str]) -> int:
     )
     add = parser.add_argument
     add("--dataset", required=True, metavar="NAME", help="set5, set14, div2k, realsr, or a folder of originals")
-    add("--data", type=Path, metavar="DIR", help="folder that holds the named data sets")
+    add_data(parser)
     add("--lr", type=Path, metavar="DIR", help="folder of LR images")
     add(
         "--protocol",
@@ -87,7 +87,7 @@ def suite(argv: Sequence[str]) -> int:
         "data sets.",
     )
     add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="folder that holds the data sets")
+    add_data(parser, required=True)
     add(
         "-o",
         "--output",
@@ -99,7 +99,7 @@ def suite(argv: Sequence[str]) -> int:
     add_model(parser)
     add("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help=f"some of {', '.join(SETS)}")
     add("--protocol", metavar="NAME", help="protocol of all sets: a name or a .json file (default: each set's own)")
-    add("--limit", type=whole(1), metavar="N", help="number of images per set, spread evenly over it (default: all)")
+    add_limit(parser, "number of images per set, spread evenly over it (default: all)")
     add(
         "--steps",
         type=whole(1),
@@ -108,14 +108,7 @@ def suite(argv: Sequence[str]) -> int:
         metavar="N",
         help="numbers of steps of the plain sampler; guidance takes the first (default: 4 15 60)",
     )
-    add(
-        "--seeds",
-        type=whole(0, 2**32 - 1),
-        nargs="+",
-        default=[0],
-        metavar="N",
-        help="seeds of the noise, with one sample for each (default: 0)",
-    )
+    add_seeds(parser, "0", [0])
     add("-m", "--metrics", nargs="+", metavar="NAME", help="metrics to compute (default: the protocols' own)")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.suite import Suite, run_suite

@@ -5,16 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxsr.cli.shared_options import (
+    add_calibration,
+    add_data,
+    add_limit,
     add_model,
     add_precision,
     add_sampler,
+    add_seeds,
     add_steps,
     alphas,
     join_negative,
     spell,
     whole,
 )
-from jaxsr.guidance.conflicts import Given, find_conflict
+from jaxsr.guidance.option_conflicts import Given, find_conflict
 
 _SAMPLING = (
     "preset",
@@ -49,7 +53,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     add("--worst", type=Path, metavar="PNG", help="write a contact sheet of the ten worst images to this file")
     add("--worst-by", metavar="NAME", help="metric that ranks the images for --worst (default: the first)")
     add("--name", help="name of the method in tables (default: the folder's or the model's)")
-    add("--limit", type=whole(1), metavar="N", help="take only the first N images")
+    add_limit(parser, "take only the first N images")
     add("--batch", type=whole(1), default=8, metavar="N", help="images per call of the metrics (default: 8)")
     add("--keep", type=Path, metavar="DIR", help="keep the compared images in this folder, as PNG")
     add("--overwrite", action="store_true", help="replace a result, or a stopped run with other choices")
@@ -57,22 +61,14 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     add = model.add_argument
     add_model(model, None, "a known model, a checkpoint, or bicubic")
     add("--dataset", metavar="NAME", help="set5, set14, div2k, realsr, a folder of originals, or tfds:div2k/SPLIT")
-    add("--data", type=Path, metavar="DIR", help="folder that holds the named data sets")
+    add_data(model)
     add_steps(model)
     add_sampler(model)
     add_precision(model, None)
-    add(
-        "--seeds",
-        type=whole(0, 2**32 - 1),
-        nargs="+",
-        metavar="N",
-        help="seeds of the noise, with one sample for each (default: the protocol's)",
-    )
+    add_seeds(model, "the protocol's")
     add("--alpha", type=alphas, metavar="A", help="scale of the guidance by the LR image; one number, or one per step")
     add("--preset", metavar="NAME", help="take alpha from the calibration: faithful, balanced or vivid")
-    add(
-        "--calibration", type=Path, metavar="JSON", help="calibration for --preset (default: the file beside the model)"
-    )
+    add_calibration(model)
     add("--hr-guidance", action="store_true", help="guide by the original itself, as a perfect reference")
     return parser
 
@@ -84,17 +80,15 @@ def parse(argv: Sequence[str], description: str | None = None) -> argparse.Names
     if (args.pred is None) == (args.model is None):
         parser.error("give either --pred, a folder of results, or --model, which makes them")
     if args.pred is not None:
-        given = [name for name in (*_SAMPLING, "seeds", "dataset") if getattr(args, name)]
+        given = [name for name in (*_SAMPLING, "dataset") if getattr(args, name)]
         if given:
-            parser.error(
-                f"argument --{given[0].replace('_', '-')}: belongs to --model, which makes results; leave it out"
-            )
+            parser.error(f"argument {spell(given[0])}: belongs to --model, which makes results; leave it out")
         if args.data is not None:
             parser.error("argument --data: belongs to --dataset; give --target, the folder of the originals")
     elif args.target is not None:
         parser.error("argument --target: belongs to --pred; with --model, give --dataset, the folder of the originals")
-    if args.model == "bicubic" and (given := [name for name in (*_SAMPLING, "seeds") if getattr(args, name)]):
-        parser.error(f"argument --{given[0].replace('_', '-')}: bicubic does not have this option; leave it out")
+    if args.model == "bicubic" and (given := [name for name in _SAMPLING if getattr(args, name)]):
+        parser.error(f"argument {spell(given[0])}: bicubic does not have this option; leave it out")
     alpha = args.alpha if isinstance(args.alpha, tuple | None) else (args.alpha,)
     given = Given(alpha=alpha, preset=args.preset is not None, calibration=args.calibration is not None)
     if conflict := find_conflict(given, spell):

@@ -56,11 +56,7 @@ def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
 
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision or "fp32")
-    if upscaler.preset.scale != protocol.scale:
-        raise ValueError(
-            f"--protocol: {protocol.name} is of scale {protocol.scale}, the model {upscaler.preset.scale}; choose a "
-            "protocol of the model's scale."
-        )
+    protocol.check_scale(upscaler.preset.scale)
     given = {name: getattr(args, name) for name in ("steps", "sampler", "precision", "alpha")}
     options = Options(**{name: value for name, value in given.items() if value is not None})
     words = [args.model if Path(args.model).suffix == "" else Path(args.model).stem]

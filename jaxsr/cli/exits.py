@@ -35,6 +35,6 @@ def exit_code(run: Callable[[], int], *, smaller: str = "a smaller image") -> in
             raise
         say(f"error: the device has too little memory: give {smaller}", wrong=True)
     except KeyboardInterrupt:
-        say("stopped; run the same command again to go on", wrong=True)
+        say("stopped; run the same command again to resume", wrong=True)
         return 130
     return 1

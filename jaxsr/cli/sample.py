@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")  # names of files may contain bytes that are not text
     parser = make_parser()
     args = parser.parse_args(join_negative(sys.argv[1:] if argv is None else argv, "--alpha", "--strip"))
     if args.list_models:
@@ -59,7 +59,6 @@ class Work:
     request: "Callable[[Job], Request]"
     recipe: "Recipe"
     output: Path
-    batch: int
     accept_license: bool
 
 
@@ -118,10 +117,10 @@ def prepare(args: argparse.Namespace) -> Work:
         strip=args.strip or (),
         preset=args.preset,
         calibration=calibration,
-        **{name: getattr(args, name) for name in ("seed", "reference_box", "feather", "objective")},
+        **{name: getattr(args, name) for name in ("seed", "batch", "reference_box", "feather", "objective")},
         **{name: hash_source(path) for name, path in paths.items()},
     )
-    return Work(upscaler, request, recipe, args.output, args.batch, args.accept_license)
+    return Work(upscaler, request, recipe, args.output, args.accept_license)
 
 
 def find_missing(work: Work, jobs: "list[Job]", *, overwrite: bool) -> Jobs:
@@ -155,15 +154,20 @@ def make_all(work: Work, jobs: Jobs) -> int:
     for folder in {job.target.parent for job in (*jobs.missing, *jobs.done)}:
         remove_leftovers(folder)
     results: dict[Job, Made] = {}
-    settings = {"batch": work.batch, "accept_license": work.accept_license}
     began = time.perf_counter()
     with image_bar(len(jobs.missing)) as report:
         for index, job in enumerate(jobs.missing):
             name = one_line(job.source.name)
             report(index, name, 0, 0)
             try:
-                progress = partial(report, index, name)
-                results[job] = make(work.upscaler, job, work.request(job), work.recipe, **settings, progress=progress)
+                results[job] = make(
+                    work.upscaler,
+                    job,
+                    work.request(job),
+                    work.recipe,
+                    progress=partial(report, index, name),
+                    accept_license=work.accept_license,
+                )
             except IMAGE_FAILED as error:
                 jobs.failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)
@@ -204,7 +208,7 @@ def dry_run(work: Work, jobs: Jobs) -> int:
     planned, total = 0, 0.0
     for job in jobs.missing:
         try:
-            line, seconds = foresee(work.upscaler, job, work.request(job), work.recipe, work.batch, costs)
+            line, seconds = foresee(work.upscaler, job, work.request(job), work.recipe, costs)
         except IMAGE_FAILED as error:
             jobs.failed.append(_reason(job, error))
             continue

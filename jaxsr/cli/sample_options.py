@@ -7,14 +7,15 @@ from jaxsr.choices import (
     BLENDS,
     OBJECTIVES,
     REFERENCE_MEANS,
-    REFERENCE_VARIANCES,
-    THROUGHS,
     GradientForm,
 )
 from jaxsr.cli.shared_options import (
+    add_calibration,
+    add_gradient,
     add_model,
     add_precision,
     add_sampler,
+    add_seed,
     add_steps,
     add_thinning,
     alphas,
@@ -22,8 +23,8 @@ from jaxsr.cli.shared_options import (
     spell,
     whole,
 )
-from jaxsr.guidance.conflicts import Given
-from jaxsr.guidance.conflicts import find_conflict as find_guidance_conflict
+from jaxsr.guidance.option_conflicts import Given
+from jaxsr.guidance.option_conflicts import find_conflict as find_guidance_conflict
 from jaxsr.version import __version__
 
 _GIVEN = (
@@ -55,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_steps(parser)
     add_sampler(parser)
     add_thinning(parser)
-    add("--seed", type=whole(0, 2**32 - 1), default=0, metavar="N", help="seed of every random choice (default: 0)")
+    add_seed(parser)
     add("--n-samples", type=whole(1), default=1, metavar="N", help="different results per image (default: 1)")
     add(
         "-t",
@@ -104,7 +105,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_guidance(parser: argparse.ArgumentParser) -> None:
     """Add the options that guide the sampler, as a group of the help."""
-    add = parser.add_argument_group("quality control").add_argument
+    group = parser.add_argument_group("quality control")
+    add = group.add_argument
     add(
         "--alpha",
         type=alphas,
@@ -116,9 +118,7 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="take alpha from the calibration: faithful, balanced, vivid, open-loop or rule",
     )
-    add(
-        "--calibration", type=Path, metavar="JSON", help="calibration for --preset (default: the file beside the model)"
-    )
+    add_calibration(group)
     add(
         "--alpha-map",
         type=Path,
@@ -131,18 +131,12 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
     add("--reference-mask", type=Path, metavar="IMAGE", help="or image of the input's size, white where to use it")
     add("--feather", type=whole(0), metavar="N", help="input pixels over which the reference fades in (default: 8)")
     add("--objective", choices=OBJECTIVES, help="rule that fits alpha to the reference (default: lstsq)")
-    add("--through", choices=THROUGHS, default="mean", help="variable of the gradient; state: x_t, through the network")
+    add_gradient(group)
     add(
         "--reference-mean",
         choices=REFERENCE_MEANS,
         default="clean",
         help="mean of the reference; clean: its latent; shifted: the mean of the forward process",
-    )
-    add(
-        "--reference-variance",
-        choices=REFERENCE_VARIANCES,
-        default="posterior",
-        help="variance of the Gaussian that guides; posterior: the step's; marginal: the forward process's",
     )
 
 

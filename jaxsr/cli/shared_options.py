@@ -6,11 +6,14 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from jaxsr.choices import PRECISIONS, SAMPLERS, THINNINGS
+from jaxsr.choices import PRECISIONS, REFERENCE_VARIANCES, SAMPLERS, THINNINGS, THROUGHS
 
 QUIET = 30.0
 """Seconds between lines of progress if the output is not a terminal."""
+MAX_SEED = 2**32 - 1
+"""Greatest seed: the key of an image is made from 32 bits."""
 # argparse mistakes a list that begins with a minus for an option.
 _NEGATIVE = re.compile(r"-[\d.].*")
 
@@ -47,6 +50,64 @@ def add_precision(parser: argparse._ActionsContainer, default: str | None = "fp3
     """Add --precision."""
     text = "compute precision of the network; bf16 is for accelerators, and for CPUs that multiply it fast"
     parser.add_argument("--precision", choices=PRECISIONS, default=default, help=text)
+
+
+def add_seed(parser: argparse._ActionsContainer) -> None:
+    """Add --seed."""
+    text = "seed of every random choice (default: 0)"
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, metavar="N", help=text)
+
+
+def add_seeds(parser: argparse._ActionsContainer, shown: str, default: list[int] | None = None) -> None:
+    """Add --seeds; `shown` names the default in the help text."""
+    text = f"seeds of the noise, with one sample for each (default: {shown})"
+    parser.add_argument("--seeds", type=whole(0, MAX_SEED), nargs="+", default=default, metavar="N", help=text)
+
+
+def add_gradient(parser: argparse._ActionsContainer) -> None:
+    """Add --through and --reference-variance, which choose the form of the gradient."""
+    add = parser.add_argument
+    text = "variable of the gradient: mean, or state x_t, through the network (default: mean)"
+    add("--through", choices=THROUGHS, default="mean", help=text)
+    text = "variance of the reference: posterior, the step's; or marginal, the forward process's (default: posterior)"
+    add("--reference-variance", choices=REFERENCE_VARIANCES, default="posterior", help=text)
+
+
+def add_pairs(parser: argparse._ActionsContainer) -> None:
+    """Add --pairs and --lr-pairs."""
+    add = parser.add_argument
+    add("--pairs", required=True, metavar="HR", help="folder of HR photographs, or tfds:NAME/SPLIT")
+    text = "folder of the LR images (default: the HR images, shrunk by MATLAB's bicubic)"
+    add("--lr-pairs", metavar="DIR", help=text)
+
+
+def add_crop(parser: argparse._ActionsContainer) -> None:
+    """Add --crop."""
+    text = "side of the LR crops in pixels (default: 64)"
+    parser.add_argument("--crop", type=whole(1), default=64, metavar="N", help=text)
+
+
+def add_limit(parser: argparse._ActionsContainer, text: str, default: int | None = None) -> None:
+    """Add --limit."""
+    parser.add_argument("--limit", type=whole(1), default=default, metavar="N", help=text)
+
+
+def add_data(parser: argparse._ActionsContainer, required: bool = False) -> None:
+    """Add --data, the folder that `--dataset` searches."""
+    text = "folder that holds the named data sets"
+    parser.add_argument("--data", type=Path, required=required, metavar="DIR", help=text)
+
+
+def add_calibration(parser: argparse._ActionsContainer) -> None:
+    """Add --calibration."""
+    text = "calibration for --preset (default: the file beside the model)"
+    parser.add_argument("--calibration", type=Path, metavar="JSON", help=text)
+
+
+def add_distributed(parser: argparse._ActionsContainer) -> None:
+    """Add --distributed."""
+    text = "join the processes that the cluster's environment describes"
+    parser.add_argument("--distributed", action="store_true", help=text)
 
 
 def sampler(text: str) -> str:

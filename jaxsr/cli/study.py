@@ -6,9 +6,13 @@ from pathlib import Path
 
 from jaxsr.cli.exits import exit_code
 from jaxsr.cli.shared_options import (
+    add_crop,
+    add_limit,
     add_model,
+    add_pairs,
     add_precision,
     add_sampler,
+    add_seed,
     add_steps,
     add_thinning,
     join_negative,
@@ -25,10 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m jaxsr.study", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
-    add("--pairs", required=True, metavar="HR", help="folder of HR photographs, or tfds:NAME/SPLIT")
-    add(
-        "--lr-pairs", metavar="DIR", help="folder of the LR images (default: the HR images, shrunk by MATLAB's bicubic)"
-    )
+    add_pairs(parser)
     add("-o", "--output", type=Path, default=Path("report"), metavar="DIR", help="folder of the report")
     add("--instruments", type=_names, default=NAMES, metavar="NAMES", help=f"some of {','.join(NAMES)} (default: all)")
     add_steps(parser, "sampling steps to study (default: the model's)")
@@ -44,9 +45,9 @@ def make_parser() -> argparse.ArgumentParser:
     add_sampler(parser, "sampler whose states to study")
     add_thinning(parser)
     add_precision(parser)
-    add("--crop", type=whole(1), default=64, metavar="N", help="side of the LR crops in pixels (default: 64)")
-    add("--limit", type=whole(1), default=8, metavar="N", help="take the first N photographs (default: 8)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
+    add_crop(parser)
+    add_limit(parser, "take the first N photographs (default: 8)", default=8)
+    add_seed(parser)
     return parser
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from jaxsr.cli.exits import exit_code
+from jaxsr.cli.shared_options import add_distributed
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -16,7 +17,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", help="folder of photographs or tfds:NAME/SPLIT, in place of the config's")
     parser.add_argument("--steps", type=int, help="number of updates, in place of the config's")
     parser.add_argument("--seed", type=int, help="seed, in place of the config's")
-    parser.add_argument("--distributed", action="store_true", help="join the hosts of a cluster (jax.distributed)")
+    add_distributed(parser)
     return parser
 
 

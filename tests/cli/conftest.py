@@ -1,6 +1,6 @@
-"""Fixtures of the commands: the small model for `sample`, three noisy pictures for `evaluate`.
+"""Provide fixtures for the commands: the small model for `sample`, three noisy pictures for `evaluate`.
 
-They import jaxsr themselves, so that the type checks of the test run are there before it.
+Each fixture imports jaxsr itself, so that the test run installs its type checks before that import.
 """
 
 import pytest
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def model(small_upscalers, monkeypatch):
-    """Any -n of the sample command loads the small model, once for all tests."""
+    """Make the sample command load the small model for any -n; all tests share one model."""
     from jaxsr.upscaling import upscaler as upscaler_module
 
     upscaler = small_upscalers["channel"]
@@ -18,7 +18,7 @@ def model(small_upscalers, monkeypatch):
 
 @pytest.fixture
 def exact(model, monkeypatch):
-    """Also, `nearest` in place of its network."""
+    """Replace the network of `model` with `nearest`."""
     from jaxsr.upscaling.upscaler import Upscaler
     from tests.small_model import nearest
 
@@ -28,7 +28,7 @@ def exact(model, monkeypatch):
 
 @pytest.fixture
 def command(tmp_path):
-    """Runs the evaluate command on three noisy pictures with more words; gives the exit code."""
+    """Return a function that runs the evaluate command on three noisy pictures and returns the exit code."""
     from jaxsr.cli import evaluate
     from tests.evaluation.pictures import folders
 

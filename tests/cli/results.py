@@ -1,4 +1,4 @@
-"""Results of the evaluate command, as its tests read them."""
+"""Read results of the evaluate command."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The sample command on random pictures, in this process and in one of its own, and what it leaves."""
+"""Run the sample command on random pictures, in this process or in a new one, and read the files that it writes."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def run(*words: str | Path) -> int:
 
 
 def picture(path: Path, size: tuple[int, int] = (5, 4), seed: int = 0, **settings) -> np.ndarray:
-    """Write a random RGB picture of (width, height); returns its pixels."""
+    """Write a random RGB picture of (width, height); return its pixels."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **settings)

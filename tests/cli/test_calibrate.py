@@ -1,4 +1,4 @@
-"""The command, on a model that compiles at once: what it writes, its options, its errors, and going on."""
+"""Test the calibrate command on a fake model: what it writes, its options, its errors, and how it resumes."""
 
 import signal
 import time
@@ -18,7 +18,7 @@ CLOSED = ("--closed-loop", "psnr,swd")
 
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
-    """Arguments for three small pairs and a grid of three."""
+    """Return a function that makes the command's arguments, for three small pairs and a grid of four numbers."""
     install(monkeypatch)
     compile_once(monkeypatch)
     monkeypatch.setattr(plots, "write_plots", lambda *args: [])
@@ -44,10 +44,10 @@ def test_the_open_loop_alone(fake, tmp_path, capsys):
     np.testing.assert_allclose(found.candidates, [-0.2, 0, 0.2, 0.4], atol=1e-12)
     assert (found.closed_loop, found.data["pairs"], found.steps) == (None, 3, 3)
     assert sorted(path.name for path in tmp_path.glob("calib*")) == ["calib.json"]
-    told = capsys.readouterr().out
-    assert "written: " in told
+    printed = capsys.readouterr().out
+    assert "written: " in printed
     beyond = [f"t = {t}" for t, scale in enumerate(found.open_loop["weighted_median"], 1) if scale > 0.4]
-    assert (f"lies beyond the candidates ({', '.join(beyond)}); widen --candidates" in told) == bool(beyond)
+    assert (f"lies beyond the candidates ({', '.join(beyond)}); widen --candidates" in printed) == bool(beyond)
 
 
 def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
@@ -92,9 +92,9 @@ def test_batches_and_chunks_change_no_number(fake):
 )
 def test_every_option_changes_what_is_found_and_is_told(fake, words):
     plain, changed = made(fake()), made(fake(*words, name="changed.json"))
-    told = {name for name in Calibration.__dataclass_fields__ if getattr(plain, name) != getattr(changed, name)}
-    assert told & {"open_loop", "presets"}
-    assert told - {"open_loop", "presets"}
+    different = {name for name in Calibration.__dataclass_fields__ if getattr(plain, name) != getattr(changed, name)}
+    assert different & {"open_loop", "presets"}
+    assert different - {"open_loop", "presets"}
 
 
 def test_precision_reaches_the_model(fake, monkeypatch):
@@ -174,11 +174,11 @@ def test_only_the_plain_sampler_must_be_finite():
         values,
     )
     assert (table["front"], set(table["picks"].values()), table["rows"][1]["psnr"]) == ([0], {0}, None)
-    with pytest.raises(ArithmeticError, match=r"a\.png: swd is not a number there"):
+    with pytest.raises(ArithmeticError, match=r"a\.png: swd is not finite for this image"):
         run._check_finite("closed", values | {"swd": np.array([[np.nan], [1.0]])}, ["a.png"])
 
 
-def test_results_are_kept_and_others_choices_refused(fake, tmp_path, capsys):
+def test_results_are_kept_and_other_choices_refused(fake, tmp_path, capsys):
     before = made(fake())
     assert calibrate.main(fake("--seed", 1)) == 1
     assert "calib.json is there already" in capsys.readouterr().err
@@ -210,7 +210,7 @@ def test_ctrl_c_says_how_to_go_on(fake, monkeypatch, capsys):
 
     monkeypatch.setattr(run, "_check_finite", interrupted)
     assert calibrate.main(fake()) == 130
-    assert "run the same command again to go on" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
 
 
 def test_progress_is_told_now_and_then_and_has_a_rate(fake, capsys, monkeypatch):

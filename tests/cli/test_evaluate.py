@@ -1,4 +1,4 @@
-"""The evaluate command on folders: what a result tells, which images it is of, and the sheet of the worst."""
+"""Test the evaluate command on folders: what a result records, which images it pairs, and the sheet of the worst."""
 
 import csv
 
@@ -20,10 +20,10 @@ def test_a_result_tells_everything(command, tmp_path, capsys):
         hr, sr = (np.asarray(Image.open(tmp_path / folder / f"{name}.png"), float) for folder in ("hr", "sr"))
         expected[name] = 10 * np.log10(255**2 / np.mean((hr - sr) ** 2))
     assert psnrs(result) == pytest.approx(expected, rel=1e-5)
-    told = result.metrics["psnr"]
-    assert told["mean"] == pytest.approx(np.mean(list(expected.values())))
-    assert told["images"][0] < told["mean"] < told["images"][1]
-    assert (told["n"], told["seeds"], told["variant"]) == (3, None, "PSNR, RGB, border 0, 8 bits")
+    entry = result.metrics["psnr"]
+    assert entry["mean"] == pytest.approx(np.mean(list(expected.values())))
+    assert entry["images"][0] < entry["mean"] < entry["images"][1]
+    assert (entry["n"], entry["seeds"], entry["variant"]) == (3, None, "PSNR, RGB, border 0, 8 bits")
     assert (result.name, result.seeds, result.failed) == ("mine", [0], [])
     assert (result.data["name"], result.method) == ("hr", {"kind": "files"})
     assert {"jax", "numpy", "jaxsr"} <= result.versions.keys()
@@ -32,7 +32,7 @@ def test_a_result_tells_everything(command, tmp_path, capsys):
     assert {row["image"]: float(row["psnr"]) for row in rows} == psnrs(result)
     out = capsys.readouterr().out
     assert result.protocol_sha256[:12] in out
-    assert f"{told['mean']:.2f} [" in out
+    assert f"{entry['mean']:.2f} [" in out
     assert sorted(path.name for path in tmp_path.glob("result*")) == ["result.json"]
 
 
@@ -116,7 +116,7 @@ def test_without_numbers_of_images_there_is_no_sheet(command, tmp_path, monkeypa
     assert not (tmp_path / "w.png").exists()
     assert read(tmp_path).metrics["lpips"]["missing"] == "no weights"
     assert command("psnr", "--worst", tmp_path / "w.png", m="lpips", output="c.json") == 3
-    assert (tmp_path / "w.png").exists()  # by the first that has numbers
+    assert (tmp_path / "w.png").exists()  # ordered by the first metric that has numbers
 
 
 def test_set5_has_the_published_bicubic_numbers(shared, tmp_path):

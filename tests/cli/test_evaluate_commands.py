@@ -1,4 +1,4 @@
-"""The words of the evaluate command beside the evaluation: table, compare, pin and protocols."""
+"""Test the subcommands of evaluate beside the evaluation itself: table, compare, pin and protocols."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Metrics in the evaluate command that need weights or another library: computed, or told to be missing."""
+"""Test metrics of the evaluate command that need weights or another library: computed, or reported as missing."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_a_metric_that_cannot_be_had_is_told_and_not_replaced(command, tmp_path,
     out, error = capsys.readouterr()
     assert "LPIPS: no weights." in out
     assert "| – |" in out
-    assert error.splitlines()[-1].startswith("without any number: lpips")
+    assert error.splitlines()[-1].startswith("not computed: lpips")
 
 
 def test_a_library_that_is_not_there_can_be_asked_again(command, tmp_path, monkeypatch, capsys):
@@ -28,7 +28,7 @@ def test_a_library_that_is_not_there_can_be_asked_again(command, tmp_path, monke
         assert command("maniqa") == 3
         out, error = capsys.readouterr()
         assert "MANIQA: cannot run" in out.replace("maniqa has no scores: ", "")
-        assert "result.json.part is kept, so that the same command goes on" in error.splitlines()[-1]
+        assert "result.json.part is kept, so that the same command resumes" in error.splitlines()[-1]
     assert read(tmp_path).without == ["maniqa"]
 
 
@@ -38,9 +38,9 @@ def test_lpips_is_computed_here_where_its_weights_are(command, tmp_path, monkeyp
     params = {name: random.normal(0, 0.05, shape).astype(np.float32) for name, shape in lpips_shapes("alex").items()}
     path = checkpoint.save(tmp_path / "metrics" / "lpips-alex", {k: np.abs(v) for k, v in params.items()}, {})
     assert command("lpips") == 0
-    told = read(tmp_path).metrics["lpips"]
-    assert told["mean"] > 0
-    assert told["variant"] == f"LPIPS 0.1, net alex, weights {sha256_file(path)[:12]}"
+    entry = read(tmp_path).metrics["lpips"]
+    assert entry["mean"] > 0
+    assert entry["variant"] == f"LPIPS 0.1, net alex, weights {sha256_file(path)[:12]}"
 
 
 def test_an_external_metric_gets_the_compared_files_in_order(command, tmp_path, monkeypatch):
@@ -58,7 +58,7 @@ def test_an_external_metric_gets_the_compared_files_in_order(command, tmp_path, 
     monkeypatch.setattr(run.elsewhere.external, "score_external", score_external)
     monkeypatch.setitem(METRICS, "lpips", external_metric("lpips", "LPIPS", False))
     assert command("lpips", "--batch", 1) == 0
-    told = read(tmp_path).metrics["lpips"]
-    assert (told["mean"], told["n"], told["note"]) == (pytest.approx(0.2), 2, "of 2 of 3 images")
-    assert told["variant"] == "pyiqa lpips(net=alex), pyiqa 9, weights cccccccccccc"
+    entry = read(tmp_path).metrics["lpips"]
+    assert (entry["mean"], entry["n"], entry["note"]) == (pytest.approx(0.2), 2, "of 2 of 3 images")
+    assert entry["variant"] == "pyiqa lpips(net=alex), pyiqa 9, weights cccccccccccc"
     assert not (tmp_path / "result.json.files").exists()

@@ -1,4 +1,4 @@
-"""The evaluate command run again: a stopped or killed run goes on, and results are kept."""
+"""Test repeated runs of the evaluate command: a stopped or killed run resumes, and results are kept."""
 
 import signal
 import time
@@ -40,7 +40,7 @@ def stop(*args, **options):
 def test_a_stopped_run_of_other_images_or_metrics_is_not_gone_on_with(command, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "_result", stop)
     assert command() == 130
-    assert "run the same command again to go on" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
     monkeypatch.undo()
     assert command("psnr_pyiqa") == 1
     assert "holds a stopped evaluation with another choice of metrics" in capsys.readouterr().err

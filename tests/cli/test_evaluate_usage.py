@@ -1,4 +1,4 @@
-"""What the evaluate command refuses: wrong words, and folders that do not fit each other."""
+"""Test what the evaluate command refuses: wrong usage, and folders that do not match."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How commands end."""
+"""Test how commands end: error messages and exit codes."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def raising(error: BaseException):
         (ValueError("--x: bad\n"), 1, "error: --x: bad\\n\n"),
         (OverflowError("too large"), 1, "error: too large\n"),
         (RuntimeError("RESOURCE_EXHAUSTED: x"), 1, "error: the device has too little memory: give less\n"),
-        (KeyboardInterrupt(), 130, "stopped; run the same command again to go on\n"),
+        (KeyboardInterrupt(), 130, "stopped; run the same command again to resume\n"),
     ],
 )
 def test_an_expected_error_is_one_line_and_a_code(capsys, error, code, line):

@@ -1,4 +1,4 @@
-"""The sample command from files to files: which results it makes, their names and sidecars."""
+"""Test which results the sample command makes from files, with their names and sidecars."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What fails in the sample command costs no more than its image, and short memory not even that."""
+"""Test that a failure in the sample command costs only its image, and that short memory costs no image."""
 
 import jax
 import numpy as np

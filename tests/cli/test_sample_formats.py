@@ -1,4 +1,4 @@
-"""The sample command on every kind of image: what its result keeps, and what it tells of the rest."""
+"""Test the sample command on every kind of image: what its result keeps, and how it reports what is lost."""
 
 import tracemalloc
 from pathlib import Path
@@ -72,9 +72,9 @@ def test_what_an_image_loses_is_told_once_and_in_its_sidecar(exact, tmp_path, ca
         "note: 1 image lost its CMYK colours (made sRGB, at 8 bits)",
         "note: 4 images lost all frames but the first",
     ]
-    told = {name: sidecar(tmp_path / f"out/{name}_0.jpg")["notes"] for name in "abc"}
+    recorded = {name: sidecar(tmp_path / f"out/{name}_0.jpg")["notes"] for name in "abc"}
     lost = ["The image lost transparency (JPEG cannot hold it)."]
-    assert told == {"a": [], "b": lost, "c": lost}
+    assert recorded == {"a": [], "b": lost, "c": lost}
 
     some = ["-i", tmp_path / "b.png", tmp_path / "d.png", "-o", tmp_path / "out"]
     assert run(*some) == 0
@@ -91,9 +91,9 @@ def test_what_an_image_loses_is_told_once_and_in_its_sidecar(exact, tmp_path, ca
 
 @pytest.mark.parametrize(("mode", "limit"), [("L", 4), ("LA", 3.2), ("RGB", 2.3), ("RGBA", 2.3)])
 def test_the_enlarged_image_is_held_once_in_its_own_depth(exact, tmp_path, mode, limit):
-    """Beside it the input and some bands as float RGB, which weigh more where the result has fewer channels."""
+    """The run also holds the input and some bands as float RGB. They weigh more where the result has fewer channels."""
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 8, 4), np.uint8))
-    noise.resize((64, 1024)).convert(mode).save(tmp_path / "a.png")  # compresses about as a photograph does
+    noise.resize((64, 1024)).convert(mode).save(tmp_path / "a.png")  # compresses about as well as a photograph
     words = ["-i", tmp_path / "a.png", "-o", tmp_path / "out", "--tile", "32", "--overwrite"]
     assert run(*words) == 0
     tracemalloc.start()

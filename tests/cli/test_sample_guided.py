@@ -1,4 +1,4 @@
-"""The sample command with guidance: usage, sidecars, what counts as done, strips, presets, consistency."""
+"""Test the sample command with guidance: usage, sidecars, when a job is done, strips, presets, LR-consistency."""
 
 import json
 import shlex
@@ -21,7 +21,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
 
 @pytest.fixture(autouse=True)
 def model(small_upscalers, monkeypatch) -> Upscaler:
-    """`nearest` in place of the network, times 1 + alpha; a reference is fitted with a scale of -1."""
+    """Replace the network with `nearest` times 1 + alpha, and fit every reference with a scale of -1."""
 
     def guided(params, key, tiles, origins, guides=None):
         plain = nearest(params, key, tiles, origins)
@@ -180,7 +180,7 @@ def test_results_of_other_guidance_are_neither_done_nor_replaced(folder, capsys)
         assert [_run(other) for other in choices] == [0 if other == words else 3 for other in choices], words
     before = capsys.readouterr() and _sidecar("out/a.png")
     assert _run("--strip 0,1") == 0
-    assert _run("--strip 0,2") == 3  # a strip lies beside the result
+    assert _run("--strip 0,2") == 3  # another strip lies beside the result
     assert _sidecar("out/a.png") == before
 
 
@@ -224,7 +224,7 @@ def test_the_consistency_with_the_input_is_recorded_and_printed(folder, capsys):
     assert _sidecar("out/a.png")["lr_consistency_db"] < alone
     Image.new("L", (4, 4), 0).save("a.png")
     assert _run("--overwrite") == 0
-    assert _sidecar("out/a.png")["lr_consistency_db"] is None  # equal: infinite, which JSON has no number for
+    assert _sidecar("out/a.png")["lr_consistency_db"] is None  # equal images: infinite, which JSON cannot hold
 
 
 def test_a_preset_is_recorded_with_its_file(folder, model):

@@ -1,10 +1,10 @@
-"""What the sample command imports: little for its help, no other framework and no network for a run."""
+"""Test that the sample command imports little for its help, and that a run needs no network and no other framework."""
 
 from tests.cli.sampling import ROOT, picture, start
 
 
 def test_help_is_quick():
-    """Nothing that takes time is imported before the options are understood."""
+    """The command imports nothing slow before it has parsed its options."""
     code = (
         "import sys, jaxsr.cli.sample as s; s.make_parser().format_help();"
         "print(sorted({'jax', 'flax', 'numpy', 'scipy', 'PIL', 'rich'} & set(sys.modules)))"

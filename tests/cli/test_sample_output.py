@@ -1,4 +1,4 @@
-"""What the sample command shows: odd names, the place of results, the plan of a dry run, progress."""
+"""Test what the sample command prints: odd file names, the place of results, the plan of a dry run, progress."""
 
 import os
 import pty
@@ -71,12 +71,12 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(model, tmp_path, capsys):
     assert run(*words, "--dry-run") == 3
     assert f"{tmp_path / 'out/b.png'}: there already" in capsys.readouterr().out
     assert run(*words, "--dry-run", "--seed", 5) == 3
-    assert "made otherwise" in capsys.readouterr().err
+    assert "was made from another input or with other options" in capsys.readouterr().err
     assert files(tmp_path) == before
 
 
 def test_a_terminal_sees_tiles_and_a_rate(exact, tmp_path, monkeypatch):
-    for name in ("A.png", "[b].png"):  # the second is no markup
+    for name in ("A.png", "[b].png"):  # rich must not take the second for markup
         picture(tmp_path / f"in/{name}", (40, 40))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
@@ -87,7 +87,7 @@ def test_a_terminal_sees_tiles_and_a_rate(exact, tmp_path, monkeypatch):
         try:
             while data := os.read(ours, 4096):
                 shown.extend(data)
-        except OSError:  # how Linux says that the other end was closed
+        except OSError:  # Linux raises this when the other end is closed
             pass
 
     reader = threading.Thread(target=read)

@@ -1,4 +1,4 @@
-"""The sample command run again: finished results are kept, and a stopped or killed run goes on."""
+"""Test repeated runs of the sample command: finished results are kept, and a stopped or killed run resumes."""
 
 import os
 import platform
@@ -36,7 +36,7 @@ def test_finished_results_are_skipped_and_others_kept(exact, tmp_path, capsys):
     assert run(*words) == 0
     result = tmp_path / "out/a.png"
     before = result.stat().st_mtime_ns
-    assert run(*words, "--batch", 3) == 0  # which does not change results
+    assert run(*words, "--batch", 3) == 0  # the batch does not change results
     assert result.stat().st_mtime_ns == before
     assert "0 made, 2 there already, 0 failed" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""The sample command's options: each reaches the work, and what is wrong is refused before any work."""
+"""Test the options of the sample command: each takes effect, and wrong ones are refused before any work."""
 
 from dataclasses import replace
 
@@ -82,7 +82,8 @@ def test_no_sampling_flag_is_left_out_above(exact, tmp_path):
     picture(tmp_path / "a.jpg")
     assert run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out") == 0
     default = sidecar(tmp_path / "out/a.jpg")["requested"]
-    counted, elsewhere = {"sample"}, {"reference_mean"}  # --n-samples counts, tests/cli/test_sample_guided.py
+    # --n-samples counts samples; tests/cli/test_sample_guided.py tests reference_mean.
+    counted, elsewhere = {"sample"}, {"reference_mean"}
     assert default.keys() == FLAGS.keys() | counted | elsewhere
     assert not [name for name in FLAGS if default[name] == FLAGS[name]]
 

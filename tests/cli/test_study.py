@@ -1,4 +1,4 @@
-"""The study command end to end on a small random network: files, resuming, and what is refused."""
+"""Test the study command end to end on a small random network: files, resuming, and what is refused."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ def photographs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def command(small_checkpoints, photographs):
-    """Runs the command on the small network."""
+    """Return a function that runs the command on the small network."""
 
     def run(output: Path, *words: str) -> int:
         model = ["-n", str(small_checkpoints["channel"]), "--pairs", str(photographs), "-o", str(output)]
@@ -36,10 +36,10 @@ def command(small_checkpoints, photographs):
 def test_a_study_goes_on_where_it_was_and_takes_more_images(command, tmp_path, capsys) -> None:
     output = tmp_path / "report"
     assert command(output, "--limit", "2", "--instruments", "dispersion,truncation") == 0
-    told = capsys.readouterr()
-    assert told.out == f"written: {output / 'report.html'}\n"
-    assert "dispersion: 0.png (1 of 2)" in told.err
-    assert "left out: truncation: the network knows 4 steps" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == f"written: {output / 'report.html'}\n"
+    assert "dispersion: 0.png (1 of 2)" in printed.err
+    assert "left out: truncation: the network knows 4 steps" in printed.err
     assert "Left out: truncation" in (output / "report.html").read_text()
     parts = sorted((output / "parts" / "dispersion").iterdir())
     assert len(parts) == 2
@@ -64,9 +64,9 @@ def test_other_choices_need_another_folder(command, tmp_path, capsys) -> None:
     (output / "parts").mkdir(parents=True)
     (output / "parts" / "choices.json").write_text('{"draws": 7}')
     assert command(output) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(f"error: --output: {output} holds a study with other choices (model_sha256, schedule")
-    assert told.endswith("go on with it, or another folder.\n")
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --output: {output} holds a study with other choices (model_sha256, schedule")
+    assert error.endswith("give its choices to resume it, or another folder.\n")
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_other_choices_need_another_folder(command, tmp_path, capsys) -> None:
 )
 def test_what_does_not_fit_is_one_sentence(words, sentence, command, tmp_path, capsys) -> None:
     assert command(tmp_path / "report", *words) == 1
-    told = capsys.readouterr().err
-    assert told.startswith(sentence)
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(sentence)
+    assert error.count("\n") == 1
     assert not (tmp_path / "report").exists()
 
 

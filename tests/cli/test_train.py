@@ -1,4 +1,4 @@
-"""The command, on a model that compiles at once: overrides, going on, stopping, and what the user is told."""
+"""Test the train command on a fake model: overrides, resuming, stopping, and messages to the user."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ UPDATES: dict[TrainConfig, Callable] = {}
 
 
 def compile_once(model: Model, config: TrainConfig) -> Callable:
-    """The same function for runs that differ in their data alone, so that `jax.jit` knows it again."""
+    """Return the same function for runs that differ only in their data, so that `jax.jit` compiles it once."""
     config = replace(config, data="")
     UPDATES[config] = UPDATES.get(config) or make_update(model, config)
     return UPDATES[config]
@@ -41,7 +41,7 @@ def compile_once(model: Model, config: TrainConfig) -> Callable:
 
 @pytest.fixture
 def fake_run(tmp_path, monkeypatch):
-    """Arguments of the command for a model that compiles at once."""
+    """Return a function that makes the command's arguments, for a model that compiles quickly."""
     monkeypatch.setattr(loop, "Model", Fake)
     monkeypatch.setattr(loop, "make_update", compile_once)
     monkeypatch.setattr(jax.random, "normal", sine_noise)
@@ -88,7 +88,7 @@ def test_a_run_from_before_a_field_existed_goes_on(fake_run, tmp_path):
 def test_a_run_starts_from_the_parameters_of_a_checkpoint(fake_run, tmp_path):
     start = {name: np.full((1, 1, 1, 1), 0.25, np.float32) for name in Fake(PIXEL).shapes()}
     checkpoint.save(tmp_path / "start", start, {})
-    # A rate so small that float32 does not see it: what comes out is what went in.
+    # The rate is too small to change a float32 number, so the run returns the parameters that it started from.
     assert main(fake_run(start_from=str(tmp_path / "start"), learning_rate=1e-30)) == 0
     params, _ = checkpoint.load(tmp_path / "out" / "model")
     assert params == start
@@ -135,7 +135,7 @@ def test_a_run_can_stop_early_on_its_schedule(fake_run, tmp_path):
 
 
 def test_rows_come_every_so_often_and_before_each_checkpoint(fake_run, tmp_path):
-    assert main(fake_run(steps=155, checkpoint_every=50)) == 0  # a row each 3 steps
+    assert main(fake_run(steps=155, checkpoint_every=50)) == 0  # a row every 3 steps
     steps = [row["step"] for row in log_rows(tmp_path / "out")]
     assert steps == sorted({*range(3, 155, 3), 50, 100, 150, 155})
 
@@ -199,7 +199,7 @@ def test_ctrl_c_is_one_sentence(fake_run, monkeypatch, capsys):
     assert main(fake_run()) == 130
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "stopped; run the same command again to go on\n"
+    assert captured.err == "stopped; run the same command again to resume\n"
 
 
 def test_lines_are_printed_as_they_are_and_progress_passes_on_a_terminal(fake_run, tmp_path, monkeypatch, capsys):
@@ -214,12 +214,12 @@ def test_lines_are_printed_as_they_are_and_progress_passes_on_a_terminal(fake_ru
     end = f"model: {tmp_path / 'out'}\n"
     assert main(fake_run()) == 0
     assert capsys.readouterr().out == f"{long}\nstep 1/9  loss 0.5\nstep 2/9  loss 0.4\n{end}"
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's word for a terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich act as on a terminal
     assert main(fake_run()) == 0
     out = capsys.readouterr().out
     assert long in out
     assert "\nstep" not in out
-    assert "\x1b[2K" in out  # the last of the passing lines is erased
+    assert "\x1b[2K" in out  # the last line of progress is erased
     assert out.endswith(end)
 
 
