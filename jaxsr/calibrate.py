@@ -1,4 +1,7 @@
-"""Calibrate guidance on pairs of images: python -m jaxsr.calibrate --pairs HR_DIR -o calib.json"""
+"""Calibrate guidance on pairs of images: python -m jaxsr.calibrate --pairs HR_DIR -o calib.json
+
+This module only starts the command, whose code is `jaxsr.cli.calibrate`.
+"""
 
 import sys
 

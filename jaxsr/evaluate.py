@@ -1,4 +1,7 @@
-"""Score results against originals: python -m jaxsr.evaluate --pred OUT --target HR -o result.json"""
+"""Score results against originals: python -m jaxsr.evaluate --pred OUT --target HR -o result.json
+
+This module only starts the command, whose code is `jaxsr.cli.evaluate`.
+"""
 
 import sys
 

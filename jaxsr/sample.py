@@ -1,4 +1,7 @@
-"""Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/"""
+"""Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/
+
+This module only starts the command, whose code is `jaxsr.cli.sample`.
+"""
 
 import sys
 

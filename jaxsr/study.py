@@ -1,4 +1,7 @@
-"""Study the few-step error of a model: python -m jaxsr.study -n tiny-x4 --pairs HR_DIR -o report/"""
+"""Study the few-step error of a model: python -m jaxsr.study -n tiny-x4 --pairs HR_DIR -o report/
+
+This module only starts the command, whose code is `jaxsr.cli.study`.
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Train a model: python -m jaxsr.train --config configs/tiny_x4.py -o runs/mine"""
+"""Train a model: python -m jaxsr.train --config configs/tiny_x4.py -o runs/mine
+
+This module only starts the command, whose code is `jaxsr.cli.train`.
+"""
 
 import sys
 

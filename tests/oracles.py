@@ -1,4 +1,4 @@
-"""Oracles without a network: the Gaussian world of the method, where every marginal is known."""
+"""Provide an oracle without a network: the Gaussian world of the method, where every marginal is known."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class GaussianWorld:
     y: float = -0.4
 
     def gain(self, schedule: Schedule) -> np.ndarray:
-        """g_t of E[x_0 | x_t] = m + g_t (x_t - (1 - eta_t) m - eta_t y)."""
+        """Return g_t of E[x_0 | x_t] = m + g_t (x_t - (1 - eta_t) m - eta_t y)."""
         eta = schedule.eta
         return self.s**2 * (1 - eta) / ((1 - eta) ** 2 * self.s**2 + schedule.kappa**2 * eta)
 
@@ -27,7 +27,7 @@ class GaussianWorld:
         return lambda x, i: self.m + gain[i] * (x - (1 - eta[i]) * self.m - eta[i] * self.y)
 
     def step_line(self, schedule: Schedule, i: int) -> tuple[float, float]:
-        """(slope, offset) of the mean of the ancestral step, a linear function of x_t."""
+        """Return (slope, offset) of the mean of the ancestral step, a linear function of x_t."""
         eta, g = schedule.eta[i], self.gain(schedule)[i]
         slope = schedule.coef_x[i] + schedule.coef_x0[i] * g
         return slope, schedule.coef_x0[i] * (self.m - g * ((1 - eta) * self.m + eta * self.y))
@@ -35,9 +35,9 @@ class GaussianWorld:
     def ancestral_moments(
         self, schedule: Schedule, push: Callable[[int, float, float], tuple[float, float]] = lambda i, a, b: (a, b)
     ) -> tuple[list[float], list[float]]:
-        """Mean and variance after every step, by the two-number recursion; the first entry is the start's.
+        """Return the mean and variance after every step, by the two-number recursion; the first entry is the start's.
 
-        `push` takes (row, slope, offset) of the mean of a step to those of the guided one.
+        `push` maps (row, slope, offset) of a step's mean to the slope and offset of the guided step's mean.
         """
         means, variances = [self.y], [schedule.kappa**2 * schedule.eta[-1]]
         for i in reversed(range(schedule.steps)):
@@ -47,5 +47,5 @@ class GaussianWorld:
         return means, variances
 
     def true_variance(self, eta: float, kappa: float) -> float:
-        """Variance of x_t under (F)."""
+        """Return the variance of x_t under (F)."""
         return (1 - eta) ** 2 * self.s**2 + kappa**2 * eta

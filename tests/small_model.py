@@ -1,4 +1,4 @@
-"""A checkpoint of the bundled model's kind with a network small enough for tests, its weights random."""
+"""Make a checkpoint of the bundled model's kind, with a network small enough for tests and random weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.models.tiny import random_values
 
 
 def small_preset(norm: str = "channel", **changes: Any) -> ModelPreset:
-    """x4, pixels, windows of 8, two of four trained steps."""
+    """Return a preset for x4 in pixels, with windows of 8 and two of four trained steps."""
     tiny = PRESETS["tiny_x4"]
     mask = "regions" if norm == "channel" else "released"
     small = {"model_channels": 32, "swin_embed_dim": 32, "num_res_blocks": (1,), "norm": norm, "window_mask": mask}
@@ -22,17 +22,17 @@ def small_preset(norm: str = "channel", **changes: Any) -> ModelPreset:
 
 
 def save_small(folder: Path, preset: ModelPreset) -> Path:
-    """Write the checkpoint; its output is about a quarter of what random weights give, so that little is clipped."""
+    """Write the checkpoint; its output is scaled to about a quarter, so that little is clipped."""
     params = random_values(Model(preset).shapes())
     params |= {name: value / 4 for name, value in params.items() if name.startswith("network.out.2")}
     return checkpoint.save(folder, params, {"preset": preset.to_dict()})
 
 
 def nearest(params: Any, key: Any, tiles: np.ndarray, origins: np.ndarray, guides: Any = None) -> np.ndarray:
-    """In place of the compiled function: each pixel four by four times, so that every result is known exactly."""
+    """Repeat each pixel four by four times, in place of the compiled function: every result is known exactly."""
     return tiles.repeat(4, axis=1).repeat(4, axis=2)
 
 
 def enlarged(image: np.ndarray) -> np.ndarray:
-    """What `nearest` makes of a whole image."""
+    """Return what `nearest` makes of a whole image."""
     return image.repeat(4, axis=0).repeat(4, axis=1)

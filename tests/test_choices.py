@@ -1,4 +1,4 @@
-"""The words that options choose from."""
+"""Test the words that options choose from."""
 
 from jaxsr import choices, diffusion
 from jaxsr.imaging import tiling

@@ -1,4 +1,4 @@
-"""The code of the documents runs, and does what they say."""
+"""Test that the code of the documents runs and does what they say."""
 
 import re
 from pathlib import Path
@@ -14,13 +14,13 @@ ROOT = Path(__file__).parents[1]
 
 
 def blocks(page: str) -> list[str]:
-    """The Python of a page, block by block."""
+    """Return the Python of a page, block by block."""
     return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
 
 
 @pytest.fixture
 def run(monkeypatch):
-    """Runs blocks one after the other in one namespace, as a reader would: with JAX's own promotion of types."""
+    """Return a function that runs blocks in one namespace, as a reader would: with JAX's own promotion of types."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(diffusion.sampler, "SAMPLERS", diffusion.SAMPLERS)
     samplers, metrics = dict(diffusion.SAMPLERS), dict(METRICS)
@@ -44,7 +44,7 @@ def test_research_in_ten_lines(run):
     up, lr, plain = names["up"], names["lr"], names["image"]
     np.testing.assert_allclose(plain, up.upscale(lr / np.float32(255), steps=4, seed=0, tile="off"), atol=2e-6)
     assert (plain.shape, plain.dtype) == ((192, 256, 3), np.float32)
-    np.testing.assert_allclose(run([own])["image"], plain, atol=2e-5)  # it is the built-in one, written out
+    np.testing.assert_allclose(run([own])["image"], plain, atol=2e-5)  # the built-in sampler, written out
     cautious = run([listed])["image"]
     assert 0.1 < np.abs(cautious - 255 * plain).mean() < 20
     toward, sharp = run([guided])["image"], np.asarray(names["sharp"]) / np.float32(255)

@@ -1,6 +1,7 @@
-"""The house keeps its order: which room may import which, no circle, and one name for one class."""
+"""Test the structure of the house: which room may import which, no import cycles, and no class name in two rooms."""
 
 import ast
+import re
 from collections import defaultdict
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = ("sample", "calibrate", "evaluate", "study", "train")
-# Each room may import the rooms that it names, and itself. From the ground up: a room names only rooms above it here.
+# Each room may import itself and the rooms that it names. A room names only rooms that stand above it in this table.
 ROOMS = {
     "version": "",
     "errors": "",
@@ -44,7 +45,7 @@ ROOMS = {
 
 
 def room_of(module: str) -> str:
-    """The room of a module, by its dotted name."""
+    """Return the room of a module, by its dotted name."""
     package, *rest = module.split(".")
     if package == "weight_conversion":
         return package
@@ -54,7 +55,7 @@ def room_of(module: str) -> str:
 
 
 def modules() -> dict[str, Path]:
-    """Every module of both packages, by its dotted name."""
+    """Return every module of both packages, by its dotted name."""
     files = [file for package in ("jaxsr", "weight_conversion") for file in (ROOT / package).rglob("*.py")]
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
     return dict(zip(names, files, strict=True))
@@ -64,12 +65,17 @@ MODULES = modules()
 
 
 def imports_of(source: str, known: dict[str, Path]) -> set[str]:
-    """The modules of the house that a source imports, anywhere: inside of functions and for types as well."""
+    """List the modules of the house that a source imports anywhere, inside functions and for types as well.
+
+    Raises ValueError for a relative import, which this reading would miss.
+    """
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and (node.level or not node.module):
+            raise ValueError(f"line {node.lineno}: write the import with the whole name of the module")
+        elif isinstance(node, ast.ImportFrom):
             whole = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in known else node.module for name in whole}
     return {name for name in found if name.split(".")[0] in ("jaxsr", "weight_conversion")}
@@ -109,8 +115,22 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_a_circle_and_a_hidden_import_are_found() -> None:
     known = {"jaxsr.a": Path(), "jaxsr.b": Path()}
     assert imports_of("def f():\n    from jaxsr import a\n    import jaxsr.b", known) == {"jaxsr.a", "jaxsr.b"}
+    with pytest.raises(ValueError, match="line 2: write the import with the whole name"):
+        imports_of("import ast\nfrom .b import c", known)
     with pytest.raises(ValueError, match="cycle"):
         TopologicalSorter({"jaxsr.a": {"jaxsr.b"}, "jaxsr.b": {"jaxsr.a"}}).prepare()
+
+
+def rooms_on_the_map() -> list[str]:
+    """List the rooms in the order of CONTRIBUTING's map, by the names of the table above."""
+    lines = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
+    places = [found[1] for line in lines if (found := re.match(r"\| `(jaxsr/[\w./]+|weight_conversion)`", line))]
+    names = [Path(place).with_suffix("").name for place in places]
+    return [{"__init__": "public names", "sample": "entries"}.get(name, name) for name in names]
+
+
+def test_the_map_for_contributors_shows_the_rooms_of_the_table() -> None:
+    assert rooms_on_the_map() == list(ROOMS)
 
 
 def test_argparse_ends_at_the_commands() -> None:

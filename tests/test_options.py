@@ -1,4 +1,4 @@
-"""Options: values that no model takes are refused by name."""
+"""Test that `Options` refuses by name the values that no model takes."""
 
 import re
 
@@ -30,7 +30,7 @@ from jaxsr.options import Options
     ],
 )
 def test_values_that_no_model_takes_are_refused_by_name(name, value):
-    # As users meet it: without the type checks of the test run, which come first.
+    # Switch off the type checks of the test run, which come first; users do not have them.
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         with pytest.raises(ValueError, match=rf"^{name}: .*{re.escape(str(value))}"):

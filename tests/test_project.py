@@ -1,4 +1,4 @@
-"""The project's papers and its file check: versions and licences agree, and the hook finds what it is there for."""
+"""Test that the project's files agree on versions and licences, and that the file check finds what it looks for."""
 
 import re
 import subprocess
@@ -57,3 +57,17 @@ def test_a_large_file_is_found(tmp_path):
     run = check_files(small, large)
     assert run.returncode == 1
     assert run.stdout == f"{large}: 4000001 bytes, the limit is 4000000\n"
+
+
+def test_a_long_line_of_prose_in_markdown_is_found(tmp_path):
+    long = "words " * 20 + "words"
+    link = f"- [a link of words](https://example.org/{'x' * 120})."
+    text = f"{'x ' * 60}\n{long}\n````\n{long}\n```\n{long}\n````\n| {long} |\n{link}\nSee {link}\n"
+    for name in ("notes.md", "notes.py"):
+        (tmp_path / name).write_text(text)
+    run = check_files(tmp_path / "notes.md", tmp_path / "notes.py")
+    assert run.returncode == 1
+    assert run.stdout.splitlines() == [
+        f"{tmp_path / 'notes.md'}:{number}: a line of {length} characters, the limit is 120: wrap it"
+        for number, length in ((2, 125), (10, len(link) + 4))
+    ]

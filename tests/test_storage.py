@@ -1,4 +1,4 @@
-"""A file is there whole or not at all, and the cache is where the environment says."""
+"""Test that a file is written whole or not at all, and that the cache is where the environment says."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The words of a gradient's form among others."""
+"""Gather the keyword arguments that describe a gradient's form."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ FORM = ("through", "reference_mean", "reference_variance")
 
 
 def with_form(words: dict[str, Any]) -> dict[str, Any]:
-    """The same keyword arguments, with those of the form as one `form`; none where none is there."""
+    """Return the same keyword arguments, with those of the form as one `form`; without any, add none."""
     form = {name: value for name, value in words.items() if name in FORM}
     rest = {name: value for name, value in words.items() if name not in FORM}
     return rest | ({"form": GradientForm(**form)} if form else {})

@@ -43,7 +43,6 @@ def make(
     request: Request,
     recipe: Recipe,
     *,
-    batch: int = 1,
     progress: Progress | None = None,
     accept_license: bool = False,
 ) -> Made:
@@ -56,7 +55,6 @@ def make(
         job: the paths of the photograph and of its result.
         request: the request that decides the result.
         recipe: the decoded guide files of the request.
-        batch: tiles per call of the network.
         progress: callback with the arguments (tiles done, tiles in total).
         accept_license: whether the command in the sidecar accepts a licence.
     Raises:
@@ -71,7 +69,7 @@ def make(
         rgb = bleed(rgb, photo.alpha)
     pixels, colour = _canvas(photo, scale, request, job)
     choices = {"guide": recipe.guide(request, rgb, scale), "seed": request.seed, "sample": request.sample}
-    done = upscaler.enlarge(rgb, colour, request.options, **choices, batch=batch, progress=progress)
+    done = upscaler.enlarge(rgb, colour, request.options, **choices, batch=request.batch, progress=progress)
     consistency = _consistency(colour, rgb, scale)
     record = describe(upscaler, request, done, accept_license=accept_license)
     record |= {"size": [pixels.shape[1], pixels.shape[0]]}

@@ -16,9 +16,7 @@ Costs = dict[int, tuple[ImageRun, float, float]]
 """Side of a tile -> (run with tiles of this side, seconds per call, bytes of the program)."""
 
 
-def foresee(
-    upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, batch: int, costs: Costs
-) -> tuple[str, float]:
+def foresee(upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, costs: Costs) -> tuple[str, float]:
     """Describe in one line what `make` would do, and estimate its seconds, without the fit to a reference.
 
     `costs` keeps the measurements, for other images with tiles of the same side.
@@ -28,7 +26,7 @@ def foresee(
     check_side(job.target, max(height, width))
     guide, tile = recipe.guide(request, photo.rgb, scale), plan_run(upscaler.preset, size, options).plan.tile
     if tile not in costs:
-        costs[tile] = upscaler.measure(size, options, batch, guide)
+        costs[tile] = upscaler.measure(size, options, request.batch, guide)
     run, seconds, memory = costs[tile]
     plan = plan_run(upscaler.preset, size, run.options).plan
     seconds *= -(-len(plan) // run.batch)

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from jaxsr.batch.jobs import Job
-from jaxsr.choices import Objective
+from jaxsr.choices import OBJECTIVES, Objective, check_word
 from jaxsr.guidance.region import FEATHER, Box
-from jaxsr.imaging.files import JPEG, WEBP, hash_photo
+from jaxsr.imaging.files import JPEG, PNG, TIFF, WEBP, hash_photo
 from jaxsr.options import Options
 
 GUIDE_FILES = ("alpha_map", "reference", "reference_mask")
 _OPTIONS = tuple(field.name for field in fields(Options))
+FORMATS = tuple(suffix[1:] for suffix in (*PNG, *JPEG, *WEBP, *TIFF))
+_RANGES = {"seed": (0, 2**32 - 1), "sample": (0, 2**32 - 1), "quality": (1, 100), "batch": (1, 2**31 - 1)}
+_RANGES |= {"feather": (0, 2**31 - 1)}
+_MAY_BE_NONE = ("quality", "feather")
 _OWN = ("strip", "reference_box", "feather", "objective")
 
 
@@ -46,12 +50,16 @@ class Request:
         options: options of sampling. Requested options may leave a choice open (`auto`); see `used`.
         seed, sample: numbers that decide the noise, together with the content of the photograph.
         quality: quality of JPEG and WebP, 1 to 100; None for other formats.
+        batch: tiles per call of the network. It changes only roundings, so `decisions` leaves it out.
         strip: alphas of the panels; empty for a single result.
         alpha_map, reference, reference_mask: guide files, or None.
         reference_box: (x, y, width, height) of the reference in pixels of the input, or None.
         feather: pixels of the input over which the reference fades in; None without a reference.
         objective: rule that fits alpha to the reference; None for the default.
         preset, calibration: source of alpha, whose numbers are in `options`.
+    Raises:
+        ValueError: for a number out of its range, or an unknown format or objective; the message begins with the
+            field's name.
     """
 
     input: SourceFile
@@ -62,6 +70,7 @@ class Request:
     seed: int = 0
     sample: int = 0
     quality: int | None = None
+    batch: int = 1
     strip: tuple[float, ...] = ()
     alpha_map: SourceFile | None = None
     reference: SourceFile | None = None
@@ -71,6 +80,17 @@ class Request:
     objective: Objective | None = None
     preset: str | None = None
     calibration: SourceFile | None = None
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise ValueError(f"format: no {self.format!r}; choose one of {', '.join(FORMATS)}.")
+        check_word("objective", self.objective, (None, *OBJECTIVES))
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if name in _MAY_BE_NONE and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise ValueError(f"{name}: must be a whole number from {least} to {most}, not {value!r}.")
 
     @property
     def guide_files(self) -> dict[str, SourceFile]:
@@ -99,6 +119,8 @@ class Request:
             "model_sha256": self.model_sha256,
             "requested": self.decisions(),
         }
+        if self.batch != 1:
+            record["requested_batch"] = self.batch
         if files := {name: str(file.path) for name, file in self.guide_files.items()}:
             record["files"] = files
         if self.preset is not None:
@@ -126,6 +148,7 @@ class Request:
                 **others,
                 **files,
                 preset=record.get("from_preset"),
+                batch=record.get("requested_batch", 1),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RequestError(f"this sidecar holds no request ({error!r}); make the result again.") from error

@@ -26,13 +26,13 @@ class ExistsError(ValueError):
 
 
 def is_done(job: Job, request: Request) -> bool:
-    """Whether the result exists and was made from this request.
+    """Return whether the result exists and was made from this request.
 
     The options may equal either the requested or the used options in the sidecar, because `auto` is less exact than a
     number.
 
     Raises:
-        ExistsError: if the file exists, but was made otherwise.
+        ExistsError: if the file exists, but was made from another request.
         OSError: if the result cannot be read.
     """
     if not job.target.exists():
@@ -46,7 +46,10 @@ def is_done(job: Job, request: Request) -> bool:
         same, hashes = False, ()
     if same and hashes == (request.input.sha256, sha256_file(job.target)):
         return True
-    raise ExistsError(f"{job.target} exists and was made otherwise; give --overwrite, a --suffix or another --output.")
+    raise ExistsError(
+        f"{job.target} exists, but was made from another input or with other options; give --overwrite, a --suffix or "
+        "another --output."
+    )
 
 
 def describe(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Scales to try: a grid of numbers, made into one scale per step by profiles."""
+"""The candidates of a calibration: profiles turn each number of a grid into one scale per step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Candidate:
 
 
 def parse_grid(text: str) -> tuple[float, ...]:
-    """The numbers of `start:stop:count` (both ends included) or of a list with commas, rising, each once.
+    """Parse `start:stop:count` (both ends included) or a list with commas. Return the numbers in order, each once.
 
     Raises:
         ValueError: for other text, numbers that are not finite, or a count below 2.
@@ -38,18 +38,19 @@ def parse_grid(text: str) -> tuple[float, ...]:
 
 
 def parse_profiles(text: str) -> tuple[str, ...]:
-    """Names with commas, each once. Raises ValueError for one that is not among `PROFILES`."""
+    """Parse names separated by commas. Return each once. Raises ValueError for a name that is not in `PROFILES`."""
     names = tuple(dict.fromkeys(text.split(",")))
     if unknown := [name for name in names if name not in PROFILES]:
-        raise ValueError(f"--profile: no {unknown[0]!r}; choose from {', '.join(PROFILES)}, with commas between.")
+        raise ValueError(f"--profile: no {unknown[0]!r}; choose from {', '.join(PROFILES)}, separated by commas.")
     return names
 
 
 def expand(values: Sequence[float], profiles: Sequence[str], open_loop: Float[np.ndarray, " t"]) -> list[Candidate]:
-    """Every number under every profile, after the plain sampler, which is the first and what losses are counted from.
+    """List the candidates: the plain sampler, which losses are relative to, then every number under every profile.
 
-    `constant`: the same scale at every step; `last`: at t = 1 alone, the last step taken; `open-loop`: that multiple
-    of Algorithm 1's scale of each step.
+    The profiles are `constant`, the same scale at every step; `last`, the scale at t = 1 alone, the last step taken;
+    and `open-loop`, the number times Algorithm 1's scale of each step. The number 0 is left out: it is the plain
+    sampler.
     """
     steps = len(open_loop)
     shapes = {"constant": np.ones(steps), "last": np.eye(steps)[0], "open-loop": open_loop}
@@ -64,9 +65,10 @@ def expand(values: Sequence[float], profiles: Sequence[str], open_loop: Float[np
 
 
 def even_chunks(candidates: Sequence[Candidate], most: int) -> tuple[Float32[np.ndarray, "k t"], int]:
-    """Scales as an array and the size of a chunk, at most `most`: the last chunk is filled up with the last candidate.
+    """Divide the candidates into chunks of one size, at most `most`. Return their scales, and the size of a chunk.
 
-    Chunks as even as can be, so that little is filled up.
+    Copies of the last candidate fill up the last chunk. The chunks are as even as possible, so that they need few
+    copies.
     """
     scales = np.array([candidate.scale for candidate in candidates], np.float32)
     chunks = -(-len(scales) // most)

@@ -1,7 +1,8 @@
-"""The choice of Algorithm 1: guidance scales from the moments of many images, by two objectives.
+"""The two objectives of Algorithm 1, which choose a guidance scale per step from the moments of many images.
 
-Per step, `norm` takes the scale whose correction is as long as the error, sum_i | ||Delta_i|| - |scale| ||S_i|| |, with
-Euclidean norms per image. `lstsq` takes the slope of Delta = slope S, without an offset (Eq. 10).
+`norm` makes the correction as long as the error: it takes the candidate that minimises
+sum_i | ||Delta_i|| - |scale| ||S_i|| |, with Euclidean norms per image. `lstsq` takes the slope of Delta = slope S,
+without an offset (Eq. 10).
 """
 
 from collections.abc import Callable
@@ -17,17 +18,18 @@ from jaxsr.metrics.statistics import bootstrap_interval
 
 
 def norm_losses(moments: Moments, candidates: Float[np.ndarray, " k"]) -> Float[np.ndarray, "t k"]:
-    """sum_i | ||Delta_i|| - |scale| ||S_i|| | for every candidate; a scale and its negative have one loss."""
+    """Compute sum_i | ||Delta_i|| - |scale| ||S_i|| | for every candidate. The sign of a scale does not matter."""
     delta, s = norms(moments)
-    losses = [np.abs(delta - abs(scale) * s).sum(1) for scale in candidates]  # one by one: K x n can be large
+    losses = [np.abs(delta - abs(scale) * s).sum(1) for scale in candidates]  # one by one, because K x n can be large
     return np.stack(losses, 1)
 
 
 def norm_scale(moments: Moments, candidates: Float[np.ndarray, " k"]) -> PerStep:
-    """The candidate of least norm loss at every step: line 11 of Algorithm 1.
+    """Choose the candidate of least norm loss at every step: line 11 of Algorithm 1.
 
-    The norm cannot tell a scale from its negative: the candidates decide the sign, and where both are among them the
-    positive one is taken, which leads to perception as in the paper. Of other equals, the one nearest to 0.
+    The norm cannot distinguish a scale from its negative, so the candidates decide the sign. If both are candidates,
+    the positive one is chosen, which leads to perception as in the paper. Among other equal losses, the candidate
+    nearest to 0 is chosen.
     """
     losses, delta = norm_losses(moments, candidates), norms(moments)[0]
     order = np.lexsort((-candidates, np.round(np.abs(candidates), 12)))  # a grid's -0.3 may not be -(0.3) exactly
@@ -37,7 +39,7 @@ def norm_scale(moments: Moments, candidates: Float[np.ndarray, " k"]) -> PerStep
 
 
 def choose(moments: Moments, candidates: Float[np.ndarray, " k"], objective: Objective) -> PerStep:
-    """Algorithm 1's scale for every step: `norm_scale`, or by `lstsq` the pooled slope without an offset.
+    """Return Algorithm 1's scale for every step: `norm_scale`, or for `lstsq` the pooled slope without an offset.
 
     Raises ValueError for another objective.
     """
@@ -52,17 +54,17 @@ def table(
     seed: int,
     groups: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, Any]:
-    """The results of the open loop as plain JSON: lists with one entry (or row) per step, t = 1 first.
+    """Compute the results of the open loop as plain JSON: lists with one entry (or row) per step, t = 1 first.
 
-    They hold the losses of the candidates (mean over images); the candidate that the grid picks; the weighted median
-    with its 95 % interval; the pooled fits with and without offset, with the interval of the slope; and the quartiles,
-    over images, of the fits to single images.
+    They hold the losses of the candidates (mean over images); the candidate of least loss; the weighted median with
+    its 95 % interval; the pooled fits with and without offset, with the interval of the slope; and the quartiles, over
+    images, of the fits to single images.
 
     Args:
-        moments: float64, of all images.
+        moments: moments of all images, float64.
         candidates: the grid of scales.
-        seed: of the bootstrap.
-        groups: the photograph that each image is a crop of; by default each image is one of its own.
+        seed: seed of the bootstrap.
+        groups: the photograph that each image is a crop of; by default each image is a photograph of its own.
     Raises:
         ValueError: for fewer than two photographs, which have no interval.
     """

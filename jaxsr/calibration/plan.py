@@ -1,4 +1,4 @@
-"""What a calibration is asked for, checked before anything is read or computed."""
+"""The choices of a calibration, checked before anything is read or computed."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,24 +15,25 @@ from jaxsr.upscaling.plan import schedule_for, tile_unit
 from jaxsr.upscaling.upscaler import Upscaler
 
 LOSSES = {"dB": ("0.25 dB", "0.7 dB"), None: ("1 %", "3 %")}
-"""What `balanced` and `vivid` may lose, by the unit of the fidelity metric."""
+"""The largest losses that `balanced` and `vivid` allow, by the unit of the fidelity metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What decides the numbers of a calibration, besides model and pairs; words as of `Calibration`.
+    """All choices that decide the numbers of a calibration, besides the model and the pairs.
 
     Attributes:
         candidates: the grid of scales.
-        profiles: see `candidates.expand`; for the closed loop.
-        metrics: of the closed loop; none leaves it out. The first of either kind stands for `fidelity` and
-            `perception` in rules.
-        rule: the rule of the preset `rule`, or None for no such preset.
-        seed: of the noise.
-        gradient, forward_ode, objective: as of `Calibration`.
-        options: steps, sampler, thinning and precision.
+        profiles: profiles of the closed loop, see `candidates.expand`.
+        metrics: metrics of the closed loop; without any, it is left out. In rules, the words `fidelity` and
+            `perception` stand for the first metric of that kind.
+        rule: rule of the preset `rule`; None leaves out this preset.
+        seed: seed of the noise.
+        gradient: form of the gradient.
+        forward_ode, objective: see `Calibration`.
+        options: the steps, sampler, thinning and precision.
     Raises:
-        ValueError: for metrics of one kind alone, unknown ones, or a rule that is not understood.
+        ValueError: for metrics of only one kind, an unknown metric, or a rule that cannot be parsed.
     """
 
     candidates: tuple[float, ...]
@@ -57,12 +58,12 @@ class Choices:
                 raise ValueError(f"--rule: {unmeasured.pop()} is not measured; name it in --closed-loop.")
 
     def stands_for(self, kind: str) -> str:
-        """The first metric of a kind."""
+        """Return the first metric of a kind, which stands for the kind in rules."""
         return next(name for name in self.metrics if rules.check_metric(name).kind == kind)
 
     @property
     def rules(self) -> dict[str, str]:
-        """Name of a knob preset -> rule of the closed loop."""
+        """The rules of the closed loop, by the names of their knob presets."""
         if not self.metrics:
             return {}
         balanced, vivid = LOSSES[rules.check_metric(self.stands_for("fidelity")).unit]
@@ -75,7 +76,7 @@ class Choices:
 
 
 def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:
-    """The sampler that is calibrated. Raises ValueError for steps or crops that do not fit the model."""
+    """Make the sampler to calibrate. Raises ValueError for steps or crops that do not fit the model."""
     preset, options = upscaler.preset, choices.options
     if pairs.crop % (unit := tile_unit(preset)):
         raise ValueError(f"--crop: must be a multiple of {unit} for this model, got {pairs.crop}.")
@@ -84,9 +85,9 @@ def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:
 
 
 def describe(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> dict[str, Any]:
-    """All that decides the numbers: what the calibration file says of itself, and what a stopped run must agree in.
+    """Describe all that decides the numbers. The calibration file records it, and a stopped run must agree with it.
 
-    Raises ValueError for steps or crops that do not fit the model, and as `hash_networks`.
+    Raises ValueError for steps or crops that do not fit the model, and the errors of `hash_networks`.
     """
     chain, stated = make_chain(upscaler, pairs, choices), asdict(choices)
     del stated["options"], stated["gradient"]

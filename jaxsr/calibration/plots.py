@@ -1,4 +1,4 @@
-"""Pictures of a calibration: the loss of every step, and the front with images at its ends."""
+"""The plots of a calibration: the loss of every step, and the Pareto front with images at its ends."""
 
 import sys
 from pathlib import Path
@@ -12,14 +12,14 @@ from jaxsr.guidance.calibration_file import Calibration
 
 
 def write_plots(run: CalibrationRun, calibration: Calibration, output: Path) -> list[Path]:
-    """Write `<output>.loss.png` and, after a closed loop, `<output>.front.png`; returns what was written.
+    """Write `<output>.loss.png` and, after a closed loop, `<output>.front.png`. Return their paths.
 
-    Without matplotlib (of the extra `notebooks`) nothing is written, and a line on stderr says so.
+    Without matplotlib (in the extra `notebooks`) nothing is written, and a line on stderr says so.
     """
     try:
         from matplotlib.figure import Figure  # no pyplot: no window and no state
     except ImportError:
-        print("no plots: they need matplotlib, see  pip install 'jaxsr[notebooks]'", file=sys.stderr)
+        print("no plots: they need matplotlib; install it with pip install 'jaxsr[notebooks]'", file=sys.stderr)
         return []
     loss = output.with_name(f"{output.name}.loss.png")
     figures = {loss: plot_loss(Figure(figsize=(6, 4), layout="constrained"), calibration)}
@@ -37,7 +37,7 @@ def write_plots(run: CalibrationRun, calibration: Calibration, output: Path) -> 
 
 
 def plot_loss(figure: Any, calibration: Calibration) -> Any:
-    """The norm loss of Algorithm 1 over the candidates, a curve per step; the closed form is marked."""
+    """Plot the norm loss of Algorithm 1 over the candidates, with one curve per step. A line marks the closed form."""
     axes, found = figure.add_subplot(), calibration.open_loop
     for step, losses in enumerate(found["losses"]):
         (line,) = axes.plot(calibration.candidates, losses, label=f"t = {step + 1}")
@@ -48,7 +48,7 @@ def plot_loss(figure: Any, calibration: Calibration) -> Any:
 
 
 def plot_front(figure: Any, closed: dict[str, Any], images: dict[str, Float[np.ndarray, "h w 3"]]) -> Any:
-    """Perception over fidelity of every candidate, the Pareto front, the presets, and images of its ends below."""
+    """Plot perception over fidelity: candidates, Pareto front and presets. Below are images of the front's ends."""
     grid = figure.add_gridspec(2, len(images), height_ratios=[3, 2])
     axes, x, y = figure.add_subplot(grid[0, :]), closed["fidelity"], closed["perception"]
     rows = [row for row in closed["rows"] if row[x] is not None and row[y] is not None]
@@ -73,6 +73,6 @@ def plot_front(figure: Any, closed: dict[str, Any], images: dict[str, Float[np.n
 
 
 def _around(values: list[float]) -> tuple[float, float]:
-    """The span of some values with a third of it more on each side."""
+    """Return the span of some values, extended by a third on each side."""
     margin = (max(values) - min(values)) / 3 or 1.0
     return min(values) - margin, max(values) + margin

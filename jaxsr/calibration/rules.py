@@ -1,7 +1,7 @@
-"""Which candidate of a closed loop to take: rules such as `max perception, lose <= 0.5 dB`, and the Pareto front.
+"""The choice of a closed loop's candidate by rules such as `max perception, lose <= 0.5 dB`, and the Pareto front.
 
-A table maps the names of metrics to one number per candidate (the mean over images). What a candidate loses is counted
-against the plain sampler, the candidate of scale 0.
+A table maps the names of metrics to one number per candidate (the mean over images). Losses are relative to the plain
+sampler, the candidate of scale 0.
 """
 
 import re
@@ -23,9 +23,10 @@ _GRAMMAR = re.compile(
 
 @dataclass(frozen=True)
 class Rule:
-    """The best `metric` among the candidates that lose at most `budget` of `guard`; without a guard, among all.
+    """A rule: pick the best `metric` among the candidates that lose at most `budget` of `guard`.
 
-    With `relative`, the budget is a fraction of the plain sampler's value.
+    Without a guard, the rule picks among all candidates. With `relative`, the budget is a fraction of the plain
+    sampler's value.
     """
 
     metric: str
@@ -35,25 +36,26 @@ class Rule:
 
 
 def rule_metrics() -> dict[str, Metric]:
-    """The metrics that a closed loop can measure and rules can weigh: those computed in JAX that are of some kind."""
+    """Return the metrics that a closed loop can measure and rules can use: those computed in JAX that have a kind."""
     return {name: metric for name, metric in METRICS.items() if metric.measure and metric.kind}
 
 
 def check_metric(name: str) -> Metric:
-    """The metric of that name. Raises ValueError, with the names that rules accept, for any other name."""
+    """Return the metric of that name. Raises ValueError, which lists the accepted names, for any other name."""
     if name not in (known := rule_metrics()):
         raise ValueError(f"metric: no {name!r}; choose among {', '.join(known)}.")
     return known[name]
 
 
 def parse(text: str, fidelity: str, perception: str) -> Rule:
-    """A rule from its words: `max|min METRIC|fidelity|perception [, lose <= X dB|%|METRIC]`.
+    """Parse a rule: `max|min METRIC|fidelity|perception [, lose <= X dB|%|METRIC]`.
 
-    `fidelity` and `perception` name the metrics that stand for these words. `max perception` means the best, whichever
-    way the metric counts; a metric by its name takes `max` or `min` as it counts. The loss is of the metric that is
-    named after the number; with dB or % it is that of the other kind than what is sought.
+    The arguments `fidelity` and `perception` name the metrics that these words stand for. `max perception` means the
+    best value, even if less of the metric is better. A metric's own name takes `max` if more of it is better, else
+    `min`. The loss is measured in the metric named after the number. With dB or %, it is measured in the metric of the
+    kind that the rule does not seek.
 
-    Raises ValueError, with what to write instead, for anything else.
+    Raises ValueError, which says what to write instead, for any other text.
     """
     found = _GRAMMAR.fullmatch(text.strip())
     if not found:
@@ -69,16 +71,16 @@ def parse(text: str, fidelity: str, perception: str) -> Rule:
     other = fidelity if check_metric(metric).kind == "perception" else perception
     guard = other if unit in ("db", "%") else words.get(unit, unit)
     if unit == "db" and check_metric(guard).unit != "dB":
-        raise ValueError(f"rule: {guard} is not counted in dB; write 'lose <= {number} {guard}' or a number with %.")
+        raise ValueError(f"rule: {guard} is not measured in dB; write 'lose <= {number} {guard}' or a number with %.")
     check_metric(guard)
     return Rule(metric, guard, float(number) / (100 if unit == "%" else 1), unit == "%")
 
 
 def pick(table: Table, rule: Rule, plain: int) -> int:
-    """The index of the candidate that a rule chooses; `plain` is that of scale 0, which always satisfies it.
+    """Return the index of the candidate that a rule picks. `plain` is the index of scale 0, which always qualifies.
 
-    Candidates with numbers that are not finite are passed over; of equal ones the first that loses least is taken.
-    Raises ValueError for a metric that the table lacks, or a plain sampler of NaN.
+    Candidates with numbers that are not finite are skipped. Among equals, the first that loses least is picked.
+    Raises ValueError if the table lacks a metric, or if a number of the plain sampler is not finite.
     """
     names = [name for name in (rule.metric, rule.guard) if name is not None]
     if missing := [name for name in names if name not in table]:
@@ -96,9 +98,10 @@ def pick(table: Table, rule: Rule, plain: int) -> int:
 
 
 def pareto_front(table: Table, fidelity: str, perception: str) -> list[int]:
-    """The candidates that no other beats in both metrics, from the most faithful to the one of best perception.
+    """List the candidates that no other beats in both metrics, from the most faithful to the one of best perception.
 
-    Of candidates that are equal in both the first counts; those with numbers that are not finite are left out.
+    Of candidates that are equal in both, only the first is listed. Candidates with numbers that are not finite are
+    left out.
     """
     x, y = _goodness(table, fidelity), _goodness(table, perception)
     front, best = [], -np.inf
@@ -110,6 +113,6 @@ def pareto_front(table: Table, fidelity: str, perception: str) -> list[int]:
 
 
 def _goodness(table: Table, name: str) -> Float[np.ndarray, " k"]:
-    """The metric, negated where less of it is better."""
+    """Return the metric, negated if less of it is better."""
     values = np.asarray(table[name], np.float64)
     return values if check_metric(name).more_is_better else -values

@@ -1,4 +1,4 @@
-"""A whole calibration: the open loop over all pairs, the closed loop over all candidates, and the presets they give."""
+"""A whole calibration: the open loop over all pairs, the closed loop over all candidates, and their presets."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -33,15 +33,15 @@ _ASKED = ("profiles", "metrics", "rule", "metric_weights")
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationRun:
-    """One calibration: what is calibrated on what, and how fast; `calibrate` carries it out.
+    """One calibration: the model, the pairs, the choices and the batch sizes. `calibrate` carries it out.
 
     Attributes:
-        upscaler, name: the model, and what it is called.
-        pairs: to calibrate on.
-        choices: what decides the numbers.
-        batch: images per call and device; changes nothing but speed and memory.
-        candidate_batch: candidates in the network at once; as `batch`.
-        progress: takes a line after every call.
+        upscaler, name: the model and its name.
+        pairs: pairs to calibrate on.
+        choices: choices that decide the numbers.
+        batch: images per call and device; affects only speed and memory.
+        candidate_batch: candidates in the network at once; affects only speed and memory.
+        progress: called with one line of text after every call.
     """
 
     upscaler: Upscaler
@@ -54,15 +54,15 @@ class CalibrationRun:
 
 
 def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> Calibration:
-    """Calibrate a model and write the file `output`, going on from `<output>.part` where a run was stopped.
+    """Calibrate a model and write the file `output`. A stopped run resumes from `<output>.part`.
 
-    With `overwrite`, a stopped run of other choices is dropped.
+    With `overwrite`, a stopped run with other choices is dropped.
 
     Raises:
-        ValueError: for crops or steps that do not fit the model or a metric, a stopped run of other choices, or
-            damaged weights of a metric.
-        OSError: where the weights of a metric cannot be had.
-        NotFiniteError: if the model or a metric gives numbers that are not finite.
+        ValueError: if crops or steps do not fit the model or a metric, a stopped run has other choices, or the weights
+            of a metric are damaged.
+        OSError: if the weights of a metric are unavailable.
+        NotFiniteError: if the model or a metric returns numbers that are not finite.
     """
     choices = run.choices
     _check_metrics(run)
@@ -89,7 +89,7 @@ def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> 
 
 
 def open_loop(run: CalibrationRun, journal: Journal) -> Moments:
-    """The moments of Algorithm 1 over all pairs, float64."""
+    """Measure the moments of Algorithm 1 over all pairs, float64."""
     mesh, seed = image_mesh(), run.choices.seed
     params = replicate(mesh, run.upscaler.weights(run.choices.options.precision))
     chain = make_chain(run.upscaler, run.pairs, run.choices)
@@ -101,9 +101,9 @@ def open_loop(run: CalibrationRun, journal: Journal) -> Moments:
 def closed_loop(
     run: CalibrationRun, journal: Journal, open_scale: Float[np.ndarray, " t"], networks: Networks
 ) -> dict[str, Any]:
-    """The table of `closed_table`, from the guided sampler run for every candidate and pair.
+    """Run the guided sampler for every candidate and pair, and return the table of `closed_table`.
 
-    `networks` are those of the metrics, of `load_networks`.
+    `networks` are the networks of the metrics, from `load_networks`.
     """
     mesh, choices = image_mesh(), run.choices
     weights = run.upscaler.weights(choices.options.precision)
@@ -125,9 +125,9 @@ def closed_loop(
 def closed_table(
     choices: Choices, candidates: Sequence[Candidate], values: dict[str, Float[np.ndarray, "k n"]]
 ) -> dict[str, Any]:
-    """Every candidate with its mean scores, the Pareto front, and the row of each preset, as JSON can hold it.
+    """Collect every candidate with its mean scores, the Pareto front, and the row of each preset, as JSON values.
 
-    A candidate that diverged on some image has no score there, and so no mean (null): it is never picked.
+    A candidate that diverged on some image has no score there. Its mean is null, and no rule picks it.
     """
     table = {name: scores.mean(1) for name, scores in values.items()}
     fidelity, perception = choices.stands_for("fidelity"), choices.stands_for("perception")
@@ -142,7 +142,7 @@ def closed_table(
 
 
 def example_images(run: CalibrationRun, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarray, "k h w 3"]:
-    """What some scales make of the first pair, in [0, 1], on one device of this process."""
+    """Enlarge the first pair with each row of scales, to images in [0, 1], on one device of this process."""
     chain = make_chain(run.upscaler, run.pairs, run.choices)
     sweep = sweep_function(chain, keep_images, run.candidate_batch)
     program = jax.jit(sweep, compiler_options=compiler_options())
@@ -163,9 +163,9 @@ def _check_metrics(run: CalibrationRun) -> None:
 
 
 def _go_through(run: CalibrationRun, journal: Journal, name: str, call: Call, work: tuple[int, str]) -> None:
-    """Make the rows of a pass that the journal lacks, batch by batch over all devices; the next are read meanwhile.
+    """Make the rows of a pass that the journal lacks, batch by batch over all devices. The next pairs load meanwhile.
 
-    `work` is what one pair counts for in the rate, and its unit.
+    `work` is the amount that one pair adds to the work in the reported rate, and the unit of that work.
     """
     todo = sorted(set(range(len(run.pairs))) - journal.done(name))
     size = run.batch * jax.device_count()
@@ -185,7 +185,7 @@ def _go_through(run: CalibrationRun, journal: Journal, name: str, call: Call, wo
 def _read(
     pairs: PairSet, groups: Sequence[Sequence[int]], size: int
 ) -> Iterator[tuple[UInt8[np.ndarray, "b p p 3"], UInt8[np.ndarray, "b s s 3"]]]:
-    """This process's (LR crops, HR crops) of every group, filled up to one size with its last pair."""
+    """Yield this process's (LR crops, HR crops) of every group. Copies of a group's last pair fill it up to `size`."""
     for group in groups:
         full = [*group, *[group[-1]] * (size - len(group))]
         lr, hr = zip(*(pairs[i] for i in own_share(full)), strict=True)
@@ -193,7 +193,10 @@ def _read(
 
 
 def _check_finite(pass_name: str, values: Values, names: Sequence[str]) -> None:
-    """Refuse numbers that are not finite; in the closed loop those of the plain sampler, as a candidate may diverge."""
+    """Raise NotFiniteError for numbers that are not finite.
+
+    In the closed loop only the plain sampler is checked, because a candidate may diverge.
+    """
     for at, name in enumerate(names):
         rows = {key: value[:, at] if pass_name == "open" else value[:1, at] for key, value in values.items()}
         bad = [key for key, numbers in rows.items() if not np.isfinite(numbers).all()]
@@ -203,4 +206,4 @@ def _check_finite(pass_name: str, values: Values, names: Sequence[str]) -> None:
                 "--precision fp32."
             )
         if bad:
-            raise NotFiniteError(f"{name}: {bad[0]} is not a number there; leave out that picture, or the metric.")
+            raise NotFiniteError(f"{name}: {bad[0]} is not finite for this image; leave out the image, or the metric.")

@@ -15,10 +15,10 @@ from jaxsr.storage import sha256_file
 
 
 def make_score(metrics: Sequence[str], scale: int) -> Score:
-    """The function (enlarged, HR, LR, networks) -> {name: one number per image} of metrics in `METRICS`.
+    """Make the function (enlarged, HR, LR, networks) -> {name: one number per image} for metrics in `METRICS`.
 
     Nothing is rounded. PSNR and the SSIMs compare the luma and leave out a border of `scale` pixels, as the benchmarks
-    do. The sliced Wasserstein distance uses the same patches and projections for every image and candidate. LPIPS (of
+    do. The sliced Wasserstein distance uses the same patches and projections for every image and candidate. LPIPS (with
     AlexNet) and DISTS compare whole RGB images with the `networks` of `load_networks`.
     """
 
@@ -35,21 +35,21 @@ def make_score(metrics: Sequence[str], scale: int) -> Score:
 
 
 def weights_of(metrics: Sequence[str]) -> dict[str, str]:
-    """Metric -> name of its network's weights, for the metrics that need a network."""
+    """Return the name of each network's weights, by metric, for the metrics that need a network."""
     named = {name: METRICS[name].weights(Conditions()) for name in metrics}
     return {name: weights for name, weights in named.items() if weights}
 
 
 def load_networks(metrics: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-    """Metric -> parameters of its network, for the metrics that need one. Missing weights are downloaded.
+    """Load the parameters of each network, by metric, for the metrics that need one. Missing weights are downloaded.
 
-    Raises as `load_perceptual`: OSError where weights are unavailable, ValueError for a damaged file.
+    Raises OSError if weights are unavailable, and ValueError for a damaged file.
     """
     return {name: load_perceptual(weights) for name, weights in weights_of(metrics).items()}
 
 
 def network_shapes(metrics: Sequence[str]) -> dict[str, dict[str, jax.ShapeDtypeStruct]]:
-    """The shapes of what `load_networks` returns. Reads no file."""
+    """Return the shapes of the arrays that `load_networks` returns, without reading a file."""
     return {
         name: {key: jax.ShapeDtypeStruct(shape, np.float32) for key, shape in CARDS[weights].shapes.items()}
         for name, weights in weights_of(metrics).items()
@@ -57,10 +57,10 @@ def network_shapes(metrics: Sequence[str]) -> dict[str, dict[str, jax.ShapeDtype
 
 
 def hash_networks(metrics: Sequence[str]) -> dict[str, str]:
-    """Name of the weights -> SHA-256 of their file, for every network that is needed. Raises as `load_networks`."""
+    """Compute the SHA-256 of every needed file of weights, by the weights' name. Raises as `load_networks` does."""
     return {name: sha256_file(perceptual_path(name)) for name in weights_of(metrics).values()}
 
 
 def keep_images(sr: Image, hr: Image, lr: Float[Array, "b p q 3"], networks: Networks) -> dict[str, Array]:
-    """In place of scores: the enlarged images themselves, for pictures."""
+    """Return the enlarged images in place of scores, for pictures."""
     return {"images": sr}

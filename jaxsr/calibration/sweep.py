@@ -1,9 +1,9 @@
-"""The closed loop: the guided sampler run for every candidate scale, each output scored, as one compiled call.
+"""The closed loop as one compiled call: it runs the guided sampler for every candidate scale and scores each result.
 
-All candidates of an image share its encoding, x_T and the first prediction, so K candidates of T steps cost
-K (T - 1) + 1 network calls an image in place of K T. Candidates go through the network in chunks (`lax.map` over
-`vmap`), so that memory is bounded by the chunk; images are the axis that `jaxsr.runtime.devices` shards. Guidance
-through the state needs the gradient of the first call as well, which is made once a chunk.
+All candidates of an image share its encoding, x_T and the first prediction. K candidates of T steps therefore cost
+K (T - 1) + 1 network calls per image in place of K T. Candidates go through the network in chunks (`lax.map` over
+`vmap`), so that the chunk bounds the memory. `jaxsr.runtime.devices` shards the axis of the images. Guidance through
+the state also needs the gradient of the first call, which is therefore made once per chunk.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ LR = UInt8[Array, "b h w 3"]
 HR = UInt8[Array, "b H W 3"]
 Scales = Float[Array, "k t"]
 Networks = Mapping[str, Mapping[str, Array | np.ndarray]]
-"""Metric -> the parameters of the network that it is measured in."""
+"""Metric -> the parameters of its network."""
 NO_NETWORKS: Networks = MappingProxyType({})
 Score = Callable[..., dict[str, Array]]
 """(enlarged, HR, LR, networks), images in [0, 1] -> arrays with a leading axis of images."""
@@ -39,7 +39,7 @@ Score = Callable[..., dict[str, Array]]
 class Chain:
     """The guided sampler that is calibrated: model, thinned schedule, sampler, and the form of the gradient.
 
-    The `reference_mean` of the form changes nothing: with c = z_lr, `shifted` is `clean`, as c + eta (z_lr - c) = z_lr.
+    The form's `reference_mean` has no effect: with c = z_lr, `shifted` is `clean`, because c + eta (z_lr - c) = z_lr.
     """
 
     model: Model
@@ -49,20 +49,20 @@ class Chain:
 
 
 def image_keys(seed: int, lr: UInt8[np.ndarray, "b h w 3"]) -> UInt32[np.ndarray, "b 2"]:
-    """Key data of every LR image: from the seed and the image's content, as the `sample` command draws its noise."""
+    """Make the key data of every LR image from the seed and the image's content, as the `sample` command does."""
     pixels = lr.astype(np.float32) / np.float32(255)
     keys = (noise.image_key(seed, noise.content_hash(one), 0) for one in pixels)
     return np.stack([np.asarray(jax.random.key_data(key)) for key in keys])
 
 
 def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict[str, Array]]:
-    """The pure function (params, keys, lr, hr, scales, networks) -> {name: (K, b, ...)}, to be jitted.
+    """Make the pure function (params, keys, lr, hr, scales, networks) -> {name: (K, b, ...)}, to be jitted.
 
     The `networks` of the score's metrics, by default none, are an argument: as constants they slow the compilation.
 
     Args:
         chain: the sampler, guided by the LR image with each row of `scales`, shape (K, T), t = 1 first.
-        score: what is kept of each enlarged image.
+        score: computes what is kept of each enlarged image.
         chunk: candidates that go through the network at once.
     """
 
@@ -87,7 +87,7 @@ def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict
 
 
 def open_function(chain: Chain, forward_ode: ForwardODE) -> Callable[..., dict[str, Array]]:
-    """The pure function (params, keys, lr, hr) -> fields of `Moments`, each (T, b): the open loop with c = z_lr."""
+    """Make the pure function (params, keys, lr, hr) -> fields of `Moments`, each (T, b): the open loop, c = z_lr."""
 
     def moments(params: Params, keys: Keys, lr: LR, hr: HR) -> dict[str, Array]:
         problem = _pose_images(chain, params, keys, lr)
@@ -99,9 +99,9 @@ def open_function(chain: Chain, forward_ode: ForwardODE) -> Callable[..., dict[s
 
 
 def share_first_call(denoise: Denoiser, schedule: Schedule, x_start: Latent) -> Denoiser:
-    """The same denoiser with its prediction at the chain's start made once, outside of what maps over candidates.
+    """Return the same denoiser, but compute its prediction at the chain's start once, before the map over candidates.
 
-    The prediction is a constant to it, so it has no gradient there.
+    The prediction is a constant of the returned denoiser, which therefore has no gradient there.
     """
     last = jnp.int32(schedule.steps - 1)
     first = denoise(x_start, last)
@@ -113,7 +113,7 @@ def share_first_call(denoise: Denoiser, schedule: Schedule, x_start: Latent) -> 
 
 
 def _pose_images(chain: Chain, params: Params, keys: Keys, lr: LR) -> Problem:
-    """The problem of whole images: what all candidates have in common."""
+    """Pose whole images as the problem that all candidates share."""
     typed = jax.random.wrap_key_data(keys, impl="threefry2x32")
     origin = jnp.zeros(2, jnp.int32)
     make_noise = lambda shape: noise.chain_noise(typed, origin, shape)  # noqa: E731

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxsr.evaluation.images import Pair, Ready, to_float
-from jaxsr.guidance.conflicts import Given, find_conflict, refuse
+from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.imaging.resize import bicubic_matrix
 from jaxsr.options import Options
 from jaxsr.storage import sha256_file
@@ -26,13 +26,13 @@ class Method:
     Attributes:
         name: name of the method in tables.
         make: (pair with its LR image, seed) -> the result, float in about [0, 1].
-        told: everything that decides the results, as JSON values.
+        record: everything that decides the results, as JSON values.
         random: whether the seed changes the result.
     """
 
     name: str
     make: Callable[[Pair, int], Float[np.ndarray, "H W 3"]]
-    told: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
     random: bool = True
 
 

@@ -76,6 +76,14 @@ class Protocol:
     def _refuse(self, reason: str) -> None:
         raise ProtocolError(f"protocol {self.name}: {reason}")
 
+    def check_scale(self, model_scale: int) -> None:
+        """Raise ValueError, naming --protocol, unless the protocol is for the scale of the model."""
+        if self.scale != model_scale:
+            raise ValueError(
+                f"--protocol: {self.name} is for scale {self.scale}, but the model's scale is {model_scale}; choose a "
+                "protocol for the model's scale."
+            )
+
     def variant(self, metric: str) -> dict[str, Any]:
         """Return the settings that the protocol gives one metric."""
         return dict(self.variants.get(metric, {}))

@@ -197,7 +197,7 @@ def _result(
         protocol=asdict(job.protocol),
         protocol_sha256=job.protocol.hash(hashes["hr"]),
         data={"name": job.data, "images": len(order), "lr_sha256": lr, "files_sha256": files_sha256},
-        method=told(job),
+        method=method_record(job),
         seeds=list(job.seeds),
         metrics={},
         images=sorted(rows, key=lambda row: (row["seed"], order[row["image"]], row["patch"])),
@@ -221,12 +221,12 @@ def _choices(job: Evaluation) -> dict[str, Any]:
     return {
         "protocol": asdict(job.protocol),
         "choice of metrics": {name: describe(name, job.protocol) for name in job.metrics},
-        "method": told(job),
+        "method": method_record(job),
         "list of seeds": list(job.seeds),
         "list of images": sorted(item.name for item in job.items),
     }
 
 
-def told(job: Evaluation) -> dict[str, Any]:
+def method_record(job: Evaluation) -> dict[str, Any]:
     """Describe what makes the results, as JSON values."""
-    return job.method.told if job.method else {"kind": "files"}
+    return job.method.record if job.method else {"kind": "files"}

@@ -14,7 +14,7 @@ from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.result import Result
 from jaxsr.evaluation.resume import file_hashes, fingerprint
-from jaxsr.evaluation.run import Evaluation, Report, evaluate, part_file, told
+from jaxsr.evaluation.run import Evaluation, Report, evaluate, method_record, part_file
 from jaxsr.evaluation.tables import render
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.options import Options
@@ -94,11 +94,9 @@ def methods(suite: Suite) -> list[Method]:
 
 def _results(suite: Suite, folder: Path) -> Iterator[Result]:
     rows = methods(suite)
-    scale = suite.upscaler.preset.scale
     for name in suite.sets:
         protocol = load_protocol(suite.protocol or PROTOCOLS[name])
-        if protocol.scale != scale:
-            raise ValueError(f"--protocol: {protocol.name} is of scale {protocol.scale}, the model {scale}.")
+        protocol.check_scale(suite.upscaler.preset.scale)
         items = spread(fit_list(open_dataset(name, suite.data), protocol), suite.limit)
         for method in rows:
             output = folder / name / f"{method.name.replace(', ', '-').replace(' ', '-')}.json"
@@ -136,7 +134,7 @@ def _take_or_make(output: Path, job: Evaluation) -> Result:
 
 def is_result_of(result: Result, job: Evaluation) -> bool:
     """Whether a result is complete and the job would give it: same files, protocol, metrics, method and seeds."""
-    ours = [asdict(job.protocol), told(job), list(job.seeds)]
+    ours = [asdict(job.protocol), method_record(job), list(job.seeds)]
     same = json.loads(json.dumps(ours)) == [result.protocol, result.method, result.seeds]
     images = result.data.get("files_sha256") == fingerprint(file_hashes(job.items))
     variants = all(_is_variant(entry, name, job) for name, entry in result.metrics.items() if name in result.scored)

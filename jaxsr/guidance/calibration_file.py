@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from jaxsr.choices import ForwardODE, Objective, ReferenceMean, ReferenceVariance, Through
+from jaxsr.choices import ForwardODE, GradientForm, Objective, ReferenceMean, ReferenceVariance, Through
 from jaxsr.diffusion.schedule import Schedule
 from jaxsr.storage import write_whole
 from jaxsr.version import __version__
@@ -63,8 +63,8 @@ class Calibration:
         open_loop: the table of `jaxsr.calibration.objectives.table`.
         closed_loop: the table of the closed loop, or None.
     Raises:
-        CalibrationError: if the schedule lacks a key, or if a preset has an unknown name, no rule, or anything other
-            than one finite scale per step.
+        CalibrationError: for an unknown word of the gradient's form, if the schedule lacks a key, or if a preset has an
+            unknown name, no rule, or anything other than one finite scale per step.
     """
 
     model: str
@@ -89,6 +89,10 @@ class Calibration:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
+        try:
+            _ = self.gradient
+        except ValueError as error:
+            raise CalibrationError(f"{error} Or calibrate again.") from error
         if not self.schedule.keys() >= _SCHEDULE_KEYS:
             raise CalibrationError(f"the schedule needs {', '.join(sorted(_SCHEDULE_KEYS))}; calibrate again.")
         for name, preset in self.presets.items():
@@ -97,6 +101,11 @@ class Calibration:
             scale = preset["scale"]
             if len(scale) != self.steps or not all(map(math.isfinite, scale)) or not preset["rule"]:
                 raise CalibrationError(f"preset {name} needs a rule and {self.steps} finite scales, got {preset}.")
+
+    @property
+    def gradient(self) -> GradientForm:
+        """The form of the gradient that the scales were found with. The file stores its three words as three keys."""
+        return GradientForm(self.through, self.reference_mean, self.reference_variance)
 
     @property
     def steps(self) -> int:

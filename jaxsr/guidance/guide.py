@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from jaxsr.choices import OBJECTIVES, Objective, check_word
-from jaxsr.guidance.conflicts import Given, find_conflict, find_reference_conflict, refuse
+from jaxsr.guidance.option_conflicts import Given, find_conflict, find_reference_conflict, refuse
 from jaxsr.guidance.region import FEATHER, Box, Region, make_region
 from jaxsr.imaging.pixels import as_array
 from jaxsr.options import Options

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from jaxsr.guidance.conflicts import Given, find_reference_conflict, refuse
+from jaxsr.guidance.option_conflicts import Given, find_reference_conflict, refuse
 from jaxsr.imaging import tiling
 from jaxsr.imaging.pixels import to_float_rgb
 from jaxsr.metrics.consistency import lr_consistency_by_bands

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from jaxsr.hub.part_file import note, part_file, resume_point
+from jaxsr.hub.locked_part import locked_part, note
 from jaxsr.storage import sha256_file
 
 _ATTEMPTS = 4
@@ -77,7 +77,7 @@ def fetch(
     failures: list[tuple[str, _AttemptError]] = []
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with part_file(destination) as part, _progress_bar(destination.name, console) as report:
+        with locked_part(destination) as part, _progress_bar(destination.name, console) as report:
             for url in addresses:
                 try:
                     _fetch_from(url, part, sha256, size, report)
@@ -118,9 +118,18 @@ def _fetch_from(url: str, part: Path, sha256: str | None, size: int | None, repo
         time.sleep(_BACKOFF * 2**attempt)
 
 
+def _resume_point(part: Path, url: str) -> tuple[int, str | None]:
+    """Return the number of bytes in `part` from this address, and their version; (0, None) if they are unusable."""
+    try:
+        noted_url, _, validator = note(part).read_text(encoding="utf-8").partition("\n")
+    except (OSError, UnicodeDecodeError):
+        return 0, None
+    return (part.stat().st_size, validator) if noted_url == url and validator else (0, None)
+
+
 def _transfer(url: str, part: Path, report: Report, size: int | None, *, checked: bool) -> bool:
     """Make one request and append its bytes to `part` where that is safe; returns whether it resumed."""
-    offset, validator = resume_point(part, url)
+    offset, validator = _resume_point(part, url)
     with _request(url, part, offset, validator) as response:
         resumed = response.status == 206
         start, total = _content_span(response)

@@ -1,8 +1,8 @@
-"""Are the samples as varied as the data, and what does it cost to make them so: dispersion and the measured front.
+"""Dispersion and the measured front: whether samples are as varied as the data, and what the missing variance costs.
 
-The posterior's variance is not known for photographs, but it need not be. If the truth x_0 and n samples with mean
-xbar and variance V are draws of one posterior, E|x_0 - xbar|^2 = (1 + 1/n) E V. So the samples ought to have the
-variance |x_0 - xbar|^2 - V/n, on average over images; where the mean has a bias, that is in it, squared.
+The posterior's variance is unknown for photographs, but it is not needed. If the truth x_0 and n samples with mean xbar
+and variance V are draws of one posterior, then E|x_0 - xbar|^2 = (1 + 1/n) E V. The samples should therefore have the
+variance |x_0 - xbar|^2 - V/n, on average over images. If the mean has a bias, this number includes its square.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,23 +17,27 @@ from jaxsr.metrics.psnr import psnr
 from jaxsr.metrics.texture import high_frequency_ratio, texture_distance
 
 Samples = Float[Array, "n b h w c"]
-PerImage = Any  # Float[Array, " b"] on the device; on the host, of many images, Float[np.ndarray, " n"]
+PerImage = Any  # on the device Float[Array, " b"]; on the host, for many images, Float[np.ndarray, " n"]
 Decode = Callable[[Array], Array]
-"""Latents (b, h, w, c) to RGB images of about [0, 1], (b, H, W, 3)."""
+"""Maps latents (b, h, w, c) to RGB images of about [0, 1], (b, H, W, 3)."""
 
 
 class Dispersion(NamedTuple):
-    """Variance of the samples of every image, and the variance that they should have, both per element."""
+    """The variance of the samples of every image, and the variance that they should have, both per element."""
 
     variance: PerImage
     needed: PerImage
 
 
 class Point(NamedTuple):
-    """One sampler on the plane of distortion and perception, with its dispersion; means over the samples, per image.
+    """One sampler on the plane of distortion and perception, with its dispersion: means over the samples, per image.
 
-    variance, needed: see `Dispersion`, in (units of [0, 1])^2. mse: of RGB clipped to [0, 1]. psnr: of luma, in dB.
-    swd: `texture_distance`, in grey levels. hf: `high_frequency_ratio`.
+    Attributes:
+        variance, needed: see `Dispersion`, in (units of [0, 1])^2.
+        mse: mean squared error of RGB clipped to [0, 1].
+        psnr: PSNR of luma, in dB.
+        swd: `texture_distance`, in grey levels.
+        hf: `high_frequency_ratio`.
     """
 
     variance: PerImage
@@ -54,7 +58,7 @@ def draw(
     sampler: str = "ancestral",
     guidance: Sequence[Guidance] = (),
 ) -> Samples:
-    """`draws` independent samples of the batch, one after the other, so that memory is that of one. Pure; jit it."""
+    """Draw `draws` independent samples of the batch, one after the other, in the memory of one. Pure; jit it."""
 
     def one(key: Key[Array, ""]) -> Float[Array, "b h w c"]:
         noise = normal_noise(key, schedule.steps, z_lr.shape)
@@ -64,10 +68,11 @@ def draw(
 
 
 def dispersion(samples: Samples, truth: Float[Array, "b h w c"]) -> Dispersion:
-    """Variance of the samples, and the one that the truth asks for: |truth - mean|^2 - variance/n, averages per image.
+    """Compute the variance of the samples, and the variance that the truth requires: |truth - mean|^2 - variance/n.
 
-    Their ratio over many images is below 1 for samples too much alike (lost texture), above 1 for too noisy ones. Of
-    single images the second is an estimate with a large error, and may be negative.
+    Both are averages per image. Over many images, their ratio is below 1 for samples that are too similar (lost
+    texture), and above 1 for samples that are too noisy. For a single image, the required variance is an estimate with
+    a large error, and may be negative.
     Raises ValueError for fewer than 2 samples.
     """
     count = samples.shape[0]
@@ -91,13 +96,13 @@ def measure_point(
     guidance: Sequence[Guidance] = (),
     border: int = 0,
 ) -> Point:
-    """Draw samples, decode them, and measure where they are; compare points of one `key`. Pure; jit it.
+    """Draw samples, decode them, and measure their point. Compare only points of one `key`. Pure; jit it.
 
     Args:
-        denoise, schedule, z_lr, sampler, guidance: as `jaxsr.diffusion.sample` takes them.
+        denoise, schedule, z_lr, sampler, guidance: see `jaxsr.diffusion.sample`.
         hr: the original, float32 in [0, 1].
-        decode: latents to images of about [0, 1].
-        key: of the noise, and of the places and projections of the texture distance.
+        decode: function from latents to images of about [0, 1].
+        key: key of the noise, and of the places and projections of the texture distance.
         draws: samples per image, at least 2.
         border: pixels left out of the PSNR on each side; the x4 benchmarks leave out 4.
     """

@@ -1,9 +1,9 @@
 """Modular and cumulative errors of a sampler (Li and van der Schaar, 2024), in nats.
 
     modular:    E D_KL( p_theta(x_{t-1} | x_t) || q(x_{t-1} | x_t, x_0) ), closed form: two Gaussians of one variance
-    cumulative: D_KL( p_theta(x_{t-1}) || q(x_{t-1}) ), of the Gaussians with the mean and the covariance of patches
+    cumulative: D_KL( p_theta(x_{t-1}) || q(x_{t-1}) ), for Gaussians with the mean and covariance of patches
 
-Arrays over steps have index 0 at t = 1, as schedules have.
+Arrays over steps have index 0 at t = 1, as in schedules.
 """
 
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ States = Float[Array, "t b h w c"]
 
 
 def forward_states(schedule: Schedule, z_lr: Latent, z_hr: Latent, noise: Noise) -> Float[Array, "t *b h w c"]:
-    """Draws of q(x_t | x_0, y_0), equation (F), for t = 1..T; the one of t takes the noise k = t."""
+    """Draw from q(x_t | x_0, y_0), equation (F), for t = 1..T. The draw at t takes the noise k = t."""
     count = jnp.arange(1, schedule.steps + 1, dtype=jnp.int32)
     draw = lambda row: forward_sample(z_hr, z_lr, noise(row[0]), row[1], schedule.kappa)  # noqa: E731
     return jax.lax.map(draw, (count, schedule.tables().eta))
@@ -29,14 +29,14 @@ def forward_states(schedule: Schedule, z_lr: Latent, z_hr: Latent, noise: Noise)
 def modular_error(
     denoise: Denoiser, schedule: Schedule, z_hr: Float[Array, "b h w c"], states: States
 ) -> Float[Array, "t b"]:
-    """The modular error of every step and image, nats per element of the latent.
+    """Compute the modular error of every step and image, in nats per element of the latent.
 
     Args:
         denoise: (x_t, step) -> x0_hat for this batch.
-        schedule: T steps. At t = 1, where both variances are 0, Sigma_2 stands for them.
+        schedule: T steps. At t = 1, where both variances are 0, Sigma_2 replaces them.
         z_hr: x_0, the truth.
-        states: x_t at which it is measured, t = 1 first: `forward_states` for the errors of single steps, or a
-            sampler's own (`trajectory(...).x_t[::-1]`) for what its steps make of one another's errors.
+        states: x_t at which the error is measured, t = 1 first. `forward_states` give the errors of single steps. A
+            sampler's own states (`trajectory(...).x_t[::-1]`) show how its steps act on the errors of earlier steps.
     """
 
     def at_step(scanned: tuple[StepTables, Latent]) -> Float[Array, " b"]:
@@ -49,9 +49,12 @@ def modular_error(
 
 
 class PatchSums(NamedTuple):
-    """What a Gaussian fit of patches needs, which adds up over images: float64, any leading axes alike.
+    """Sums for a Gaussian fit of patches. They add up over images; float64, with the same leading axes in all fields.
 
-    count: patches. total: their sum, (..., d). outer: sum of x x^T, (..., d, d).
+    Attributes:
+        count: number of patches.
+        total: sum of the patches x, (..., d).
+        outer: sum of x x^T, (..., d, d).
     """
 
     count: Any
@@ -60,10 +63,10 @@ class PatchSums(NamedTuple):
 
 
 def patch_sums(states: Float[Any, "*n b h w c"], patch: int = 1) -> PatchSums:
-    """The sums of the patches of `patch` x `patch` positions, side by side (so no value counts twice), per image.
+    """Sum the patches of `patch` x `patch` positions, per image. Patches do not overlap, so no value counts twice.
 
-    A patch is a vector of d = patch^2 c values; rows and columns that fill no patch are left out. Take x_t - z_lr for
-    the marginals given y_0, which the content of the images would hide else.
+    A patch is a vector of d = patch^2 c values. Rows and columns that fill no patch are left out. For the marginals
+    given y_0, pass x_t - z_lr: otherwise the content of the images hides them.
     Raises ValueError for states smaller than a patch.
     """
     values = np.asarray(states, np.float64)
@@ -78,9 +81,9 @@ def patch_sums(states: Float[Any, "*n b h w c"], patch: int = 1) -> PatchSums:
 
 
 def patch_moments(sums: PatchSums) -> tuple[Float[np.ndarray, "*n d"], Float[np.ndarray, "*n d d"]]:
-    """Mean and covariance of the patches.
+    """Compute the mean and the covariance of the patches.
 
-    Raises ValueError for fewer patches than a covariance of d dimensions needs, d + 1.
+    Raises ValueError for fewer than d + 1 patches, which a covariance of d dimensions needs.
     """
     dimension = sums.total.shape[-1]
     if (fewest := int(np.min(sums.count))) <= dimension:
@@ -95,9 +98,10 @@ def patch_moments(sums: PatchSums) -> tuple[Float[np.ndarray, "*n d"], Float[np.
 
 
 def cumulative_error(ours: PatchSums, truth: PatchSums) -> Float[np.ndarray, "*n"]:
-    """D_KL( N(mean, covariance of `ours`) || N(those of `truth`) ) in nats per value of a patch, any leading axes.
+    """Compute D_KL( N(mean, covariance of `ours`) || N(mean, covariance of `truth`) ), in nats per value of a patch.
 
-    Raises ValueError as `patch_moments`, or where a covariance is singular (flat images, a clipped colour).
+    The sums may have any leading axes. Raises ValueError as `patch_moments` does, and if a covariance is singular (flat
+    images, a clipped colour).
     """
     (mean, covariance), (other_mean, other_covariance) = patch_moments(ours), patch_moments(truth)
     lower, other_lower = _cholesky(covariance), _cholesky(other_covariance)
@@ -110,7 +114,7 @@ def cumulative_error(ours: PatchSums, truth: PatchSums) -> Float[np.ndarray, "*n
 
 
 def _cholesky(covariance: Float[np.ndarray, "*n d d"]) -> Float[np.ndarray, "*n d d"]:
-    message = "cumulative error: patches without any variation in some direction; take other images."
+    message = "cumulative error: the covariance of the patches is singular; take other images."
     try:
         lower = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError as error:
@@ -126,9 +130,9 @@ def _log_diagonal(lower: Float[np.ndarray, "*n d d"]) -> Float[np.ndarray, "*n"]
 
 
 def sampling_floor(ours: PatchSums, truth: PatchSums) -> Float[np.ndarray, "*n"]:
-    """What `cumulative_error` is on average where nothing differs, by the counts of samples alone: nats per value.
+    """Compute the average `cumulative_error` of equal distributions, from the counts of patches alone: nats per value.
 
-    Of Gaussians fitted to n and n' independent vectors of d values it is (d + 3)/4 (1/n + 1/n') to first order, half a
+    For Gaussians fitted to n and n' independent vectors of d values it is (d + 3)/4 (1/n + 1/n') to first order: half a
     nat per parameter and sample. Neighbouring patches are not independent, so the true floor is higher.
     """
     dimension = ours.total.shape[-1]

@@ -1,6 +1,6 @@
-"""The instruments of the study, set up for one model: each a function of one pair of images, giving named arrays.
+"""The instruments of the study, set up for one model. Each is a function of one pair of images to named arrays.
 
-What they give is small (no images), is kept on disk image by image, and becomes tables in `jaxsr.numerics.tables`.
+The arrays are small (no images). They are kept on disk image by image, and `jaxsr.numerics.tables` makes them tables.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,21 +33,21 @@ _PATCH_VALUES = 48
 
 
 class UnfitError(ValueError):
-    """An instrument that cannot measure this model; the message says why."""
+    """An instrument cannot measure this model. The message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What is studied: a model, its finest schedule, the rows of it that the coarse sampler keeps, and what to compare.
+    """The setup of a study: the model, its schedules, the sampler, and the settings that the dispersion compares.
 
     Attributes:
-        model: its pure functions.
+        model: the model's pure functions.
         fine: the finest schedule that the network knows, for the reference.
-        rows: of `fine`, those of the coarse schedule.
-        sampler: whose states the errors are measured at.
-        compared: schedules (thinnings of `fine`) by their step counts, for the dispersion.
-        scales: constant guidance scales for the dispersion of the coarse schedule.
-        draws: samples of each image there.
+        rows: rows of `fine` that the coarse schedule keeps.
+        sampler: sampler at whose states the errors are measured.
+        compared: schedules of different step counts (thinnings of `fine`), for the dispersion.
+        scales: constant guidance scales of the coarse schedule, for the dispersion.
+        draws: samples of each image, for the dispersion.
     """
 
     model: Model
@@ -65,20 +65,20 @@ class Setup:
 
     @property
     def spans(self) -> tuple[int, ...]:
-        """Rows of `fine` that the steps of the order study span; the shortest takes the reference four steps."""
+        """The lengths of the order study's steps, in rows of `fine`. The reference takes 4 steps for the shortest."""
         return tuple(2**k for k in range(2, 12) if 2**k <= self.order_row)
 
     @property
     def order_row(self) -> int:
-        """The row of `fine` that the steps of the order study start from: two thirds of the way."""
+        """The row of `fine` where the steps of the order study start: two thirds of the way."""
         return 2 * (self.fine.steps - 1) // 3
 
     def problem(self, params: Params, lr: LR, key: Key[Array, ""]) -> Problem:
-        """The problem of an LR image on the finest schedule, with the noise of a chain of the coarse one."""
+        """Pose an LR image on the finest schedule, with the noise of a chain of the coarse schedule."""
         return pose(self.model, params, self.fine, lr, partial(self.noise, key))
 
     def noise(self, key: Key[Array, ""], shape: tuple[int, ...]) -> Noise:
-        """The noise of a chain of the coarse schedule."""
+        """Make the noise of a chain of the coarse schedule."""
         return normal_noise(key, len(self.rows), shape)
 
 
@@ -88,7 +88,7 @@ def _on_host(setup: Setup, function: Callable[..., dict]) -> Callable[..., Resul
 
 
 def errors_instrument(setup: Setup) -> Measure:
-    """Modular errors at forward states and at the sampler's own, and the patch sums for the cumulative errors."""
+    """Make the instrument for modular errors (at forward states and the sampler's) and sums for cumulative errors."""
 
     def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> dict[str, Array]:
         sampler_key, forward_key = jax.random.split(key)
@@ -119,11 +119,11 @@ def errors_instrument(setup: Setup) -> Measure:
 
 
 def truncation_instrument(setup: Setup) -> Measure:
-    """RMS of the local errors, joint moments with every KL gradient, and errors of steps of several lengths.
+    """Make the instrument for local errors: RMS, joint moments with every KL gradient, and steps of several lengths.
 
     `reference_gap` is the RMS between the fine reference and the first-order sampler over the same rows: an upper
     bound of the reference's own error.
-    Raises UnfitError where the network's schedule is too short to be a reference.
+    Raises UnfitError if the network's schedule is too short for a reference.
     """
     fine, rows, coarse = setup.fine, setup.rows, setup.coarse
     if fine.steps < 2 * len(rows) or not setup.spans:
@@ -167,7 +167,7 @@ def _rms(values: Float[Array, "t b h w c"]) -> Float[Array, " t"]:
 
 
 def trajectories_instrument(setup: Setup) -> Measure:
-    """Alignment of the paths for every kind of reference, their plane, and the spectra of the decoded results."""
+    """Make the instrument for paths (alignment and plane, every kind of reference) and spectra of decoded results."""
 
     def measure(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> dict[str, Any]:
         problem = setup.problem(params, lr, key)
@@ -196,7 +196,7 @@ def trajectories_instrument(setup: Setup) -> Measure:
 
 
 def dispersion_instrument(setup: Setup) -> Measure:
-    """A point of the plane for every compared step count, and for every scale of the coarse schedule."""
+    """Make the instrument for points: one for every compared step count and every scale of the coarse schedule."""
 
     def at(schedule: Schedule) -> Callable[..., Results]:
         rows = np.searchsorted(setup.fine.eta, schedule.eta)

@@ -1,9 +1,9 @@
-"""Is the truncation error linear in the KL gradient? Theorem 3.2.1, tested by least squares at every step.
+"""The test of Theorem 3.2.1, by least squares at every step: is the truncation error linear in the KL gradient?
 
     error_t = slope Sigma_t G_t + offset,     G_t = grad D_KL( N(mu_theta(x_t), Sigma_t) || N(c_t, Sigma_ref) )
 
-The regressor is S_t = Sigma_t G_t, what guidance of scale 1 adds, so that slope and offset are a `Guidance`'s own.
-Fits and their sums are those of the calibration (`jaxsr.calibration`), with the truncation error in place of Delta.
+The regressor is S_t = Sigma_t G_t, the correction by guidance of scale 1, so that slope and offset are those of a
+`Guidance`. The fits are those of the calibration (`jaxsr.calibration`), with the truncation error in place of Delta.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,23 +35,23 @@ PerStep = Float[np.ndarray, " t"]
 
 
 class Gradient(NamedTuple):
-    """One way to take the KL gradient: whose image is the reference, and the form of the gradient."""
+    """One variant of the KL gradient: the image that is the reference, and the form of the gradient."""
 
     reference: Reference
     form: GradientForm
 
     def guidance(self, z_lr: Latent, z_hr: Latent) -> Guidance:
-        """Guidance of scale 1 by this gradient."""
+        """Make the guidance of scale 1 by this gradient."""
         return Guidance(reference=z_lr if self.reference == "lr" else z_hr, scale=1.0, form=self.form)
 
     def words(self) -> dict[str, str]:
-        """The reference and the fields of the form, by their names."""
+        """Return the reference and the fields of the form, by their names."""
         return {"reference": self.reference, **asdict(self.form)}
 
 
 _WORDS: Any = product(REFERENCES, THROUGHS, REFERENCE_MEANS, REFERENCE_VARIANCES)
 GRADIENTS = tuple(Gradient(reference, GradientForm(*words)) for reference, *words in _WORDS)
-"""All sixteen."""
+"""All sixteen gradients."""
 
 
 def regress(
@@ -65,12 +65,15 @@ def regress(
     sampler: str = "ancestral",
     gradients: Sequence[Gradient] = GRADIENTS,
 ) -> dict[Gradient, Moments]:
-    """The joint moments of (error_t, S_t) for every gradient; fields of shape (T, b), t = 1 first. Pure; jit it.
+    """Compute the joint moments of (error_t, S_t) for every gradient, of shape (T, b), t = 1 first. Pure; jit it.
 
     Args:
-        denoise, schedule: of the coarse steps.
-        states: x_t of every step; errors: of `local_errors` there.
-        sampler: whose mean the gradient is taken at.
+        denoise, schedule: denoiser and schedule of the coarse steps.
+        z_lr, z_hr: latents of the LR and HR images.
+        states: x_t of every step.
+        errors: `local_errors` at these states.
+        sampler: sampler at whose mean the gradient is taken.
+        gradients: gradients to regress on.
     """
 
     stepper = find_sampler(sampler).step
@@ -81,7 +84,7 @@ def regress(
         mean, pull_back = jax.vjp(lambda x: stepper(denoise, x, z_lr, row)[1], x_t)
         at_mean = [one._replace(form=replace(one.form, through="mean")).guidance(z_lr, z_hr) for one in gradients]
         terms = [kl_gradient(guidance, mean, None, z_lr, row) for guidance in at_mean]
-        if pulled:  # one after the other, so that the pass back through the network is compiled once
+        if pulled:  # one after the other, so that the backward pass through the network is compiled once
             back = jax.lax.map(lambda term: pull_back(term)[0], jnp.stack([terms[at] for at in pulled]))
             for place, at in enumerate(pulled):
                 terms[at] = back[place]
@@ -92,10 +95,10 @@ def regress(
 
 
 def removed(sums: Moments, fit: Fit) -> PerStep:
-    """The share of the squared error, over all images, that slope S + offset removes: 1 for all of it.
+    """Compute the share of the squared error, over all images, that slope S + offset removes: 1 if it removes all.
 
-    Below 0 where the correction makes it larger; NaN where there is no error. Unlike R^2 it counts a common offset of
-    the error as error.
+    The share is below 0 if the correction makes the error larger, and NaN if there is no error. Unlike R^2, it counts a
+    common offset of the error as error.
     """
     slope, offset = fit.slope[:, None], fit.offset[:, None]
     left = sums.square_delta - 2 * slope * sums.product + slope**2 * sums.square_s
@@ -117,11 +120,12 @@ class Removed(NamedTuple):
 
 
 def split_half(sums: Moments, *, offset: bool = True) -> Removed:
-    """How much of the error the correction removes, in and out of sample.
+    """Compute the share of the error that the correction removes, in and out of sample.
 
-    `inside`: of the images that it was fitted on, and `outside`: of the others, for a fit on every second image and
-    one on the rest, averaged. `each`: with constants of its own for every image, as in a region whose HR is known.
-    Images as in the files' order: crops of one photograph should not be apart. One image has no outside: NaN.
+    One fit uses every second image, another fit uses the rest; their shares are averaged. `inside` is the share for
+    the images of the fit, `outside` for the others. `each` fits constants to every single image, as in a region whose
+    HR image is known. Keep the images in the order of their files, so that crops of one photograph are neighbours.
+    With one image, `outside` is NaN.
     """
     count = sums.n.shape[1]
     halves = [np.arange(start, count, 2) for start in (0, 1)]
@@ -139,7 +143,7 @@ def split_half(sums: Moments, *, offset: bool = True) -> Removed:
 
 
 def table(sums: Mapping[Gradient, Moments], eta: PerStep) -> list[dict[str, str | int | float]]:
-    """One row per gradient and step: its choices, t, eta, slope, offset, R^2, cosine, and what is removed.
+    """Tabulate the fits, one row per gradient and step: choices, t, eta, slope, offset, R^2, cosine, shares removed.
 
     `sums` are moments of many images, from `jaxsr.guidance.fits.concatenate`.
     """

@@ -1,4 +1,4 @@
-"""The study as files: a CSV table each, plots, and one HTML page with all of it that needs no other file."""
+"""The files of a study: CSV tables, plots, and one HTML page with all of them that needs no other file."""
 
 import base64
 import csv
@@ -13,7 +13,7 @@ from jaxsr.numerics.tables import Row, Tables
 from jaxsr.storage import write_whole
 
 TITLES = {
-    "modular": "Modular error: KL divergence of every step to the true one, nats per element",
+    "modular": "Modular error: KL divergence of every step from the true step, nats per element",
     "cumulative": "Cumulative error: KL divergence of the marginals (Gaussians of patches), nats per value",
     "truncation": "Local truncation error, RMS, against Heun over every step the network knows (float32)",
     "order": "Local error over the step's length (order p + 1 for a method of order p)",
@@ -21,7 +21,7 @@ TITLES = {
     "alignment": "Alignment: cos(SR → HR, SR → LR)",
     "plane": "Paths in the plane of their principal components (first image)",
     "spectrum": "Mean power over radial frequency, cycles per pixel",
-    "dispersion": "Dispersion: variance of the samples over what the data ask for",
+    "dispersion": "Dispersion: variance of the samples over the variance that the data require",
     "front": "Distortion and perception",
 }
 _STYLE = "body{font:15px sans-serif;max-width:70em;margin:2em auto;padding:0 1em}table{border-collapse:collapse}"
@@ -29,7 +29,7 @@ _STYLE += "td,th{padding:.15em .6em;border-bottom:1px solid #ddd;text-align:righ
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """A table as CSV; the columns are those of its first row. Numbers are written in full."""
+    """Format a table as CSV, with the columns of its first row. Numbers are written in full."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -38,30 +38,31 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def write_report(folder: Path, tables: Tables, choices: Mapping[str, Any], notes: Iterable[str] = ()) -> list[Path]:
-    """Write `TABLE.csv`, `TABLE.svg` and `report.html` into a folder; returns the paths, the page first.
+    """Write `TABLE.csv`, `TABLE.svg` and `report.html` into a folder. Return the paths, the page first.
 
-    Without matplotlib (of the extra `notebooks`) there are no plots, and the page says so.
+    Without matplotlib (in the extra `notebooks`) there are no plots, and the page says so.
 
     Args:
-        tables: by the names of TITLES; empty ones are left out.
-        choices: shown at the top of the page.
-        notes: sentences shown below them.
+        folder: folder to write into.
+        tables: tables by their names in TITLES; empty tables are left out.
+        choices: choices to show at the top of the page.
+        notes: sentences to show below the choices.
     Raises:
-        OSError: where the folder cannot be written.
+        OSError: if the folder cannot be written to.
     """
     tables = {name: tables[name] for name in TITLES if tables.get(name)}
     notes, plots = list(notes), {}
     try:
         plots = {name: plot(name, rows) for name, rows in tables.items()}
     except ModuleNotFoundError:
-        notes.append("No plots: they need matplotlib, see  pip install 'jaxsr[notebooks]'.")
+        notes.append("No plots: they need matplotlib; install it with pip install 'jaxsr[notebooks]'.")
     files = {f"{name}.csv": to_csv(rows).encode() for name, rows in tables.items()}
     files |= {f"{name}.svg": picture for name, picture in plots.items()}
     files["report.html"] = _page(tables, plots, choices, notes).encode()
     for name, data in files.items():
         write_whole(folder / name, data)
     for stale in {f"{name}.{ending}" for name in TITLES for ending in ("csv", "svg")} - files.keys():
-        (folder / stale).unlink(missing_ok=True)  # of an earlier report, of other images
+        (folder / stale).unlink(missing_ok=True)  # from an earlier report on other images
     return [folder / name for name in reversed(files)]
 
 
@@ -93,7 +94,7 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Curves:
-    """What a plot shows: its axes, the columns that tell curves and panels apart, and which axes are logarithmic."""
+    """The content of a plot: its axes, the columns that distinguish curves and panels, and the logarithmic axes."""
 
     x: str
     y: tuple[str, ...]
@@ -117,7 +118,7 @@ _CURVES = {
 
 
 def plot(name: str, rows: Sequence[Row]) -> bytes:
-    """The plot of one table as SVG, intervals as bands. Raises ModuleNotFoundError where matplotlib is missing."""
+    """Plot one table as SVG, with intervals as bands. Raises ModuleNotFoundError if matplotlib is missing."""
     from matplotlib.figure import Figure  # no pyplot: no window and no state
 
     what = _CURVES[name]

@@ -1,4 +1,4 @@
-"""A study carried out: instruments over pairs of images, image by image on disk, so that a stopped one goes on."""
+"""A study runs instruments on pairs of images. It keeps each image's results on disk, so that a stopped run resumes."""
 
 import io
 import json
@@ -35,16 +35,16 @@ _FINITE = ("modular/", "ours/", "rms/", "regress/")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Study:
-    """What is studied on what; `carry_out` does it.
+    """A study: the model, the pairs of images, and the settings. `carry_out` runs it.
 
     Attributes:
-        upscaler, name: the model, and what it is called.
-        pairs: of images.
-        options: steps, sampler, thinning and precision; the rest is not used.
-        instruments: names, see `INSTRUMENTS`.
+        upscaler, name: the model and its name.
+        pairs: pairs of images.
+        options: steps, sampler, thinning and precision; other options are not used.
+        instruments: names of instruments, see `INSTRUMENTS`.
         counts: step counts to compare; None takes those of DEFAULT_COUNTS that the model has.
-        scales, draws: as of `Setup`.
-        seed: of the noise; an image's depends on its content too, not on its place.
+        scales, draws: see `Setup`.
+        seed: seed of the noise. An image's noise also depends on its content, but not on its place in the pairs.
     """
 
     upscaler: Upscaler
@@ -59,7 +59,7 @@ class Study:
 
 
 def make_setup(study: Study) -> Setup:
-    """The setup of the instruments. Raises ValueError for what does not fit the model, naming the option."""
+    """Make the setup of the instruments. Raises ValueError, which names the option, if one does not fit the model."""
     preset, crop = study.upscaler.preset, study.pairs.crop
     options = plan_run(preset, (crop, crop), study.options).options
     if crop % preset.align:
@@ -85,9 +85,9 @@ def carry_out(study: Study, output: Path) -> Path:
     An instrument that does not fit the model is left out; a note in the report says why.
 
     Raises:
-        ValueError: for options that do not fit the model, or a folder that holds a study of other choices.
-        NotFiniteError: for numbers that are none.
-        OSError: for files that cannot be read or written.
+        ValueError: if options do not fit the model, or the folder holds a study with other choices.
+        NotFiniteError: if a result is not finite.
+        OSError: if a file cannot be read or written.
     """
     setup = make_setup(study)
     choices = describe(study, setup)
@@ -106,7 +106,7 @@ def carry_out(study: Study, output: Path) -> Path:
 
 
 def describe(study: Study, setup: Setup) -> dict[str, Any]:
-    """All choices that decide an image's results, as JSON has them; which images there are is not among them."""
+    """Return all choices that decide an image's results, as JSON values. The list of images is not among them."""
     found = {
         "model_sha256": study.upscaler.sha256,
         "schedule": describe_schedule(setup.coarse),
@@ -124,7 +124,7 @@ def describe(study: Study, setup: Setup) -> dict[str, Any]:
 
 
 def check_choices(folder: Path, choices: dict[str, Any]) -> None:
-    """Note the choices in a new folder of parts; raise ValueError where it holds parts of others."""
+    """Write the choices into a new folder of parts. Raises ValueError if the folder holds parts with other choices."""
     header = folder / "choices.json"
     try:
         stored = json.loads(header.read_text(encoding="utf-8"))
@@ -135,8 +135,8 @@ def check_choices(folder: Path, choices: dict[str, Any]) -> None:
         stored = {}
     if other := [key for key in choices if not isinstance(stored, dict) or stored.get(key) != choices[key]]:
         raise ValueError(
-            f"--output: {folder.parent} holds a study with other choices ({', '.join(other)}); give its choices to go "
-            "on with it, or another folder."
+            f"--output: {folder.parent} holds a study with other choices ({', '.join(other)}); give its choices to "
+            "resume it, or another folder."
         )
 
 
@@ -169,12 +169,12 @@ def _check_finite(found: Results, name: str) -> None:
     for key, values in found.items():
         if (key.startswith(_FINITE) or key.endswith("/variance")) and not np.isfinite(values).all():
             raise NotFiniteError(
-                f"{name}: {key} is not finite; check the image and the checkpoint, or take --precision fp32."
+                f"{name}: {key} is not finite; check the image and the checkpoint, or give --precision fp32."
             )
 
 
 def load_part(path: Path) -> Results | None:
-    """The results of one image, or None where there are none or the file is damaged."""
+    """Read the results of one image. Returns None if there are none, or if the file is damaged."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
@@ -183,7 +183,7 @@ def load_part(path: Path) -> Results | None:
 
 
 def save_part(path: Path, results: Results) -> None:
-    """Write the results of one image, whole or not at all. Raises OSError."""
+    """Write the results of one image, completely or not at all. Raises OSError if the file cannot be written."""
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **results)
     write_whole(path, stream.getvalue())

@@ -1,6 +1,7 @@
-"""From what the instruments found, image by image, to tables: lists of rows, each a dict of words and numbers.
+"""The tables of a study, made from the instruments' results: lists of rows, each a dict of words and numbers.
 
-Intervals (`low`, `high`) are 95 % intervals of Student's t over the images, by the jackknife where a number is no mean.
+Intervals (`low`, `high`) are 95 % intervals of Student's t over the images; for numbers that are not means, by the
+jackknife.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,9 +24,10 @@ Tables = dict[str, list[Row]]
 
 
 def errors_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
-    """`modular`: nats per element of the latent; `cumulative`: nats per value of a patch, with counts and the floor.
+    """Make the tables `modular`, in nats per element of the latent, and `cumulative`, in nats per value of a patch.
 
-    A number is NaN where the images give no covariance, an interval where all images but one give none.
+    `cumulative` includes the counts and the floor. A number is NaN if the images give no covariance. An interval is NaN
+    if the images without one of them give none.
     """
     modular: list[Row] = []
     for where in ("forward", "sampler"):
@@ -64,9 +66,9 @@ def _cumulative(setup: Setup, parts: Sequence[Results]) -> list[Row]:
 
 
 def truncation_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
-    """`truncation`: RMS of the local errors and the way moved; `order`; `regression` on every KL gradient.
+    """Make the tables `truncation` (RMS of local errors, distance moved), `order`, and `regression` (every gradient).
 
-    The regression has no t = 1 where nothing is measured there, see `jaxsr.numerics.truncation`.
+    The regression has no rows of t = 1 if nothing is measured there, see `jaxsr.numerics.truncation`.
     """
     local: list[Row] = []
     for sampler in SAMPLERS:
@@ -81,7 +83,7 @@ def truncation_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
 
 
 def _order(setup: Setup, parts: Sequence[Results]) -> list[Row]:
-    """Its `order` is the slope from the next shorter step to this one; NaN at the shortest."""
+    """Make the table `order`. A row's order is the slope from the next shorter step to its own; NaN at the shortest."""
     lam = 1 / np.sqrt(setup.fine.eta) - np.sqrt(setup.fine.eta)
     length = lam[[setup.order_row - span for span in setup.spans]] - lam[setup.order_row]
     rows: list[Row] = []
@@ -104,18 +106,18 @@ def _regression(setup: Setup, parts: Sequence[Results]) -> list[Row]:
             name = "/".join(("regress", sampler, *gradient.words().values()))
             sums[gradient] = concatenate([Moments(*part[name][..., None]) for part in parts])
         rows += [{"sampler": sampler} | row for row in regression.table(sums, setup.coarse.eta)]
-    nothing = setup.rows[0] == 0  # from the first row to eta = 0 reference and samplers take the same one step
+    nothing = setup.rows[0] == 0  # from the first row to eta = 0, reference and samplers take the same step
     return [row for row in rows if not (nothing and row["t"] == 1)]
 
 
 def trajectories_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
-    """`alignment`: cos(SR -> HR, SR -> LR); `plane`: of the first image; `spectrum`: mean power of the images."""
+    """Make the tables `alignment`, cos(SR -> HR, SR -> LR); `plane`, of the first image; and `spectrum`, mean power."""
     eta = np.concatenate([[0.0], setup.coarse.eta])
     rows: Tables = {"alignment": [], "plane": [], "spectrum": []}
     for kind in REFERENCE_KINDS:
         values = np.stack([part[f"alignment/{kind}"] for part in parts])
-        told = [{"reference": kind, "t": t, "eta": float(eta[t])} | row for t, row in enumerate(_means(values))]
-        rows["alignment"] += [row for row in told if np.isfinite(float(row["mean"]))]
+        records = [{"reference": kind, "t": t, "eta": float(eta[t])} | row for t, row in enumerate(_means(values))]
+        rows["alignment"] += [row for row in records if np.isfinite(float(row["mean"]))]
         share = float(np.mean([part[f"explained/{kind}"][:2].sum() for part in parts]))
         for name, points in zip(Paths._fields, parts[0][f"plane/{kind}"], strict=True):
             rows["plane"] += [
@@ -132,7 +134,7 @@ def trajectories_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
 
 
 def dispersion_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
-    """`dispersion`: ratio of the samples' variance to what the data ask for; `front`: distortion and perception."""
+    """Make the tables `dispersion` (the samples' variance over the required) and `front` (distortion, perception)."""
     tables: Tables = {"dispersion": [], "front": []}
     for name in dict.fromkeys(key.rpartition("/")[0] for key in parts[0]):
         point = Point(*(np.array([part[f"{name}/{field}"] for part in parts], np.float64) for field in Point._fields))
@@ -148,7 +150,7 @@ def dispersion_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
 
 
 def _means(values: Float[np.ndarray, "n t"]) -> list[Row]:
-    """For every step the mean over the images, its interval, and how many there are."""
+    """Compute for every step the mean over the images, its interval, and the number of images."""
     low, high = jackknife_interval(lambda images: values[images].mean(0), len(values))
     columns = zip(values.mean(0), low, high, strict=True)
     return [{"mean": float(m), "low": float(a), "high": float(b), "images": len(values)} for m, a, b in columns]

@@ -1,6 +1,6 @@
-"""The paths of the SR, the HR and the LR image: do they lie on one line (Fig. 5 of the paper), and which frequencies
-does the error have?
+"""The paths of the SR, HR and LR images, and the spectrum of the error.
 
+The paper claims that the paths lie on one line (Fig. 5); `alignment` and `pca_plane` test this.
 Paths have index t = 0..T, x_0 first, and share their noise.
 """
 
@@ -21,7 +21,7 @@ Path = Float[Array, "t b h w c"]
 
 
 class Paths(NamedTuple):
-    """x_t of the three images, t = 0..T, x_0 first."""
+    """The states x_t of the three images, t = 0..T, x_0 first."""
 
     sr: Path
     hr: Path
@@ -38,14 +38,14 @@ def paths(
     reference: ReferenceKind = "diffusion",
     sampler: str = "ancestral",
 ) -> Paths:
-    """The sampler's path and those of the HR and the LR image beside it. Pure; jit it.
+    """Compute the sampler's path, and beside it the paths of the HR and LR images. Pure; jit it.
 
-    `reference` says how the HR and LR images come by their x_t:
+    `reference` decides how the x_t of the HR and LR images are made:
     - `diffusion`: equation (F) with the eps of the sampler's start for all t (the paper's ForwardODE);
     - `inversion`: HR by the inverse of the deterministic sampler, LR as by `diffusion` (its inverse is of no use);
-    - `oracle`: the same sampler with the same noise in every step, the network replaced by the image itself, so that
-      nothing but the prediction tells the paths apart. For `ancestral`, whose noise is new in every step, this one
-      alone shares all of it.
+    - `oracle`: the same sampler with the same noise in every step, where the image itself replaces the network. The
+      paths then differ by the prediction alone. For `ancestral`, which draws new noise in every step, only `oracle`
+      shares all of it.
     Raises ValueError for another word, or an unknown sampler.
     """
     if reference not in REFERENCE_KINDS:
@@ -65,19 +65,20 @@ def paths(
 
 
 def cosine(a: Float[Any, "*n h w c"], b: Float[Any, "*n h w c"]) -> Float[np.ndarray, "*n"]:
-    """Cosine of the angle between vectors of h w c values; NaN where one is zero."""
+    """Compute the cosine of the angle between vectors of h w c values. It is NaN if one of them is zero."""
     a, b = (np.asarray(values, np.float64) for values in (a, b))
     dot, lengths = (a * b).sum((-3, -2, -1)), np.square(a).sum((-3, -2, -1)) * np.square(b).sum((-3, -2, -1))
     return np.divide(dot, np.sqrt(lengths), out=np.full_like(dot, np.nan), where=lengths > 0)
 
 
 def alignment(found: Paths) -> Float[np.ndarray, "t b"]:
-    """cos(SR -> HR, SR -> LR) at t = 0..T: -1 where SR lies between the two on their line, +1 where it lies beyond.
+    """Compute cos(SR -> HR, SR -> LR) at t = 0..T: -1 if SR lies between the two on their line, +1 if it lies beyond.
 
-    The paper's claim that the paths lie on one line says that its size is near 1. Mind the noise: where SR has noise of
-    its own and HR and LR share theirs (`ancestral` against `diffusion`), both directions are mostly the difference of
-    the two, and the cosine is near 1 at large t whatever the images are; `oracle`, or `deterministic`, has none of it.
-    At t = T, where the chain starts at the LR image's own x_T, the direction is that of rounding: NaN.
+    If the paths lie on one line, as the paper claims, the cosine is near -1 or 1. But noise can imitate this: SR may
+    have its own noise while HR and LR share theirs (`ancestral` against `diffusion`). Both directions are then mostly
+    the difference of the two noises, and the cosine is near 1 at large t for any images. `oracle` and `deterministic`
+    are free of this effect. At t = T, where the chain starts at the LR image's own x_T, the direction is only rounding
+    error, and the cosine is NaN.
     """
     sr, hr, lr = (np.asarray(path, np.float64) for path in found)
     to_lr = lr - sr
@@ -86,17 +87,17 @@ def alignment(found: Paths) -> Float[np.ndarray, "t b"]:
 
 
 class Plane(NamedTuple):
-    """Points of the paths in the plane of their two principal components, and the share of the variance in each."""
+    """The points of the paths in the plane of two principal components, and each component's share of the variance."""
 
     points: dict[str, Float[np.ndarray, "t 2"]]
     explained: Float[np.ndarray, " k"]
 
 
 def pca_plane(found: Paths, image: int = 0) -> Plane:
-    """The plane that holds most of the three paths of one image of the batch, by a principal component analysis.
+    """Find the plane that holds most of the three paths of one image of the batch, by a principal component analysis.
 
-    `explained` has the shares of all components, falling; its first two are the plane's.
-    Mind the noise: three equal images, whose paths are noise alone, have over 95 % of it in their plane at 4 steps.
+    `explained` holds the shares of all components in falling order; the first two are those of the plane. Noise alone
+    gives a high share: with three equal images, whose paths are only noise, the plane holds over 95 % at 4 steps.
     """
     each = [np.asarray(path[:, image], np.float64).reshape(len(path), -1) for path in found]
     points = np.concatenate(each)
@@ -106,18 +107,19 @@ def pca_plane(found: Paths, image: int = 0) -> Plane:
 
 
 class Spectrum(NamedTuple):
-    """Mean power per radial frequency (cycles per pixel, 0 to 0.5), one row per image; see `radial_spectrum`."""
+    """The mean power per radial frequency (cycles per pixel, 0 to 0.5), one row per image; see `radial_spectrum`."""
 
     frequency: Float[np.ndarray, " k"]
     power: Float[np.ndarray, "b k"]
 
 
 def radial_spectrum(images: Float[Any, "b h w c"], bins: int = 32) -> Spectrum:
-    """Power of the Fourier coefficients in rings of equal width up to the Nyquist frequency, 0.5 cycles per pixel.
+    """Compute the power in rings of equal width up to the Nyquist frequency, 0.5 cycles per pixel.
 
-    Mean over a ring and the channels of |FFT|^2 / (h w): for white noise of variance v it is v in every ring. The mean
-    of every image is taken off first. Frequencies beyond 0.5 (corners of the square) are left out, and rings without
-    any are NaN. Of SR - HR it shows where the error is, of SR divided by that of HR what is lost.
+    The power is the mean of |FFT|^2 / (h w) over a ring and the channels: for white noise of variance v it is v in
+    every ring. The mean of every image is subtracted first. Frequencies beyond 0.5 (corners of the square) are left
+    out, and rings without any frequency are NaN. The power of SR - HR shows where the error is. The power of SR divided
+    by that of HR shows what is lost.
     """
     values = np.asarray(images, np.float64)
     values = values - values.mean((1, 2), keepdims=True)

@@ -1,17 +1,18 @@
 """Local truncation error: one coarse step of a sampler against the exact flow from the same x_t.
 
 The exact flow is dv/dlam = f(x, s) in s = sqrt(eta), v = x/s - s y, lam = 1/s - s (see `jaxsr.diffusion.sampler`).
-Where it comes from:
+It has three sources:
 
 - the Gaussian world: `GaussianWorld.flow`, closed form;
 - `continuous_ends`, for a denoiser of continuous eta: diffrax (Dopri5, adaptive), float64;
-- `fine_ends`, for a network, which knows the times of its own schedule alone: our `heun` over every row in between,
-  60 steps from eta_T to 0 for the models here, float32. Against the closed form its own error is below 0.1 % of that
-  of a first-order step of 4, and 3 % where the schedule's own rows are farthest apart (t = 2). From eta_1 to 0 both
-  take the one Euler step, so nothing is measured at t = 1 where the coarse schedule keeps the first row.
+- `fine_ends`, for a network, which knows only the times of its own schedule: our `heun` over every row in between,
+  60 steps from eta_T to 0 for the models here, float32. Compared with the closed form, its own error is below 0.1 % of
+  the error of a first-order sampler's step with 4 steps, and 3 % where the schedule's own rows are farthest apart
+  (t = 2). From eta_1 to 0 both take one Euler step. Nothing is therefore measured at t = 1 if the coarse schedule keeps
+  the first row.
 
-`ancestral` is stochastic: its mean is that of the reverse SDE, which keeps room for the noise, and differs from the
-flow by a term of first order in the step, however fine. It is measured all the same, as the paper does.
+`ancestral` is stochastic: its mean is that of the reverse SDE, which leaves room for the noise. The mean differs from
+the flow by a term of first order in the step, however fine. It is measured all the same, as in the paper.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,13 +30,13 @@ States = Float[Array, "t b h w c"]
 ContinuousDenoiser = Callable[[Any, Any], Any]
 """(x_t, eta) -> x0_hat for any eta in (0, 1), in x_t's own floating-point type."""
 
-_LAST_S = 1e-6  # sqrt(eta) from where one Euler step ends the flow: (x - f)/s is 0/0 at the end itself
+_LAST_S = 1e-6  # sqrt(eta) from which one Euler step ends the flow, because (x - f)/s is 0/0 at the end
 
 
 def rows_of(fine: Schedule, coarse: Schedule) -> Int[np.ndarray, " t"]:
-    """The rows of `fine` that `coarse`, a thinning of it, has kept.
+    """Return the rows of `fine` that its thinning `coarse` keeps.
 
-    Raises ValueError if `coarse` has an eta that `fine` has not.
+    Raises ValueError if `coarse` has an eta that `fine` lacks.
     """
     rows = np.searchsorted(fine.eta, coarse.eta * (1 - 1e-12))
     if rows.max() >= fine.steps or not np.allclose(fine.eta[rows], coarse.eta, rtol=1e-9, atol=0):
@@ -44,7 +45,7 @@ def rows_of(fine: Schedule, coarse: Schedule) -> Int[np.ndarray, " t"]:
 
 
 def restrict(denoise: Denoiser, rows: Int[np.ndarray, " n"]) -> Denoiser:
-    """The denoiser of `schedule.select(rows)` from that of `schedule`."""
+    """Make the denoiser of `schedule.select(rows)` from the denoiser of `schedule`."""
     table = jnp.asarray(rows, jnp.int32)
     return lambda x, step: denoise(x, table[step])
 
@@ -59,7 +60,7 @@ def fine_ends(
     *,
     sampler: str = "heun",
 ) -> States:
-    """Where the flow takes every state from row `start` to row `end` of `fine` (-1: to eta = 0). Pure.
+    """Move every state along the flow from row `start` to row `end` of `fine` (-1: to eta = 0). Pure.
 
     Raises ValueError for a `sampler` that does not follow the flow.
     """
@@ -92,11 +93,11 @@ def continuous_ends(
     rtol: float = 1e-9,
     atol: float = 1e-9,
 ) -> Float[np.ndarray, "t b h w c"]:
-    """Where the flow takes every state from `eta` to `eta_to` (0 for the data), by diffrax in float64, on the host.
+    """Move every state along the flow from `eta` to `eta_to` (0 for the data), by diffrax in float64, on the host.
 
-    Dopri5 with relative and absolute tolerances `rtol` and `atol` a step, in x over s = sqrt(eta):
-    dx/ds = (x - f)/s + s (y - f). Not to be called inside of `jit`.
-    Raises ModuleNotFoundError where diffrax is missing.
+    Dopri5, with relative and absolute tolerances `rtol` and `atol` per step, solves for x over s = sqrt(eta):
+    dx/ds = (x - f)/s + s (y - f). Do not call this function inside `jit`.
+    Raises ModuleNotFoundError if diffrax is missing.
     """
     try:
         import diffrax  # pyright: ignore[reportMissingImports]
@@ -128,7 +129,7 @@ def continuous_ends(
 def step_means(
     denoise: Denoiser, rows: StepTables, z_lr: Float[Array, "b h w c"], states: States, sampler: str
 ) -> States:
-    """The mean of the sampler's step from every state, one row of tables for each (`schedule.tables()`). Pure.
+    """Compute the mean of the sampler's step from every state, with one row of `schedule.tables()` for each. Pure.
 
     Raises ValueError for an unknown sampler.
     """
@@ -145,17 +146,26 @@ def local_errors(
     ends: States,
     sampler: str = "ancestral",
 ) -> States:
-    """Exact - approximate, x_{t-1} of the flow less the mean of the sampler's step, from the same x_t. Pure.
+    """Compute exact - approximate: x_{t-1} of the flow minus the mean of the sampler's step, from the same x_t. Pure.
 
     Args:
-        denoise, schedule: of the coarse steps; t = 1 first, as everywhere.
-        states: x_t of every step; ends: where the exact flow takes them, to eta_{t-1}.
+        denoise, schedule: denoiser and schedule of the coarse steps; t = 1 first, as everywhere.
+        z_lr: latent of the LR image.
+        states: x_t of every step.
+        ends: the states moved along the exact flow to eta_{t-1}.
+        sampler: the sampler whose step is measured.
     """
     return ends - step_means(denoise, schedule.tables(), z_lr, states, sampler)
 
 
 class Order(NamedTuple):
-    """Local errors of steps of several lengths from one state: |lam' - lam|, RMS of the error, and its slope."""
+    """The local errors of steps of several lengths from one state.
+
+    Attributes:
+        length: |lam' - lam| of each step.
+        error: RMS of each local error.
+        order: slope of log error over log length.
+    """
 
     length: Float[np.ndarray, " n"]
     error: Float[np.ndarray, " n"]
@@ -163,7 +173,7 @@ class Order(NamedTuple):
 
 
 def spans_to_rows(row: int, spans: Sequence[int]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """(start, end) rows of steps of `spans` rows each from `row`. Raises ValueError where one would leave the rows."""
+    """Return (start, end) rows of steps from `row` over `spans` rows. Raises ValueError if a step leaves the rows."""
     if not all(1 <= span <= row for span in spans):
         raise ValueError(f"order: steps from row {row} can span 1 to {row} rows, not {list(spans)}.")
     return np.full(len(spans), row), row - np.asarray(spans)
@@ -173,7 +183,7 @@ def span_means(
     denoise: Denoiser, fine: Schedule, z_lr: Float[Array, "b h w c"], x: Latent, row: int, spans: Sequence[int],
     sampler: str,
 ) -> States:  # fmt: skip
-    """The mean of the sampler's steps of `spans` rows of `fine` each, all from `x` at `row`. Pure."""
+    """Compute the means of the sampler's steps over `spans` rows of `fine`, all from `x` at `row`. Pure."""
     pairs = np.stack(spans_to_rows(row, spans)[::-1], 1)
     tables = [jax.tree.map(lambda column: column[1], fine.select(pair).tables()) for pair in pairs]
     rows = jax.tree.map(lambda *columns: jnp.stack(columns), *tables)
@@ -182,9 +192,9 @@ def span_means(
 
 
 def observed_order(fine: Schedule, row: int, spans: Sequence[int], errors: Float[Any, "n b h w c"]) -> Order:
-    """The power of the step's length that the local error falls with: p + 1 for a method of order p.
+    """Fit the power of the step's length with which the local error falls: p + 1 for a method of order p.
 
-    `errors` are the flow's ends less `span_means`; errors of the size of float32 rounding, 1e-6, show no order.
+    `errors` are the flow's ends minus `span_means`. Errors of the size of float32 rounding, 1e-6, show no order.
     """
     start, end = spans_to_rows(row, spans)
     lam = 1 / np.sqrt(fine.eta) - np.sqrt(fine.eta)

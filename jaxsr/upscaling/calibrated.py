@@ -51,7 +51,7 @@ def apply_knob_preset(
         raise ValueError("alpha: the preset gives it; leave one of the two out.")
     check(calibration, model_sha256, schedule_for(model_preset, options), options.sampler or model_preset.sampler)
     scale = calibration.scale(knob_preset)
-    form = {name: getattr(calibration, name) for name in _FORM} if any(scale) else {}  # all 0: the plain sampler
+    form = {name: getattr(calibration.gradient, name) for name in _FORM} if any(scale) else {}  # all 0: plain sampler
     for name, value in form.items():
         if name in options.gradient.changed and getattr(options, name) != value:
             raise ValueError(f"{name}: the preset is for {value}, not {getattr(options, name)}; leave it out.")

@@ -21,10 +21,10 @@ from jaxtyping import Array, Float, Key, Num
 from jaxsr.choices import Objective, Precision, Reference, Thinning
 from jaxsr.errors import NotFiniteError
 from jaxsr.guidance.calibration_file import Calibration
-from jaxsr.guidance.conflicts import Given, find_conflict, refuse
 from jaxsr.guidance.fits import fit_lr_scale, fit_reference
 from jaxsr.guidance.guide import Guide, Scales, check_guide, is_fitted, is_guided, lr_scales, make_guide
 from jaxsr.guidance.moments import Moments
+from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.guidance.region import Box
 from jaxsr.hub import checkpoint
 from jaxsr.hub.cards import ModelCard

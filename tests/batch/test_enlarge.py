@@ -1,4 +1,4 @@
-"""The alpha channel of an image, enlarged band by band."""
+"""Test that the alpha channel, enlarged band by band, is the same as when enlarged at once."""
 
 import numpy as np
 import pytest

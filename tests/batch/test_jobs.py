@@ -1,4 +1,4 @@
-"""Jobs: which files are found and written, what counts as done, and what a crash leaves."""
+"""Test which files jobs find and write, when a job counts as done, and what a crash leaves behind."""
 
 import json
 import os
@@ -98,13 +98,13 @@ def test_a_result_never_replaces_an_input(others):
 
 
 def _write(job: Job, record: dict) -> None:
-    """The input's pixels as its result."""
+    """Write the input's own pixels as the job's result."""
     with Image.open(job.source) as image:
         write_result(job, np.asarray(image), read_photo(job.source), record, quality=90)
 
 
 def _finished(folder: Path, ext: str = "png") -> tuple[Job, Request]:
-    """A job whose result was written, and what was asked for."""
+    """Write the result of a job; return the job and its request."""
     job = Job(_picture(folder / "photo.png"), folder / f"out/photo.{ext}", 0)
     wanted = request_for(job, model="m", model_sha256="abc", options=Options(steps=4), seed=7, quality=90)
     _write(job, wanted.to_record() | {"options": wanted.used(Options(steps=4, tile=64)).decisions()})
@@ -132,7 +132,7 @@ def test_a_result_made_otherwise_is_neither_done_nor_replaced(tmp_path, change):
         job.sidecar.unlink()
     else:
         job.sidecar.write_bytes({"garbage": b"\xff{", "a list": b"[]"}[change])
-    with pytest.raises(ExistsError, match=r"photo\.png exists and was made otherwise.*--overwrite"):
+    with pytest.raises(ExistsError, match=r"photo\.png exists, but was made from another input.*--overwrite"):
         is_done(job, wanted)
 
 
@@ -165,7 +165,7 @@ def test_both_files_are_on_the_disk_before_they_get_their_names(tmp_path, monkey
 
 
 def _start_writing(job: Job, wanted: Request) -> subprocess.Popen:
-    """A process in the middle of writing the result: the file is there under its temporary name."""
+    """Start a process that pauses while it writes the result, with the file under its temporary name."""
     script = """
         import sys
         from pathlib import Path
@@ -261,7 +261,7 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
 
 
 def test_the_sidecar_is_json_whatever_the_name(tmp_path):
-    name = os.fsdecode(b"caf\xe9 \xf0\x9f\x8c\xb8.png")  # not UTF-8, as old disks have
+    name = os.fsdecode(b"caf\xe9 \xf0\x9f\x8c\xb8.png")  # not UTF-8, as on old disks
     job = Job(_picture(tmp_path / "photo.png"), tmp_path / name, 0)
     _write(job, {"input": name})
     assert json.loads(job.sidecar.read_text(encoding="utf-8"))["input"] == name

@@ -1,4 +1,4 @@
-"""Requests: a sidecar reads back into an equal one, and every field decides something."""
+"""Test that a sidecar reads back into an equal request, and which fields count when two requests are compared."""
 
 import json
 from dataclasses import fields, replace
@@ -15,7 +15,7 @@ from jaxsr.guidance.region import FEATHER
 from jaxsr.options import Options
 
 HASHES = st.text("0123456789abcdef", min_size=64, max_size=64)
-# Names of files may hold any bytes, which Python has as lone surrogates.
+# File names may hold any bytes. Python represents undecodable bytes as lone surrogates.
 PATHS = st.text(st.characters(exclude_characters="/\0"), min_size=1).map(Path)
 SOURCES = st.tuples(PATHS, HASHES)
 NUMBERS = st.floats(-10, 10)
@@ -25,7 +25,8 @@ def optional(values: st.SearchStrategy) -> st.SearchStrategy:
     return st.none() | values
 
 
-# Plain values: the types of the arguments are checked with random numbers, which hypothesis forbids in strategies.
+# The strategies draw plain values instead of `Options`: the tests' type checks of arguments use random numbers, which
+# hypothesis forbids inside strategies.
 OPTIONS = {
     "steps": optional(st.integers(1, 100)),
     "sampler": optional(st.sampled_from(("ancestral", "deterministic", "heun"))),
@@ -48,6 +49,7 @@ REQUESTS = {
     "seed": st.integers(0, 2**32 - 1),
     "sample": st.integers(0, 99),
     "quality": optional(st.integers(1, 100)),
+    "batch": st.integers(1, 64),
     "strip": st.lists(NUMBERS, max_size=3).map(tuple),
     "alpha_map": optional(SOURCES),
     "reference": optional(SOURCES),
@@ -105,6 +107,32 @@ def test_a_file_decides_by_its_content_and_not_by_its_name(name):
     one = replace(PLAIN, **{name: FILE})
     assert replace(one, **{name: replace(FILE, path=Path("g.png"))}).decisions() == one.decisions()
     assert replace(one, **{name: replace(FILE, sha256="4" * 64)}).decisions() != one.decisions()
+
+
+WRONG = {
+    "seed": (-1, 2**32, 1.5, True, None),
+    "sample": (-1, 2**32, "0"),
+    "quality": (0, 101, 9.5),
+    "batch": (0, None),
+    "feather": (-1, 0.5),
+    "format": ("", "gif", ".png", "PNG"),
+    "objective": ("median",),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_value_out_of_range_is_refused(name, value):
+    record = PLAIN.to_record()
+    if name in ("format", "batch"):
+        record["requested_batch" if name == "batch" else name] = value
+    else:
+        record["requested"][name] = value
+    with pytest.raises(RequestError, match=name):
+        Request.from_record(record)
+
+
+def test_a_batch_changes_no_decision():
+    assert replace(PLAIN, batch=4).decisions() == PLAIN.decisions()
 
 
 @pytest.mark.parametrize("broken", [{}, {"requested": 1}, PLAIN.to_record() | {"requested": {"seed": 0}}])

@@ -1,4 +1,4 @@
-"""Layers one by one: every layer has its row, and every program computes what the others do."""
+"""Test the benchmark of single layers: every layer has a row, and all programs of a layer compute the same."""
 
 import json
 

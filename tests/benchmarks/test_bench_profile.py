@@ -1,4 +1,4 @@
-"""The profile by blocks: every call of a block is found once, and the file has them all."""
+"""Test the profile by blocks: it finds every call of a block once and writes all of them to its file."""
 
 import json
 
@@ -40,4 +40,4 @@ def test_every_block_of_a_stage_has_its_row(tmp_path, capsys):
 
 def test_an_unknown_model_is_refused(capsys):
     assert main(["--model", "none"]) == 1
-    assert capsys.readouterr().err.startswith("error: --model: no 'none' here")
+    assert capsys.readouterr().err.startswith("error: --model: unknown preset 'none'")

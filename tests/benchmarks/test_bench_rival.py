@@ -1,4 +1,4 @@
-"""Extra check where PyTorch is installed: the rival's rows, torch.compile, and the user's own checkout."""
+"""Test the rival's rows, torch.compile, and the user's own checkout (needs PyTorch)."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 SMALL = ["--model", "smallest", "--stages", "unet", "--sizes", "16", "--batches", "1", "--runs", "1"]
 SMALL += ["--dtypes", "float32"]
-# In place of the original: the rival's networks behind the settings and the buffers of the released ones.
+# Stand-ins for the original's classes: the rival's networks, with the settings and buffers of the released ones.
 STAND_INS = {
     "models/unet.py": """
 from benchmarks.rival_unet import UNet
@@ -100,7 +100,7 @@ def test_where_torch_compile_fails_the_rest_is_measured(tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--torch-repo", "nowhere"], "--torch-repo: nowhere is no folder"),
+        (["--torch-repo", "nowhere"], "--torch-repo: nowhere is not a folder"),
         (["--torch-repo", "."], "--torch-repo .: cannot make models.unet:UNetModelSwin"),
         (["--model", "small-pixel", "--torch-repo", "."], "--torch-repo: the original has no small_pixel"),
     ],

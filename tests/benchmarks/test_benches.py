@@ -1,4 +1,4 @@
-"""The benchmarks of tiling, scaling, start, calibration and costs from end to end, at sizes that mean nothing."""
+"""Test the benchmarks of tiling, scaling, start, calibration and costs end to end, at tiny sizes."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ SMALL = ("--steps", "1", "--crop", "16", "--candidate-batch", "2")
 
 @pytest.fixture
 def model(small_checkpoints) -> tuple[str, str]:
-    """A network that compiles in a moment."""
+    """Return the options that select a network that compiles quickly."""
     return "--model", str(small_checkpoints["channel"])
 
 
@@ -78,22 +78,22 @@ def test_other_scores_than_those_of_one_device_are_refused(wrong):
 
 
 @pytest.mark.parametrize(
-    ("bench", "words", "told"),
+    ("bench", "words", "message"),
     [
         (bench_scaling, ["--devices", "2", "--images", "3"], "--images: 3 cannot be spread evenly over 2 devices"),
         (bench_scaling, ["--devices", "0"], "must be at least 1"),
         (bench_tiling, ["--runs", "0"], "--runs and --megapixels"),
         (bench_start, ["--runs", "0"], "--size and --runs"),
         (bench_calibration, ["--candidates", "0"], "must be at least 1"),
-        (bench_calibration, ["--model", "random:nothing"], "no preset of 'random:nothing'"),
+        (bench_calibration, ["--model", "random:nothing"], "unknown preset in 'random:nothing'"),
         (bench_costs, ["--photographs", "1"], "--photographs: must be at least 2"),
         (bench_costs, ["--candidate-batch", "0"], "--candidate-batch: must be at least 1"),
     ],
 )
-def test_what_cannot_be_measured_is_one_sentence(capsys, bench, words, told):
+def test_what_cannot_be_measured_is_one_sentence(capsys, bench, words, message):
     assert bench.main(words) == 1
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -118,12 +118,12 @@ def test_costs_are_what_the_model_reads(tmp_path, model):
     assert batches == {"batch": 2, "candidate_batch": 2}
     measured = [getattr(costs, name) for name in ("encode", "first", "network", "decode", "read", "key", "number")]
     assert min(measured) > 0
-    whole = 2 * (costs.encode + costs.first + 4 * costs.decode)  # one step: no further call
+    whole = 2 * (costs.encode + costs.first + 4 * costs.decode)  # one step, so no network call after the first
     assert content["check"]["sum of the parts"] == pytest.approx(whole)
 
 
 def test_start_tells_cold_from_warm(tmp_path, model, monkeypatch):
-    """By what the compilation cache held when the command was started, not by times, which a busy machine turns."""
+    """The test looks at the compilation cache at each start, because times are unreliable on a busy machine."""
     process_seconds, held = bench_start.process_seconds, []
 
     def noted(words, environment):
@@ -153,13 +153,13 @@ def test_calibration_writes_rates_and_memory(tmp_path, model):
     content = result(output)
     (row,) = content["rows"]
     assert row["sweep / batched"] == pytest.approx(row["sweep"] / row["batched"])
-    assert row["at most"] == 2.0  # two candidates of one step share their only call
+    assert row["at most"] == 2.0  # with one step, two candidates share their only call
     assert [memory["pairs"] for memory in content["memory"]] == [1, 2]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_calibration_is_measured_at_the_precision(model, monkeypatch, precision):
-    monkeypatch.setattr(onednn, "active", lambda: False)  # no oneDNN of a CPU that may lack bfloat16
+    monkeypatch.setattr(onednn, "active", lambda: False)  # this CPU's oneDNN may lack bfloat16
     monkeypatch.setattr(cpu, "fast_bfloat16", lambda: True)
     args = bench_calibration.make_parser().parse_args(["--precision", precision, *model])
     chain, params = bench_calibration.make_chain(args)

@@ -1,4 +1,4 @@
-"""The operations of the networks, against a hand count and the totals of the released networks."""
+"""Test the counts of operations against counts by hand and the totals of the released networks."""
 
 from dataclasses import replace
 
@@ -15,11 +15,14 @@ RELEASED = PRESETS["realsr_s4_v3"]
 
 @pytest.mark.parametrize(("stage", "gflop"), [("unet", 101), ("encode", 345), ("decode", 671)])
 def test_released_totals(stage, gflop):
-    assert stage_flops(RELEASED, stage, 64, 1) / 1e9 == pytest.approx(gflop, abs=0.5)  # they are given as integers
+    assert stage_flops(RELEASED, stage, 64, 1) / 1e9 == pytest.approx(gflop, abs=0.5)  # the totals are integers
 
 
 def test_one_convolution_by_hand():
-    """3x3 from 5 to 7 channels at 16x16: 2 x 9 x 5 x 7 for each of 256 positions; by its name, at each place."""
+    """A 3x3 convolution from 5 to 7 channels takes 2 x 9 x 5 x 7 operations at each of 256 positions (16x16).
+
+    The name of the layer decides at which resolution it runs.
+    """
     config, two = unet_config(), unet_config(channel_mult=(1, 2), num_res_blocks=(1, 1))
     one = 2 * 9 * 5 * 7 * 256
     assert unet_flops(config, {"out.2.kernel": (3, 3, 5, 7)}, 16) == one
@@ -34,7 +37,10 @@ VQ = VQConfig(embed_dim=3, n_embed=16, z_channels=4, ch=32, ch_mult=(1, 2), num_
 
 
 def test_small_unet_by_hand():
-    """One level of 32 channels at 16x16, no block on the way down, LR image twice as large, windows of 2."""
+    """The network has one level of 32 channels at 16x16, no block on the way down and windows of 2.
+
+    The LR image is twice as large as the latent.
+    """
     positions, emb = 16**2, 128
     features = 9 * 3 * 16 * 32**2 + 9 * 16 * 32 * positions
     time = 32 * emb + emb * emb + 3 * emb * 64  # three residual blocks

@@ -1,4 +1,4 @@
-"""Extra check where PyTorch is installed: the rival computes what our networks compute, and does the same work."""
+"""Test that the rival computes the same as our networks with the same operations (needs PyTorch)."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ rival = pytest.importorskip("benchmarks.rival")
 
 
 def enlarged_lr() -> ModelPreset:
-    """Its LR image is twice as large as the latent, as for face restoration."""
+    """Return a preset whose LR image is twice as large as the latent, as for face restoration."""
     return replace(latent_preset(lq_size=32), scale=1)
 
 
@@ -37,14 +37,14 @@ STAGES += [(kind, "unet") for kind in ("wide windows", "pixel", "enlarged LR")]
 
 
 def apart(theirs, ours) -> float:
-    """Greatest difference over greatest value."""
+    """Return the greatest difference over our greatest value."""
     theirs = theirs.detach().permute(0, 2, 3, 1).numpy()
     assert theirs.shape == ours.shape
     return float(np.abs(theirs - ours).max() / np.abs(ours).max())
 
 
 def both(preset: ModelPreset, case: Case):
-    """Outputs of the rival and of ours, for the same parameters and inputs."""
+    """Return the rival's output and ours, for the same parameters and inputs."""
     params, inputs = random_values(Model(preset).shapes()), make_inputs(preset, case)
     theirs = rival.prepare(rival.make(preset, params), case.stage, inputs, None, case.dtype)()
     return theirs, compiled(stage_function(preset, case))(params, jax.random.key(0), inputs)
@@ -64,7 +64,7 @@ def test_bfloat16_rounds():
 
 @pytest.mark.parametrize("kind", ["latent", "pixel"])
 def test_the_chain_is_the_same(kind):
-    """With the same noise, from the LR image to the result."""
+    """Both chains run from the LR image to the result, with the same noise."""
     preset, case = KINDS[kind](), Case("s4", 16, 1, "float32")
     params, lr = random_values(Model(preset).shapes()), make_inputs(preset, case)["lr"]
     schedule, model = case.schedule(preset), Model(preset)
@@ -102,14 +102,14 @@ def test_torch_counts_the_same_operations(stage):
     preset, case = enlarged_lr(), Case(stage, 32, 2, "float32")
     made = rival.make(preset, random_values(Model(preset).shapes()))
     call = rival.prepare(made, stage, make_inputs(preset, case), None, case.dtype)
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # the fused one counts as nothing
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # the counter misses fused attention
         call()
     assert counter.get_total_flops() == stage_flops(preset, stage, 32, 2)
 
 
 @pytest.mark.parametrize(("part", "file"), [("network", "resshift_realsrx4_s4_v3"), ("codec", "autoencoder_vq_f4")])
 def test_its_state_dict_has_the_released_layout(part, file):
-    """So that --torch-repo can put it into the original."""
+    """The option --torch-repo loads the rival's state dict into the original."""
     from benchmarks.rival_unet import UNet
     from benchmarks.rival_vq import VQAutoencoder
 

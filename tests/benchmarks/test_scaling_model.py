@@ -1,4 +1,4 @@
-"""The scaling model against a schedule that is played through, its counts, and its command."""
+"""Test the scaling model against a simulated schedule, and test its counts and its command."""
 
 import json
 from dataclasses import asdict, replace
@@ -20,7 +20,10 @@ SWEEPS = [
 
 
 def played(sweep: Sweep, costs: Costs) -> float:
-    """When the last round is over: one reader ahead of the devices, every image and candidate counted one by one."""
+    """Return the time at which the last round ends.
+
+    One reader works ahead of the devices; images and candidates are counted one by one.
+    """
     left, reader, now = sweep.images, costs.start, costs.start
     while left:
         on_host = min(sweep.devices, sweep.devices_per_host) * sweep.batch
@@ -91,7 +94,7 @@ def test_the_released_models_operations_are_those_that_xla_counts():
 
     calls = {"encode": (model.encode_lr, (params, lr)), "network": (network, (params, z, z, lr))}
     calls["decode"] = (model.decode, (params, z))
-    # Ours decodes with fewer than the plain layers have, see `enlarge_and_convolve`.
+    # Our decoder takes fewer operations than the plain layers, see `enlarge_and_convolve`.
     expected = scaling_model.RELEASED_GFLOP | {"decode": scaling_model.RELEASED_GFLOP["decode"] - 86}
     for name, (function, shapes) in calls.items():
         found = jax.jit(function).lower(*shapes).cost_analysis()["flops"] / 1e9
@@ -117,19 +120,19 @@ def test_the_command_writes_what_the_functions_say(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--costs", "{costs}", "--batch", "1"], "--batch: the costs were measured at 2"),
-        (["--costs", "{broken}"], "is no result of benchmarks.bench_costs"),
+        (["--costs", "{broken}"], "is not a result of benchmarks.bench_costs"),
         (["--costs", "{missing}"], "missing"),
         (["--images", "0"], "--images: must be at least 1"),
         (["--devices", "8", "0"], "--devices: must be at least 1"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(tmp_path, capsys, words, told):
+def test_what_cannot_be_is_one_sentence(tmp_path, capsys, words, message):
     (tmp_path / "broken").write_text("[]")
     names = {"costs": write_costs(tmp_path / "costs"), "broken": tmp_path / "broken", "missing": tmp_path / "missing"}
     assert scaling_model.main([word.format(**names) for word in words]) == 1
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1

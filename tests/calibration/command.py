@@ -1,6 +1,6 @@
-"""The command on the fake model, as a process of its own: python -m tests.calibration.command SECONDS ARGUMENTS...
+"""Run the calibrate command on the fake model: python -m tests.calibration.command SECONDS ARGUMENTS...
 
-Every call takes SECONDS longer, so that there is time to kill it.
+Every row of the journal takes SECONDS longer, so that there is time to kill the process.
 """
 
 import os

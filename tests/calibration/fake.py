@@ -1,4 +1,4 @@
-"""A model of the small preset's kind whose network is one line, so that everything around it compiles at once."""
+"""Provide a fake model with the small preset and a one-line network, so that everything compiles quickly."""
 
 import subprocess
 import sys
@@ -30,7 +30,10 @@ CALLS: Counter[str] = Counter()
 
 
 class Smooth(Model):
-    """z_lr plus a bend of the noisy latent: smooth, different at every step, and no two pixels alike."""
+    """A model that predicts z_lr plus a smooth bend of the noisy latent.
+
+    The prediction differs from step to step and from pixel to pixel.
+    """
 
     def predict(self, params, x_t, input_scale, timesteps, z_lr, lq, mask=None):
         time = timesteps.astype(jnp.float32)[:, None, None, None]
@@ -39,7 +42,7 @@ class Smooth(Model):
 
 
 class Counted(Smooth):
-    """Counts the images of every call when it runs, inside of jit, vmap and scan."""
+    """A model that counts the images of every call when the call runs, also inside jit, vmap and scan."""
 
     def predict(self, params, x_t, *args, **kwargs):
         jax.debug.callback(lambda _: CALLS.update(network=x_t.shape[0]), x_t[0, 0, 0, 0])
@@ -56,7 +59,10 @@ def fake_upscaler(gain: float = 1.0, steps: int = 3) -> Upscaler:
 
 
 def install(monkeypatch=None, gain: float = 1.0, model: type[Model] = Smooth) -> None:
-    """Make the command load and run the fake; for good in a process of its own, where there is no monkeypatch."""
+    """Make the command load and run the fake model.
+
+    Without `monkeypatch` the change is permanent; use that in a process of its own.
+    """
     put = monkeypatch.setattr if monkeypatch else setattr
     put(plan, "Model", model)
     put(upscaler_module, "Model", model)
@@ -70,14 +76,14 @@ def _score(metrics: tuple[str, ...], scale: int):
 
 @cache
 def _program(make, model, words, schedule, rest, common):
-    """One compiled function for all runs that differ in their data alone."""
+    """Return one compiled function for all runs that differ only in their data."""
     eta, kappa, times, scaling = schedule
     rebuilt = Schedule(np.frombuffer(eta), kappa, np.frombuffer(times, np.int64), scaling)
     return devices.over_images(devices.image_mesh(), make(Chain(model, rebuilt, **dict(words)), *rest), common=common)
 
 
 def quick(monkeypatch=None) -> None:
-    """Compile for speed of compilation, and measure SWD on few patches."""
+    """Make compilation fast, and measure SWD on few patches."""
     put = monkeypatch.setattr if monkeypatch else setattr
     put(texture, "PATCHES", 64)
     put(texture, "PROJECTIONS", 8)
@@ -104,7 +110,7 @@ def compile_once(monkeypatch) -> None:
 
 
 def write_photos(folder: Path, count: int = 3, size: tuple[int, int] = (140, 132), seed: int = 0) -> Path:
-    """Smooth random photographs, so that an LR image is like its HR one."""
+    """Write smooth random photographs, so that an LR image resembles its HR image; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for i in range(count):
@@ -116,14 +122,14 @@ def write_photos(folder: Path, count: int = 3, size: tuple[int, int] = (140, 132
 
 
 def start(seconds: float, arguments: list[str], **environment: str) -> subprocess.Popen:
-    """The command in a process of its own, every call `seconds` longer: see `tests.calibration.command`."""
+    """Start the command in a process of its own, `seconds` slower per row: see `tests.calibration.command`."""
     command = [sys.executable, "-m", "tests.calibration.command", str(seconds), *arguments]
     variables = {"PATH": "", "PYTHONPATH": str(ROOT)} | environment
     return subprocess.Popen(command, cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True)
 
 
 def assert_same_numbers(one: Calibration, other: Calibration) -> None:
-    """Both loops' numbers are equal to 1e-5."""
+    """Assert that two calibrations have equal numbers to 1e-5, in the open loop and in the closed loop."""
     np.testing.assert_allclose(one.open_loop["losses"], other.open_loop["losses"], rtol=1e-5, atol=1e-5)
     for name in ("weighted_median", "weighted_median_interval"):
         np.testing.assert_allclose(one.open_loop[name], other.open_loop[name], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Grids and profiles of scales."""
+"""Test grids and profiles of scales."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The file of a stopped run: what was measured is kept, a torn line is not, and other choices are refused."""
+"""Test the journal of a stopped run: it keeps what was measured, drops a torn line, and refuses other choices."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_other_choices_are_refused_by_name_and_can_be_dropped(path):
     ):
         Journal(path, CHOICES | {"seed": 1})
     assert path.read_bytes() == before
-    assert Journal(path, CHOICES, overwrite=True).done("closed") == {0, 2}  # those of the same choices are kept
+    assert Journal(path, CHOICES, overwrite=True).done("closed") == {0, 2}  # rows of the same choices are kept
     assert Journal(path, CHOICES | {"seed": 1}, overwrite=True).done("closed") == set()
 
 

@@ -1,4 +1,4 @@
-"""LPIPS, DISTS and MS-SSIM as objectives: the command end to end, the weights' hash, and what is refused beforehand."""
+"""Test LPIPS, DISTS and MS-SSIM as objectives: the whole command, the weights' hash, and what is refused beforehand."""
 
 import socket
 from pathlib import Path
@@ -29,7 +29,7 @@ DIRECT = {"lpips": lpips, "dists": dists}
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    """A folder with a random network for either metric."""
+    """Return a folder with a random network for each metric."""
     folder = tmp_path_factory.mktemp("metrics")
     for card in CARDS.values():
         save(folder / card, random_params(card), {})
@@ -38,7 +38,7 @@ def weights(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def arguments(tmp_path, monkeypatch, weights):
-    """Of the command on the fake model, with three small pairs and the networks above."""
+    """Return a function that makes the command's arguments: the fake model, three small pairs, the networks above."""
     install(monkeypatch)
     compile_once(monkeypatch)
     monkeypatch.setattr(plots, "write_plots", lambda *args: [])
@@ -53,7 +53,7 @@ def arguments(tmp_path, monkeypatch, weights):
 
 
 def other_weights(folder: Path, monkeypatch) -> None:
-    """Put another random LPIPS there, and let it be found."""
+    """Write another random LPIPS network to the folder, and make the command find it."""
     params = random_params("lpips-alex")
     save(folder / "lpips-alex", params | {"head.0": 2 * params["head.0"]}, {})
     monkeypatch.setenv("JAXSR_METRICS_DIR", str(folder))
@@ -142,9 +142,9 @@ def test_a_stopped_run_does_not_go_on_with_another_network(arguments, tmp_path, 
     assert calibrate.main(words) == 1
     assert "holds a stopped calibration with another metric_weights; give its choices" in capsys.readouterr().err
     assert calibrate.main([*words, "--overwrite"]) == 0
-    told = Calibration.read(tmp_path / "calib.json").closed_loop
-    assert told
-    assert told["metric_weights"] == {"lpips-alex": sha256_file(tmp_path / "other" / "lpips-alex" / FILE_NAME)}
+    table = Calibration.read(tmp_path / "calib.json").closed_loop
+    assert table
+    assert table["metric_weights"] == {"lpips-alex": sha256_file(tmp_path / "other" / "lpips-alex" / FILE_NAME)}
 
 
 def test_crops_too_small_are_refused_before_anything_is_downloaded(arguments, tmp_path, monkeypatch, capsys):

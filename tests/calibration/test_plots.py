@@ -1,4 +1,4 @@
-"""Pictures of a calibration, drawn where matplotlib is there."""
+"""Test the pictures of a calibration, with and without matplotlib."""
 
 import sys
 
@@ -42,7 +42,7 @@ def test_example_images_are_of_the_first_pair_and_differ_by_scale(tmp_path, monk
     assert np.abs(images[1] - images[0]).max() > 0.01
     np.testing.assert_allclose(images[2], images[0], atol=1e-6)
     nearest = pairs[0][0].repeat(4, 0).repeat(4, 1) / 255
-    assert np.abs(images[0] - nearest).mean() < 0.15  # of that picture
+    assert np.abs(images[0] - nearest).mean() < 0.15  # they show that picture
 
 
 def test_without_matplotlib_a_line_says_so(made, monkeypatch, capsys):

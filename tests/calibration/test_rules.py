@@ -1,4 +1,4 @@
-"""Rules in words, the pick they make, and the Pareto front against its definition."""
+"""Test how rules are read, which candidate a rule picks, and the Pareto front against its definition."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_the_named_metrics_stand_for_fidelity_and_perception() -> None:
         ("min psnr", "seeks the worst; write 'max psnr'"),
         ("max beauty", "metric: no 'beauty'; choose among psnr, ssim"),
         ("max perception, lose <= 1 euro", "metric: no 'euro'"),
-        ("max fidelity, lose <= 1 dB", "swd is not counted in dB; write 'lose <= 1 swd'"),
+        ("max fidelity, lose <= 1 dB", "swd is not measured in dB; write 'lose <= 1 swd'"),
     ],
 )
 def test_other_words_are_refused(text: str, message: str) -> None:
@@ -120,5 +120,5 @@ def test_they_count_the_right_way_and_the_command_names_them() -> None:
         **dict.fromkeys(("psnr", "ssim", "ms_ssim", "lr_consistency"), True),
         **dict.fromkeys(("swd", "niqe", "lpips", "dists"), False),
     }
-    told = calibrate.make_parser().format_help().replace("\n", " ")
-    assert [name for name in rule_metrics() if name not in told] == []
+    text = calibrate.make_parser().format_help().replace("\n", " ")
+    assert [name for name in rule_metrics() if name not in text] == []

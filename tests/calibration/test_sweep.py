@@ -1,4 +1,4 @@
-"""The sweep: every candidate as the sampler alone would make it, with the shared work done once, counted."""
+"""Test that the sweep makes every candidate as the sampler alone does, and that it does shared work once."""
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ def swept(chunk: int = 4, model=Smooth, scales=SCALES, **words) -> np.ndarray:
 
 
 def alone(sampler: str = "ancestral", **words) -> np.ndarray:
-    """Every candidate by the plain loop, image by image."""
+    """Make every candidate by the plain loop, image by image."""
     model = Smooth(small_preset())
 
     @compiled
@@ -60,7 +60,7 @@ def alone(sampler: str = "ancestral", **words) -> np.ndarray:
 
 
 def conditions(model: Smooth, unit, key):
-    """z_lr, noise and denoiser of one image, as the pipeline has them."""
+    """Return z_lr, noise and denoiser of one image, as in the pipeline."""
     signed = jnp.asarray(unit) * 2 - 1
     z_lr = model.encode_lr(PARAMS, signed)
 
@@ -75,7 +75,7 @@ def test_every_candidate_is_what_the_sampler_makes_of_it_alone(words):
     images = swept(**words)
     np.testing.assert_allclose(images, alone(**words), atol=2e-6)
     distances = [np.abs(images[i] - images[j]).max() for i in range(4) for j in range(i)]
-    assert min(distances) > 1e-4  # no two candidates are one
+    assert min(distances) > 1e-4  # all candidates differ
 
 
 def test_every_choice_changes_the_images():
@@ -120,7 +120,7 @@ def test_scale_zero_is_what_the_pipeline_makes_of_the_crop(monkeypatch):
     monkeypatch.setattr(programs, "Model", Smooth)
     enlarged = [fake_upscaler().upscale(lr, seed=0, tile=16, steps=STEPS) for lr in crops()[0]]
     images = np.rint(255 * swept(scales=SCALES[:1])[0])
-    assert np.abs(images - np.stack(enlarged)).max() <= 1  # one grey level where rounding falls the other way
+    assert np.abs(images - np.stack(enlarged)).max() <= 1  # rounding may differ by one grey level
     assert np.mean(images != np.stack(enlarged)) < 1e-3
 
 
@@ -159,7 +159,7 @@ def test_scores_are_per_image_and_equal_images_have_finite_ones():
     assert scored["psnr"].tolist() == [MAX_DB, MAX_DB]
     np.testing.assert_allclose(scored["ssim"], 1, atol=1e-6)
     assert scored["swd"].tolist() == [0, 0]
-    assert float(scored["lr_consistency"].max()) < 20  # LR and HR are noise of their own here
+    assert float(scored["lr_consistency"].max()) < 20  # LR and HR are independent noise here
 
 
 @pytest.mark.parametrize(("count", "most", "expected"), [(5, 16, (5, 5)), (5, 2, (6, 2)), (61, 16, (64, 16))])

@@ -1,4 +1,4 @@
-"""Random photographs, in memory and in folders, and training pairs of them."""
+"""Make random photographs, in memory and in folders, and training pairs of them."""
 
 from functools import partial
 
@@ -17,5 +17,5 @@ def photos(*sizes: tuple[int, int]) -> list[np.ndarray]:
 def save_folder(folder, images) -> None:
     for i, image in enumerate(images):
         exif = Image.Exif()
-        exif[0x0112] = 6  # a quarter turn, which the header's size does not know of
+        exif[0x0112] = 6  # a quarter turn, which the size in the header ignores
         Image.fromarray(image).save(folder / f"{i}.png", exif=exif)

@@ -1,4 +1,4 @@
-"""The LR image of a crop is that of the whole photograph."""
+"""Test that the LR image of a crop is the same as in the LR image of the whole photograph."""
 
 import itertools
 
@@ -13,7 +13,7 @@ from tests.data.photos import photos
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [1, 5])
 def test_downsampled_crop_is_that_of_the_whole_photograph_at_every_place(scale, size):
-    # Black and white, the hardest input; 1 pixel more than a multiple of the scale, which must not be seen.
+    # Black and white is the hardest input. One pixel more than a multiple of the scale must have no effect.
     image = (photos((14 * scale + 1, 17 * scale + 1))[0] >> 7) * np.uint8(255)
     small = downsample_bicubic_uint8(image, scale)
     for y, x in itertools.product(*(range(n - size + 1) for n in small.shape[:2])):

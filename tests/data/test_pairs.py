@@ -1,4 +1,4 @@
-"""Pairs: where the crops lie, what makes the LR image, and sentences for data that is not as it should be."""
+"""Test where pairs are cropped, how their LR image is made, and the errors for unsuitable data."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_crops_are_cut_about_the_centre_and_lr_is_that_of_the_whole_photograph(t
     found = open_pairs(str(folder), **SMALL, crops=4)
     assert (len(found), found.name(5), found.groups.tolist()) == (8, "1.png#1", [0] * 4 + [1] * 4)
     hr = pixels(folder / "1.png")
-    lr = downsample_bicubic_uint8(hr, 4)  # 19 rows of 21: the middle 16 of each
+    lr = downsample_bicubic_uint8(hr, 4)  # 19 x 21 pixels; the crops share the middle 16 x 16
     for place, (y, x) in enumerate([(1, 2), (1, 10), (9, 2), (9, 10)]):
         low, high = found[4 + place]
         np.testing.assert_array_equal(low, lr[y : y + 8, x : x + 8])
@@ -119,7 +119,7 @@ def test_a_photograph_is_decoded_once_for_all_its_crops(tmp_path, monkeypatch):
     read = module.read_rgb
     monkeypatch.setattr(module, "read_rgb", lambda path: reads.append(path.name) or read(path))
     found = open_pairs(str(photographs(tmp_path / "hr", 2)), **SMALL, crops=4)
-    reads.clear()  # the tests' type checker looks at one
+    reads.clear()  # the tests' type checker reads one
     assert len(list(found)) == 8
     assert reads == ["0.png", "1.png"]
 

@@ -1,4 +1,4 @@
-"""Photographs in files: RGB uint8 and upright whatever they hold, and sizes without decoding."""
+"""Test that any file gives an upright photograph in RGB uint8, and that sizes are measured without decoding."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_folder_gives_rgb_turned_as_exif_says(tmp_path):
 
 
 def test_folder_gives_what_the_readers_of_photographs_give(tmp_path):
-    """16-bit colour TIFF, whose header Pillow does not know, and CMYK are read as everywhere else in the package."""
+    """16-bit colour TIFF, whose header Pillow cannot read, and CMYK are read as everywhere else in the package."""
     image = photos((20, 24))[0]
     deep = (image.astype(np.float32) + np.float32(0.3)).clip(0, 255) / np.float32(255)
     write_photo(tmp_path / "a.tif", Photo(deep, None, 16, False, None, None, "a"))
@@ -55,6 +55,6 @@ def test_folder_over_the_limit_is_measured_without_decoding(tmp_path, monkeypatc
 
 def test_photographs_over_pillows_limit_are_measured_without_a_warning(tmp_path, monkeypatch):
     save_folder(tmp_path, photos((40, 52)))
-    for limit in (1200, 800):  # Pillow warns over its limit and refuses over twice of it
+    for limit in (1200, 800):  # Pillow warns above its limit and refuses above twice the limit
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         assert load_folder(tmp_path)[0].shape == (52, 40, 3)

@@ -1,4 +1,4 @@
-"""Prefetching: the order of batches, work ahead, its end and its errors."""
+"""Test that prefetching keeps the order of batches, works ahead, ends, and passes errors on."""
 
 import itertools
 import threading

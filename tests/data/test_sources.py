@@ -1,4 +1,4 @@
-"""Photographs from folders and from prepared TFDS data: which there are, in memory or decoded when read."""
+"""Test which photographs folders and prepared TFDS data give, held in memory or decoded when read."""
 
 import logging
 import sys
@@ -57,7 +57,7 @@ def test_empty_folder_and_broken_file_are_named(tmp_path):
 
 @pytest.fixture
 def prepared(tmp_path):
-    """A real TFDS data set of two photographs under the name imagenet2012, as ArrayRecord, made without TensorFlow."""
+    """Write a real TFDS data set of two photographs, named imagenet2012, as ArrayRecord and without TensorFlow."""
     tfds = pytest.importorskip("tensorflow_datasets")
     pytest.importorskip("array_record")
     images = photos((20, 24), (30, 18))

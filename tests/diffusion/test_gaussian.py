@@ -1,4 +1,4 @@
-"""The divergence of diagonal Gaussians against its definition."""
+"""Test the divergence of diagonal Gaussians against its definition."""
 
 import jax
 import jax.numpy as jnp

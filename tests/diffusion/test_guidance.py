@@ -1,4 +1,4 @@
-"""Guidance against the lemma, the guided Gaussian world, finite differences, and the plain sampler."""
+"""Test guidance against the lemma, the guided Gaussian world, finite differences, and the plain sampler."""
 
 from functools import partial
 from itertools import product
@@ -35,7 +35,7 @@ OPTIONS = list(product(THROUGHS, REFERENCE_MEANS, REFERENCE_VARIANCES))
 
 
 def network(x, step):
-    """A small nonlinear denoiser that mixes neighbours."""
+    """Predict x_0 by a small nonlinear function that mixes neighbours."""
     weights = jax.random.normal(jax.random.key(3), (3, 3, 3, 3)) / 5
     mixed = jax.lax.conv_general_dilated(x, weights, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     return jnp.tanh(mixed + 0.1 * step.astype(x.dtype))
@@ -46,7 +46,10 @@ def run(*guidance: Guidance, sampler: str = "ancestral", denoise=network) -> np.
 
 
 def exact_moments(schedule: Schedule, *guidance: Guidance) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance after every step, exactly: every sample is a linear function of T + 1 independent noises."""
+    """Return the exact mean and variance after every step.
+
+    Every sample is a linear function of T + 1 independent noises.
+    """
     count = schedule.steps + 1  # image 0 has no noise, image k + 1 a unit of noise k
 
     def unit(k):
@@ -96,7 +99,7 @@ def test_the_closed_form_scale_restores_the_true_variance_at_every_step(steps: i
         variance = truth[i]
     guidance = Guidance(reference=jnp.full((1, 1, 1, 1), WORLD.y), scale=jnp.asarray(scales, jnp.float32))
     np.testing.assert_allclose(exact_moments(schedule, guidance)[1], truth[::-1], rtol=1e-5)
-    assert exact_moments(schedule)[1][-1] < 0.95 * WORLD.s**2  # what there was to restore
+    assert exact_moments(schedule)[1][-1] < 0.95 * WORLD.s**2  # without guidance, some variance is missing
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -133,7 +136,10 @@ def test_every_option_changes_the_result(sampler: str) -> None:
 
 @pytest.fixture
 def operation_by_operation():
-    """Two compiled programs may round the same formula differently (FMA); single operations may not."""
+    """Run without compilation, operation by operation.
+
+    Two compiled programs may round the same formula differently (FMA); single operations may not.
+    """
     with jax.disable_jit():
         yield
 
@@ -171,7 +177,7 @@ def test_scales_are_in_the_order_of_the_schedule() -> None:
 
 @pytest.mark.parametrize("through", THROUGHS)
 def test_gradient_agrees_with_finite_differences_through_a_network(through) -> None:
-    """In float64: where the slope nearly cancels, float32 leaves three digits of a difference."""
+    """The test runs in float64: where the slope nearly cancels, float32 leaves three digits of a difference."""
     double = partial(
         jax.tree.map, lambda array: array.astype(jnp.float64 if array.dtype == jnp.float32 else array.dtype)
     )
@@ -261,7 +267,7 @@ def test_unrolled_candidates_share_the_first_network_call(unroll_first: bool, ca
 
 
 def test_wrong_words_and_lengths_are_refused(monkeypatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object before us
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would raise before us
     for name in ("through", "reference_mean", "reference_variance"):
         with pytest.raises(ValueError, match=f"{name}: no 'x'; choose one of"):
             GradientForm(**{name: "x"})

@@ -1,4 +1,4 @@
-"""Samplers against the Gaussian world, their order of convergence, and the inverse."""
+"""Test samplers against the Gaussian world, their order of convergence, and the inversion."""
 
 from itertools import pairwise
 
@@ -42,7 +42,7 @@ def test_under_dispersion_is_as_the_method_page_measured(steps: int, variance: f
 def test_exact_prediction_gives_the_forward_marginal_at_every_step(steps: int) -> None:
     schedule, c = thin(exponential_schedule(60), steps), 0.7
     draw = noise(steps)
-    # x_T starts at y; the marginal at T is (1 - eta_T) (c - y) away from it.
+    # x_T is drawn about y, but the mean of the marginal at T lies (1 - eta_T) (c - y) away from y.
     shift = (1 - schedule.eta[-1]) * (c - WORLD.y) / (schedule.kappa * schedule.eta[-1] ** 0.5)
     run = trajectory(lambda x, i: jnp.full(SHAPE, c), schedule, Y, lambda k: draw(k) + jnp.where(k == 0, shift, 0.0))
     for k, eta in enumerate(schedule.eta_prev[::-1]):
@@ -69,7 +69,10 @@ def custom(etas: np.ndarray) -> Schedule:
 
 
 def flow_error(sampler: str, steps: int) -> float:
-    """Error of a sampler against the exact flow of the Gaussian world, from eta = 0.98 to 0.1 (then f is exact)."""
+    """Return a sampler's error against the exact flow of the Gaussian world, from eta = 0.98 to 0.1.
+
+    The prediction f is exact.
+    """
     schedule = custom(np.linspace(0.1**0.5, 0.98**0.5, steps + 1) ** 2)
     x_T = jnp.array([[[[-2.0, -0.5, 0.4, 1.5]]]])
     y = jnp.full(x_T.shape, WORLD.y)
@@ -77,7 +80,7 @@ def flow_error(sampler: str, steps: int) -> float:
     run = trajectory(WORLD.denoiser(schedule), schedule, y, lambda k: eps, sampler=sampler)
     mean = (1 - schedule.eta) * WORLD.m + schedule.eta * WORLD.y
     std = np.sqrt((1 - schedule.eta) ** 2 * WORLD.s**2 + schedule.kappa**2 * schedule.eta)
-    exact = mean[0] + std[0] / std[-1] * (np.asarray(x_T) - mean[-1])  # the flow moves quantiles to quantiles
+    exact = mean[0] + std[0] / std[-1] * (np.asarray(x_T) - mean[-1])  # the flow maps quantiles to quantiles
     return float(np.abs(np.asarray(run.sample[-2]) - exact).max())
 
 

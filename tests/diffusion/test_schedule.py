@@ -1,4 +1,4 @@
-"""Schedules against the golden tables, and what is refused."""
+"""Test schedules against the golden tables, and what is refused."""
 
 from pathlib import Path
 

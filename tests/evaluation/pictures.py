@@ -1,4 +1,4 @@
-"""Small pictures for the tests of evaluation, and the command as a process that can be killed."""
+"""Make small pictures for the tests of evaluation, and run the command as a process that a test can kill."""
 
 import os
 import subprocess
@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def picture(seed: int, height: int = 32, width: int = 48) -> np.ndarray:
-    """A smooth random photograph, uint8 RGB."""
+    """Return a smooth random photograph, uint8 RGB."""
     coarse = np.random.default_rng(seed).integers(40, 216, (height // 4, width // 4, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def noisy(pixels: np.ndarray, amount: int, seed: int = 9) -> np.ndarray:
-    """The picture with uniform noise of up to `amount` grey levels."""
+    """Return the picture with uniform noise of up to `amount` grey levels."""
     noise = np.random.default_rng(seed).integers(-amount, amount + 1, pixels.shape)
     return np.clip(pixels.astype(int) + noise, 0, 255).astype(np.uint8)
 
@@ -34,7 +34,7 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 
 
 def folders(root: Path, names: tuple[str, ...] = ("a", "b", "c"), amounts: tuple[int, ...] = (4, 12, 30)) -> Path:
-    """`root/hr`, and `root/sr` with more and more noise; returns root."""
+    """Write pictures to `root/hr`, and copies with more and more noise to `root/sr`; return root."""
     for i, (name, amount) in enumerate(zip(names, amounts, strict=True)):
         save(root / "hr" / f"{name}.png", picture(i))
         save(root / "sr" / f"{name}.png", noisy(picture(i), amount))
@@ -42,12 +42,12 @@ def folders(root: Path, names: tuple[str, ...] = ("a", "b", "c"), amounts: tuple
 
 
 def mean_square(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two images in grey levels."""
+    """Return the mean squared difference of two images in grey levels."""
     return float(np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2))
 
 
 def start(seconds: float, arguments: list[str]) -> subprocess.Popen:
-    """The command in a process of its own, which sleeps after every batch: there is time to kill it."""
+    """Start the command in a process of its own that sleeps after every batch, so that there is time to kill it."""
     command = [sys.executable, "-m", "tests.evaluation.pictures", str(seconds), *arguments]
     return subprocess.Popen(command, cwd=ROOT, env={"PATH": "", "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
 

@@ -1,4 +1,4 @@
-"""Scores of another interpreter, with a stand-in for pyiqa there."""
+"""Test scores that another Python interpreter computes, with a stand-in for pyiqa there."""
 
 import sys
 from pathlib import Path
@@ -46,7 +46,7 @@ def create_metric(name, **options):
 
 @pytest.fixture
 def pyiqa(tmp_path, monkeypatch):
-    """A package `pyiqa`, version 9.9, that the child finds, and modules that would hide the standard library's."""
+    """Install a stand-in package `pyiqa`, version 9.9, where the child process finds it; return its folder."""
     folder = tmp_path / "site"
     (folder / "pyiqa-9.9.dist-info").mkdir(parents=True)
     (folder / "pyiqa-9.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: pyiqa\nVersion: 9.9\n")
@@ -57,7 +57,7 @@ def pyiqa(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pairs(tmp_path) -> tuple[list[Path], list[Path]]:
-    """Three pairs of flat images: 10, 20, 30 beside 7, 7, 7."""
+    """Write three pairs of flat images: 10, 20, 30 beside 7, 7, 7."""
     for kind in ("pred", "target"):
         (tmp_path / kind).mkdir()
     for k, value in enumerate((10, 20, 30)):
@@ -77,7 +77,7 @@ def test_scores_come_in_the_order_of_the_files_with_what_made_them(pyiqa, pairs)
     assert list(found) == ["psnr", "ssim", "niqe", "fid"]
     psnr, ssim, niqe, fid = map(scores, found.values())
     assert psnr.values == (3, 13, 23)
-    assert ssim.values == (103, 113, 123)  # of Y, which the other is not
+    assert ssim.values == (103, 113, 123)  # of Y, unlike the PSNR
     assert niqe.values == (10, 20, 30)
     assert (fid.set_score, fid.values) == (3060, ())
     assert psnr.variant == "pyiqa psnr(test_y_channel=False)"
@@ -116,7 +116,7 @@ def test_what_cannot_be_had_is_said_and_nothing_takes_its_place(pyiqa, pairs):
     found = score_external(["psnr", "lpips", "clipiqa", "dists"], *pairs)
     assert scores(found["psnr"]).values == (3, 13, 23)
     assert "lpips has no scores: pyiqa lpips(net=alex, version=0.1) failed (OSError: no network" in found["lpips"]
-    for name in ("clipiqa", "dists"):  # the process died in the one, before the other
+    for name in ("clipiqa", "dists"):  # the process died in the first, before the second
         assert found[name] == f"{name} has no scores: pyiqa stopped with code 7 (out of memory)"
 
 

@@ -1,4 +1,4 @@
-"""Images made ready: crops, patches, rounding, and sizes that do not fit."""
+"""Test how images are prepared: crops, patches, rounding, and sizes that do not fit."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Pairs by name: what belongs together, and the errors that list what does not."""
+"""Test pairing by name: which files belong together, and the errors that list the others."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Protocols: those that come with jaxsr, files of one's own, their hash, and the images that they hold for."""
+"""Test protocols: those bundled with jaxsr, the user's own files, their hash, and the images that they accept."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Going on: what a stopped or incomplete evaluation keeps, and what is done again."""
+"""Test resuming: what a stopped or incomplete evaluation keeps, and what it does again."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ RGB = Protocol(name="p", about="", colour="rgb", border=0)
 
 @pytest.fixture
 def job(tmp_path) -> Evaluation:
-    """Three noisy pictures, by PSNR."""
+    """Return an evaluation of three noisy pictures by PSNR."""
     folders(tmp_path)
     items = [Item(n, tmp_path / "hr" / f"{n}.png", pred=tmp_path / "sr" / f"{n}.png") for n in "abc"]
     return Evaluation(name="mine", items=items, data="hr", protocol=RGB, metrics=("psnr",))
@@ -32,14 +32,14 @@ def job(tmp_path) -> Evaluation:
 
 @pytest.fixture
 def scored(monkeypatch) -> list[str]:
-    """The images that our metrics are computed of, as it happens."""
+    """Return a list that grows by the name of each image that our own metrics score."""
     names, score = [], Scorer.score
     monkeypatch.setattr(Scorer, "score", lambda self, pairs: names.extend(p.image for p in pairs) or score(self, pairs))
     return names
 
 
 class Library:
-    """In place of pyiqa: the mean level of a file; it can stop, be missing, or have other weights."""
+    """A stand-in for pyiqa that scores a file by its mean level. It can stop, be missing, or have other weights."""
 
     def __init__(self) -> None:
         self.weights, self.stop_after, self.missing = "a" * 64, 99, ""
@@ -54,14 +54,14 @@ class Library:
     def _score(self, name: str, files: Sequence[Path], targets: Sequence[Path] | None, on_score) -> ExternalScores:
         assert targets is not None
         values = [float(np.asarray(Image.open(file)).mean()) for file in files]
-        told = ExternalScores(f"pyiqa {name}()", {"pyiqa": "9"}, self.weights, None, tuple(values), None, {}, "")
+        scores = ExternalScores(f"pyiqa {name}()", {"pyiqa": "9"}, self.weights, None, tuple(values), None, {}, "")
         if name == "fid":
-            return replace(told, values=(), set_score=sum(values), note="biased")
+            return replace(scores, values=(), set_score=sum(values), note="biased")
         for count, (file, value) in enumerate(zip(files, values, strict=True)):
             if count == self.stop_after:
                 raise KeyboardInterrupt
-            on_score(name, file, value, identify(told.variant, told.versions, told.weights_sha256))
-        return told
+            on_score(name, file, value, identify(scores.variant, scores.versions, scores.weights_sha256))
+        return scores
 
 
 @pytest.fixture
@@ -118,16 +118,16 @@ def test_compared_images_that_are_not_there_are_made_again(job, tmp_path, lost, 
 
 
 def test_a_stopped_metric_of_another_library_goes_on_and_tells_how_far_it_is(job, tmp_path, library):
-    told: list[tuple[int, str]] = []
-    job = replace(job, metrics=("maniqa",), report=lambda count, name: told.append((count, name)))
+    reports: list[tuple[int, str]] = []
+    job = replace(job, metrics=("maniqa",), report=lambda count, name: reports.append((count, name)))
     library.stop_after = 2
     with pytest.raises(KeyboardInterrupt):
         evaluate(job, tmp_path / "r.json")
-    assert told[-2:] == [(1, "maniqa: a"), (2, "maniqa: b")]
+    assert reports[-2:] == [(1, "maniqa: a"), (2, "maniqa: b")]
     library.stop_after = 99
     result = evaluate(job, tmp_path / "r.json")
     assert library.asked[1:] == [(["maniqa"], ["seed0/c_0"])]
-    assert told[-1] == (3, "maniqa: c")
+    assert reports[-1] == (3, "maniqa: c")
     assert column(result, "maniqa") == levels(tmp_path / "sr")
     assert result.metrics["maniqa"]["variant"] == "pyiqa maniqa(), pyiqa 9, weights aaaaaaaaaaaa"
 
@@ -164,7 +164,7 @@ def test_a_library_that_was_missing_is_asked_again_without_scoring_ours_again(jo
 
 
 def _shifting() -> Method:
-    """Grey levels raised by the seed."""
+    """Return a method that raises grey levels by the seed."""
 
     def make(pair: Pair, seed: int) -> np.ndarray:
         return np.clip(methods.enlarge_bicubic(methods._lr(pair), 4), 0.1, 0.9) + seed / 255
@@ -174,22 +174,22 @@ def _shifting() -> Method:
 
 def test_fid_is_of_each_seed(job, tmp_path, library):
     job = replace(job, metrics=("fid",), method=_shifting(), seeds=(0, 1, 2))
-    told = evaluate(job, tmp_path / "r.json").metrics["fid"]
+    entry = evaluate(job, tmp_path / "r.json").metrics["fid"]
     assert [files for _, files in library.asked] == [[f"seed{seed}/{name}_0" for name in "abc"] for seed in range(3)]
-    first = told["by_seed"][0]
-    assert told["by_seed"] == pytest.approx([first, first + 3, first + 6])
-    assert told["mean"] == pytest.approx(first + 3)
-    assert (told["images"], told["n"]) == (None, 3)
-    half = 4.302653 * 3 / 3**0.5  # Student's t of 2 degrees of freedom, by the standard error of three seeds
-    assert told["seeds"] == pytest.approx([first + 3 - half, first + 3 + half])
-    assert told["variant"].endswith(", of 3 images")
+    first = entry["by_seed"][0]
+    assert entry["by_seed"] == pytest.approx([first, first + 3, first + 6])
+    assert entry["mean"] == pytest.approx(first + 3)
+    assert (entry["images"], entry["n"]) == (None, 3)
+    half = 4.302653 * 3 / 3**0.5  # Student's t of 2 degrees of freedom times the standard error of three seeds
+    assert entry["seeds"] == pytest.approx([first + 3 - half, first + 3 + half])
+    assert entry["variant"].endswith(", of 3 images")
     one = evaluate(replace(job, seeds=(1,)), tmp_path / "one.json").metrics["fid"]
     assert (one["mean"], one["seeds"]) == (pytest.approx(first + 3), None)
 
 
 def test_files_of_8_bits_are_told_where_the_protocol_does_not_round(job, tmp_path, library):
     exact = replace(job, metrics=("psnr", "maniqa"), protocol=replace(RGB, bits=None))
-    variants = {name: told["variant"] for name, told in evaluate(exact, tmp_path / "r.json").metrics.items()}
+    variants = {name: entry["variant"] for name, entry in evaluate(exact, tmp_path / "r.json").metrics.items()}
     assert variants["maniqa"].endswith(", of files rounded to 8 bits")
     assert "rounded to" not in variants["psnr"]
     rounded = evaluate(replace(job, metrics=("maniqa",)), tmp_path / "8.json")

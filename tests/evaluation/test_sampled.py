@@ -1,4 +1,4 @@
-"""Results made by the command: bicubic, a model with every option, patches, seeds, failures, and the suite."""
+"""Test results that the command makes: bicubic, a model with every option, patches, seeds, failures, and the suite."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ from tests.evaluation.pictures import mean_square, picture, save
 
 @pytest.fixture
 def hr(tmp_path):
-    """A folder of three originals."""
+    """Write three originals; return their folder."""
     for i, name in enumerate("abc"):
         save(tmp_path / "hr" / f"{name}.png", picture(i))
     return tmp_path / "hr"
@@ -31,13 +31,13 @@ def hr(tmp_path):
 
 @pytest.fixture
 def fake(small_upscalers, monkeypatch):
-    """A model whose results differ with everything that it is told; the list of what it was told."""
+    """Replace the model with one whose results depend on all its arguments; return the list of these arguments."""
     calls = []
 
     def upscale(self, image, *, seed, reference=None, reference_box=None, **options):
-        told = {"seed": seed, "box": reference_box} | options
-        calls.append(told | {"shape": image.shape, "reference": reference})
-        noise = np.random.default_rng(crc32(repr(told).encode())).uniform(-0.05, 0.05, (4, 4, 3))
+        record = {"seed": seed, "box": reference_box} | options
+        calls.append(record | {"shape": image.shape, "reference": reference})
+        noise = np.random.default_rng(crc32(repr(record).encode())).uniform(-0.05, 0.05, (4, 4, 3))
         big = image.repeat(4, 0).repeat(4, 1)
         return np.clip(big + np.tile(noise, (image.shape[0], image.shape[1], 1)), 0, 1).astype(np.float32)
 
@@ -162,12 +162,12 @@ def test_a_model_of_another_scale_is_refused(hr, fake, tmp_path, capsys):
         str(tmp_path / "r.json"),
     ]
     assert evaluate.main(words) == 1
-    assert "--protocol: x2 is of scale 2, the model 4" in capsys.readouterr().err
+    assert "--protocol: x2 is for scale 2, but the model's scale is 4" in capsys.readouterr().err
 
 
 @pytest.fixture
 def sets(tmp_path, monkeypatch, fake):
-    """Two sets in place of the known ones, and a calibration of three presets."""
+    """Return a function that runs the suite on two small sets, with a calibration of three presets."""
     for i in range(5):
         save(tmp_path / "data" / "set5" / f"{i}.png", picture(i))
         save(tmp_path / "data" / "set14" / f"{i}.png", picture(5 + i))
@@ -198,7 +198,7 @@ def test_the_suite_puts_all_methods_side_by_side(sets, tmp_path, fake):
         "table.tex",
     }
     images = {row["image"] for row in Result.read(tmp_path / "out/set5/bicubic.json").images}
-    assert images == {"0", "2"}  # spread over the set
+    assert images == {"0", "2"}  # the images are spread over the set
     fake.clear()
     assert sets() == 0
     assert fake == []  # all there already
@@ -225,11 +225,11 @@ def test_a_suite_can_have_one_protocol_for_all_sets(sets, tmp_path, capsys):
     assert sets("--protocol", "plain") == 0
     results = [Result.read(path) for path in (tmp_path / "out").glob("*/*.json")]
     assert {result.protocol["name"] for result in results} == {"plain"}
-    assert sets() == 1  # those of the sets' own
+    assert sets() == 1  # now with the sets' own protocols
     assert "is of other images, options or metrics" in capsys.readouterr().err
     (tmp_path / "x2.json").write_text(json.dumps({"name": "x2", "about": "", "scale": 2}))
     assert sets("--protocol", tmp_path / "x2.json") == 1
-    assert "--protocol: x2 is of scale 2, the model 4" in capsys.readouterr().err
+    assert "--protocol: x2 is for scale 2, but the model's scale is 4" in capsys.readouterr().err
 
 
 def test_a_suite_of_other_choices_is_not_mixed_in(sets, capsys):
@@ -263,7 +263,7 @@ def test_a_suite_scores_what_was_missing_once_it_can_be_had(sets, monkeypatch, f
     assert Result.read(tmp_path / "out/set5/bicubic.json").without == ["lpips", *more]
     fake.clear()
     sets("-m", "psnr", "lpips", *more)
-    assert fake == []  # missing still: nothing is done again
+    assert fake == []  # still missing, so nothing is done again
     here.append(True)
     sets("-m", "psnr", "lpips", *more)
     assert fake

@@ -1,4 +1,4 @@
-"""Native metrics under a protocol: against NumPy, whatever the batch, and images that a metric cannot take."""
+"""Test our own metrics under a protocol: against NumPy, for any batch, and on images that a metric cannot score."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What tables say: differences beside means, unknown metrics, versions, and text that their formats would misread."""
+"""Test tables of results: differences beside means, unknown metrics, versions, and text that a format would misread."""
 
 import csv
 from dataclasses import replace
@@ -13,7 +13,7 @@ from jaxsr.evaluation.tables import compare, render
 
 
 def result(name: str, values: list[float], *, metric: str = "psnr", seeds: int = 1, **changes: Any) -> Result:
-    """Of images of one patch; every further seed has the values one higher."""
+    """Return a result whose images have one patch each; every further seed has values higher by one."""
     rows = [
         {"image": f"i{at}", "patch": 0, "seed": seed, "psnr": value + seed}
         for seed in range(seeds)
@@ -56,8 +56,8 @@ def test_a_difference_stands_before_its_interval_and_apart_from_the_mean():
 
 def test_intervals_of_older_results_are_made_anew():
     old = result("old", [30.0, 31, 32], seeds=3)
-    told = old.metrics["psnr"]
-    stale = replace(old, metrics={"psnr": told | {"images": [31.9, 32.1], "seeds": [31.0, 33.0]}})
+    entry = old.metrics["psnr"]
+    stale = replace(old, metrics={"psnr": entry | {"images": [31.9, 32.1], "seeds": [31.0, 33.0]}})
     assert render([stale], "md") == render([old], "md")
     assert "95 % over 3 seeds: PSNR [29.52, 34.48]." in render([old], "md")
 
@@ -90,7 +90,7 @@ def test_latex_gets_every_letter_as_text_and_the_warning_in_sight():
     table = Table("t", ("method", "n ↑"), ((r"a$b^c{d}e\f~g_h%i&j#k", "1"), ("[x]", "2")), ())
     text = latex([table], "50 % of_it")
     assert r"a\$b\textasciicircum{}c\{d\}e\textbackslash{}f\textasciitilde{}g\_h\%i\&j\#k & 1 \\" in text
-    assert "\n{}[x] & 2" in text  # \\[x] would be a length
+    assert "\n{}[x] & 2" in text  # LaTeX would read \\[x] as a length
     assert text.startswith(r"\noindent\textbf{50 \% of\_it}\par")
     assert r"n $\uparrow$" in text
 

@@ -1,11 +1,11 @@
-"""A fit whose result is known exactly."""
+"""Provide a fit whose result is known exactly."""
 
 import pytest
 
 
 @pytest.fixture
 def exact_fit(monkeypatch) -> None:
-    """Inside, a scale of -1: the reference itself."""
+    """Fit a scale of -1 inside the region, which gives the reference itself."""
     from jaxsr.upscaling import upscaler as upscaler_module
 
     monkeypatch.setattr(upscaler_module, "measure_tiles", lambda *_: [])

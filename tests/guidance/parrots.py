@@ -1,4 +1,4 @@
-"""A part of a photograph, its LR image, and its guided enlargement as float."""
+"""Provide a part of a photograph, its LR image, and its guided enlargement as float."""
 
 from pathlib import Path
 

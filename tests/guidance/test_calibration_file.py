@@ -1,4 +1,4 @@
-"""The calibration file: it comes back as written, never by halves, and is refused where it does not belong."""
+"""Test that the calibration file reads back as written, is never half-written, and is refused where it does not fit."""
 
 import json
 from dataclasses import replace
@@ -87,10 +87,11 @@ def test_another_file_is_refused_by_name(tmp_path: Path, content: str, message: 
         ({"presets": {"vivid": {"scale": "high", "rule": "r"}}}, "is a damaged calibration|needs a rule and 4 finite"),
         ({"presets": 3}, "is a damaged calibration"),
         ({"schedule": 3}, "is a damaged calibration"),
+        ({"through": "noise"}, "through: no 'noise'; choose one of mean, state"),
     ],
 )
 def test_a_damaged_file_is_refused_by_name(monkeypatch, tmp_path: Path, change: dict, message: str) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object before us
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would raise before us
     path = tmp_path / "x.json"
     made().write(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -128,7 +129,7 @@ def test_a_preset_that_is_not_there_is_refused() -> None:
 
 def test_it_is_refused_for_another_model_schedule_or_sampler() -> None:
     check(made(), "ab" * 32, SCHEDULE, "ancestral")
-    rounded = replace(SCHEDULE, eta=SCHEDULE.eta * (1 + 1e-14))  # another machine's power function
+    rounded = replace(SCHEDULE, eta=SCHEDULE.eta * (1 + 1e-14))  # as by another machine's power function
     check(made(), "ab" * 32, rounded, "ancestral")
     fifteen = exponential_schedule(15)
     for arguments, message in (

@@ -1,4 +1,4 @@
-"""Guidance that does not fit the image or contradicts itself is refused in one sentence."""
+"""Test that guidance which does not fit the image or contradicts itself is refused in one sentence."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Guidance in the pipeline: alpha, references and strips change what they should."""
+"""Test that alpha, references and strips change the pipeline's results as they should."""
 
 from collections import Counter
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tests.small_model import nearest
 
 
 def test_every_choice_changes_the_result(pointwise):
-    tiles = TILES | {"steps": 4}  # of two steps, both have about the same variances
+    tiles = TILES | {"steps": 4}  # with two steps, both reference variances are about equal
     base = {"alpha": 0.3} | tiles
     first, plain = pointwise.upscale(LR, **base), pointwise.upscale(LR, **tiles)
     ramp = np.linspace(0, 1, LR[..., 0].size, dtype=np.float32).reshape(LR.shape[:2])
@@ -44,7 +44,7 @@ def test_every_choice_of_a_reference_changes_the_result(pointwise):
 
 
 def test_the_mean_of_a_reference_changes_the_result(pointwise, exact_fit, monkeypatch):
-    """With fixed scales: a fit makes up for most of the difference."""
+    """The scales are fixed, because a fit makes up for most of the difference."""
     monkeypatch.setattr(upscaler_module, "fit_reference", lambda moments: ((-0.5,) * 4, (0.0,) * 4))
     guide, means = make_guide(RGB, 4, reference=HR[:, :80], box=LEFT), ("clean", "shifted")
     clean, shifted = (floats(pointwise, guide, alpha=0.0, steps=4, reference_mean=mean) for mean in means)
@@ -58,7 +58,7 @@ def test_one_number_is_that_of_every_step_and_the_first_is_t_1(pointwise):
     last = floats(pointwise, make_guide(RGB, 4), alpha=(-1.0, 0.0))
     z_lr = np.asarray(Model(pointwise.preset).encode_lr({}, jnp.asarray(RGB[None]) * 2 - 1))
     bicubic = np.asarray(Model(pointwise.preset).decode({}, jnp.asarray(z_lr)))[0] / 2 + 0.5
-    inner = np.s_[16:48, 16:48]  # where the first tile is alone and sees no border
+    inner = np.s_[16:48, 16:48]  # only the first tile covers this part, away from borders
     np.testing.assert_allclose(last[inner], np.clip(bicubic, 0, 1)[inner], atol=1e-5)
 
 

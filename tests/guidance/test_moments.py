@@ -1,4 +1,4 @@
-"""What the open loop measures, against the Gaussian world and sums over all elements, both in float64."""
+"""Test the moments of the open loop against the Gaussian world and sums over all elements, both in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -26,13 +26,13 @@ def float32(x: np.ndarray) -> jax.Array:
 
 
 def predict(x: np.ndarray, i: int) -> np.ndarray:
-    """E[x_0 | x_t] in float64."""
+    """Return E[x_0 | x_t] in float64."""
     eta = SCHEDULE.eta[i]
     return WORLD.m + WORLD.gain(SCHEDULE)[i] * (x - (1 - eta) * WORLD.m - eta * WORLD.y)
 
 
 def flow(x: np.ndarray, f: np.ndarray, eta: float, eta_to: float) -> np.ndarray:
-    """SinSR's step from eta to eta_to for a given prediction, from its equation."""
+    """Take SinSR's step from eta to eta_to for a given prediction, by its equation."""
     return f + eta_to * (Y - f) + np.sqrt(eta_to / eta) * (x - f - eta * (Y - f))
 
 
@@ -55,7 +55,7 @@ def exact_path(forward_ode: str) -> np.ndarray:
 
 
 def exact(*, sampler, reference, through, reference_mean, reference_variance, forward_ode) -> tuple:
-    """(Delta, S), each (T, b, h, w, c): Algorithm 1 line by line."""
+    """Return (Delta, S), each (T, b, h, w, c), by Algorithm 1 line by line."""
     path, kappa = exact_path(forward_ode), SCHEDULE.kappa
     sigma, marginal = SCHEDULE.variance, kappa**2 * SCHEDULE.eta_prev
     x, deltas, corrections = Y + kappa * np.sqrt(SCHEDULE.eta[-1]) * NOISE[0], [], []
@@ -119,7 +119,7 @@ def test_a_mask_of_zeros_leaves_zeros() -> None:
 
 
 def test_unknown_words_are_refused(monkeypatch) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would object before us
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would raise before us
     y, noise = float32(Y), lambda k: float32(NOISE)[k]
     for name in NAMES:
         with pytest.raises(ValueError, match=f"{name}: no 'x'; choose one of"):

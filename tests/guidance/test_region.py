@@ -1,4 +1,4 @@
-"""The region of a reference: where it lies, how it fades, what is refused, and what is fitted on it."""
+"""Test the region of a reference: its place, its fading, what is refused, and what is fitted on it."""
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,7 @@ def test_a_mask_is_the_box_around_it_and_weighs_the_reference():
         np.testing.assert_array_equal(region.weight, mask[5:25, 10:20])
         np.testing.assert_array_equal(region.image, crop)
     soft = make_region(RGB, HR, 4, mask=mask, feather=2).weight
-    assert soft[1, 4] == 0.5 / 4  # half a pixel from the hole, of two; times the mask
+    assert soft[1, 4] == 0.5 / 4  # half a pixel from the hole, of a feather of two, times the mask
     assert soft[15, 5] == 0.5
 
 
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_one_sentence(case):
 
 
 def test_the_fits_are_those_of_the_open_loop_on_the_region(monkeypatch):
-    """Measured by hand on the latents of one tile, the mask being the fading weight."""
+    """The expected moments are measured by hand on the latents of one tile, with the fading weight as the mask."""
     monkeypatch.setattr(Model, "denoiser", lambda *_: lambda x, step: jnp.sin(2 * x))
     preset, options, plan = small_preset(), Options(steps=2), plan_tiles(40, 30, 48, 0)
     region = _region((4, 6, 20, 20), feather=4)

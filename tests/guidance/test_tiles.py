@@ -1,4 +1,4 @@
-"""Guidance tile by tile: a map and a reference act where they lie, nowhere else, and take little memory."""
+"""Test guidance tile by tile: a map and a reference act only where they lie, and take little memory."""
 
 import tracemalloc
 
@@ -63,4 +63,4 @@ def test_memory_is_the_result_and_a_few_tiles_with_a_map_and_a_reference(small_u
     small_upscalers["channel"].enlarge(image, out, Options(tile=32, alpha=0.1), guide=guide, seed=0)
     peak = tracemalloc.get_traced_memory()[1] - base
     tracemalloc.stop()
-    assert peak < 16 * 128 * 128 * 3 * 4  # bytes of sixteen enlarged tiles; the reference as float would be 64
+    assert peak < 16 * 128 * 128 * 3 * 4  # bytes of sixteen enlarged tiles; the reference as float would take 64

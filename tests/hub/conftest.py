@@ -1,4 +1,4 @@
-"""The local site that downloads come from."""
+"""Start the local site that downloads come from."""
 
 import threading
 from collections.abc import Callable, Iterator

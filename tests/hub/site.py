@@ -1,4 +1,4 @@
-"""A local site that truncates, ignores ranges, stalls, fails and changes its file in between."""
+"""Serve a local site that can truncate, ignore ranges, stall, fail, and change its file between requests."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ def sha256_of(body: bytes) -> str:
 
 @dataclass
 class Site:
-    """What the server does. `cut` holds, per request, how many body bytes it sends before it hangs up."""
+    """The behaviour of the server. `cut` holds, per request, how many body bytes it sends before it hangs up."""
 
     address: str = ""
     body: bytes = BODY
@@ -72,7 +72,7 @@ def handler_of(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Range", f"bytes {start}-{len(site.body) - 1}/{len(site.body)}")
             if site.states_length:
                 self.send_header("Content-Length", str(len(rest)))
-            cut = site.cut.pop(0) if site.cut else len(rest)  # before the client can answer the header and ask again
+            cut = site.cut.pop(0) if site.cut else len(rest)  # popped before the client sees the header and asks again
             self.end_headers()
             try:
                 self.wfile.write(rest[:cut])

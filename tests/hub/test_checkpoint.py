@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back, what is refused, and that nothing half-written is left."""
+"""Test that checkpoints read back as saved, that wrong ones are refused, and that nothing half-written is left."""
 
 import json
 import weakref

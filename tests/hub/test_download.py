@@ -1,4 +1,4 @@
-"""A download is the right file or an error that tells the remedy: checks, mirrors, retries, disk, progress."""
+"""Test that a download gives the right file or an error with a remedy: checks, mirrors, retries, disk, progress."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Model names: the table, what a name or a path resolves to, and the way through licence, download and conversion."""
+"""Test model names: the table, what a name or a path resolves to, and licence, download and conversion in turn."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def card(tmp_path, monkeypatch):
-    """A released model in two files on a local server, in `tmp_path/server`."""
+    """Register a released model of two files, which a local server serves from `tmp_path/server`."""
     folder = tmp_path / "server"
     folder.mkdir()
     (folder / "net.pth").write_bytes(b"network")
@@ -149,7 +149,7 @@ def test_released_models_are_converted_with_their_own_card_and_files(name, monke
         return folder / "model.safetensors"
 
     monkeypatch.setattr("weight_conversion.convert.convert_card", convert_card)
-    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):  # the converter made none
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):  # the converter wrote no file
         jaxsr.load(name, accept_license=True)
     (card,) = (card for card in known_models() if card.name == name)
     assert given == [(card, {file.name: Path(file.name) for file in card.files}, cache / name)]
@@ -165,7 +165,7 @@ def test_licence_is_shown_and_must_be_accepted_before_the_download(card, cache, 
     terms = r"^fake-x4: Test Licence 1 \(http://licence\.invalid\): for tests only; read .* --accept-license"
     with pytest.raises(LicenceError, match=terms):
         resolve("fake-x4", convert=_convert)
-    assert capsys.readouterr().err == ""  # the error says it, once
+    assert capsys.readouterr().err == ""  # only the error says it
     assert not cache.exists()
 
 

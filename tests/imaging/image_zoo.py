@@ -1,4 +1,4 @@
-"""Image files made by hand from the specifications with struct and zlib: oracles that owe nothing to any codec."""
+"""Make image files by hand from the specifications with struct and zlib, as oracles that use no image library."""
 
 import struct
 import zlib
@@ -27,7 +27,7 @@ def _png_rows(raw: np.ndarray, step: int, kind: int) -> bytes:
 def png(
     pixels: np.ndarray, kind: int = 0, *, interlaced: bool = False, chunks: tuple[tuple[bytes, bytes], ...] = ()
 ) -> bytes:
-    """An 8- or 16-bit PNG of (h, w, 1..4) pixels, with further chunks before the pixels."""
+    """Return an 8- or 16-bit PNG of (h, w, 1..4) pixels, with further chunks before the pixels."""
     height, width, channels = pixels.shape
     big_endian = pixels.astype(f">u{pixels.itemsize}")
     parts = [big_endian[y::dy, x::dx] for y, x, dy, dx in ADAM7] if interlaced else [big_endian]
@@ -52,7 +52,7 @@ def png_file(width, height, bits, colour, rows, chunks=(), interlaced=False) -> 
 
 
 def directory(entries: dict[int, tuple[int, int, bytes]], start: int, order: str, following: int = 0) -> bytes:
-    """A TIFF directory at byte `start`: tag -> (type, count, raw value)."""
+    """Return a TIFF directory at byte `start`; entries are tag -> (type, count, raw value)."""
     table, heap = struct.pack(order + "H", len(entries)), b""
     for tag, (kind, count, value) in sorted(entries.items()):
         at = start + 6 + 12 * len(entries) + len(heap)
@@ -63,7 +63,7 @@ def directory(entries: dict[int, tuple[int, int, bytes]], start: int, order: str
 
 
 def tiff(pixels: np.ndarray, order: str = "<", *, planar: bool = False, **tags: int) -> bytes:
-    """An uncompressed one-strip TIFF of (h, w, 1..4) pixels; further SHORT tags as t274=6."""
+    """Return an uncompressed one-strip TIFF of (h, w, 1..4) pixels; give further SHORT tags as t274=6."""
     height, width, channels = pixels.shape
     samples = np.moveaxis(pixels, -1, 0) if planar else pixels
     strip = samples.astype(f"{order}u{pixels.itemsize}").tobytes()
@@ -93,7 +93,7 @@ def tiff(pixels: np.ndarray, order: str = "<", *, planar: bool = False, **tags: 
 
 
 def exif(order: str = "<", orientation: int = 6) -> bytes:
-    """What a camera writes: make, UTF-8 artist, orientation, Exif and GPS directories, thumbnail directory."""
+    """Return EXIF as a camera writes it: make, UTF-8 artist, orientation, Exif, GPS and thumbnail directories."""
     short = struct.Struct(order + "H").pack
     long = struct.Struct(order + "L").pack
     artist = "Jörg Ångström\0".encode()
@@ -127,7 +127,7 @@ def exif(order: str = "<", orientation: int = 6) -> bytes:
 
 
 def icc(space: bytes) -> bytes:
-    """An ICC v2 profile: b"GRAY" is linear light; b"CMYK" prints cyan as grey of L*=50.2."""
+    """Return an ICC v2 profile: b"GRAY" is linear light; b"CMYK" prints cyan as grey of L*=50.2."""
     d50 = struct.pack(">lll", 63190, 65536, 54061)
     tags = {
         b"wtpt": b"XYZ \0\0\0\0" + d50,

@@ -1,4 +1,4 @@
-"""Edges under transparency: no dark fringe, exact sizes."""
+"""Test edges under transparency: no dark fringe, exact sizes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from jaxsr.imaging.alpha import bleed, upscale_alpha
 
 
 def _enlarge(rgb: np.ndarray, scale: int) -> np.ndarray:
-    """Any colour upscaler that rings and blurs will do: Pillow's Lanczos, channel by channel."""
+    """Enlarge by Pillow's Lanczos, channel by channel; any colour upscaler that rings and blurs would do."""
     size = (rgb.shape[1] * scale, rgb.shape[0] * scale)
     planes = [
         Image.fromarray(np.ascontiguousarray(rgb[..., c])).resize(size, Image.Resampling.LANCZOS) for c in range(3)
@@ -20,7 +20,7 @@ def _enlarge(rgb: np.ndarray, scale: int) -> np.ndarray:
 
 @pytest.fixture
 def disc() -> tuple[np.ndarray, np.ndarray]:
-    """Opaque red on transparent black."""
+    """Return an opaque red disc on transparent black, as colour and alpha."""
     rows, columns = np.mgrid[:24, :20]
     alpha = ((rows - 12) ** 2 + (columns - 9) ** 2 < 49).astype(np.float32)
     return alpha[..., None] * np.array([1.0, 0.0, 0.0], np.float32), alpha
@@ -29,7 +29,7 @@ def disc() -> tuple[np.ndarray, np.ndarray]:
 def test_no_dark_fringe_after_bleed_and_enlarging(disc):
     rgb, alpha = disc
     shows = upscale_alpha(alpha, 4) > 0.02
-    assert _enlarge(rgb, 4)[shows][:, 0].min() < 0.5  # the fringe that bleed is there to stop
+    assert _enlarge(rgb, 4)[shows][:, 0].min() < 0.5  # the fringe that bleed must prevent
     np.testing.assert_allclose(_enlarge(bleed(rgb, alpha), 4)[shows], [[1.0, 0.0, 0.0]] * shows.sum(), atol=1e-5)
 
 

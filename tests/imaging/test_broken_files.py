@@ -1,4 +1,4 @@
-"""Files that are wrong, cut short or too large, and writes that fail: one sentence, no partial pixels, nothing lost."""
+"""Test wrong, truncated and too large files, and writes that fail: one sentence, no partial pixels, nothing lost."""
 
 import dataclasses
 import os
@@ -93,7 +93,7 @@ def _whole_files() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", _whole_files())
 def test_truncated_files_give_no_partial_pixels(tmp_path, name):
-    """Refused, or (where only the end mark is missing) complete."""
+    """A truncated file is refused, or is complete where only its end mark is missing."""
     data = _whole_files()[name]
     path, refused = tmp_path / name, 0
     whole = _read(tmp_path, data, name).rgb

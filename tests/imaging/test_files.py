@@ -1,4 +1,4 @@
-"""A zoo of small images in every mode through `read_photo` and `write_photo`, to the last bit where nothing is lost."""
+"""Test `read_photo` and `write_photo` on small images of every mode, bit for bit where nothing is lost."""
 
 import dataclasses
 import os
@@ -28,7 +28,7 @@ def _read(tmp_path: Path, data: bytes, name: str = "a.png") -> Photo:
 
 
 def _assert_holds(photo: Photo, pixels: np.ndarray) -> None:
-    """The photo holds exactly these (h, w, 1..4) pixels."""
+    """Assert that the photo holds exactly these (h, w, 1..4) pixels."""
     top, channels = np.iinfo(pixels.dtype).max, pixels.shape[-1]
     colour = pixels[..., :3] if channels > 2 else pixels[..., :1].repeat(3, -1)
     np.testing.assert_array_equal(np.rint(photo.rgb.astype(np.float64) * top), colour)
@@ -101,7 +101,7 @@ def test_16_bit_tiff_kinds_of_alpha_and_white(tmp_path):
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".bmp", ".gif", ".jpg"])
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
 def test_modes_that_pillow_writes(tmp_path, mode, suffix):
-    """Oracle: Pillow's own conversion of what it reads back."""
+    """The oracle is Pillow's own conversion of what it reads back."""
     source = Image.fromarray(_random(4, np.uint8)).convert(mode)
     path = tmp_path / f"a{suffix}"
     try:
@@ -109,7 +109,7 @@ def test_modes_that_pillow_writes(tmp_path, mode, suffix):
         with Image.open(path) as image:
             expected = np.asarray(image.convert("RGBA"))
     except (OSError, ValueError):
-        return  # a mode that this format does not have, or that Pillow cannot read back
+        return  # the format lacks this mode, or Pillow cannot read it back
     photo = read_photo(path)
     np.testing.assert_array_equal(np.rint(photo.rgb * 255), expected[..., :3])
     if photo.alpha is None:
@@ -132,7 +132,7 @@ def test_lossless_round_trip(tmp_path, monkeypatch, suffix, channels, dtype, siz
     if suffix == ".png":
         with Image.open(path) as image:
             image.verify()
-    if dtype == np.uint8 or channels == 1:  # what Pillow can read to the last bit
+    if dtype == np.uint8 or channels == 1:  # Pillow reads these to the last bit
         with Image.open(path) as image:
             assert image.mode == ("I;16" if dtype == np.uint16 else ["L", "LA", "RGB", "RGBA"][channels - 1])
             np.testing.assert_array_equal(np.asarray(image).reshape(pixels.shape), pixels)
@@ -171,7 +171,7 @@ def test_8_bit_values_are_rounded_and_clipped(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("depth", [8, 16])
 def test_pixels_become_the_same_file_as_their_photograph(tmp_path, suffix, channels, depth):
-    """Oracle: the photograph's own integers, at the format's depth."""
+    """The oracle is the photograph's own integers, at the format's depth."""
     pixels = _random(channels, np.uint16 if depth == 16 else np.uint8)
     photo = dataclasses.replace(_read(tmp_path, zoo.png(pixels)), exif=clean_exif(zoo.exif()))
     assert photo.exif
@@ -233,7 +233,7 @@ def test_quality_changes_jpeg_and_webp_and_is_checked(tmp_path):
 
 
 def test_jpeg_keeps_colour_of_single_pixels(tmp_path):
-    """Red and blue columns of one pixel; halved colour (4:2:0) would make them purple."""
+    """Columns one pixel wide are red and blue in turn; halved colour (4:2:0) would make them purple."""
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[:, ::2, 0], pixels[:, 1::2, 2] = 255, 255
     write_photo(tmp_path / "a.jpg", _read(tmp_path, zoo.png(pixels)))

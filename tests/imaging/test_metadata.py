@@ -1,4 +1,4 @@
-"""EXIF and ICC through read and write: kept, true of the new pixels, and never a reason to lose the photograph."""
+"""Test that EXIF and ICC survive read and write, are true of the new pixels, and never cost the photograph."""
 
 import dataclasses
 import struct
@@ -26,7 +26,7 @@ def _saved(path, **options):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["png", "webp", "tiff", "png16", "tiff16"])
 def test_every_orientation_is_turned_once(tmp_path, orientation, kind):
-    """Oracle: Pillow's own turning of the 8-bit image, by which pixel lands where."""
+    """The oracle is Pillow's own turning of the 8-bit image: every pixel must land in the same place."""
     suffix = ".tif" if "tiff" in kind else ".webp" if kind == "webp" else ".png"
     path, plain = tmp_path / f"turned{suffix}", tmp_path / "plain.png"
     block = zoo.exif(orientation=orientation)
@@ -102,7 +102,7 @@ def test_no_exif_stays_none(tmp_path):
 
 
 def test_exif_in_png_text_is_read(tmp_path):
-    """How ImageMagick wrote EXIF before PNG had a chunk for it."""
+    """ImageMagick wrote EXIF like this before PNG had a chunk for it."""
     block = zoo.exif(orientation=6)
     text = f"\nexif\n{len(block):8}\n{block.hex()}\n".encode()
     chunk = (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text))

@@ -1,4 +1,4 @@
-"""The noise field: one lattice of numbers, whichever window, batch, program or setting reads it."""
+"""Test that the noise field is one lattice of numbers, whichever window, batch, program or setting reads it."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ def test_batch_of_tiles_equals_single_tiles(lattice, count, size):
 
 
 def test_independent_of_the_program_around_it(lattice):
-    """Of what uses it, and of loops."""
+    """Neither the operations that use the noise nor a loop around it may change it."""
 
     @jax.jit
     def steps(key, origins):
@@ -59,7 +59,7 @@ def test_independent_of_the_program_around_it(lattice):
 
 
 def test_independent_of_the_instructions_of_the_processor(lattice):
-    """Without FMA, which compilers use or not by what stands around an operation: bits must not depend on it."""
+    """The bits must be the same without FMA, which compilers use or not depending on the surrounding operations."""
     program = f"""
 import sys
 import numpy as np
@@ -104,13 +104,13 @@ def test_independent_of_the_partitionable_setting(lattice, partitionable):
         key = image_key(7, HASH, 0)
         reference = jax.random.normal(key, (4,))
         np.testing.assert_array_equal(field(key, at(16, 32), (32, 16, 3)), lattice[16:48, 32:48])
-    # The setting is live: it changes what jax.random.normal gives.
+    # The setting takes effect: it changes what jax.random.normal gives.
     with jax.threefry_partitionable(not partitionable):
         assert not np.array_equal(reference, jax.random.normal(key, (4,)))
 
 
 def test_values_are_threefry_in_counter_mode(lattice):
-    """Oracle: the published counter mode, key by key, and the normal quantile of the standard library."""
+    """The oracle is the published counter mode, key by key, and the normal quantile of the standard library."""
     from statistics import NormalDist
 
     block = jax.random.fold_in(jax.random.fold_in(KEY, 2), 5)
@@ -131,7 +131,7 @@ def test_moments_and_tails_are_gaussian(lattice):
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Standard score of the mean product: about N(0, 1) for independent standard Gaussians."""
+    """Return the absolute standard score of the mean product, about |N(0, 1)| for independent standard Gaussians."""
     return abs(float((a * b).mean() * a.size**0.5))
 
 
@@ -145,7 +145,7 @@ def test_neighbours_are_independent(lattice, axis):
 def test_neighbours_across_block_borders_are_independent(lattice, axis):
     values = np.moveaxis(lattice, axis, 0)
     assert correlation(values[BLOCK::BLOCK], values[BLOCK - 1 : -1 : BLOCK]) < 4
-    # The same place of neighbouring blocks, and of blocks mirrored about the diagonal.
+    # Compare the same place in neighbouring blocks, and in blocks mirrored about the diagonal.
     assert correlation(values[BLOCK:], values[:-BLOCK]) < 4
     off_diagonal = lattice[:BLOCK, BLOCK : 2 * BLOCK], lattice[BLOCK : 2 * BLOCK, :BLOCK]
     assert correlation(*off_diagonal) < 4

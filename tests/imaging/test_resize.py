@@ -1,4 +1,4 @@
-"""Bicubic up- and downsampling against PyTorch, Pillow, JAX and the benchmarks' MATLAB images."""
+"""Test bicubic up- and downsampling against PyTorch, Pillow, JAX and the benchmarks' MATLAB images."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "bicubic_upsample.npz"
 
 
 def photo(h: int, w: int, c: int = 3) -> np.ndarray:
-    """Smooth waves with an edge and some noise, uint8."""
+    """Return smooth waves with an edge and some noise, uint8."""
     y, x = np.mgrid[:h, :w]
     wave = 127 + 80 * np.sin(0.3 * x[..., None] + np.arange(c)) * np.cos(0.2 * y[..., None]) + 40 * (x > y)[..., None]
     return np.clip(wave + np.random.default_rng(0).normal(0, 8, (h, w, c)), 0, 255).astype(np.uint8)

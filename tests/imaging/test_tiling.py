@@ -1,4 +1,4 @@
-"""Tiles: geometry, padding, partition of unity, the released tool's averages, order independence and seams."""
+"""Test tiles: geometry, padding, partition of unity, the released tool's averages, order independence and seams."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Tile = Callable[[np.ndarray, int], np.ndarray]
 
 
 def run(image: np.ndarray, plan: TilePlan, scale: int, per_tile: Tile, order=None) -> np.ndarray:
-    """The whole image through `per_tile(tile, index)`, the bands joined after a check that they follow each other."""
+    """Send the whole image through `per_tile(tile, index)`; check that the bands follow each other, and join them."""
     indices = range(len(plan)) if order is None else order
     rows, expected = [], 0
     for first, band in blend_tiles(plan, scale, ((i, per_tile(cut(image, plan, i), i)) for i in indices)):
@@ -33,7 +33,7 @@ def nearest(tile: np.ndarray, scale: int) -> np.ndarray:
 
 
 def bicubic(tile: np.ndarray, scale: int) -> np.ndarray:
-    """Each output pixel reads the input within two pixels of it."""
+    """Enlarge bicubically: each output pixel reads the input within two pixels of it."""
     h, w, c = tile.shape
     method = jax.image.ResizeMethod.CUBIC_PYTORCH
     return np.asarray(jax.image.resize(tile, (h * scale, w * scale, c), method, antialias=False))
@@ -44,18 +44,18 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def padded(image: np.ndarray, plan: TilePlan) -> np.ndarray:
-    """Oracle of the padding: numpy's own reflection of the whole image."""
+    """Pad the whole image by numpy's own reflection, as the oracle."""
     bottom, right = plan.tops[-1] + plan.tile, plan.lefts[-1] + plan.tile
     return np.pad(image, ((0, bottom - image.shape[0]), (0, right - image.shape[1]), (0, 0)), mode="reflect")
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> tuple[int, int, int, int, int, str]:
-    """Arguments of `plan_tiles`."""
+    """Draw arguments of `plan_tiles`."""
     align = draw(st.sampled_from([1, 4, 16]))
     tile = align * draw(st.integers(1, 64 // align))
     overlap = align * draw(st.integers(0, tile // align - 1))
-    # Not more than a few hundred tiles: the rule is the same for more.
+    # At most a few hundred tiles: the rule is the same for more.
     height, width = (draw(st.integers(1, min(300, 16 * (tile - overlap)))) for _ in range(2))
     return height, width, tile, overlap, align, draw(st.sampled_from(["feather", "mean"]))
 
@@ -67,7 +67,7 @@ def test_every_pixel_is_covered_with_weight_one(arguments, scale, random):
     image = noise(plan.height, plan.width, 1)
     order = list(range(len(plan)))
     random.shuffle(order)
-    # One channel of ones gives the sum of weights, and one the image itself.
+    # One channel is the image itself; the other is all ones and gives the sum of weights.
     blended = run(image, plan, scale, lambda tile, i: nearest(np.concatenate([tile, tile * 0 + 1], 2), scale), order)
     assert blended.shape == (scale * plan.height, scale * plan.width, 2)
     if plan.blend == "feather":
@@ -86,7 +86,7 @@ def test_geometry(arguments):
         assert starts[-1] + plan.tile >= size
         if plan.blend == "feather":
             assert all(start % stride == 0 for start in starts)
-            # The last tile has pixels of the image that the one before has not.
+            # The last tile has pixels of the image that the tile before it lacks.
             assert starts[-1] + plan.overlap < size or len(starts) == 1
         else:
             assert starts[-1] + plan.tile == size or len(starts) == 1
@@ -131,13 +131,13 @@ def test_feather_leaves_a_dead_margin_only_where_there_is_a_neighbour():
     assert (below[64:] == 1).all()
     assert (above[208:240] > 0).all()
     assert (np.diff(above[192:]) <= 0).all()
-    # sin^2 of the middle half of the overlap, at pixel centres.
+    # The ramp is sin^2 over the middle half of the overlap, at pixel centres.
     np.testing.assert_allclose(below[16:48], np.sin(np.pi / 2 * (np.arange(32) + 0.5) / 32) ** 2, atol=2**-13)
 
 
 @pytest.mark.parametrize("case", ["a", "b", "c"])
 def test_mean_reproduces_the_released_tool(case):
-    """The fixture's network repeats pixels and multiplies tile number k by 1 + (k + 1) / 100."""
+    """The golden file's network repeats pixels and multiplies tile number k by 1 + (k + 1) / 100."""
     with np.load(GOLDEN) as golden:
         x, boxes, blended = (golden[f"{case}/{name}"] for name in ("x", "boxes_hr", "blended"))
         tile, stride, scale = golden[f"{case}/patch_stride_scale"].tolist()
@@ -209,7 +209,7 @@ def test_a_network_that_reads_past_the_dead_margin_does_not():
 
 
 def largest_seam(image: np.ndarray, blend: str, tone: Tile) -> float:
-    """Largest step between neighbouring pixels that the tiles' own tones add to the image, along either axis."""
+    """Return the largest step between neighbours, along either axis, that the tiles' own tones add to the image."""
     plan = plan_tiles(image.shape[0], image.shape[1], 32, 16, 16, blend)
     with_tone = run(image, plan, 4, lambda tile, i: nearest(tile, 4) + np.float32(tone(tile, i)))
     added = with_tone - nearest(image, 4)

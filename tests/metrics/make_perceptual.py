@@ -1,10 +1,11 @@
-"""Make the files of LPIPS and DISTS that are committed, from the authors' packages (torch, lpips, DISTS_pytorch):
+"""Make the committed files of LPIPS and DISTS from the authors' packages (torch, lpips, DISTS_pytorch):
 
     python -m tests.metrics.make_perceptual heads    # jaxsr/assets/perceptual/model.safetensors
     python -m tests.metrics.make_perceptual golden   # tests/golden/perceptual.npz
 
-Golden are the packages' own classes, in float64, on the random networks and the images of `perceptual_weights`, with
-the published weights of the channels. Made with torch 2.13.0, torchvision 0.28.0, lpips 0.1.4, DISTS-pytorch 0.1.
+The golden numbers come from the packages' own classes in float64, on the random networks and the images of
+`perceptual_weights`, with the published weights of the channels. They were made with torch 2.13.0, torchvision 0.28.0,
+lpips 0.1.4 and DISTS-pytorch 0.1.
 """
 
 import importlib.metadata
@@ -30,7 +31,7 @@ HEADS = {
 
 
 def published_heads(metric: str) -> Path:
-    """The file in the installed package."""
+    """Return the path of the heads' file in the installed package."""
     package, name = HEADS[metric]
     return Path(str(importlib.metadata.distribution(package).locate_file(name)))
 
@@ -47,7 +48,7 @@ def make_heads() -> None:
 
 
 def torch_metric(metric: str) -> Callable[..., Any]:
-    """The package's metric on images in [0,1] (tensors, NCHW), with our random network in it, in float64."""
+    """Return the package's metric on images in [0,1] (tensors, NCHW), with our random network in it, in float64."""
     import torch
     import torchvision
 
@@ -83,7 +84,7 @@ def _build_metric(metric: str) -> Callable[..., Any]:
 
 
 def golden(metric: str) -> dict[str, np.ndarray]:
-    """Its number of every pair, and under `<metric>/gradient` the gradient of their sum by the first images (NHWC)."""
+    """Return the scores of all pairs, and as `<metric>/gradient` their sum's gradient by the first images (NHWC)."""
     import torch
 
     a, b = (torch.from_numpy(x).double().permute(0, 3, 1, 2) for x in image_pairs(metric))

@@ -1,4 +1,4 @@
-"""NIQE of one luma image in NumPy and SciPy, float64, one block and one feature at a time."""
+"""Compute NIQE of one luma image in NumPy and SciPy, float64, one block and one feature at a time."""
 
 import numpy as np
 from scipy import ndimage
@@ -11,7 +11,7 @@ RATIOS = gamma(2 / SHAPES) ** 2 / (gamma(1 / SHAPES) * gamma(3 / SHAPES))
 
 
 def score(luma: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> float:
-    """sqrt((m1 - m2)^T pinv((S1 + S2) / 2) (m1 - m2)), with luma in 0..255."""
+    """Return sqrt((m1 - m2)^T pinv((S1 + S2) / 2) (m1 - m2)), with luma in 0..255."""
     found = features(luma)
     difference = mean - found.mean(axis=0)
     middle = np.linalg.pinv((covariance + np.cov(found, rowvar=False)) / 2)

@@ -1,4 +1,4 @@
-"""Random networks for LPIPS and DISTS, and pairs of images, made by NumPy from a seed: no file holds them."""
+"""Make random networks for LPIPS and DISTS, and pairs of images, by NumPy from a seed, so that no file holds them."""
 
 from functools import cache
 
@@ -14,7 +14,10 @@ SIZES = {"lpips-alex": (35, 47), "lpips-vgg": (37, 51), "dists": (37, 51)}
 
 @cache
 def random_backbone(net: str, seed: int = 0) -> dict[str, np.ndarray]:
-    """torchvision's `features.<i>.weight` (OIHW) and `.bias` with values that keep the activations' size, float32."""
+    """Return torchvision's `features.<i>.weight` (OIHW) and `.bias` with random float32 values.
+
+    The values keep the activations' size from layer to layer.
+    """
     rng, state = np.random.default_rng(seed), {}
     backbone: FeatureNet = NETS[net]
     for conv in (conv for stage in backbone.stages for conv in stage.convs):
@@ -26,7 +29,7 @@ def random_backbone(net: str, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def image_pairs(metric: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Three pairs for a metric, NHWC in [0,1], float32: waves beside noise, noisy waves and shifted waves."""
+    """Return three pairs for a metric, NHWC in [0,1], float32: waves beside noise, noisy waves and shifted waves."""
     (h, w), rng = SIZES[metric], np.random.default_rng(seed)
     y, x = np.mgrid[:h, :w]
     phases = np.arange(3) * 0.7
@@ -39,7 +42,7 @@ def image_pairs(metric: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def random_params(metric: str) -> dict[str, np.ndarray]:
-    """A random network, by our names, with the published weights of the channels."""
+    """Return a random network under our names, with the published weights of the channels."""
     net = "alexnet" if metric == "lpips-alex" else "vgg16"
     params = {}
     for key, value in random_backbone(net).items():

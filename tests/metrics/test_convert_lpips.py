@@ -1,4 +1,4 @@
-"""From the public files to the parameters of LPIPS and DISTS, and where these are found."""
+"""Test the conversion of the public files to parameters of LPIPS and DISTS, and where these are found."""
 
 import dataclasses
 
@@ -18,14 +18,14 @@ from tests.torch_files.files import write_legacy, write_pth
 
 @pytest.fixture(scope="module")
 def alexnet(tmp_path_factory):
-    """A random network as torchvision saves it, in the old format as its vgg16 is."""
+    """Write a random network as torchvision saves it, in the old format of its vgg16."""
     state = random_backbone("alexnet") | {"classifier.1.weight": np.zeros((2, 3), np.float32)}
     return write_legacy(tmp_path_factory.mktemp("torchvision") / "alexnet.pth", state, parameters=True)
 
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """A cache of this test's own, without a network."""
+    """Use an empty cache in `tmp_path`, and forbid downloads."""
     monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("JAXSR_OFFLINE", "1")
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)

@@ -1,4 +1,4 @@
-"""The command that fits NIQE's model, on a few small images."""
+"""Test the command that fits NIQE's model, on a few small images."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.metrics import niqe_oracle
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """A folder of four images of 4 x 4 blocks, sharp but for the lowest row, two of them in a folder below."""
+    """Write four images of 4 x 4 blocks, two of them in a subfolder; only the lowest row of blocks is not sharp."""
     folder = tmp_path_factory.mktemp("photos")
     (folder / "more").mkdir()
     for k in range(4):

@@ -1,4 +1,4 @@
-"""PSNR, texture and faithfulness against NumPy and what must hold, and the quality benchmark with a stand-in model."""
+"""Test PSNR, texture and LR-consistency against NumPy and known properties, and the benchmark of quality."""
 
 import json
 import math
@@ -23,7 +23,7 @@ KEY = jax.random.key(3)
 
 
 def images(b: int = 2, h: int = 24, w: int = 32, seed: int = 0) -> jax.Array:
-    """Textured images in [0.2, 0.8]: waves and noise."""
+    """Return textured images in [0.2, 0.8]: waves and noise."""
     y, x = np.mgrid[:h, :w]
     wave = 0.5 + 0.2 * np.sin(0.5 * x + 0.2 * y)[None, ..., None] * np.ones((b, 1, 1, 3))
     noise = np.random.default_rng(seed).uniform(-0.1, 0.1, (b, h, w, 3))
@@ -59,7 +59,7 @@ def test_psnr_is_that_of_numpy_under_jit(luma, border):
 @pytest.mark.parametrize("noise", [0.3, 0.03, 0.003, 1 / 255])
 @pytest.mark.parametrize(("luma", "border"), [(False, 0), (False, 4), (True, 4)])
 def test_psnr_is_that_of_scikit_image(luma, border, noise):
-    """In float32 against float64: of 11 to 55 dB within 1e-6 of the number."""
+    """From 11 to 55 dB, float32 agrees with float64 to a relative 1e-6."""
     a = images(h=96, w=120)
     b = jnp.clip(a + noise * jax.random.normal(KEY, a.shape), 0, 1)
     ours = jax.jit(psnr, static_argnames=("border", "luma"))(a, b, border=border, luma=luma)
@@ -119,7 +119,7 @@ def test_sliced_wasserstein_of_an_offset_is_its_mean_length_over_directions():
     x = jax.random.normal(jax.random.key(0), (1, 50, 49))
     # E|<u, v>| of a unit direction u in d dimensions: |v| Gamma(d/2) / (sqrt(pi) Gamma((d+1)/2))
     expected = 7 * 2 * math.exp(math.lgamma(24.5) - math.lgamma(25)) / math.sqrt(math.pi)
-    assert sliced_wasserstein(x, x + 2, KEY)[0] == pytest.approx(expected, rel=0.25)  # 128 directions: sd 7 per cent
+    assert sliced_wasserstein(x, x + 2, KEY)[0] == pytest.approx(expected, rel=0.25)  # 128 directions: sd 7 %
 
 
 def test_sliced_wasserstein_does_not_see_the_order():
@@ -215,7 +215,7 @@ def test_consistency_refuses_a_wrong_scale():
 
 @pytest.fixture
 def data(tmp_path):
-    """Two sets of one image each, the second grey and 3 pixels larger than four times its LR image."""
+    """Write two sets of one image each; the second is grey and 3 pixels larger than four times its LR image."""
     rows = []
     for name, mode, shape in (("set5", "RGB", (24, 32, 3)), ("set14", "L", (27, 32, 3))):
         hr = Image.fromarray(np.asarray(255 * images(1, *shape[:2])[0]).astype(np.uint8)).convert(mode)
@@ -230,7 +230,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """A stand-in for the model: pixels repeated; it keeps what it was called with."""
+    """Replace the model with a stand-in that repeats pixels; return the list of its options, call by call."""
     calls = []
 
     class Model:
@@ -254,7 +254,7 @@ def test_benchmark_prints_a_table_per_set_and_the_mean(data, calls, capsys):
     tables = json.loads((data / "out.json").read_text())["tables"]
     assert [row["method"] for row in tables["mean"]] == ["bicubic", "1 step (x0 prediction)", "4 steps"]
     assert tables["mean"][0]["SWD"] == pytest.approx((tables["set5"][0]["SWD"] + tables["set14"][0]["SWD"]) / 2)
-    assert tables["mean"][1]["LR"] > 25  # repeated pixels shrink nearly to themselves
+    assert tables["mean"][1]["LR"] > 25  # shrinking repeated pixels nearly restores them
 
 
 def test_benchmark_takes_the_named_sets_and_refuses_others(data, calls, capsys):

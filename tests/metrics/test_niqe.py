@@ -1,4 +1,4 @@
-"""NIQE against an oracle in float64, samples of known distributions, and what must hold."""
+"""Test NIQE against an oracle in float64, samples of known distributions, and known properties."""
 
 import jax
 import jax.numpy as jnp
@@ -18,26 +18,26 @@ features_of, sharpness_of = jax.jit(niqe_features), jax.jit(block_sharpness)
 
 
 def published() -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance in the bundled file."""
+    """Return the mean and covariance in the bundled file."""
     with np.load(niqe_model.BUNDLED) as file:
         return file["mu_pris_param"], file["cov_pris_param"]
 
 
 @pytest.fixture(scope="module")
 def photo(request) -> np.ndarray:
-    """The committed photograph, two blocks, [0,1]."""
+    """Return the committed photograph of two blocks, in [0,1]."""
     return np.asarray(Image.open(request.config.rootpath / "examples" / "parrots.png"), np.float32)[None] / 255
 
 
 def textures() -> np.ndarray:
-    """Two images of 2 x 3 blocks and a rest, 8 bits in [0,1]: fine and coarse texture."""
+    """Return two images of 2 x 3 blocks and a rest, 8 bits in [0,1]: fine and coarse texture."""
     rng = np.random.default_rng(0)
     noise = np.stack([ndimage.gaussian_filter(rng.normal(size=(200, 300, 3)), (s, s, 0)) * s for s in (0.6, 1.5)])
     return np.rint(255 * np.clip(0.5 + 0.3 * noise, 0, 1)).astype(np.float32) / 255
 
 
 def luma_of(x: np.ndarray, kind: str) -> np.ndarray:
-    """Whole grey levels, in float64."""
+    """Return the luma in whole grey levels, in float64."""
     weights, offset = ([65.481, 128.553, 24.966], 16) if kind == "ycbcr" else ([76.245, 149.685, 29.07], 0)
     return np.round((x.astype(np.float64) * weights).sum(axis=-1) + offset)
 

@@ -1,4 +1,4 @@
-"""LPIPS and DISTS against the authors' packages (golden numbers) and what must hold, with random networks."""
+"""Test LPIPS and DISTS with random networks, against golden numbers of the authors' packages and known properties."""
 
 from pathlib import Path
 
@@ -38,16 +38,17 @@ def pairs(name: str) -> tuple[jax.Array, jax.Array]:
 
 
 def test_numbers_are_those_of_the_package(name, params):
-    """Golden are the packages' classes in float64; tests/metrics/make_perceptual.py made them."""
+    """The golden numbers come from the packages' classes in float64; tests/metrics/make_perceptual.py made them."""
     golden = np.load(GOLDEN)[name]
     assert len(set(golden)) == 3
-    # The second pair is nearly alike, so that the rounding of its features shows: 1e-7 of the scale, which is 1.
+    # The second pair is nearly alike, so the rounding of its features shows: 1e-7 of the scale, which is 1.
     np.testing.assert_allclose(RUN[name](*pairs(name), params), golden, rtol=1e-5, atol=1e-7 * (name == "dists"))
 
 
 def test_equal_images_have_0_and_the_order_does_not_matter(name, params):
     a, b = pairs(name)
-    # Both are one batch, in which the convolutions may round by place: squares of 1e-7, over variances from 1e-6 up.
+    # Both images are in one batch, where convolutions may round differently from place to place. This leaves squares
+    # of 1e-7 over variances of at least 1e-6.
     np.testing.assert_allclose(RUN[name](a, a, params), 0, atol=1e-7 if name == "dists" else 1e-12)
     np.testing.assert_allclose(RUN[name](a, b, params), RUN[name](b, a, params), rtol=1e-6)
 

@@ -1,4 +1,4 @@
-"""Extra check where PyTorch, torchvision, lpips and DISTS_pytorch are installed: LPIPS and DISTS against them."""
+"""Test LPIPS and DISTS against the authors' packages (needs PyTorch, torchvision, lpips and DISTS_pytorch)."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""SSIM and MS-SSIM against scikit-image, closed forms and the published numbers of Set5."""
+"""Test SSIM and MS-SSIM against scikit-image, closed forms and the published numbers of Set5."""
 
 import math
 from functools import partial
@@ -20,7 +20,10 @@ jitted = {metric: jax.jit(metric, static_argnames=("border", "luma")) for metric
 
 
 def photos(h: int, w: int, flat: bool = True, noise: float = 0.01) -> tuple[jax.Array, jax.Array]:
-    """Two RGB images in [0,1], with a bright flat part where float32 is hard put, and noisy versions of them."""
+    """Return two RGB images in [0,1] and noisy versions of them.
+
+    With `flat`, the images have a bright flat part, which is hard for float32.
+    """
     rng = np.random.default_rng(0)
     smooth = ndimage.gaussian_filter(rng.uniform(0, 1, (2, h, w, 3)), (0, 2, 2, 0))
     smooth = np.clip(0.5 + 4 * (smooth - 0.5), 0, 1)
@@ -88,9 +91,10 @@ def test_ms_ssim_is_the_product_of_scikit_image_terms(luma, noise):
 
 
 def _ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """In float64 of scikit-image's SSIM; a huge K1 makes its luminance term 1, which leaves contrast and structure.
+    """Compute MS-SSIM in float64 from scikit-image's SSIM, each channel on its own.
 
-    Each channel on its own; halved as the authors' `imfilter` and `1:2:end` do.
+    A huge K1 makes the luminance term 1, which leaves contrast and structure. The images are halved as the authors'
+    `imfilter` and `1:2:end` do.
     """
     products = np.ones(a.shape[-1])
     for scale, weight in enumerate(SCALE_WEIGHTS):

@@ -1,4 +1,4 @@
-"""How often the intervals hold the truth, what they are of, and paired differences."""
+"""Test how often the intervals cover the truth, what they are taken over, and paired differences."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from jaxsr.metrics.statistics import bootstrap_interval, jackknife_interval, mea
 @pytest.mark.parametrize("n", [2, 3, 5, 14, 100])
 @pytest.mark.parametrize("of", ["images", "photographs of unlike numbers of patches", "seeds"])
 def test_95_percent_of_the_intervals_hold_the_truth(n, of):
-    """Of 2000 samples of normal data; the standard error of their share is 0.005."""
+    """The test counts 2000 samples of normal data; the standard error of the share is 0.005."""
     generator = np.random.default_rng(n)
     sizes = np.arange(n) % 2 + 1 if of.startswith("photographs") and n > 5 else np.full(n, 1)
     groups, held = np.arange(n).repeat(sizes), 0
@@ -36,12 +36,12 @@ def test_the_interval_is_that_of_scipys_t_test():
 def test_the_interval_over_seeds_is_of_the_seeds_means():
     values = 30 + np.array([[-1.0], [0.0], [1.0]]) + np.zeros((3, 50))
     _, images, seeds = mean_with_intervals(values, np.arange(50))
-    assert images == (30.0, 30.0)  # all images have one mean
+    assert images == (30.0, 30.0)  # all images have the same mean
     half = stats.t.ppf(0.975, 2) / np.sqrt(3)
     np.testing.assert_allclose(seeds, [30 - half, 30 + half])
 
 
-def test_patches_of_one_photograph_are_drawn_together():
+def test_patches_of_one_photograph_count_as_one():
     photographs = np.random.default_rng(1).normal(0, 1, 60)
     alone = mean_with_intervals(photographs[None], np.arange(60)).images
     patched = mean_with_intervals(photographs.repeat(4)[None], np.arange(60).repeat(4)).images
@@ -78,7 +78,7 @@ def test_what_all_images_share_leaves_the_paired_interval_narrow():
 
 
 def mean_of(values: np.ndarray):
-    """The statistic `mean` of these values."""
+    """Return the mean of these values as a function of the drawn indices."""
     return lambda drawn: values[drawn].mean(keepdims=True)
 
 
@@ -126,7 +126,7 @@ def test_the_jackknife_of_a_mean_is_students_interval() -> None:
 
 @pytest.mark.parametrize("n", [5, 20])
 def test_95_percent_of_the_jackknifes_intervals_hold_a_ratio(n) -> None:
-    """A ratio of means, as of variances: 2000 samples, the standard error of the share is 0.005."""
+    """The statistic is a ratio of means, as of variances. With 2000 samples, the share's standard error is 0.005."""
     generator, held = np.random.default_rng(n), 0
     for above, below in generator.normal([[1.0], [2.0]], 0.2, (2000, 2, n)):
         low, high = jackknife_interval(lambda k, a=above, b=below: a[k].mean() / b[k].mean(), n)

@@ -1,4 +1,4 @@
-"""Convolutions against JAX's own, with their gradients, in float32 and bfloat16."""
+"""Test convolutions and their gradients against JAX's own, in float32 and bfloat16."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="other device
 
 @on_cpu
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("few", [0, 128])  # positions of which a product is made
+@pytest.mark.parametrize("few", [0, 128])  # up to this many positions become a product
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 @pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 1), (1, 0))])
@@ -68,7 +68,7 @@ def test_convolve_with_other_sizes_strides_and_paddings_has_the_gradients_of_jax
 
 
 def gradient_in_a_scan(convolution):
-    """x -> two steps along the gradient of a convolution of x, in a scan."""
+    """Return a function that takes x two steps along the gradient of a convolution of x, in a scan."""
 
     def run(x, kernel):
         def step(carry, _):
@@ -101,4 +101,4 @@ def test_the_gradient_of_convolve_in_a_scan_keeps_the_kernel_in_the_order_that_i
     ours, theirs = (jax.jit(gradient_in_a_scan(f)).lower(x, kernel).compile().as_text() for f in (convolve, plain))
     slow = ("rhs_reversal", "01oi")
     assert not any(word in ours for word in slow)
-    assert any(word in theirs for word in slow)  # else XLA has changed, and `convolve` may go
+    assert any(word in theirs for word in slow)  # otherwise XLA has changed, and `convolve` is superfluous

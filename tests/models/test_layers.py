@@ -1,4 +1,4 @@
-"""The shared layers and the Swin layer's parts against straightforward float64 NumPy."""
+"""Test the shared layers and the Swin layer's parts against straightforward float64 NumPy."""
 
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ def array(param: nnx.Param) -> np.ndarray:
     return np.asarray(param.get_value())
 
 
-# The spreads stand around both epsilons in use (1e-6, 1e-5); the offset shows a variance taken as E[x^2] - E[x]^2.
+# The variances lie around both epsilons in use (1e-6, 1e-5). The offset exposes a variance computed as E[x^2] - E[x]^2.
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-6])
 @pytest.mark.parametrize(("spread", "offset"), [(1.0, 0.0), (3e-3, 0.0), (1e-4, 0.0), (0.1, 10.0)])
 def test_group_norm(epsilon: float, spread: float, offset: float) -> None:
@@ -160,7 +160,7 @@ def test_released_mask_equals_the_released_buffer() -> None:
     ("height", "width", "window", "shift"), [(8, 8, 8, 4), (16, 8, 8, 4), (16, 24, 8, 4), (8, 12, 4, 2), (9, 6, 3, 1)]
 )
 def test_regions_mask_lets_neighbours_attend_and_nothing_else(height: int, width: int, window: int, shift: int) -> None:
-    """Two positions of a shifted window are neighbours where their offset in the image is that in the window."""
+    """Two positions of a shifted window are neighbours where their offset in the image equals that in the window."""
     rows, columns = np.mgrid[:height, :width]
 
     def per_window(coordinate: np.ndarray, rolled: bool) -> np.ndarray:
@@ -199,8 +199,8 @@ def test_only_the_regions_mask_closes_the_border_that_the_roll_joins(window_mask
     kw = {"norm": "channel", "window_mask": window_mask, **F32}
     block = randomised(lambda rngs: SwinBlock(32, 2, 4, 2, 2.0, rngs=rngs, **kw))
     x = normal(1, 8, 12, 32).repeat(3, 0)
-    x[1, 0, :, 0] += 1  # by the roll in one window with the last row
-    x[2, 6, :, 0] += 1  # in one window with the last row anyway
+    x[1, 0, :, 0] += 1  # the roll puts this row in one window with the last row
+    x[2, 6, :, 0] += 1  # this row shares a window with the last row anyway
     plain, far, near = np.asarray(compiled(block)(jnp.asarray(x)))[:, -1]
     assert np.abs(near - plain).max() > 1e-2
     assert (np.abs(far - plain).max() > 1e-2) == leaks

@@ -1,4 +1,4 @@
-"""Model: pure functions of a flat dict of parameters, for a pixel codec and for a VQ codec."""
+"""Test `Model`: pure functions of a flat dict of parameters, for a pixel codec and for a VQ codec."""
 
 from functools import cache
 from typing import Any
@@ -22,7 +22,7 @@ VQ = VQConfig(embed_dim=3, n_embed=16, z_channels=3, ch=32, ch_mult=(1, 1), num_
 
 
 def preset(**changes: Any) -> ModelPreset:
-    """Pixel-unshuffle by 2, enlargement by 2, latents at LR size."""
+    """Return a preset with pixel-unshuffle by 2, enlargement by 2 and latents at LR size."""
     small = {
         "name": "small",
         "scale": 2,
@@ -137,7 +137,7 @@ def test_z_lr_is_the_encoded_bicubic_enlargement(scale: int) -> None:
 
 
 def test_vq_codec_uses_its_parameters() -> None:
-    """Encoding depends on the encoder's weights only, decoding snaps to codes: a small change of z changes nothing."""
+    """Encoding depends only on the encoder's weights; decoding snaps to codes, so small changes of z have no effect."""
     model = Model(vq_preset())
     encode_lr, decode = compiled(model.encode_lr), compiled(model.decode)
     params, lr = random_parameters(model), normal(1, 4, 6, 3)
@@ -163,12 +163,12 @@ def test_missing_parameter_is_named() -> None:
 
 @cache
 def predict(kind: str):
-    """The compiled prediction; both kinds have the same parameters."""
+    """Return the compiled prediction; both kinds have the same parameters."""
     return compiled(Model(preset(prediction=kind)).predict)
 
 
 def arguments() -> tuple[jax.Array, ...]:
-    """x_t, input scale, times, z_lr and the LR image."""
+    """Return x_t, input scale, times, z_lr and the LR image."""
     lr, times = normal(2, 8, 12, 3, seed=2) / 3, jnp.array([0, 7], jnp.int32)
     return normal(2, 8, 12, 12), jnp.array([0.5, 0.25]), times, Model(preset()).encode_lr({}, lr), lr
 

@@ -1,4 +1,4 @@
-"""Pixel-unshuffle: its order of channels, its inverse, and what it refuses."""
+"""Test pixel-unshuffle: its order of channels, its inverse, and what it refuses."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
 
 
 def test_channels_are_rows_first_then_columns_then_colours() -> None:
-    """Rows first, colour last: (y, x, colour). PyTorch's order is (colour, y, x)."""
+    """The order of channels is (y, x, colour), with rows first. PyTorch's order is (colour, y, x)."""
     image = np.array([[["r00", "g00"], ["r01", "g01"]], [["r10", "g10"], ["r11", "g11"]]])
     order = ["r00", "g00", "r01", "g01", "r10", "g10", "r11", "g11"]
     numbers = np.array([order.index(name) for name in image.ravel()], np.float32).reshape(1, 2, 2, 2)

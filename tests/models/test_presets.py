@@ -1,4 +1,4 @@
-"""Every released preset against the manifest of its checkpoint: hyperparameters, and name and shape of every weight."""
+"""Test every released preset against its checkpoint's manifest: hyperparameters, and name and shape of every weight."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from jaxsr.models.swin_layer import attention_mask, relative_position_index
 from jaxsr.models.vq_autoencoder import VQConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-# The two without a manifest of their own have the layout of s15_v1.
+# The two presets without a manifest of their own (realsr_s15_v2, sinsr_v1) have the layout of s15_v1.
 MANIFESTS = {
     "realsr_s4_v3": "resshift_realsrx4_s4_v3",
     "realsr_s15_v1": "resshift_realsrx4_s15_v1",
@@ -37,14 +37,14 @@ def manifest(file: str) -> dict[str, Any]:
 
 
 def network_and_codec(name: str) -> dict[str, dict[str, Any]]:
-    """The manifests of a preset's two checkpoints."""
+    """Return the manifests of a preset's two checkpoints."""
     network = manifest(MANIFESTS[name])
     return {"network": network, "codec": manifest(network["autoencoder"].removesuffix(".pth"))}
 
 
 @cache
 def shapes(network: Any, codec: Any) -> tuple[dict[str, tuple[int, ...]], float, int]:
-    """`Model.shapes()` of the preset with this network and codec; the seconds and the bytes on devices it took."""
+    """Return `Model.shapes()` of the preset with this network and codec, and the seconds and device bytes it took."""
     preset = next(p for p in PRESETS.values() if (p.network, p.codec) == (network, codec))
     model, start, before = Model(preset), time.process_time(), bytes_on_devices()
     return model.shapes(), time.process_time() - start, bytes_on_devices() - before
@@ -55,7 +55,7 @@ def bytes_on_devices() -> int:
 
 
 def renamed(part: str, key: str, shape: list[int]) -> tuple[str, tuple[int, ...]]:
-    """Our name and shape of a PyTorch weight, from its name and number of axes alone."""
+    """Return our name and shape of a PyTorch weight, from its name and number of axes alone."""
     parent, _, last = key.rpartition(".")
     if last != "weight":
         return f"{part}.{key}", tuple(shape)
@@ -163,7 +163,7 @@ def test_codec_has_the_released_hyperparameters(name: str) -> None:
 
 @released
 def test_derived_buffers_have_the_released_shapes(name: str) -> None:
-    """Where the released network has a mask, ours shifts, and at that level's nominal size."""
+    """Where the released network has a mask, ours shifts; the mask's shape follows from the level's nominal size."""
     config = PRESETS[name].network
     masks = {key: shape for key, shape, _, kind in rows(network_and_codec(name)["network"]) if key.endswith("mask")}
     indices = [shape for key, shape, _, kind in rows(network_and_codec(name)["network"]) if key.endswith("index")]

@@ -1,4 +1,4 @@
-"""Products and attention against float64 NumPy, with their gradients, in every way that they are computed."""
+"""Test products and attention, with their gradients, against float64 NumPy in every implementation."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("few", [0, 8])  # rows that are left to XLA
+@pytest.mark.parametrize("few", [0, 8])  # fewer rows than this are left to XLA
 @pytest.mark.parametrize(("lead", "shared"), [((), True), ((2, 3), True), ((2, 3), False)])
 @pytest.mark.parametrize("transposed", [True, False])
 def test_products_and_their_gradients(monkeypatch, dtype, few, lead, shared, transposed):
@@ -44,8 +44,8 @@ def attention(q, k, v, bias=0.0):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("positions", [16, 7])  # what can be folded and what cannot
-@pytest.mark.parametrize("spread", [1.0, 30.0])  # the greatest weight is all there is
+@pytest.mark.parametrize("positions", [16, 7])  # 16 can be folded, 7 cannot
+@pytest.mark.parametrize("spread", [1.0, 30.0])  # at 30 the greatest weight is nearly 1
 def test_attention_and_its_gradients(dtype, positions, spread):
     q, k, v, gradient = (normal(2, 3, positions, 8, seed=seed) for seed in range(4))
     bias = jnp.asarray(normal(1, 3, positions, positions, seed=4))
@@ -82,7 +82,7 @@ def test_the_way_is_the_one_that_was_asked_for(way, name, dtype):
 
 
 def test_gradients_of_what_is_mapped():
-    """As in the autoencoder: some rows of queries at once, one set of keys."""
+    """As in the autoencoder, some rows of queries run at once and share one set of keys."""
     q, k = jnp.asarray(normal(6, 1, 4, 8)), jnp.asarray(normal(1, 12, 8, seed=1))
 
     def total(function, q, k):

@@ -1,4 +1,4 @@
-"""The Swin-UNet: its block against NumPy, what it sees, what it accepts, and that every option does something."""
+"""Test the Swin-UNet: its block against NumPy, its reach, the inputs it accepts, and the effect of every option."""
 
 import dataclasses
 import re
@@ -16,7 +16,7 @@ from jaxsr.models.swin_unet import ResBlock, SwinUNet, SwinUNetConfig
 from tests.models.tiny import abstract, compiled, correlate, numpy_group_norm, randomised, shapes_of, unet_config
 
 LOCAL = {"norm": "channel", "window_mask": "regions"}
-BF16_BOUND = 0.03  # root mean square error over the output's spread; 0.012 seen
+BF16_BOUND = 0.03  # root mean square error over the output's spread; 0.012 measured
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -32,18 +32,18 @@ def make(config: SwinUNetConfig, dtype=jnp.float32):
 
 
 def inputs() -> tuple[jax.Array, jax.Array, jax.Array]:
-    """x, times and the LR image of a batch; one size for all tests, so that each network is compiled once."""
+    """Return x, times and the LR image of a batch; all tests share one size, so that each network is compiled once."""
     return jnp.asarray(normal(4, 24, 40, 3)), jnp.arange(4), jnp.asarray(normal(4, 24, 40, 3, seed=1))
 
 
 @cache
 def network(dtype=jnp.float32, **changes: Any):
-    """The compiled forward pass; networks of equal shapes have equal weights."""
+    """Return the compiled forward pass; networks of equal shapes have equal weights."""
     return compiled(randomised(make(unet_config(**changes), dtype)))
 
 
 def output_shape(config: SwinUNetConfig, x: tuple[int, ...], lq: tuple[int, ...], mask: tuple[int, ...] | None = None):
-    """Shape and dtype of the output, by tracing alone."""
+    """Return the shape and dtype of the output, by tracing alone."""
     arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) if shape else None for shape in (x, lq, mask)]
     graph, state = nnx.split(abstract(make(config)))
 
@@ -184,7 +184,7 @@ def test_configuration_that_does_not_fit_is_refused(changes, message: str) -> No
 @pytest.mark.parametrize(("field", "message"), [("norm", "('group', 'channel')"), ("window_mask", "or 'regions'")])
 def test_unknown_names_are_refused(field: str, message: str) -> None:
     config = unet_config()
-    object.__setattr__(config, field, "none")  # past the types, which these tests check and an installation does not
+    object.__setattr__(config, field, "none")  # bypasses the type checks, which only these tests have
     with pytest.raises(ValueError, match=re.escape(message)):
         config.__post_init__()
 
@@ -213,13 +213,13 @@ def test_bfloat16_computes_nearly_the_same_from_the_same_float32_parameters() ->
     assert 1e-4 < error < BF16_BOUND, "equal to float32 would mean that dtype is ignored"
 
 
-# How far an output pixel of the network below can see: three residual blocks of two 3x3 convolutions, one convolution
+# The reach of an output pixel of the network below: three residual blocks of two 3x3 convolutions, one convolution
 # before and one after them, and two blocks with windows of 2.
 REACH = 3 * 2 + 2 + 2
 
 
 def far_and_near(**changes: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Change of the output by a change of the input's first pixel: at the opposite borders, and near that pixel."""
+    """Change the input's first pixel; return the output's change at the opposite borders and near that pixel."""
     x, t, lq = inputs()
     x = np.array(x[:1].repeat(4, 0))
     x[1, 0, 0] += 1
@@ -241,7 +241,7 @@ def test_the_released_mask_and_group_norm_each_look_across_the_image(changes: di
 
 @pytest.mark.parametrize("norm", ["channel", "group"])
 def test_overlapping_tiles_agree_only_without_group_norm(norm: str) -> None:
-    """Two tiles of 40 columns, one 8 columns further: neither's border is in sight of the middle of the overlap."""
+    """Two tiles of 40 columns start 8 columns apart: the middle of their overlap sees neither tile's border."""
     image, lq = normal(2, 24, 48, 3), normal(2, 24, 48, 3, seed=1)
     tiles = (jnp.asarray(np.concatenate([a[:, :, :40], a[:, :, 8:]])) for a in (image, lq))
     x, lq = tiles

@@ -1,4 +1,4 @@
-"""The VQ autoencoder: its parts against NumPy, its codes by brute force, and that every option does something."""
+"""Test the VQ autoencoder: its parts against NumPy, its codes by brute force, and the effect of every option."""
 
 import dataclasses
 from functools import cache, partial

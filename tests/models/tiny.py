@@ -1,4 +1,4 @@
-"""Small networks with random weights: nothing is left at zero or one, so that every parameter matters."""
+"""Make small networks with random weights: no parameter is left at zero or one, so that every parameter matters."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,12 +14,12 @@ from jaxsr.models.swin_unet import SwinUNetConfig
 
 M = TypeVar("M", bound=nnx.Module)
 
-# Tests run each program once or twice: half the time to compile it is worth more than its speed.
+# Tests run each program once or twice, so half the compile time is worth more than a fast program.
 compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def unet_config(**changes: Any) -> SwinUNetConfig:
-    """One level, no block on the way down, windows of 2: the smallest Swin-UNet that still shifts its windows."""
+    """Return the smallest Swin-UNet that still shifts windows: one level, no block on the way down, windows of 2."""
     small = {
         "image_size": 16,
         "in_channels": 3,
@@ -39,12 +39,12 @@ def unet_config(**changes: Any) -> SwinUNetConfig:
 
 
 def abstract(make: Callable[[nnx.Rngs], M]) -> M:
-    """The module with shapes in place of arrays."""
+    """Return the module with shapes in place of arrays."""
     return nnx.eval_shape(lambda: make(OneKey()))
 
 
 def random_values(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
-    """Weights of about the size that initialisers give, scales about 1, biases about 0."""
+    """Return weights of about the size that initialisers give, scales about 1, biases about 0."""
     rng = np.random.default_rng(seed)
 
     def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -56,7 +56,7 @@ def random_values(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str
 
 
 def randomised(make: Callable[[nnx.Rngs], M], seed: int = 0) -> M:
-    """The module with random weights; equal shapes and seed give equal weights."""
+    """Return the module with random weights; equal shapes and seed give equal weights."""
     graph, state = nnx.split(abstract(make))
     flat = {".".join(map(str, path)): (path, leaf) for path, leaf in nnx.to_flat_state(state)}
     values = random_values({name: leaf.get_value().shape for name, (_, leaf) in flat.items()}, seed)
@@ -65,19 +65,19 @@ def randomised(make: Callable[[nnx.Rngs], M], seed: int = 0) -> M:
 
 
 def shapes_of(make: Callable[[nnx.Rngs], nnx.Module]) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter."""
+    """Return the name and shape of every parameter."""
     state = nnx.state(abstract(make))
     return {".".join(map(str, path)): leaf.get_value().shape for path, leaf in nnx.to_flat_state(state)}
 
 
 def correlate(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, stride: int = 1) -> np.ndarray:
-    """Convolution of an already padded NHWC array with an HWIO kernel, in float64: the oracle of the networks' own."""
+    """Convolve an already padded NHWC array with an HWIO kernel in float64, as the oracle of the networks."""
     windows = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), kernel.shape[:2], (1, 2))
     return np.einsum("bhwiyx,yxio->bhwo", windows[:, ::stride, ::stride], kernel.astype(np.float64)) + bias
 
 
 def numpy_group_norm(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, groups: int, epsilon: float) -> np.ndarray:
-    """GroupNorm of an NHWC array in float64."""
+    """Apply GroupNorm to an NHWC array in float64."""
     b, h, w, c = x.shape
     grouped = x.astype(np.float64).reshape(b, h, w, groups, c // groups)
     mean, variance = grouped.mean((1, 2, 4), keepdims=True), grouped.var((1, 2, 4), keepdims=True)
@@ -85,7 +85,7 @@ def numpy_group_norm(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, groups:
 
 
 def products_of(jaxpr: Any) -> list[Any]:
-    """Convolutions and matrix products of a program, with those of all that it calls."""
+    """Return the convolutions and matrix products of a program and of all programs that it calls."""
     found = [eqn for eqn in jaxpr.eqns if eqn.primitive.name in ("conv_general_dilated", "dot_general")]
     for eqn in jaxpr.eqns:
         for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "jaxpr")):

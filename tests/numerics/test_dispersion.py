@@ -1,4 +1,4 @@
-"""Dispersion and the measured plane against the Gaussian world's closed forms."""
+"""Test dispersion and the measured plane against the Gaussian world's closed forms."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Modular and cumulative errors against the Gaussian world's closed forms and NumPy, and what must be refused."""
+"""Test modular and cumulative errors against the Gaussian world's closed forms and NumPy, and what is refused."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def test_forward_states_have_the_marginals_of_the_forward_process() -> None:
         mean, variance = WORLD.marginal(eta)
         assert abs(state.mean() - mean) < 4 * (variance / state.size) ** 0.5
         assert abs(state.var() / variance - 1) < 4 * (2 / state.size) ** 0.5
-    assert abs(np.corrcoef((states[2] - HR).ravel(), (states[3] - HR).ravel())[0, 1]) < 0.05  # noise of their own
+    assert abs(np.corrcoef((states[2] - HR).ravel(), (states[3] - HR).ravel())[0, 1]) < 0.05  # independent noise
 
 
 def test_the_modular_error_of_the_exact_denoiser_is_the_posterior_variance() -> None:
@@ -73,7 +73,7 @@ def test_correlated_patches_are_told_from_white_ones_only_by_larger_patches() ->
     pixel = cumulative_error(patch_sums(smooth, 1), patch_sums(white, 1))
     pairs = cumulative_error(patch_sums(smooth, 2), patch_sums(white, 2))
     assert pixel[0] < 0.005
-    # neighbours of one row correlate by 1/2: -log(1 - 1/4)/2 of each of 2 rows, over 4 values
+    # Neighbours in a row correlate by 1/2. Each of the 2 rows adds -log(1 - 1/4)/2, spread over 4 values.
     assert pairs[0] == pytest.approx(-np.log(0.75) / 4, rel=0.1)
 
 
@@ -98,5 +98,5 @@ def test_what_gives_no_covariance_is_refused() -> None:
     with pytest.raises(ValueError, match="states of 4 x 4 hold no patch of 5 x 5"):
         patch_sums(values, 5)
     values[..., 1] = values[..., 0]
-    with pytest.raises(ValueError, match="without any variation in some direction"):
+    with pytest.raises(ValueError, match="the covariance of the patches is singular"):
         cumulative_error(patch_sums(values, 1), patch_sums(values, 1))

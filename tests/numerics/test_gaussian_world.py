@@ -1,4 +1,4 @@
-"""The library's Gaussian world against the tests' own, the samplers themselves, and the bound for every estimator."""
+"""Test the library's Gaussian world against the tests' own, the real samplers, and the bound for every estimator."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +21,10 @@ WORLD, ORACLE = GaussianWorld(), oracles.GaussianWorld()
 
 
 def exact_moments(schedule: Schedule, sampler: str, guidance=()) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance after every step of the real sampler: image 0 has no noise, image k + 1 a unit of noise k."""
+    """Return the mean and variance after every step of the real sampler.
+
+    Image 0 has no noise; image k + 1 has a unit of noise k.
+    """
     count = schedule.steps + 1
     unit = lambda k: jnp.zeros((count + 1, 1, 1, 1)).at[k + 1].set(1.0)  # noqa: E731
     y = jnp.full((count + 1, 1, 1, 1), WORLD.y)
@@ -106,7 +109,7 @@ def test_the_front_is_reached_by_the_stretched_mean_and_by_no_sampler(spread: fl
     perception = np.linspace(0, 1.2 * at_mean, 7)
     front = distortion_front(WORLD, perception, spread)
     assert front[0] == pytest.approx(WORLD.s**2 + at_mean**2)
-    np.testing.assert_allclose(front[-1], WORLD.s**2)  # worse perception than the mean's buys nothing
+    np.testing.assert_allclose(front[-1], WORLD.s**2)  # perception worse than the mean's gains nothing
     for steps in (4, 15, 60):
         found = WORLD.moments(exponential_schedule(steps))
         p, d = distortion_place(WORLD, found.mean[-1], found.variance[-1], spread)
@@ -130,7 +133,7 @@ def test_places_are_what_samples_measure() -> None:
 
 
 def test_a_schedule_of_another_kappa_and_an_unknown_sampler_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"its kappa is 2.0, that of the schedule 1.0"):
+    with pytest.raises(ValueError, match=r"its kappa is 2.0, but the schedule's is 1.0"):
         WORLD.moments(exponential_schedule(4, kappa=1.0))
     with pytest.raises(ValueError, match="sampler: no 'euler'; choose one of"):
         WORLD.lines(exponential_schedule(4), "euler")

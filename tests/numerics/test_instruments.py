@@ -1,4 +1,4 @@
-"""The instruments on a model whose network is the Gaussian world's exact denoiser, against closed forms."""
+"""Test the instruments against closed forms, on a model whose network is the Gaussian world's exact denoiser."""
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def setup_for(steps: int, fine=FINE) -> Setup:
 
 @pytest.fixture(scope="module")
 def tables() -> dict:
-    """All tables of three images of the world."""
+    """Return all tables of three images of the Gaussian world."""
     setup, found = setup_for(4), {}
     images = np.random.default_rng(0).standard_normal((3, 1, 40, 40, 3)).astype(np.float32)
     hr = ((WORLD.m + WORLD.s * images) + 1) / 2
@@ -93,7 +93,7 @@ def test_truncation_is_the_closed_forms_and_has_its_orders(tables) -> None:
         assert rows[1]["order"] == pytest.approx(order, abs=0.5)
         assert [row["rows"] for row in rows] == [4, 8, 16, 32]
     euler = of(tables["truncation"], sampler="deterministic")
-    assert euler[0]["mean"] < 1e-6  # t = 1: no finer time is known
+    assert euler[0]["mean"] < 1e-6  # t = 1: no finer time exists
     for row in euler[1:]:
         assert row["reference_gap"] < row["mean"] < row["moved"]
 

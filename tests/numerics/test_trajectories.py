@@ -1,4 +1,4 @@
-"""Paths, their alignment and plane, and spectra, against cases worked out by hand."""
+"""Test paths, their alignment and plane, and spectra against cases worked out by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ def test_every_reference_is_another_path_and_an_exact_network_is_the_oracle() ->
 
 
 def test_alignment_of_points_on_a_line() -> None:
-    """SR between HR and LR: -1; beyond HR: +1; off the line by a right angle: 0; where SR is LR: NaN."""
+    """The alignment is -1 for SR between HR and LR, +1 beyond HR, 0 at a right angle, and NaN where SR is LR."""
     unit = jax.random.normal(jax.random.key(5), (2, *SHAPE[1:]))
     other = jax.random.normal(jax.random.key(6), (2, *SHAPE[1:]))
     other = other - unit * (other * unit).sum((1, 2, 3), keepdims=True) / (unit**2).sum((1, 2, 3), keepdims=True)
@@ -85,7 +85,7 @@ def test_the_plane_of_paths_that_lie_in_one() -> None:
 
 @pytest.mark.parametrize(("reference", "share"), [("diffusion", 0.979), ("oracle", 0.953)])
 def test_three_equal_images_lie_as_near_to_a_plane_as_those_of_a_study(reference, share) -> None:
-    """The share that docs/findings.md gives is that of the noise: a network and images of zeros have it too."""
+    """The share in docs/findings.md comes from the noise: a network and images of zeros have it too."""
     schedule = exponential_schedule(60, min_noise_level=0.02).select(np.array([0, 20, 39, 59]))
     nothing = jnp.zeros((1, 48, 48, 3))
     noise = normal_noise(jax.random.key(0), 4, nothing.shape)

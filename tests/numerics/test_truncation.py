@@ -1,4 +1,4 @@
-"""Truncation errors against the closed-form flow of the Gaussian world: references, orders, and the regression."""
+"""Test truncation errors against the closed-form flow of the Gaussian world: references, orders, and the regression."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def test_the_fine_reference_is_near_the_exact_flow() -> None:
     coarse = local_errors(DENOISE, FOUR, Y, STATES, jnp.asarray(EXACT, jnp.float32), "deterministic")
     coarse = np.sqrt(np.square(coarse).mean((1, 2, 3, 4)))
     assert np.all(own[1:] < 0.04 * coarse[1:])
-    np.testing.assert_allclose(own[0], coarse[0], rtol=1e-3)  # from eta_1 both take the one Euler step
+    np.testing.assert_allclose(own[0], coarse[0], rtol=1e-3)  # from eta_1, both take the same Euler step
 
 
 def test_diffrax_finds_the_exact_flow_in_float64() -> None:
@@ -93,7 +93,7 @@ def test_spans_that_leave_the_schedule_and_unknown_samplers_are_refused() -> Non
 
 
 def test_in_the_gaussian_world_the_error_is_linear_in_the_gradient_to_lr() -> None:
-    """Both are linear in x_t, so R^2 is 1, and slope and offset follow from the lines of the step and of the flow."""
+    """Both are linear in x_t, so R^2 is 1. Slope and offset follow from the lines of the step and of the flow."""
     errors = jnp.asarray(EXACT, jnp.float32) - step_means(DENOISE, FOUR.tables(), Y, STATES, "deterministic")
     sums = regress(DENOISE, FOUR, Y, HR, STATES, errors, sampler="deterministic")
     assert set(sums) == set(GRADIENTS)
@@ -114,11 +114,11 @@ def test_in_the_gaussian_world_the_error_is_linear_in_the_gradient_to_lr() -> No
     shifted = fit_lstsq(concatenate([sums[Gradient("hr", GradientForm(reference_mean="shifted"))]]))
     clean = fit_lstsq(concatenate([sums[one._replace(reference="hr")]]))
     assert np.abs(shifted.slope - clean.slope).max() > 1e-3
-    assert np.all(clean.r2 < 0.99)  # the HR image itself is no function of x_t
+    assert np.all(clean.r2 < 0.99)  # the HR image itself is not a function of x_t
 
 
 def linear_errors(noise: float, slopes: list[float], offset: float = 0.1):
-    """Moments of errors that are slope S + offset + noise for known S, one slope per image."""
+    """Return the moments of errors that are slope S + offset + noise for known S, one slope per image."""
     generator, count = np.random.default_rng(0), len(slopes)
     normal = lambda: jnp.asarray(generator.standard_normal((4, count, 8, 8, 3)), jnp.float32)  # noqa: E731
     z, states = jnp.full((count, 8, 8, 3), WORLD.y), normal()
@@ -134,7 +134,7 @@ def test_what_is_removed_in_and_out_of_sample() -> None:
         np.testing.assert_allclose(share, 1, atol=1e-4)
     without = split_half(linear_errors(0.0, [0.4] * 6), offset=False)
     assert np.all(without.inside < 0.999)
-    # images of slopes +0.4 and -0.4 in turn: every half fits itself, and makes the other half's error larger
+    # Slopes of +0.4 and -0.4 alternate: each half fits itself and makes the other half's error larger.
     opposite = split_half(linear_errors(0.0, [0.4, -0.4] * 3))
     np.testing.assert_allclose(opposite.inside, 1, atol=1e-4)
     np.testing.assert_allclose(opposite.each, 1, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Every program of the ladder runs once or twice: what it costs is its compilation."""
+"""Make compilation quick: every program of the ladder runs only once or twice."""
 
 import jax
 import pytest

@@ -1,7 +1,7 @@
-"""The ladder: blocks, networks, the gradient, single steps and whole chains against the released program's numbers.
+"""Test blocks, networks, the gradient, single steps and whole chains against the released program's numbers.
 
-`golden/` holds small networks with random weights and what the original PyTorch code made of them (first batch entry);
-`../shared/reference/golden` has more, which is used where it is there.
+`golden/` holds small networks with random weights and what the original PyTorch code computes with them (first batch
+entry). `../shared/reference/golden` has more of them, which the tests use where that folder exists.
 """
 
 import json
@@ -30,13 +30,13 @@ INPUTS = {"x", "lq", "mask", "t", "cotangent"}
 
 
 def compared(arguments: list[str]) -> list[Row]:
-    """All rows that the command `verify` makes of these arguments."""
+    """Return all rows that the command `verify` makes of these arguments."""
     args = vars(make_parser().parse_args(["verify", *arguments]))
     return list(rows(Comparison(**{field.name: args[field.name] for field in fields(Comparison)})))
 
 
 def compare(folder: Path, stem: str, *checkpoints: str) -> list[Row]:
-    """All rows of a golden file."""
+    """Return all rows of a golden file."""
     golden = next(path for path in (folder / f"{stem}_io.npz", folder / f"{stem}.npz") if path.exists())
     files = [str(folder / f"{name}.pth") for name in checkpoints]
     config = str(folder / f"{stem}_config.json")
@@ -44,7 +44,7 @@ def compare(folder: Path, stem: str, *checkpoints: str) -> list[Row]:
 
 
 def check_network(folder: Path, stem: str) -> None:
-    """Every array of every case is compared, and none departs."""
+    """Check that every array of every case is compared, and that none departs."""
     found = compare(folder, stem, stem)
     golden = load_golden(folder / f"{stem}_io.npz")
     outputs = [name.replace("/act/", "/") for name in golden if name.split("/")[1] not in INPUTS]
@@ -64,7 +64,7 @@ def test_all_golden_networks(shared, stem):
 
 
 def check_chain(folder: Path, name: str) -> None:
-    """Schedule, z_lr, each step alone, all steps together, and the image."""
+    """Check the schedule, z_lr, each step alone, all steps together, and the image."""
     found = compare(folder, f"sampler_{name}", CHAINS[name], "vq_f4")
     steps = len(load_golden(folder / f"sampler_{name}.npz")["sqrt_etas"])
     counts = Counter(row.array for row in found)
@@ -103,7 +103,10 @@ def network(stem: str):
 
 @pytest.mark.usefixtures("way")
 def test_bfloat16_networks():
-    """Compute in bfloat16, whose numbers have 8 bits: each rounding is up to 4e-3; by every kind of product."""
+    """The networks compute in bfloat16 with every kind of product.
+
+    The numbers have 8 bits, so each rounding is up to 4e-3.
+    """
     found = list(bench_parity.network_rows(GOLDEN, "bfloat16", compiled))
     assert [row["array"] for row in found] == ["out", "encode", "decode"]
     assert all(TOLERANCES["network"] < row["error"] <= TOLERANCES["bfloat16"] for row in found), found
@@ -128,7 +131,7 @@ def test_the_benchmark_of_parity_fails_with_the_first_error_above_what_is_allowe
 ):
     monkeypatch.setattr(bench_parity, "compiler_options", lambda *_: {"xla_backend_optimization_level": 0})
     monkeypatch.setattr(bench_parity, "TOLERANCES", {"network": allowed, "bfloat16": 1.0})
-    if not allowed:  # the other run computes the networks
+    if not allowed:  # only the other run computes the networks
         made = lambda *_: [bench_parity.row("network", "float32", "out", 1e-6, allowed)]  # noqa: E731
         monkeypatch.setattr(bench_parity, "network_rows", made)
     chain = [bench_parity.row("chain of 4 steps", "float32", "decoded", 0.0, 1.0)]
@@ -168,7 +171,7 @@ def test_a_chain_file_with_few_arrays_and_one_of_other_steps(tmp_path, capsys):
     assert (row.array, row.departs) == ("decoded", False)
     with pytest.raises(ValueError, match=r"a\.npz: the golden file needs 4 steps.*noise has 4 instead of 5"):
         found(**few | {"noise": arrays["noise"][1:]})
-    with pytest.raises(ValueError, match=r"a\.npz: lacks lr, without"):
+    with pytest.raises(ValueError, match=r"a\.npz: lacks lr, which a chain needs"):
         found(noise=arrays["noise"])
 
 

@@ -1,4 +1,4 @@
-"""Process-wide settings: where compiled programs are kept, and compiler options that this jaxlib knows."""
+"""Test process-wide settings: where compiled programs are kept, and the compiler options that this jaxlib knows."""
 
 import jax
 import pytest
@@ -8,7 +8,7 @@ from jaxsr.runtime import compilation, cpu, onednn
 
 @pytest.fixture(autouse=True)
 def restored():
-    """No cache at first, and the settings of JAX as they were afterwards."""
+    """Start without a cache, and restore the settings of JAX afterwards."""
     names = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_enable_compilation_cache"
     before = {name: jax.config.values[name] for name in names}
     jax.config.update("jax_compilation_cache_dir", None)
@@ -110,5 +110,5 @@ def test_no_options_for_a_jaxlib_that_does_not_know_them(monkeypatch):
 
 def test_no_options_for_other_backends(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(jax, "jit", None)  # nothing is tried
+    monkeypatch.setattr(jax, "jit", None)  # nothing is compiled
     assert compilation.compiler_options() is None

@@ -1,4 +1,4 @@
-"""Which CPUs multiply bfloat16 fast, and what follows from it."""
+"""Test which CPUs multiply bfloat16 fast, and what follows from it."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,7 @@
-"""Many devices and many processes give the numbers of one, through the whole command; forced host devices, loopback."""
+"""Test that many devices and many processes give the numbers of one, through the whole command.
+
+The devices are forced host devices, and the processes connect over loopback.
+"""
 
 import socket
 
@@ -24,7 +27,7 @@ CROPS = ("--crop", 16, "--crops", 4)
 
 
 def test_eight_devices_and_two_processes_give_the_numbers_of_one(tmp_path, monkeypatch):
-    photos = write_photos(tmp_path / "hr")  # 12 pairs: 8 devices get one each and then not all of them
+    photos = write_photos(tmp_path / "hr")  # 12 pairs: in the second round, only some of the 8 devices get one
 
     def arguments(name: str, *more: object) -> list[str]:
         return [str(word) for word in ("--pairs", photos, "-o", tmp_path / name, *CLOSED, *CROPS, *more)]
@@ -72,7 +75,7 @@ def test_arrays_after_the_images_are_common_to_all(common):
 
 @pytest.mark.parametrize("loop", ["open", "closed"])
 def test_guidance_through_the_state_of_a_network_is_what_it_is_without_shard_map(loop, monkeypatch):
-    """With the gradient of a real network in it, which `shard_map` asks more of than the values."""
+    """The program contains the gradient of a real network, for which `shard_map` is stricter than for the values."""
     quick(monkeypatch)
     preset, rng = small_preset(num_res_blocks=(0,)), np.random.default_rng(0)
     model, count = Model(preset), jax.device_count()

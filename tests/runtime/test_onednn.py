@@ -1,4 +1,4 @@
-"""oneDNN's operations against XLA's own, and when they are called."""
+"""Test oneDNN's operations against XLA's own, and when they are called."""
 
 import platform
 import re
@@ -78,7 +78,7 @@ OFF = 'jax.config.update("jax_compilation_cache_dir", None)'
     [
         ([KEEP, CALL], False, True),
         ([KEEP, "jax.jit(jnp.sin)(1.0)", OFF, CALL], True, True),  # JAX itself would keep the cache open here
-        ([CALL, KEEP, "jax.jit(function, inline=True).lower(x, x).compile()", CALL], True, False),  # traced before
+        ([CALL, KEEP, "jax.jit(function, inline=True).lower(x, x).compile()", CALL], True, False),  # traced before KEEP
         ([KEEP, 'jax.config.update("jax_enable_compilation_cache", False)', CALL], True, False),
     ],
 )
@@ -129,7 +129,7 @@ def plain(x, kernel, strides=(1, 1), padding=ONE):
 
 
 def assert_near(ours, exact):
-    """Up to the order of sums; in bfloat16 up to one rounding of the result."""
+    """Assert equality up to the order of sums, and in bfloat16 up to one rounding of the result."""
     tolerance = 1e-5 if ours.dtype == jnp.float32 else 2**-8
     error = jnp.abs(ours.astype(jnp.float32) - exact).max()
     assert error <= tolerance * jnp.abs(exact).max(), float(error)

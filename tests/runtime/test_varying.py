@@ -1,4 +1,4 @@
-"""Products and convolutions under `jax.shard_map`, one operand of which differs between devices, against the whole."""
+"""Test products and convolutions under `jax.shard_map`, with one operand that differs between devices."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def over_devices(function, specs, results):
 
 
 def assert_same_gradients(name: str, spread: str) -> None:
-    """On all devices that there are, with the images split over them or the kernel's outputs."""
+    """Assert that gradients on all devices equal those of the whole, with the images or the kernel's outputs split."""
     operation, shape, kernel_shape = OPERATIONS[name]
     x, kernel = normal(*shape), normal(*kernel_shape, seed=1)
     outputs = kernel_shape.index(16)
@@ -76,7 +76,7 @@ def test_it_is_so_on_eight_devices():
     ids=["matmul", "convolve"],
 )
 def test_what_is_made_of_a_devices_images_is_known_to_be_its_own(operation, shape, kernel_shape):
-    """Else it cannot be the carry of a scan."""
+    """Otherwise it could not be the carry of a scan."""
 
     def twice(x, kernel):
         return jax.lax.scan(lambda carry, _: (operation(carry, kernel), None), x, None, length=2)[0]

@@ -1,4 +1,4 @@
-"""Files in the zip format of `torch.save`, written opcode by opcode, so that tests need no PyTorch."""
+"""Write files in the formats of `torch.save`, opcode by opcode, so that tests need no PyTorch."""
 
 import gzip
 import json
@@ -34,7 +34,7 @@ def name(module: str, attribute: str) -> bytes:
 
 
 def value(item: Any) -> bytes:
-    """Opcodes of plain data; `bytes` are opcodes already."""
+    """Return the opcodes of plain data; `bytes` are opcodes already."""
     match item:
         case bytes():
             return item
@@ -73,7 +73,7 @@ def strides_of(size: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def write_zip(path: Path, pickle: bytes, storages: Mapping[str, bytes] | None = None, **members: bytes) -> Path:
-    """The archive of an opcode stream and its storages."""
+    """Write the archive of an opcode stream and its storages."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", PROTO + pickle + STOP)
         for member, data in members.items():
@@ -84,7 +84,7 @@ def write_zip(path: Path, pickle: bytes, storages: Mapping[str, bytes] | None = 
 
 
 def write_pth(path: Path, arrays: Mapping[str, np.ndarray], wrap: str | None = None) -> Path:
-    """A state dict of arrays, each in a storage of its own."""
+    """Write a state dict of arrays, each in a storage of its own."""
     entries = {
         key: tensor(str(i), str(array.dtype), array.size, 0, array.shape, strides_of(array.shape))
         for i, (key, array) in enumerate(arrays.items())
@@ -95,7 +95,7 @@ def write_pth(path: Path, arrays: Mapping[str, np.ndarray], wrap: str | None = N
 
 
 def write_legacy(path: Path, arrays: Mapping[str, np.ndarray], *, parameters: bool = False, **machine: Any) -> Path:
-    """A state dict in the format before 1.6; with `parameters` as PyTorch before 0.2 wrote it, in Python 2."""
+    """Write a state dict in the format before 1.6; with `parameters`, as PyTorch before 0.2 did in Python 2."""
     rebuild = name("torch._utils", "_rebuild_tensor" if parameters else "_rebuild_tensor_v2")
     entries = []
     for key, array in arrays.items():
@@ -118,7 +118,7 @@ def write_legacy(path: Path, arrays: Mapping[str, np.ndarray], *, parameters: bo
 
 
 def manifest(stem: str) -> list[tuple[str, tuple[int, ...], str, str]]:
-    """Key, shape, dtype and `param` or `buffer` of every entry of a released state dict."""
+    """Return key, shape, dtype and `param` or `buffer` of every entry of a released state dict."""
     data = json.loads(gzip.decompress((MANIFESTS / f"{stem}.json.gz").read_bytes()))
     return [
         (key, tuple(shape), dtype, kind)
@@ -132,7 +132,7 @@ def random_array(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) 
 
 
 def torch_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes of a state dict of ours, in PyTorch's order of axes."""
+    """Return the keys and shapes of a state dict of ours, in PyTorch's order of axes."""
     ends = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
     state = {}
     for name, shape in parameter_shapes(config).items():
@@ -143,7 +143,7 @@ def torch_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 def random_state_dict(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random values of about the size of weights, scales about 1, and the buffers as they are."""
+    """Return random values of about the size of weights, scales about 1, and the buffers as they are."""
     rng, state = np.random.default_rng(seed), {}
     for key, shape in torch_shapes(config).items():
         spread = np.float32(np.prod(shape[1:])) ** -0.5 if len(shape) > 1 else 0.1

@@ -1,4 +1,4 @@
-"""Checkpoint files in the format before PyTorch 1.6."""
+"""Test checkpoint files in the format before PyTorch 1.6."""
 
 import os
 import struct
@@ -64,6 +64,6 @@ def test_malicious_pickles_are_refused_in_every_place(tmp_path, monkeypatch, pla
 
 def test_a_parameter_without_values_is_no_tensor(tmp_path):
     path = write_legacy(tmp_path / "a.pth", ARRAYS, parameters=True)
-    path.write_bytes(path.read_bytes().replace(b"tb", b"t0"))  # its state is thrown away
+    path.write_bytes(path.read_bytes().replace(b"tb", b"t0"))  # the parameter's state is dropped
     with pytest.raises(ReadError, match=r"a\.pth: "):
         read_state_dict(path)

@@ -1,4 +1,4 @@
-"""Checkpoint files: every type and layout, and everything that must not be read."""
+"""Test that checkpoint files of every type and layout are read, and that unsafe and broken files are refused."""
 
 import os
 import struct
@@ -178,7 +178,7 @@ def test_a_directory_that_points_nowhere(tmp_path, monkeypatch):
     path = write_pth(tmp_path / "a.pth", {"w": random_array((50,))})
 
     def fail(*_: object) -> None:
-        raise OSError(22, "Invalid argument")  # what seeking to a negative offset says
+        raise OSError(22, "Invalid argument")  # the error of seeking to a negative offset
 
     monkeypatch.setattr("zipfile.ZipFile.infolist", fail)
     with pytest.raises(ReadError, match=r"a\.pth: is truncated or damaged"):

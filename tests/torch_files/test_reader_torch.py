@@ -1,4 +1,4 @@
-"""Extra check where PyTorch is installed: files that `torch.save` itself writes."""
+"""Test the reader on files that `torch.save` itself writes (needs PyTorch)."""
 
 import warnings
 

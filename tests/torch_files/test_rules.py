@@ -1,4 +1,4 @@
-"""The rules: what becomes of each kind of tensor, and that every misfit is reported, all in one error."""
+"""Test what the key rules make of each kind of tensor, and that one error reports every misfit."""
 
 import ml_dtypes
 import numpy as np

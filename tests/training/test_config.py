@@ -1,4 +1,4 @@
-"""Training configs: values that do not fit together, presets that need a codec, and files that define one."""
+"""Test training configs: values that do not fit together, presets that need a codec, and config files."""
 
 from dataclasses import replace
 

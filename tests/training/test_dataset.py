@@ -1,4 +1,4 @@
-"""Training batches of photographs: functions of seed and step, aligned, split over hosts, made by threads."""
+"""Test that training batches are functions of seed and step, aligned, split over hosts, and made by threads."""
 
 import itertools
 import threading
@@ -19,7 +19,7 @@ from tests.data.photos import make, photos
 
 
 class Source(Sequence):
-    """Photographs that are not held in a list or a tuple, as a data set on disk."""
+    """Photographs that are not held in a list or a tuple, like a data set on disk."""
 
     def __init__(self, images):
         self.images = images
@@ -60,7 +60,7 @@ def test_hosts_make_together_the_global_batch():
 
 
 def test_low_resolution_crop_is_that_of_the_whole_photograph():
-    """Search the crop in every symmetry of the photograph: HR and LR must lie at the same place."""
+    """The test searches for the crop in every symmetry of the photograph: HR and LR must lie at the same place."""
     image = IMAGES[0]
     small = downsample_bicubic_uint8(image, 4)
     hr, lr = make([image]).example(0, 0)
@@ -104,7 +104,7 @@ def test_batch_does_not_depend_on_the_number_of_threads(images, degrade, monkeyp
 
 
 def test_costly_examples_are_made_side_by_side_and_their_error_arrives():
-    meeting = threading.Barrier(2, timeout=10)  # breaks, unless two examples are being made at once
+    meeting = threading.Barrier(2, timeout=10)  # raises unless two examples are made at once
     started = threading.Event()
 
     def degrade(hr, scale, rng):

@@ -1,4 +1,4 @@
-"""Degradations: kernels, noise and JPEG against their definitions, and that every option acts."""
+"""Test the kernels, noise and JPEG of degradations against their definitions, and that every option has an effect."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.training import degradation as d
 from jaxsr.training.kernels import blur, mahalanobis, normalised, sinc_kernel
 
-# All shapes of kernel about as often, so that few draws meet every option.
+# All shapes of kernel are about equally likely, so that few draws cover every option.
 ROUND = d.RoundConfig(shape_probabilities=(0.3, 0.4, 0.3))
 EVEN = d.RealEsrganConfig(first=ROUND, second=replace(ROUND, sigma=(0.2, 1.5), blur_probability=0.8))
 OTHER = {

@@ -1,4 +1,4 @@
-"""The log: rows on disk, rows of a cut-off try dropped, TensorBoard where TensorFlow is, and what a row holds."""
+"""Test the log: rows on disk, how rows of an interrupted run are dropped, TensorBoard, and what a row holds."""
 
 import importlib.machinery
 import json
@@ -34,7 +34,7 @@ def test_rows_after_the_checkpoint_and_broken_ones_are_dropped(tmp_path, tail):
 
 
 class Board:
-    """Stands in for the writer of clu, which needs TensorFlow."""
+    """A stand-in for clu's writer, which needs TensorFlow."""
 
     def __init__(self, folder):
         self.folder, self.written, self.flushed = folder, [], 0
@@ -65,7 +65,7 @@ def test_tensorboard_where_tensorflow_is_installed(tmp_path, monkeypatch):
 
 def test_no_tensorboard_without_tensorflow(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setitem(sys.modules, "clu.metric_writers", None)  # importing it would fail
+    monkeypatch.setitem(sys.modules, "clu.metric_writers", None)  # importing it now fails
     RunLog(tmp_path, 0).write({"step": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 

@@ -1,4 +1,4 @@
-"""Whole runs in processes of their own: exact resume after kill -9, devices, and a frozen codec."""
+"""Test whole runs in processes of their own: exact resumption after kill -9, several devices, and a frozen codec."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ from tests.training.tiny_run import (
 )
 
 ROOT = Path(__file__).parents[2]
-# Appended to a config file: the run stops dead in the middle, where the test kills it.
+# Appended to a config file, this makes the run hang in the middle, where the test kills it.
 HANG = """
 import time
 from jaxsr.training.log import RunLog
@@ -41,7 +41,7 @@ RunLog.write = lambda self, row: (write(self, row), time.sleep(600 if row["step"
 
 
 def load_state(output: Path, config: TrainConfig) -> list[np.ndarray]:
-    """All leaves of the last checkpoint: parameters, EMA and the optimizer's moments."""
+    """Return all leaves of the last checkpoint: parameters, EMA and the optimizer's moments."""
     model, here = Model(config.preset), jax.sharding.SingleDeviceSharding(jax.devices()[0])
     state = jax.eval_shape(lambda: loop.init_state(model, loop.make_optimizer(config), jax.random.key(0)))
     state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), state)
@@ -51,7 +51,10 @@ def load_state(output: Path, config: TrainConfig) -> list[np.ndarray]:
 
 
 def start(config: Path, output: Path, **env: str) -> subprocess.Popen:
-    """The command in a process of its own, compiled without optimisation and into one cache, to save time."""
+    """Start the command in a process of its own.
+
+    To save time, it compiles without optimisation and into one cache.
+    """
     env = {"JAXSR_CACHE": "", "JAXSR_CACHE_DIR": str(output.parent / "cache"), "PYTHONPATH": str(ROOT)} | env
     env |= {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
     arguments = [sys.executable, "-m", "jaxsr.train", "--config", str(config), "-o", str(output)]
@@ -73,7 +76,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A folder with photographs, a config file and the run `whole`, which nothing interrupted."""
+    """Return a folder with photographs, a config file and the uninterrupted run `whole`, and the config."""
     folder = tmp_path_factory.mktemp("runs")
     config = make_config(data=str(write_photos(folder / "photos")), sample_every=6)
     finish(start(write_config(folder / "run.py", data=config.data, sample_every=6), folder / "whole"))
@@ -166,7 +169,7 @@ def test_a_latent_preset_trains_on_a_frozen_codec(runs):
     for name, value in codec.items():
         np.testing.assert_array_equal(params[name], value)
     assert {value.dtype for value in params.values()} == {np.dtype("float32")}
-    assert load_state(output, make_config(LATENT, **changed))  # every leaf has its place without the codec
+    assert load_state(output, make_config(LATENT, **changed))  # the state loads without leaves for the codec
     assert (output / "samples" / "0000003.png").exists()
 
 

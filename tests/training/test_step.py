@@ -1,4 +1,4 @@
-"""The update against NumPy: loss on x_0, times, accumulation, EMA, AdamW and its rate, bfloat16, a frozen codec."""
+"""Test the update against NumPy: loss on x_0, times, accumulation, EMA, AdamW, its rate, bfloat16, a frozen codec."""
 
 from dataclasses import dataclass
 
@@ -21,12 +21,12 @@ ETA, KAPPA = PIXEL.schedule.build().eta, PIXEL.schedule.kappa
 
 @pytest.fixture
 def cheap_noise(monkeypatch):
-    """For the tests to which the law of the noise is nothing."""
+    """Replace normal noise with `sine_noise`, for tests that do not depend on its distribution."""
     monkeypatch.setattr(jax.random, "normal", sine_noise)
 
 
 def make_batch(n: int, size: int = 16) -> dict[str, jax.Array]:
-    """Random HR images; LR images of one grey each, which any enlargement keeps."""
+    """Return random HR images, and LR images of one grey each, which any enlargement keeps."""
     rng = np.random.default_rng(n)
     hr = rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
     lr = np.broadcast_to(rng.integers(0, 256, (n, 1, 1, 1), dtype=np.uint8), (n, size // 2, size // 2, 3))
@@ -38,7 +38,7 @@ def column(values: np.ndarray) -> np.ndarray:
 
 
 def loss_weights() -> np.ndarray:
-    """(eta_step / eta)^2 / (2 Sigma), with Sigma = kappa^2 eta_prev / eta eta_step and Sigma_1 = Sigma_2."""
+    """Return (eta_step / eta)^2 / (2 Sigma), with Sigma = kappa^2 eta_prev / eta eta_step and Sigma_1 = Sigma_2."""
     previous = np.concatenate([[0], ETA[:-1]])
     variance = KAPPA**2 * previous / ETA * (ETA - previous)
     variance[0] = variance[1]
@@ -182,7 +182,7 @@ def test_precision_is_that_of_the_network_and_not_of_the_state(monkeypatch, prec
 
 @dataclass(frozen=True)
 class FakeLatent(Fake):
-    """A codec of one parameter."""
+    """A fake model whose codec has one parameter."""
 
     def encode(self, params, image):
         return params["codec.gain"] * super().encode(params, image)

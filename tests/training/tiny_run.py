@@ -1,4 +1,4 @@
-"""A model small enough to train inside a test, with photographs and a config file for it; what a run leaves."""
+"""Make a model small enough to train inside a test, its photographs and config file; read what a run leaves."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -55,7 +55,7 @@ config = TrainConfig(preset=preset_from_dict({preset}), **{values})
 
 
 def values(**changed: Any) -> dict[str, Any]:
-    """Fields of a short run, without the preset."""
+    """Return the fields of a short run, without the preset."""
     run = {"data": "photos", "hr_size": 16, "batch_size": 4, "steps": 12, "learning_rate": 1e-2, "warmup": 2}
     return run | {"checkpoint_every": 3} | changed
 
@@ -65,7 +65,7 @@ def make_config(preset: ModelPreset = PIXEL, **changed: Any) -> TrainConfig:
 
 
 def write_photos(folder: Path) -> Path:
-    """Three small random photographs."""
+    """Write three small random photographs; return their folder."""
     folder.mkdir()
     for i in range(3):
         pixels = np.random.default_rng(i).integers(0, 256, (20, 24 + i, 3), dtype=np.uint8)
@@ -74,44 +74,47 @@ def write_photos(folder: Path) -> Path:
 
 
 def write_config(path: Path, preset: ModelPreset = PIXEL, **changed: Any) -> Path:
-    """A config file of that run."""
+    """Write a config file of that run."""
     path.write_text(CONFIG_FILE.format(preset=preset.to_dict(), values=values(**changed)))
     return path
 
 
 def silent(line: str) -> None:
-    """Takes a line of progress."""
+    """Take a line of progress and do nothing with it."""
 
 
 def log_rows(output: Path) -> list[dict]:
-    """The log of a run."""
+    """Return the log of a run."""
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
 
 
 def results(output: Path) -> list[tuple]:
-    """What of the log does not depend on the clock."""
+    """Return the part of the log that does not depend on the clock."""
     return [(row["step"], row["loss"], row["grad_norm"]) for row in log_rows(output)]
 
 
 def steps_kept(output: Path) -> list[str]:
-    """The names of the checkpoints."""
+    """Return the names of the checkpoints."""
     return sorted(path.name for path in (output / "checkpoints").iterdir())
 
 
 def model_bytes(output: Path) -> bytes:
-    """The file of the final model."""
+    """Return the bytes of the final model's file."""
     return (output / "model" / checkpoint.FILE_NAME).read_bytes()
 
 
 def sine_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """In place of `jax.random.normal`, which takes XLA seconds to compile for CPUs: about mean 0 and variance 1."""
+    """Return noise of about mean 0 and variance 1.
+
+    It replaces `jax.random.normal`, which takes XLA seconds to compile for CPUs.
+    """
     phase = 1e3 * jax.random.uniform(key)
     return jnp.sqrt(2.0) * jnp.sin(phase + 2.4 * jnp.arange(np.prod(shape), dtype=jnp.float32)).reshape(shape)
 
 
 @dataclass(frozen=True)
 class Fake(Model):
-    """A model that predicts gain * scaled x_t + bias, and notes what it was told: nothing to compile."""
+    """A model that predicts gain * scaled x_t + bias and records its arguments; there is almost nothing to compile."""
 
     calls: list[tuple] = field(default_factory=list)
 

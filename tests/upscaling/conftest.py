@@ -1,4 +1,4 @@
-"""The small upscaler, as it is and with a network whose results are known exactly."""
+"""Provide the small upscaler, as it is and with a network whose results are known exactly."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def channel(small_upscalers):
 
 @pytest.fixture
 def exact(channel, monkeypatch):
-    """The upscaler with `nearest` in place of its network."""
+    """Return the upscaler with `nearest` in place of its network."""
     from jaxsr.upscaling.upscaler import Upscaler
     from tests.small_model import nearest
 

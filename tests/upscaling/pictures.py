@@ -1,4 +1,4 @@
-"""Images of noise, and the sizes that are tried."""
+"""Make images of noise, and list the sizes that tests try."""
 
 import numpy as np
 

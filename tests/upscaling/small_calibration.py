@@ -1,4 +1,4 @@
-"""A calibration of the small model, its scales chosen by hand."""
+"""Make a calibration of the small model, with scales chosen by hand."""
 
 from jaxsr.guidance.calibration_file import Calibration, describe_schedule
 from jaxsr.options import Options

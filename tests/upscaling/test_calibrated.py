@@ -1,4 +1,4 @@
-"""Presets of a calibration: their scales, what they were found with, and what they are not for."""
+"""Test presets of a calibration: their scales, the options that they were found with, and what they are not for."""
 
 from dataclasses import replace
 

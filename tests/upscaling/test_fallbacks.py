@@ -1,4 +1,4 @@
-"""What is done instead where memory is too little or bfloat16 gives no numbers, and which errors remain."""
+"""Test the fallbacks where memory is short or bfloat16 gives no finite numbers, and which errors remain."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from tests.upscaling.pictures import IMAGE, noise_image
 
 
 def _failing(fails, error):
-    """A compiled function that raises, or returns what `error` is, where `fails(batch, tile)`."""
+    """Make a compiled function that, where `fails(batch, tile)`, raises `error` or multiplies the tiles by it."""
 
     def enlarge(params, key, tiles, origins):
         if not fails(len(tiles), tiles.shape[1]):

@@ -1,4 +1,4 @@
-"""What may change a result, and what may not."""
+"""Test what may change a result, and what may not."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from tests.upscaling.pictures import IMAGE
 
 def test_the_same_call_gives_the_same_pixels_whatever_the_layout(channel):
     first = channel.upscale(IMAGE, seed=3, tile=32)
-    channel.upscale(IMAGE[::-1].copy(), seed=3, tile=32)  # an image between changes nothing
+    channel.upscale(IMAGE[::-1].copy(), seed=3, tile=32)  # another image in between changes nothing
     np.testing.assert_array_equal(channel.upscale(IMAGE, seed=3, tile=32), first)
     np.testing.assert_array_equal(channel.upscale(np.asfortranarray(IMAGE), seed=3, tile=32), first)
 
@@ -61,7 +61,7 @@ def test_every_option_changes_the_result(channel, options):
 
 
 def test_every_option_of_the_sampler_changes_the_result(channel, monkeypatch):
-    """With a pointwise map in place of the network, which would take seconds to compile for each."""
+    """A pointwise map replaces the network, which would take seconds to compile for each option."""
     monkeypatch.setattr(Model, "denoiser", lambda *_: lambda x, step: jnp.sin(2 * x))
     choices = [{}, {"steps": 3}, {"sampler": "deterministic"}, {"sampler": "heun"}, {"thinning": "released"}]
     fresh = replace(channel)
@@ -81,7 +81,7 @@ def test_bf16_is_close_to_fp32(channel):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_weights_are_those_of_the_precision(channel, monkeypatch, precision):
-    monkeypatch.setattr(onednn, "active", lambda: False)  # no oneDNN of a CPU that may lack bfloat16
+    monkeypatch.setattr(onednn, "active", lambda: False)  # this CPU's oneDNN may lack bfloat16
     monkeypatch.setattr(cpu, "fast_bfloat16", lambda: True)
     dtype, given, compiled = DTYPES[precision], [], Upscaler.compiled
 

@@ -1,4 +1,4 @@
-"""Models are loaded by file or folder through the package's own call, or refused by name."""
+"""Test that the package's own call loads models by file or folder, or refuses them by name."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How much memory a call takes."""
+"""Test how much memory a call takes."""
 
 import tracemalloc
 
@@ -14,7 +14,7 @@ def test_memory_is_the_result_and_a_few_tiles(exact):
     exact.enlarge(image, out, Options(tile=32), seed=0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 16 * 128 * 128 * 3 * 4  # bytes of sixteen enlarged tiles; the image as float would be 64
+    assert peak < 16 * 128 * 128 * 3 * 4  # bytes of sixteen enlarged tiles; the image as float would take 64
 
 
 def test_what_a_call_takes_is_measured(channel):

@@ -1,4 +1,4 @@
-"""Plans: what options come to for an image, and what is tried when memory is short."""
+"""Test plans: how options are resolved for an image, and what is tried when memory is short."""
 
 import pytest
 
@@ -82,7 +82,7 @@ def test_tile_units_hold_whole_windows_and_blocks_of_noise(name):
 
 
 def _halvings(run: ImageRun, asked: Options) -> list[tuple[int, int]]:
-    """(batch, tile) of every smaller run, until there is none."""
+    """Return (batch, tile) of every smaller run, until there is none."""
     steps = []
     while True:
         try:

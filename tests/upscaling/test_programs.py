@@ -1,4 +1,4 @@
-"""The compiled functions: what the gradient through the network keeps in memory, and maps at the latent's size."""
+"""Test the compiled functions: the memory of the gradient through the network, and maps at the latent's size."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from tests.small_model import small_preset
 
 
 def test_remat_gives_the_same_gradient_and_keeps_less_for_it(small_upscalers):
-    """What is kept is counted in the traced function: XLA undoes rematerialisation on CPUs."""
+    """The test counts the kept values in the traced function, because XLA undoes rematerialisation on CPUs."""
     upscaler = small_upscalers["channel"]
     x, lq = (jax.random.normal(jax.random.key(i), (1, 16, 16, channels)) for i, channels in enumerate((48, 3)))
     gradients, kept = [], []

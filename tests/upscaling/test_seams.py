@@ -1,4 +1,4 @@
-"""A tiled result shows no seams."""
+"""Test that a tiled result shows no seams."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ EDGES = np.arange(64, 4 * WIDTH, 64)  # columns of the result where tiles of 32 
 
 
 def _column_energy(image: np.ndarray) -> np.ndarray:
-    """Mean square of the step from each column to the next; index i belongs to the step into column i + 1."""
+    """Return the mean square of the step from each column to the next; index i is the step into column i + 1."""
     return np.square(np.diff(image.astype(np.float64), axis=1)).mean((0, 2))
 
 
 @pytest.mark.parametrize("picture", [GRADIENT, NOISE], ids=["gradient", "noise"])
 def test_a_tiled_result_is_close_to_the_whole_and_has_no_seams(channel, picture):
-    """With the channel norm only the border of a tile differs from the whole: `feather` gives it no weight."""
+    """With the channel norm, only the border of a tile differs from the whole, and `feather` gives it no weight."""
     whole = channel.upscale(picture, tile="off", seed=1)
     feather, mean = (channel.upscale(picture, tile=TILE, blend=blend, seed=1) - whole for blend in ("feather", "mean"))
     assert np.sqrt(np.mean(feather**2)) < 0.005
@@ -28,7 +28,7 @@ def test_a_tiled_result_is_close_to_the_whole_and_has_no_seams(channel, picture)
 
 
 def test_feather_hides_the_seams_of_group_norm_on_noise(small_upscalers):
-    """Steps across the edges of tiles, against steps in between at the same place in the pixel-shuffle's grid."""
+    """The test compares steps across tile edges with steps in between, at the same place in the pixel-shuffle grid."""
     between = np.setdiff1d(np.arange(4, 4 * WIDTH, 4), EDGES)
     ratio = {}
     for blend in tiling.BLENDS:
@@ -39,7 +39,7 @@ def test_feather_hides_the_seams_of_group_norm_on_noise(small_upscalers):
 
 
 def test_feather_hides_a_tone_of_each_tile_on_a_gradient(channel, monkeypatch):
-    """The worst that group norm can do: every tile is brought to one brightness and contrast of its own."""
+    """This is the worst case of group norm: every tile is normalised on its own to one brightness and contrast."""
 
     def normalise(params, key, tiles, origins):
         centred = tiles - tiles.mean((1, 2, 3), keepdims=True)

@@ -1,4 +1,4 @@
-"""The call: exact sizes and pixels of every type of image, what is refused, and tiles one after the other."""
+"""Test `upscale`: exact sizes and pixels for every type of image, what it refuses, and tiles one after the other."""
 
 from dataclasses import replace
 from pathlib import Path

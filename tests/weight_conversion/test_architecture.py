@@ -1,4 +1,4 @@
-"""Hyperparameters from keys and shapes and from configuration files, and the buffers that follow from them."""
+"""Test how hyperparameters follow from keys and shapes or from configuration files, and buffers from them."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ from weight_conversion.settings import vq_config as parse_vq
 
 GOLDEN = Path(__file__).parents[1] / "parity" / "golden"
 STEMS = {card.files[i].name.removesuffix(".pth") for card in RELEASED.values() for i in (0, 1)}
-STEMS -= {"resshift_realsrx4_s15_v2", "SinSR_v1"}  # of the layout of s15_v1
+STEMS -= {"resshift_realsrx4_s15_v2", "SinSR_v1"}  # these have the layout of s15_v1
 
 
 @pytest.mark.parametrize("stem", sorted(STEMS))

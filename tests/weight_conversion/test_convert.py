@@ -1,4 +1,4 @@
-"""From two files to a checkpoint: released layouts, small ones through to an image, and every way to go wrong."""
+"""Test the conversion of two files to a checkpoint: released layouts, small ones through to an image, and errors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ CODEC = replace(PRESETS["realsr_s4_v3"].codec, ch=32, num_res_blocks=(1, 1, 1), 
 
 @pytest.fixture
 def small(monkeypatch):
-    """Small presets under the names of released ones: two that differ, two that are alike."""
+    """Put three small presets under the names of released ones: two are alike, one differs."""
     other = replace(NETWORK, cond_mask=True)
     small = {"realsr_s4_v3": NETWORK, "realsr_s15_v1": NETWORK, "inpainting_face_s4": other}
     for name, network in small.items():
@@ -141,7 +141,7 @@ def test_wrong_sets_of_files(tmp_path, files):
     save_file({"conv.weight": random_array((2,))}, tmp_path / "other.safetensors")
     with pytest.raises(ConversionError, match=r"other\.safetensors: holds neither .*conv\.weight"):
         convert_files([files[0], tmp_path / "other.safetensors"], tmp_path / "out")
-    with pytest.raises(ConversionError, match=r"--preset: no 'v9'; choose one of realsr_s4_v3"):
+    with pytest.raises(ConversionError, match=r"--preset: unknown model or preset 'v9'; choose one of realsr_s4_v3"):
         convert_files(files, tmp_path / "out", preset="v9")
 
 
@@ -168,7 +168,7 @@ def test_first_use_of_a_name_downloads_and_converts(tmp_path, files, monkeypatch
 
 
 def layout(stem: str) -> dict[str, Tensor]:
-    """A released state dict without values of its own; its buffers are ours."""
+    """Return a released state dict with zeros as values and our own buffers."""
     entries = manifest(stem)
     config = convert.Source(Path(stem), "network", {k: Tensor(s, np.dtype(d), list) for k, s, d, _ in entries})
     buffers = derived_buffers(config.architecture())
@@ -199,7 +199,7 @@ def test_every_released_layout_converts_and_runs_through_eval_shape(tmp_path, mo
 
 
 def check_shapes(preset, params) -> None:
-    """The parameters are the network's, and one image goes through encoder, network and decoder."""
+    """Check that the parameters are the network's, and that one image passes through encoder, network and decoder."""
     model = Model(preset)
     assert {name: array.shape for name, array in params.items()} == model.shapes()
     abstract = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in params.items()}

@@ -1,4 +1,4 @@
-"""The `verify` command: what it prints, its exit codes, and its complaints."""
+"""Test the `verify` command: what it prints, its exit codes, and its errors."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ def error_of(capsys, *arguments: object) -> str:
 
 
 def small_golden(folder: Path, name: str = "vq_io.npz", **changes: np.ndarray) -> Path:
-    """The smaller case of the autoencoder."""
+    """Write the smaller case of the autoencoder as a golden file."""
     arrays = {k: v for k, v in load_golden(GOLDEN / "vq_f4_io.npz").items() if k.startswith("case1/")}
     np.savez(folder / name, **arrays | changes)
     return folder / name
@@ -37,7 +37,7 @@ def small_golden(folder: Path, name: str = "vq_io.npz", **changes: np.ndarray) -
 
 def test_a_golden_file_that_is_equal(tmp_path, capsys):
     golden = small_golden(tmp_path, "renamed.npz")
-    assert main(["verify", CODEC, "--golden", str(golden), "--kind", "autoencoder"]) == 0  # told by keys and shapes
+    assert main(["verify", CODEC, "--golden", str(golden), "--kind", "autoencoder"]) == 0  # known by keys and shapes
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:-1]] == ["encode", "codes", "quantized", "decode", "decode_unquantized"]
     assert all(" ok " in line for line in lines[:-1])
@@ -185,7 +185,7 @@ def test_of_equal_autoencoders_the_one_that_made_the_latent_is_taken(tmp_path):
 
 STAND_IN = '''
 class Codec:
-    """In place of a PyTorch module: hands its state dict and its inputs to the test."""
+    """A stand-in for a PyTorch module that hands its state dict and its inputs to the test."""
 
     def __init__(self, **settings):
         self.settings = settings
@@ -210,7 +210,7 @@ class Codec:
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A checkout with a class in it, and a `torch` with the three functions that are used of it."""
+    """Make a checkout with a class in it, and a `torch` with the two functions that are used."""
     from contextlib import nullcontext
 
     torch = types.ModuleType("torch")

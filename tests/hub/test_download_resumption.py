@@ -1,4 +1,4 @@
-"""What a broken download leaves, and how the next one goes on from it without mixing bytes."""
+"""Test what a broken download leaves, and that the next one resumes from it without mixing bytes."""
 
 import fcntl
 import signal

@@ -1,4 +1,4 @@
-"""Incomplete files: each is locked against other processes, and has a note that records the source of its bytes."""
+"""The file that a download writes to: locked against other processes, with a note about the source of its bytes."""
 
 import os
 import uuid
@@ -12,17 +12,8 @@ def note(part: Path) -> Path:
     return part.with_name(f"{part.name}.from")
 
 
-def resume_point(part: Path, url: str) -> tuple[int, str | None]:
-    """Return the number of bytes in `part` from this address, and their version; (0, None) if they are unusable."""
-    try:
-        noted_url, _, validator = note(part).read_text(encoding="utf-8").partition("\n")
-    except (OSError, UnicodeDecodeError):
-        return 0, None
-    return (part.stat().st_size, validator) if noted_url == url and validator else (0, None)
-
-
 @contextmanager
-def part_file(destination: Path) -> Iterator[Path]:
+def locked_part(destination: Path) -> Iterator[Path]:
     """Open a context with the file to download into: `<name>.part`, kept for the next call.
 
     If another process writes to `<name>.part`, the file is a private one instead.
