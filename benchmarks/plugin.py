@@ -46,7 +46,7 @@ from jaxsr.imaging.files import list_images, read_photo
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.models.model import Model, Params
 from jaxsr.models.problem import pose
-from jaxsr.upscaling.calibrated import find_calibration
+from jaxsr.upscaling.knob_presets import find_calibration
 from jaxsr.upscaling.upscaler import Upscaler
 
 FOLDERS = {"div2k": ("div2k_sub", None), "realsr": ("realsr_sub/HR", "realsr_sub/LR")}

@@ -12,9 +12,9 @@ from jaxsr.hub import checkpoint
 from jaxsr.hub.cards import Licence, ModelCard, known_models
 from jaxsr.models.presets import PRESETS, ModelPreset
 from jaxsr.storage import sha256_file
-from jaxsr.torch_files import rules
+from jaxsr.torch_files import key_rules
+from jaxsr.torch_files.key_rules import ConversionError
 from jaxsr.torch_files.reader import Tensor, read_state_dict
-from jaxsr.torch_files.rules import ConversionError
 from jaxsr.version import __version__
 from weight_conversion.architecture import Config, derived_buffers, infer, parameter_shapes
 
@@ -43,9 +43,9 @@ class Source:
         except ValueError as error:
             raise ConversionError(f"{self.path}: {str(error).removesuffix('.')}.") from error
 
-    def parameters(self, config: Config) -> dict[str, rules.Parameter]:
+    def parameters(self, config: Config) -> dict[str, key_rules.Parameter]:
         """Return the parameters by their names in the network alone, without `network.` or `codec.`."""
-        return rules.convert(self.state, parameter_shapes(config), derived_buffers(config), source=str(self.path))
+        return key_rules.convert(self.state, parameter_shapes(config), derived_buffers(config), source=str(self.path))
 
     def float32(self, config: Config) -> dict[str, np.ndarray]:
         """Read the parameters into memory, in float32, by the same names as `parameters`."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxsr.models.swin_unet import SwinUNetConfig
+from jaxsr.torch_files.key_rules import ConversionError
 from jaxsr.torch_files.reader import ReadError
-from jaxsr.torch_files.rules import ConversionError
 from weight_conversion import settings
 from weight_conversion.architecture import Config
 from weight_conversion.convert import Part, Source, read_source

@@ -64,7 +64,7 @@ def make(
     check_side(job.target, max(result_shape(photo, scale, request)))
     rgb = photo.rgb
     if photo.alpha is not None:
-        from jaxsr.imaging.alpha import bleed  # scipy.ndimage, for transparent photographs only
+        from jaxsr.imaging.transparency import bleed  # scipy.ndimage, for transparent photographs only
 
         rgb = bleed(rgb, photo.alpha)
     pixels, colour = _canvas(photo, scale, request, job)
@@ -122,7 +122,7 @@ def enlarge_alpha(
 
     The whole channel in floating point would be larger than the result.
     """
-    from jaxsr.imaging.alpha import upscale_alpha
+    from jaxsr.imaging.transparency import upscale_alpha
 
     for top in range(0, len(alpha), _ALPHA_BAND):
         first, end = max(top - _LANCZOS_REACH, 0), min(top + _ALPHA_BAND, len(alpha))

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from jaxsr.calibration import rules
+from jaxsr.calibration import selection_rules
 from jaxsr.calibration.scores import hash_networks
 from jaxsr.calibration.sweep import Chain
 from jaxsr.choices import DEFAULT_FORM, ForwardODE, GradientForm, Objective
@@ -47,26 +47,26 @@ class Choices:
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        kinds = {rules.check_metric(name).kind for name in self.metrics}
+        kinds = {selection_rules.check_metric(name).kind for name in self.metrics}
         if len(kinds) == 1:
             missing = "perception" if "fidelity" in kinds else "fidelity"
-            known = ", ".join(name for name, metric in rules.rule_metrics().items() if metric.kind == missing)
+            known = ", ".join(name for name, metric in selection_rules.rule_metrics().items() if metric.kind == missing)
             raise ValueError(f"--closed-loop: needs a metric of {missing} as well; choose among {known}.")
         for rule in self.rules.values():
-            parsed = rules.parse(rule, self.stands_for("fidelity"), self.stands_for("perception"))
+            parsed = selection_rules.parse(rule, self.stands_for("fidelity"), self.stands_for("perception"))
             if unmeasured := {parsed.metric, parsed.guard} - {*self.metrics, None}:
                 raise ValueError(f"--rule: {unmeasured.pop()} is not measured; name it in --closed-loop.")
 
     def stands_for(self, kind: str) -> str:
         """Return the first metric of a kind, which stands for the kind in rules."""
-        return next(name for name in self.metrics if rules.check_metric(name).kind == kind)
+        return next(name for name in self.metrics if selection_rules.check_metric(name).kind == kind)
 
     @property
     def rules(self) -> dict[str, str]:
         """The rules of the closed loop, by the names of their knob presets."""
         if not self.metrics:
             return {}
-        balanced, vivid = LOSSES[rules.check_metric(self.stands_for("fidelity")).unit]
+        balanced, vivid = LOSSES[selection_rules.check_metric(self.stands_for("fidelity")).unit]
         fixed = {
             "faithful": "max fidelity",
             "balanced": f"max perception, lose <= {balanced}",

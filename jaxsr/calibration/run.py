@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jaxsr.calibration import objectives, rules
+from jaxsr.calibration import objectives, selection_rules
 from jaxsr.calibration.candidates import Candidate, even_chunks, expand
 from jaxsr.calibration.journal import Journal
 from jaxsr.calibration.plan import Choices, describe, make_chain
@@ -132,12 +132,13 @@ def closed_table(
     table = {name: scores.mean(1) for name, scores in values.items()}
     fidelity, perception = choices.stands_for("fidelity"), choices.stands_for("perception")
     picks = {
-        preset: rules.pick(table, rules.parse(rule, fidelity, perception), 0) for preset, rule in choices.rules.items()
+        preset: selection_rules.pick(table, selection_rules.parse(rule, fidelity, perception), 0)
+        for preset, rule in choices.rules.items()
     }
     means = [{name: float(table[name][k]) for name in table} for k in range(len(candidates))]
     finite = [{name: value if np.isfinite(value) else None for name, value in row.items()} for row in means]
     rows = [asdict(candidate) | row for candidate, row in zip(candidates, finite, strict=True)]
-    front = rules.pareto_front(table, fidelity, perception)
+    front = selection_rules.pareto_front(table, fidelity, perception)
     return {"fidelity": fidelity, "perception": perception, "rows": rows, "front": front, "picks": picks}
 
 

@@ -93,7 +93,7 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.options import Options
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.storage import sha256_file
-    from jaxsr.upscaling.calibrated import calibration_path
+    from jaxsr.upscaling.knob_presets import calibration_path
     from jaxsr.upscaling.plan import plan_run
     from jaxsr.upscaling.upscaler import load
 

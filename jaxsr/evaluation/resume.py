@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from jaxsr.evaluation import elsewhere
+from jaxsr.evaluation import external_scoring
 from jaxsr.evaluation.pairs import Item
 from jaxsr.storage import sha256_file
 
@@ -60,16 +60,16 @@ def kept_in(files: Path | None) -> str | None:
 def _is_kept(line: Line, files: Path) -> bool:
     seeds = (line["seed"], None) if line["hr"] else (line["seed"],)
     places = [(row["patch"], seed) for row in line["rows"] for seed in seeds]
-    here = (elsewhere.result_file(files, line["image"], patch, seed).is_file() for patch, seed in places)
+    here = (external_scoring.result_file(files, line["image"], patch, seed).is_file() for patch, seed in places)
     return line["kept"] == kept_in(files) and all(here)
 
 
-def external_scores(lines: Iterable[Line], hashes: Hashes) -> elsewhere.Known:
+def external_scores(lines: Iterable[Line], hashes: Hashes) -> external_scoring.Known:
     """Collect the numbers of other libraries that are still valid, the newest of each metric last."""
-    known: dict[str, dict[elsewhere.Place, tuple[float, str]]] = {}
+    known: dict[str, dict[external_scoring.Place, tuple[float, str]]] = {}
     for line in lines:
         if "metric" in line and line["files"] == hashes.get(line["image"]):
-            numbers, place = known.setdefault(line["metric"], {}), elsewhere.place(line)
+            numbers, place = known.setdefault(line["metric"], {}), external_scoring.place(line)
             numbers.pop(place, None)
             numbers[place] = line["score"], line["by"]
     return known

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxsr.data.prefetch import prefetch
 from jaxsr.errors import IMAGE_FAILED
-from jaxsr.evaluation import elsewhere
+from jaxsr.evaluation import external_scoring
 from jaxsr.evaluation.images import Loaded, Pair, ready
 from jaxsr.evaluation.methods import Method
 from jaxsr.evaluation.metrics import describe, why_missing
@@ -85,7 +85,9 @@ def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False) -> Resul
     if not lines:
         raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there are no images'}")
     rows = [{"image": line["image"], "seed": line["seed"]} | row for line in lines for row in line["rows"]]
-    outcome = _score_elsewhere(job, others, rows, files, journal, hashes) if files and others else elsewhere.Found()
+    outcome = (
+        _score_externally(job, others, rows, files, journal, hashes) if files and others else external_scoring.Found()
+    )
     outcome.reasons.update(scorer.reasons | missing)
     result = _result(job, rows, lines, failed, outcome, fingerprint(hashes))
     result.write(output)
@@ -110,9 +112,9 @@ def _still_holding(
         ) from error
 
 
-def _score_elsewhere(
+def _score_externally(
     job: Evaluation, names: Sequence[str], rows: Sequence[Row], files: Path, journal: JournalFile, hashes: Hashes
-) -> elsewhere.Found:
+) -> external_scoring.Found:
     """Score the rows by the metrics of other libraries. The journal records each number as it arrives."""
     known = external_scores(journal.found, hashes)
     counts = Counter({name: len(numbers) for name, numbers in known.items()})
@@ -122,7 +124,7 @@ def _score_elsewhere(
         counts[name] += 1
         job.report(min(counts[name], len(rows)), f"{name}: {row['image']}")
 
-    return elsewhere.score(names, job.protocol, rows, files, known, note)
+    return external_scoring.score(names, job.protocol, rows, files, known, note)
 
 
 def _score_all(
@@ -162,7 +164,7 @@ def _score_some(job: Evaluation, scorer: Scorer, loaded: Sequence[_Loaded], seed
     pairs = [pair for _, content in loaded for pair in content.pairs]
     made = pairs if job.method is None else [make(job.method, pair, seed, job.protocol) for pair in pairs]
     if files:
-        elsewhere.keep(files, made, seed)
+        external_scoring.keep(files, made, seed)
     scores = iter(scorer.score(made))
     return [
         {
@@ -186,7 +188,7 @@ def _result(
     rows: Sequence[Row],
     lines: Sequence[Row],
     failed: Sequence[str],
-    outcome: elsewhere.Found,
+    outcome: external_scoring.Found,
     files_sha256: str,
 ) -> Result:
     order = {name: i for i, name in enumerate(sorted({line["image"] for line in lines}))}

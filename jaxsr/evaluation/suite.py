@@ -19,7 +19,7 @@ from jaxsr.evaluation.tables import render
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.options import Options
 from jaxsr.storage import write_whole
-from jaxsr.upscaling.calibrated import find_calibration
+from jaxsr.upscaling.knob_presets import find_calibration
 from jaxsr.upscaling.upscaler import Upscaler
 
 PROTOCOLS = {"set5": "set5", "set14": "set14", "div2k": "div2k-sub", "realsr": "realsr-sub"}

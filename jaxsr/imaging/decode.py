@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
-from jaxsr.imaging.deep import decode_png, decode_tiff16, tiff16_tags
 from jaxsr.imaging.metadata import ICC_PROFILE, ORIENTATION, clean_exif, to_srgb
+from jaxsr.imaging.sixteen_bit import decode_png, decode_tiff16, tiff16_tags
 
 # One gigapixel takes 12 GB as float RGB. Pillow's own limit of 0.09 is below a 12-megapixel photograph enlarged by 4.
 MAX_PIXELS = 10**9

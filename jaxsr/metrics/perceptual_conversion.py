@@ -8,8 +8,8 @@ import numpy as np
 from jaxsr.hub.checkpoint import Stored, load, save
 from jaxsr.metrics.perceptual_cards import BUNDLED_HEADS, PerceptualCard, find_card
 from jaxsr.storage import sha256_file
+from jaxsr.torch_files.key_rules import KeyRule, convert
 from jaxsr.torch_files.reader import read_state_dict
-from jaxsr.torch_files.rules import KeyRule, convert
 
 
 def convert_metric(name: str, folder: Path, *, backbone: Path, heads: Path | None = None) -> Path:

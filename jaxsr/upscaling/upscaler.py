@@ -36,9 +36,9 @@ from jaxsr.models.presets import ModelPreset, preset_from_dict
 from jaxsr.models.problem import Problem
 from jaxsr.options import Options
 from jaxsr.storage import sha256_file
-from jaxsr.upscaling.calibrated import apply_knob_preset, find_calibration
+from jaxsr.upscaling.image_problem import pose_images
+from jaxsr.upscaling.knob_presets import apply_knob_preset, find_calibration
 from jaxsr.upscaling.plan import ImageRun, plan_run, with_less_memory
-from jaxsr.upscaling.posing import pose_images
 from jaxsr.upscaling.programs import compile_program, cost, program_key
 from jaxsr.upscaling.tile_calls import Progress, enlarge_tiles, guides_of, measure_tiles
 
@@ -160,7 +160,7 @@ class Upscaler:
     def with_preset(
         self, options: Options, preset: str, calibration: str | Path | Calibration | None = None
     ) -> Options:
-        """Set alpha and the form of its gradient from a preset of a calibration, see `jaxsr.upscaling.calibrated`."""
+        """Set alpha and the form of its gradient from a preset of a calibration, see `jaxsr.upscaling.knob_presets`."""
         loaded = find_calibration(calibration, self.source)
         return apply_knob_preset(options, preset, loaded, model_preset=self.preset, model_sha256=self.sha256)
 

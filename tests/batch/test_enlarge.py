@@ -10,7 +10,7 @@ from jaxsr.imaging.pixels import from_float
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("rows", [1, 64, 65, 131])
 def test_alpha_by_bands_is_alpha_at_once(rows, dtype):
-    from jaxsr.imaging.alpha import upscale_alpha
+    from jaxsr.imaging.transparency import upscale_alpha
 
     alpha = np.random.default_rng(0).random((rows, 9), np.float32)
     out = np.empty((4 * rows, 36), dtype)

@@ -55,7 +55,7 @@ def test_an_external_metric_gets_the_compared_files_in_order(command, tmp_path, 
             assert (np.asarray(Image.open(target)) == np.asarray(Image.open(tmp_path / "hr" / f"{name}.png"))).all()
         return {"lpips": Told()}
 
-    monkeypatch.setattr(run.elsewhere.external, "score_external", score_external)
+    monkeypatch.setattr(run.external_scoring.external, "score_external", score_external)
     monkeypatch.setitem(METRICS, "lpips", external_metric("lpips", "LPIPS", False))
     assert command("lpips", "--batch", 1) == 0
     entry = read(tmp_path).metrics["lpips"]

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from jaxsr.batch.enlarge import losses
-from jaxsr.imaging.deep import encode_png16
 from jaxsr.imaging.files import read_photo
+from jaxsr.imaging.sixteen_bit import encode_png16
 from tests.cli.sampling import picture, read_pixels, run, sidecar
 from tests.small_model import enlarged
 

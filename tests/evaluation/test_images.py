@@ -7,8 +7,8 @@ from PIL import Image
 from jaxsr.evaluation.images import ImageError, load
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocols import Protocol, ProtocolError
-from jaxsr.imaging.deep import encode_png16
 from jaxsr.imaging.resize import downsample_bicubic_uint8
+from jaxsr.imaging.sixteen_bit import encode_png16
 from tests.evaluation.pictures import picture, save
 
 

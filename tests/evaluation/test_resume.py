@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsr.evaluation import elsewhere, methods, run
+from jaxsr.evaluation import external_scoring, methods, run
 from jaxsr.evaluation.external import ExternalScores, identify
 from jaxsr.evaluation.images import Pair
 from jaxsr.evaluation.methods import Method, bicubic_method
@@ -67,7 +67,7 @@ class Library:
 @pytest.fixture
 def library(monkeypatch) -> Library:
     one = Library()
-    monkeypatch.setattr(elsewhere.external, "score_external", one)
+    monkeypatch.setattr(external_scoring.external, "score_external", one)
     return one
 
 

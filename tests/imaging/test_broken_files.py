@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsr.imaging import decode, deep
+from jaxsr.imaging import decode, sixteen_bit
 from jaxsr.imaging.files import WRITTEN, ImageFileError, Photo, list_images, read_photo, write_photo
 from tests.imaging import image_zoo as zoo
 
@@ -140,7 +140,7 @@ def test_what_a_format_cannot_hold(tmp_path, photo):
 
 
 def test_tiff_of_more_than_4_gib(tmp_path, photo, monkeypatch):
-    monkeypatch.setattr(deep, "_CLASSIC_TIFF_BYTES", 2**20)
+    monkeypatch.setattr(sixteen_bit, "_CLASSIC_TIFF_BYTES", 2**20)
     with pytest.raises(ImageFileError, match=r"cannot be encoded \(more than the 4 GiB of a TIFF file\); write \.png"):
         write_photo(tmp_path / "a.tif", photo)
 

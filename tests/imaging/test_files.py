@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsr.imaging import deep
+from jaxsr.imaging import sixteen_bit
 from jaxsr.imaging.files import ImageFileError, Photo, pixel_dtype, read_photo, write_photo, write_pixels
 from jaxsr.imaging.metadata import clean_exif
 from tests.imaging import image_zoo as zoo
@@ -123,7 +123,7 @@ def test_modes_that_pillow_writes(tmp_path, mode, suffix):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_lossless_round_trip(tmp_path, monkeypatch, suffix, channels, dtype, size):
-    monkeypatch.setattr(deep, "_STRIP_BYTES", 40)  # several strips
+    monkeypatch.setattr(sixteen_bit, "_STRIP_BYTES", 40)  # several strips
     pixels = _random(channels, dtype, size)
     photo = _read(tmp_path, zoo.png(pixels))
     path = tmp_path / f"out{suffix}"

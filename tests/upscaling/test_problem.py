@@ -9,7 +9,7 @@ from jaxsr import diffusion
 from jaxsr.cli.sample_options import make_parser
 from jaxsr.models.problem import Problem
 from jaxsr.options import Options
-from jaxsr.upscaling import posing
+from jaxsr.upscaling import image_problem
 
 LR = np.random.default_rng(0).integers(0, 256, (20, 36, 3), np.uint8)
 UNIT = LR.astype(np.float32) / np.float32(255)
@@ -78,14 +78,14 @@ def test_seed_sample_steps_and_precision_matter(upscaler):
 def test_problems_of_one_model_share_what_is_compiled(upscaler):
     one, other = upscaler.problem(LR, steps=2), upscaler.problem(LR[::-1], steps=2, seed=1)
     one.denoise(one.z_lr, 1)
-    before = posing._compiled_calls.cache_info().hits, _compiled_programs(upscaler)
+    before = image_problem._compiled_calls.cache_info().hits, _compiled_programs(upscaler)
     other.denoise(other.z_lr, 0)
     upscaler.problem(LR, steps=2).denoise(one.z_lr, 1)
-    assert (posing._compiled_calls.cache_info().hits, _compiled_programs(upscaler)) == (before[0] + 2, before[1])
+    assert (image_problem._compiled_calls.cache_info().hits, _compiled_programs(upscaler)) == (before[0] + 2, before[1])
 
 
 def _compiled_programs(upscaler) -> int:
-    return posing._compiled_calls(upscaler.preset, "fp32", 2, "ends").predict._cache_size()
+    return image_problem._compiled_calls(upscaler.preset, "fp32", 2, "ends").predict._cache_size()
 
 
 def test_an_image_of_another_size_is_refused_by_encode(upscaler):

@@ -14,7 +14,7 @@ from jaxsr.hub import resolve as resolve_module
 from jaxsr.models.model import Model
 from jaxsr.models.presets import PRESETS, preset_from_dict
 from jaxsr.storage import sha256_file
-from jaxsr.torch_files import rules
+from jaxsr.torch_files import key_rules
 from jaxsr.torch_files.reader import Tensor
 from tests.models.tiny import unet_config
 from tests.torch_files.files import manifest, random_array, random_state_dict, write_pth
@@ -189,7 +189,7 @@ def test_every_released_layout_converts_and_runs_through_eval_shape(tmp_path, mo
 
     saved = {}
     monkeypatch.setattr(convert, "read_state_dict", state)
-    monkeypatch.setattr(rules, "_check_values", lambda *_: None)
+    monkeypatch.setattr(key_rules, "_check_values", lambda *_: None)
     monkeypatch.setattr(convert, "sha256_file", lambda path: "")
     monkeypatch.setattr(checkpoint, "save", lambda folder, params, metadata: saved.update(params) or folder)
     files = [tmp_path / file.name for file in RELEASED[preset].files]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxsr.calibration.rules import Rule, pareto_front, parse, pick, rule_metrics
+from jaxsr.calibration.selection_rules import Rule, pareto_front, parse, pick, rule_metrics
 from jaxsr.cli import calibrate
 
 TABLE = {

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxsr.imaging.alpha import bleed, upscale_alpha
+from jaxsr.imaging.transparency import bleed, upscale_alpha
 
 
 def _enlarge(rgb: np.ndarray, scale: int) -> np.ndarray:

@@ -4,8 +4,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from jaxsr.torch_files.key_rules import RULES, ConversionError, KeyRule, convert
 from jaxsr.torch_files.reader import Tensor
-from jaxsr.torch_files.rules import RULES, ConversionError, KeyRule, convert
 from tests.torch_files.files import random_array
 
 
