@@ -54,5 +54,5 @@ def test_research_in_ten_lines(run):
     assert np.abs(masked - plain)[144:].max() < np.abs(masked - plain)[:96].max() / 2
     scores = run([metric, scored])["scores"]
     expected = np.abs(names["result"].astype(float) - names["original"]).mean() / 255
-    assert scores["mae"] == pytest.approx(expected, rel=1e-5)
+    assert scores["mae"] == pytest.approx(expected, rel=1e-4)  # the metric adds in float32
     assert (names["rule"].metric, names["rule"].guard) == ("mae", "swd")

@@ -262,7 +262,7 @@ def test_benchmark_takes_the_named_sets_and_refuses_others(data, calls, capsys):
     assert quality.main([*options, "set14"]) == 0
     assert "## set5" not in capsys.readouterr().out
     assert quality.main([*options, "set15"]) == 1
-    assert "--sets: no set15" in capsys.readouterr().err
+    assert "lacks set15; choose from" in capsys.readouterr().err
     assert quality.main(["--model", "tiny", "--data", str(data / "set5")]) == 1
     assert "give --data the folder" in capsys.readouterr().err
 
