@@ -44,6 +44,7 @@ from jaxsr.diffusion import Guidance
 from jaxsr.diffusion.sampler import start
 from jaxsr.imaging.files import list_images, read_photo
 from jaxsr.imaging.resize import downsample_bicubic_uint8
+from jaxsr.metrics.statistics import bootstrap_interval
 from jaxsr.models.model import Model, Params
 from jaxsr.models.problem import pose
 from jaxsr.upscaling.knob_presets import find_calibration
@@ -148,8 +149,8 @@ def interval(scores: Sequence[Score], name: str, seed: int = 0, n: int = 2000) -
     """Compute the 95 % interval of the mean difference in the first column to plain 4 steps, by resampling images."""
     first = {row: {s.image: s.values[0] for s in scores if s.method == row} for row in (name, PLAIN)}
     difference = np.array([first[name][image] - first[PLAIN][image] for image in first[name]])
-    drawn = np.random.default_rng(seed).integers(len(difference), size=(n, len(difference)))
-    low, high = np.quantile(difference[drawn].mean(1), [0.025, 0.975])
+    images = np.arange(len(difference))
+    low, high = bootstrap_interval(lambda drawn: difference[drawn].mean(), images, seed=seed, resamples=n)
     return float(low), float(high)
 
 

@@ -1,6 +1,7 @@
 """The request: one frozen value that decides the bytes of one result. A sidecar is its serialised form."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -54,7 +55,7 @@ class Request:
         strip: alphas of the panels; empty for a single result.
         alpha_map, reference, reference_mask: guide files, or None.
         reference_box: (x, y, width, height) of the reference in pixels of the input, or None.
-        feather: pixels of the input over which the reference fades in; None without a reference.
+        feather: pixels of the input over which the reference fades in; the default with a reference, None without one.
         objective: rule that fits alpha to the reference; None for the default.
         preset, calibration: source of alpha, whose numbers are in `options`.
     Raises:
@@ -84,6 +85,10 @@ class Request:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise ValueError(f"format: no {self.format!r}; choose one of {', '.join(FORMATS)}.")
+        if self.reference is not None and self.feather is None:
+            object.__setattr__(self, "feather", FEATHER)  # the value that is used, so that equal requests are equal
+        if not all(map(math.isfinite, self.strip)):
+            raise ValueError(f"strip: must be finite numbers, not {self.strip}.")
         check_word("objective", self.objective, (None, *OBJECTIVES))
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
@@ -166,8 +171,6 @@ def request_for(job: Job, *, quality: int | None = None, **chosen: Any) -> Reque
     """
     suffix = job.target.suffix.lower()
     lossy = quality if suffix in (*JPEG, *WEBP) else None
-    if chosen.get("reference") and chosen.get("feather") is None:
-        chosen["feather"] = FEATHER
     return Request(
         input=hash_source(job.source), format=suffix.removeprefix("."), sample=job.sample, quality=lossy, **chosen
     )

@@ -15,7 +15,7 @@ from jaxsr.upscaling.plan import schedule_for, tile_unit
 from jaxsr.upscaling.upscaler import Upscaler
 
 LOSSES = {"dB": ("0.25 dB", "0.7 dB"), None: ("1 %", "3 %")}
-"""The largest losses that `balanced` and `vivid` allow, by the unit of the fidelity metric."""
+"""The largest losses that `balanced` and `vivid` allow, by the unit of the fidelity metric; None for other units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Choices:
         """The rules of the closed loop, by the names of their knob presets."""
         if not self.metrics:
             return {}
-        balanced, vivid = LOSSES[selection_rules.check_metric(self.stands_for("fidelity")).unit]
+        balanced, vivid = LOSSES.get(selection_rules.check_metric(self.stands_for("fidelity")).unit, LOSSES[None])
         fixed = {
             "faithful": "max fidelity",
             "balanced": f"max perception, lose <= {balanced}",

@@ -7,7 +7,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxsr.cli.exits import SOME_FAILED, say
-from jaxsr.cli.shared_options import QUIET, add_data, add_limit, add_model, add_seeds, whole
+from jaxsr.cli.shared_options import (
+    QUIET,
+    add_data,
+    add_dataset,
+    add_limit,
+    add_lr,
+    add_metrics,
+    add_model,
+    add_protocol,
+    add_seeds,
+    whole,
+)
 from jaxsr.storage import write_whole
 
 SETS = ("set5", "set14", "div2k", "realsr")
@@ -56,15 +67,9 @@ def pin(argv: Sequence[str]) -> int:
         prog=f"{_PROG} pin", description="Write a protocol that accepts only the images of one data set."
     )
     add = parser.add_argument
-    add("--dataset", required=True, metavar="NAME", help="set5, set14, div2k, realsr, or a folder of originals")
-    add_data(parser)
-    add("--lr", type=Path, metavar="DIR", help="folder of LR images")
-    add(
-        "--protocol",
-        default="plain",
-        metavar="NAME",
-        help="remaining settings are taken from this protocol (default: plain)",
-    )
+    add_dataset(parser, required=True)
+    add_lr(parser)
+    add_protocol(parser, "protocol that gives the remaining settings (default: plain)", "plain")
     add("-o", "--output", type=Path, required=True, metavar="JSON", help="file to write; the protocol takes its name")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.datasets import open_dataset
@@ -98,7 +103,7 @@ def suite(argv: Sequence[str]) -> int:
     )
     add_model(parser)
     add("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help=f"some of {', '.join(SETS)}")
-    add("--protocol", metavar="NAME", help="protocol of all sets: a name or a .json file (default: each set's own)")
+    add_protocol(parser, "protocol of all sets (default: each set's own)")
     add_limit(parser, "number of images per set, spread evenly over it (default: all)")
     add(
         "--steps",
@@ -109,7 +114,7 @@ def suite(argv: Sequence[str]) -> int:
         help="numbers of steps of the plain sampler; guidance takes the first (default: 4 15 60)",
     )
     add_seeds(parser, "0", [0])
-    add("-m", "--metrics", nargs="+", metavar="NAME", help="metrics to compute (default: the protocols' own)")
+    add_metrics(parser)
     args = parser.parse_args(argv)
     from jaxsr.evaluation.suite import Suite, run_suite
     from jaxsr.runtime.compilation import enable_compilation_cache

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxsr.cli.shared_options import (
-    add_calibration,
-    add_data,
+    add_dataset,
     add_limit,
+    add_lr,
+    add_metrics,
     add_model,
     add_precision,
+    add_protocol,
     add_sampler,
+    add_scale,
     add_seeds,
     add_steps,
-    alphas,
     join_negative,
     spell,
     whole,
@@ -45,9 +47,9 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--pred", type=Path, metavar="DIR", help="folder of results")
     add("--target", type=Path, metavar="DIR", help="folder of originals, matched to the results by name")
-    add("--lr", type=Path, metavar="DIR", help="folder of LR images (default: the data set's, or MATLAB's bicubic)")
-    add("-m", "--metrics", nargs="+", metavar="NAME", help="metrics to compute (default: the protocol's own)")
-    add("--protocol", metavar="NAME", help="settings of the metrics: a name or a .json file (default: plain)")
+    add_lr(parser)
+    add_metrics(parser)
+    add_protocol(parser, "settings of the metrics (default: plain)")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write; a stopped run resumes")
     add("--csv", type=Path, metavar="FILE", help="write the numbers of every image to this file too")
     add("--worst", type=Path, metavar="PNG", help="write a contact sheet of the ten worst images to this file")
@@ -60,15 +62,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     model = parser.add_argument_group("results that this command makes, in place of --pred")
     add = model.add_argument
     add_model(model, None, "a known model, a checkpoint, or bicubic")
-    add("--dataset", metavar="NAME", help="set5, set14, div2k, realsr, a folder of originals, or tfds:div2k/SPLIT")
-    add_data(model)
+    add_dataset(model)
     add_steps(model)
     add_sampler(model)
     add_precision(model, None)
     add_seeds(model, "the protocol's")
-    add("--alpha", type=alphas, metavar="A", help="scale of the guidance by the LR image; one number, or one per step")
-    add("--preset", metavar="NAME", help="take alpha from the calibration: faithful, balanced or vivid")
-    add_calibration(model)
+    add_scale(model)
     add("--hr-guidance", action="store_true", help="guide by the original itself, as a perfect reference")
     return parser
 

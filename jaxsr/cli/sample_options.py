@@ -10,15 +10,14 @@ from jaxsr.choices import (
     GradientForm,
 )
 from jaxsr.cli.shared_options import (
-    add_calibration,
     add_gradient,
     add_model,
     add_precision,
     add_sampler,
+    add_scale,
     add_seed,
     add_steps,
     add_thinning,
-    alphas,
     numbers,
     spell,
     whole,
@@ -107,18 +106,7 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
     """Add the options that guide the sampler, as a group of the help."""
     group = parser.add_argument_group("quality control")
     add = group.add_argument
-    add(
-        "--alpha",
-        type=alphas,
-        metavar="A",
-        help="scale of the guidance; above 0: more texture; below: closer to the input; one number, or one per step",
-    )
-    add(
-        "--preset",
-        metavar="NAME",
-        help="take alpha from the calibration: faithful, balanced, vivid, open-loop or rule",
-    )
-    add_calibration(group)
+    add_scale(group)
     add(
         "--alpha-map",
         type=Path,

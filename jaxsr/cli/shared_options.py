@@ -64,6 +64,42 @@ def add_seeds(parser: argparse._ActionsContainer, shown: str, default: list[int]
     parser.add_argument("--seeds", type=whole(0, MAX_SEED), nargs="+", default=default, metavar="N", help=text)
 
 
+def add_scale(parser: argparse._ActionsContainer) -> None:
+    """Add --alpha, --preset and --calibration, which set the scale of the guidance by the LR image."""
+    add = parser.add_argument
+    text = "scale of the guidance; above 0: more texture; below: closer to the input; one number, or one per step"
+    add("--alpha", type=alphas, metavar="A", help=text)
+    text = "take alpha from the calibration: faithful, balanced, vivid, open-loop or rule"
+    add("--preset", metavar="NAME", help=text)
+    text = "calibration for --preset (default: the file beside the model)"
+    add("--calibration", type=Path, metavar="JSON", help=text)
+
+
+def add_metrics(parser: argparse._ActionsContainer) -> None:
+    """Add --metrics."""
+    text = "metrics to compute (default: the protocol's own)"
+    parser.add_argument("-m", "--metrics", nargs="+", metavar="NAME", help=text)
+
+
+def add_protocol(parser: argparse._ActionsContainer, text: str, default: str | None = None) -> None:
+    """Add --protocol."""
+    text = f"{text}: a name or a .json file"
+    parser.add_argument("--protocol", default=default, metavar="NAME", help=text)
+
+
+def add_dataset(parser: argparse._ActionsContainer, required: bool = False) -> None:
+    """Add --dataset, and --data, the folder that it searches."""
+    text = "set5, set14, div2k, realsr, a folder of originals, or tfds:div2k/SPLIT"
+    parser.add_argument("--dataset", required=required, metavar="NAME", help=text)
+    add_data(parser)
+
+
+def add_lr(parser: argparse._ActionsContainer) -> None:
+    """Add --lr."""
+    text = "folder of LR images (default: the data set's, or MATLAB's bicubic)"
+    parser.add_argument("--lr", type=Path, metavar="DIR", help=text)
+
+
 def add_gradient(parser: argparse._ActionsContainer) -> None:
     """Add --through and --reference-variance, which choose the form of the gradient."""
     add = parser.add_argument
@@ -96,12 +132,6 @@ def add_data(parser: argparse._ActionsContainer, required: bool = False) -> None
     """Add --data, the folder that `--dataset` searches."""
     text = "folder that holds the named data sets"
     parser.add_argument("--data", type=Path, required=required, metavar="DIR", help=text)
-
-
-def add_calibration(parser: argparse._ActionsContainer) -> None:
-    """Add --calibration."""
-    text = "calibration for --preset (default: the file beside the model)"
-    parser.add_argument("--calibration", type=Path, metavar="JSON", help=text)
 
 
 def add_distributed(parser: argparse._ActionsContainer) -> None:

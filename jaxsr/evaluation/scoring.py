@@ -76,7 +76,7 @@ class Scorer:
         return self._programs[key]
 
     def _takes(self, name: str, shapes: tuple[Any, ...], grey: bool) -> bool:
-        """Whether the metric can be computed for images of these shapes. If not, `reasons` records why."""
+        """Return whether the metric can be computed for images of these shapes. If not, `reasons` records why."""
         try:
             jax.eval_shape(self._measure((name,), grey), self._read((name,)), *shapes)
         except ValueError as error:

@@ -148,7 +148,7 @@ def now_available(result: Result, job: Evaluation) -> list[str]:
 
 
 def _is_variant(entry: dict[str, Any], name: str, job: Evaluation) -> bool:
-    """Whether a metric's variant starts as the job's would. Its end is known only after the measurement."""
+    """Return whether a metric's variant starts as the job's would. Its end is known only after the measurement."""
     if theirs := METRICS[name].external:
         return entry["variant"].startswith(VARIANTS[theirs].changed(job.protocol.variant(name)).id)
     return entry["variant"].startswith(describe(name, job.protocol))

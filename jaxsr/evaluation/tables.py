@@ -148,7 +148,7 @@ def _unlike(results: Sequence[Result]) -> list[str]:
 
 
 def _is_paired(first: Result, second: Result, name: str) -> bool:
-    """Whether both have numbers of one variant, image by image."""
+    """Return whether both have numbers of one variant, image by image."""
     variants = {result.metrics.get(name, {}).get("variant") for result in (first, second)}
     return len(variants) == 1 and all(
         name in result.scored and result.column(name).images for result in (first, second)

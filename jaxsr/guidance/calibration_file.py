@@ -176,7 +176,7 @@ def check(calibration: Calibration, model_sha256: str, schedule: Schedule, sampl
 
 
 def _same(stored: Any, ours: Any) -> bool:
-    """Whether two values are equal. Numbers may differ by rounding, which varies from machine to machine."""
+    """Return whether two values are equal. Numbers may differ by rounding, which varies from machine to machine."""
     if isinstance(ours, str) or stored is None:
         return stored == ours
     return np.shape(stored) == np.shape(ours) and np.allclose(stored, ours, rtol=1e-9, atol=0)

@@ -118,12 +118,12 @@ def check_guide(guide: Guide, options: Options, size: tuple[int, int]) -> None:
 
 
 def is_guided(guide: Guide, options: Options) -> bool:
-    """Whether the guide or the options guide the sampler; otherwise the plain sampler runs."""
+    """Return whether the guide or the options guide the sampler; otherwise the plain sampler runs."""
     return any(options.alphas) or bool(guide.strip) or guide.region is not None
 
 
 def is_fitted(guide: Guide, options: Options) -> bool:
-    """Whether alpha is fitted in the region of a reference, because neither alpha nor a strip is given."""
+    """Return whether alpha is fitted in the region of a reference, because neither alpha nor a strip is given."""
     return guide.region is not None and options.alpha is None and not guide.strip
 
 

@@ -53,5 +53,5 @@ def _lock(path: Path) -> int | None:
 
 
 def _is_open_file(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the open file. Another process may have renamed the file to its destination."""
+    """Return whether `path` still names the open file. Another process may have renamed the file to its destination."""
     return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())

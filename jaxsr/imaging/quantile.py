@@ -1,12 +1,13 @@
 """Normal quantile with every rounding written down: the same bits in every program, wherever float64 is IEEE's.
 
-Compilers turn a * b + c into one rounding (FMA) or leave it at two, as it suits the processor and the loop that the
-operation was fused into, so that `jax.lax.erf_inv` differs in its last bits between devices and, for AVX-512 in jax
-0.12, between programs. Here all numbers are float32 values in float64 arithmetic. The product of two of them is exact,
-so that it does not matter who contracts it, and `_rounded` rounds to float32 where, and only where, it stands.
+A compiler may compute a * b + c with one rounding (FMA) or with two. The choice depends on the processor and on the
+loop that the operation was fused into. `jax.lax.erf_inv` therefore differs in its last bits between devices and, for
+AVX-512 in jax 0.12, between programs.
 
-It stands where XLA's float32 `erf_inv` rounds on a CPU with FMA; the results agree at all 2**23 arguments. The formulas
-are M. Giles, "Approximating the erfinv function" (2010), with log and log1p of S. Moshier's Cephes.
+Here all numbers are float32 values in float64 arithmetic. The product of two of them is exact, so an FMA changes
+nothing. `_rounded` alone rounds to float32, at the places where XLA's float32 `erf_inv` rounds on a CPU with FMA. The
+results agree with it at all 2**23 arguments. The formulas are from M. Giles, "Approximating the erfinv function"
+(2010), with log and log1p of S. Moshier's Cephes.
 """
 
 import jax
@@ -52,7 +53,7 @@ _SQRT_HALF = np.float32(np.sqrt(0.5)).view(np.int32)
 def normal_quantile(bits: UInt32[Array, "*shape"]) -> Float32[Array, "*shape"]:
     """Inverse normal distribution function at the odd multiple of 2**-23 in (-1, 1) that the upper 23 bits pick."""
     odd = 2 * (bits >> 9).astype(jnp.int32) + (1 - 2**23)
-    # Nothing but jax.lax and operators inside: jax 0.12 may trace functions of jax.numpy after the context has ended.
+    # This block uses only jax.lax and operators: jax 0.12 may trace functions of jax.numpy after the context has ended.
     with jax.enable_x64(True):
         x = lax.convert_element_type(odd, np.float64) * 2.0**-23
         return lax.convert_element_type(_erf_inv(x) * _SQRT_2, np.float32)
@@ -88,7 +89,7 @@ def _log(y: Float64[Array, "*shape"]) -> Float64[Array, "*shape"]:
 
 
 def _polynomial(x: Float64[Array, "*shape"], *coefficients: Array | np.float64) -> Float64[Array, "*shape"]:
-    """Horner's rule, one rounding for each product with its sum."""
+    """Evaluate a polynomial by Horner's rule, with one rounding for each product and its sum."""
     result = lax.full_like(x, 0)
     for coefficient in coefficients:
         result = _rounded(result * x + coefficient)

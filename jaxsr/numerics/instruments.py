@@ -82,7 +82,7 @@ class Setup:
         return normal_noise(key, len(self.rows), shape)
 
 
-def _on_host(setup: Setup, function: Callable[..., dict]) -> Callable[..., Results]:
+def _on_host(function: Callable[..., dict]) -> Callable[..., Results]:
     jitted = jax.jit(function, compiler_options=compiler_options())
     return lambda *arguments: {name: np.asarray(values) for name, values in jitted(*arguments).items()}
 
@@ -105,7 +105,7 @@ def errors_instrument(setup: Setup) -> Measure:
             "truth": jnp.concatenate([z_hr[None], forward[:-1]])[:, 0] - z_lr,
         }
 
-    on_host = _on_host(setup, measure)
+    on_host = _on_host(measure)
 
     def with_sums(*arguments: Any) -> Results:
         found = on_host(*arguments)
@@ -149,7 +149,7 @@ def truncation_instrument(setup: Setup) -> Measure:
                 found["/".join(("regress", sampler, *gradient.words().values()))] = jnp.stack(sums)[..., 0]
         return found | _order(setup, denoise_fine, z_lr, z_hr, problem.noise(jnp.int32(0)))
 
-    return _on_host(setup, measure)
+    return _on_host(measure)
 
 
 def _order(setup: Setup, denoise: Denoiser, z_lr: Array, z_hr: Array, eps: Array) -> dict[str, Array]:
@@ -177,7 +177,7 @@ def trajectories_instrument(setup: Setup) -> Measure:
         images = [problem.decode(z, clip=False) for z in (found["diffusion"].sr[0], problem.z_lr)]
         return {**{kind: jnp.stack(p) for kind, p in found.items()}, "sr": images[0], "lr": images[1]}
 
-    on_host = _on_host(setup, measure)
+    on_host = _on_host(measure)
 
     def described(params: Params, lr: LR, hr: HR, key: Key[Array, ""]) -> Results:
         found, results = on_host(params, lr, hr, key), {}
@@ -209,7 +209,7 @@ def dispersion_instrument(setup: Setup) -> Measure:
             found = measure_point(denoise, schedule, problem.z_lr, hr, decode, key, guidance=guidance, **options)
             return found._asdict()
 
-        return _on_host(setup, measure)
+        return _on_host(measure)
 
     measures = {schedule.steps: at(schedule) for schedule in (*setup.compared, setup.coarse)}
     settings = [(schedule.steps, 0.0) for schedule in setup.compared]

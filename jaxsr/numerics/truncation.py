@@ -16,7 +16,7 @@ the flow by a term of first order in the step, however fine. It is measured all 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -158,20 +158,6 @@ def local_errors(
     return ends - step_means(denoise, schedule.tables(), z_lr, states, sampler)
 
 
-class Order(NamedTuple):
-    """The local errors of steps of several lengths from one state.
-
-    Attributes:
-        length: |lam' - lam| of each step.
-        error: RMS of each local error.
-        order: slope of log error over log length.
-    """
-
-    length: Float[np.ndarray, " n"]
-    error: Float[np.ndarray, " n"]
-    order: float
-
-
 def spans_to_rows(row: int, spans: Sequence[int]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Return (start, end) rows of steps from `row` over `spans` rows. Raises ValueError if a step leaves the rows."""
     if not all(1 <= span <= row for span in spans):
@@ -189,15 +175,3 @@ def span_means(
     rows = jax.tree.map(lambda *columns: jnp.stack(columns), *tables)
     rows = rows._replace(step=2 * jnp.arange(len(pairs), dtype=jnp.int32) + 1)
     return step_means(restrict(denoise, pairs.reshape(-1)), rows, z_lr, jnp.stack([x] * len(pairs)), sampler)
-
-
-def observed_order(fine: Schedule, row: int, spans: Sequence[int], errors: Float[Any, "n b h w c"]) -> Order:
-    """Fit the power of the step's length with which the local error falls: p + 1 for a method of order p.
-
-    `errors` are the flow's ends minus `span_means`. Errors of the size of float32 rounding, 1e-6, show no order.
-    """
-    start, end = spans_to_rows(row, spans)
-    lam = 1 / np.sqrt(fine.eta) - np.sqrt(fine.eta)
-    length = lam[end] - lam[start]
-    error = np.sqrt(np.square(np.asarray(errors, np.float64)).mean((1, 2, 3, 4)))
-    return Order(length, error, float(np.polyfit(np.log(length), np.log(error), 1)[0]))

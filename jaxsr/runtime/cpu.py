@@ -18,7 +18,7 @@ OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 @cache
 def fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 faster than float32. False if /proc/cpuinfo does not say.
+    """Return whether this CPU multiplies bfloat16 faster than float32. False if /proc/cpuinfo does not say.
 
     CPUs with AMX (Intel, from Sapphire Rapids) do, and AMD CPUs with AVX-512 BF16. Intel CPUs with AVX-512 BF16 alone
     do not.

@@ -37,7 +37,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def active() -> bool:
-    """Whether operations that are traced now should call oneDNN. Changes nothing.
+    """Return whether operations that are traced now should call oneDNN. Changes nothing.
 
     True on a single CPU device if oneDNN is usable and the persistent compilation cache is off. XLA cannot partition a
     custom call over several devices.
@@ -60,7 +60,7 @@ def _set_cache(on: bool) -> None:
 
 @cache
 def usable() -> bool:
-    """Whether this jaxlib contains oneDNN in a version whose calls were tested, and computes correctly with it.
+    """Return whether this jaxlib contains oneDNN in a version whose calls were tested, and computes correctly with it.
 
     A trial call decides. It turns the persistent cache off, and this function restores the cache's setting afterwards.
     """
@@ -76,7 +76,7 @@ def usable() -> bool:
 
 
 def _works() -> bool:
-    """Whether oneDNN computes a small convolution and a small product of whole numbers exactly."""
+    """Return whether oneDNN computes a small convolution and a small product of whole numbers exactly."""
     x, ones = np.arange(48, dtype=np.float32).reshape(1, 4, 4, 3), np.ones((1, 1, 3, 2), np.float32)
     try:
         with jax.ensure_compile_time_eval(), jax.default_device(jax.local_devices(backend="cpu")[0]):

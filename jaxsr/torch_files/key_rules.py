@@ -37,7 +37,7 @@ class KeyRule:
         return match.expand(self.name) if match else None
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether this rule accepts a tensor of `shape`."""
+        """Return whether this rule accepts a tensor of `shape`."""
         return len(shape) == len(self.shape) and all(w in (None, n) for w, n in zip(self.shape, shape, strict=True))
 
     def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -94,7 +94,9 @@ def compile_program(
 def program_key(preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None) -> Hashable:
     """Return the key of a program: for one preset, two calls of `compile_program` with equal keys make one program."""
     names = ("steps", "thinning", "precision", "gradient")
-    return (options.sampler or preset.sampler, *(getattr(options, name) for name in names), remat, against)
+    name = options.sampler or preset.sampler
+    # The step too, not only its name: a user may list another step under the same name.
+    return (name, diffusion.find_sampler(name), *(getattr(options, name) for name in names), remat, against)
 
 
 def cost(program: jax.stages.Wrapped, arguments: tuple) -> tuple[float, float]:

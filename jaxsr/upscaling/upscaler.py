@@ -138,7 +138,10 @@ class Upscaler:
         """Pose an image, or a batch of images of one size, as a problem for a sampler of your own.
 
         `diffusion.sample(p.denoise, p.schedule, p.z_lr, p.noise)` and then `p.decode` give the result of `upscale` with
-        `tile="off"`, up to rounding. `Problem` documents shapes, value ranges, the direction of `step`, and clipping.
+        `tile="off"`, up to rounding. Latents are (b, hz, wz, z), float32. `p.denoise(x_t, step)` takes a row of
+        `p.schedule`, which runs from T - 1, the noisiest, down to 0. It clips to [-1, 1] only where latents are pixels;
+        `p.decode` clips to [0, 1]. `Problem` documents every part.
+
         Its functions may be called inside `jax.jit`, `jax.grad` and `jax.vmap`, except for `encode` and `decode`, which
         take and return NumPy arrays.
 

@@ -117,6 +117,7 @@ WRONG = {
     "feather": (-1, 0.5),
     "format": ("", "gif", ".png", "PNG"),
     "objective": ("median",),
+    "strip": ([0.1, float("nan")],),
 }
 
 

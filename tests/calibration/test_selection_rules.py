@@ -1,12 +1,16 @@
 """Test how rules are read, which candidate a rule picks, and the Pareto front against its definition."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxsr.calibration.plan import Choices
 from jaxsr.calibration.selection_rules import Rule, pareto_front, parse, pick, rule_metrics
 from jaxsr.cli import calibrate
+from jaxsr.metrics.catalogue import METRICS
 
 TABLE = {
     "psnr": np.array([26.0, 25.8, 25.0, 24.7, 23.0]),
@@ -122,3 +126,10 @@ def test_they_count_the_right_way_and_the_command_names_them() -> None:
     }
     text = calibrate.make_parser().format_help().replace("\n", " ")
     assert [name for name in rule_metrics() if name not in text] == []
+
+
+def test_a_fidelity_metric_of_another_unit_has_losses_in_percent(monkeypatch):
+    own = replace(METRICS["psnr"], unit="px")
+    monkeypatch.setitem(METRICS, "edges", own)
+    rules = Choices(candidates=(0.0,), metrics=("edges", "swd")).rules
+    assert rules["balanced"] == "max perception, lose <= 1 %"

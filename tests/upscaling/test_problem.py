@@ -10,6 +10,7 @@ from jaxsr.cli.sample_options import make_parser
 from jaxsr.models.problem import Problem
 from jaxsr.options import Options
 from jaxsr.upscaling import image_problem
+from jaxsr.upscaling.programs import program_key
 
 LR = np.random.default_rng(0).integers(0, 256, (20, 36, 3), np.uint8)
 UNIT = LR.astype(np.float32) / np.float32(255)
@@ -115,6 +116,13 @@ def test_listing_a_sampler_suffices(upscaler, listed):
     own = upscaler.upscale(UNIT, sampler=listed, steps=3, tile="off")
     assert np.abs(own - upscaler.upscale(UNIT, steps=3, tile="off")).max() > 1e-3
     np.testing.assert_allclose(own, sampled(upscaler.problem(LR, steps=3), sampler=listed), atol=5e-6)
+
+
+def test_another_step_under_the_same_name_is_another_program(upscaler, listed, monkeypatch):
+    before = program_key(upscaler.preset, Options(sampler=listed), remat=False)
+    assert program_key(upscaler.preset, Options(sampler=listed), remat=False) == before
+    monkeypatch.setitem(diffusion.SAMPLERS, listed, diffusion.Sampler(lambda *_: still(*_), draws_noise=True))
+    assert program_key(upscaler.preset, Options(sampler=listed), remat=False) != before
 
 
 @pytest.mark.parametrize("draws_noise", [True, False])
