@@ -22,6 +22,11 @@ _HOMES = {
 __all__ = ["Options", "Problem", "Upscaler", "__version__", "load"]
 
 
+def __dir__() -> list[str]:
+    """List the public names too that were not used yet, for completion."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import jaxsr` and `--help` stay quick."""
     if name not in _HOMES:

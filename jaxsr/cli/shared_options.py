@@ -67,7 +67,7 @@ def add_seeds(parser: argparse._ActionsContainer, shown: str, default: list[int]
 def add_scale(parser: argparse._ActionsContainer) -> None:
     """Add --alpha, --preset and --calibration, which set the scale of the guidance by the LR image."""
     add = parser.add_argument
-    text = "scale of the guidance; above 0: more texture; below: closer to the input; one number, or one per step"
+    text = "scale of the guidance; above 0: more texture; below: smoother; one number, or one per step"
     add("--alpha", type=alphas, metavar="A", help=text)
     text = "take alpha from the calibration: faithful, balanced, vivid, open-loop or rule"
     add("--preset", metavar="NAME", help=text)
