@@ -58,4 +58,4 @@ def _download(card: PerceptualCard) -> Path:
     try:
         return fetch(file.urls, path, sha256=file.sha256, size=file.size)
     except DownloadError as error:
-        raise type(error)(f"the weights of {card.name} are not on this machine: {error}") from error
+        raise type(error)(f"the weights of {card.name} are not on this machine and {error}") from error

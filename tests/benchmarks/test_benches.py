@@ -57,6 +57,7 @@ def test_rows_of_tiling_are_medians():
     assert (twice["ratio of s/MP"], twice["ratio of device MB"]) == (3.0, 2.0)
 
 
+@pytest.mark.slow
 def test_scaling_has_the_scores_of_one_device(tmp_path, model):
     output = tmp_path / "scaling.json"
     words = ["--devices", "2", "--images", "2", "--candidates", "2", "--runs", "1", *SMALL, *model]
@@ -109,6 +110,7 @@ def test_what_the_command_refuses_tiling_refuses(capsys):
     assert "--tile" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_costs_are_what_the_model_reads(tmp_path, model):
     output = tmp_path / "costs.json"
     words = ["--batch", "2", "--photographs", "2", "--runs", "1", "--precision", "bf16", "-o", str(output)]
@@ -122,6 +124,7 @@ def test_costs_are_what_the_model_reads(tmp_path, model):
     assert content["check"]["sum of the parts"] == pytest.approx(whole)
 
 
+@pytest.mark.slow
 def test_start_tells_cold_from_warm(tmp_path, model, monkeypatch):
     """The test looks at the compilation cache at each start, because times are unreliable on a busy machine."""
     process_seconds, held = bench_start.process_seconds, []
@@ -145,6 +148,7 @@ def test_a_process_that_fails_is_one_sentence():
         bench_start.process_seconds(["-c", "raise SystemExit('no such model')"], {})
 
 
+@pytest.mark.slow
 def test_calibration_writes_rates_and_memory(tmp_path, model):
     output = tmp_path / "calibration.json"
     words = ["--candidates", "2", *SMALL, *model, "--repeats", "1", "--pairs", "1", "2", "-o", str(output)]

@@ -264,7 +264,7 @@ def test_benchmark_takes_the_named_sets_and_refuses_others(data, calls, capsys):
     assert quality.main([*options, "set15"]) == 1
     assert "lacks set15; choose from" in capsys.readouterr().err
     assert quality.main(["--model", "tiny", "--data", str(data / "set5")]) == 1
-    assert "give --data the folder" in capsys.readouterr().err
+    assert "no such file; give the folder" in capsys.readouterr().err
 
 
 def test_benchmark_refuses_an_original_that_is_too_small(data):

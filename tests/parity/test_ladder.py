@@ -125,7 +125,7 @@ def test_golden_files_that_lack_an_array_are_one_sentence(tmp_path, capsys):
     assert capsys.readouterr().err == f"error: {tmp_path / 'unet_sr_io.npz'}: lacks the array case0/lq.\n"
 
 
-@pytest.mark.parametrize("allowed", [1.0, 0.0])
+@pytest.mark.parametrize("allowed", [pytest.param(1.0, marks=pytest.mark.slow), 0.0])
 def test_the_benchmark_of_parity_fails_with_the_first_error_above_what_is_allowed(
     tmp_path, monkeypatch, capsys, allowed
 ):
