@@ -25,6 +25,8 @@ FORWARD_ODES: tuple[str, ...] = get_args(ForwardODE)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 REFERENCES: tuple[str, ...] = get_args(Reference)
 
+MAX_SEED = 2**32 - 1
+"""The greatest seed, and the greatest number of a sample: the key of an image is made from words of 32 bits."""
 _GRADIENT_WORDS = {"through": THROUGHS, "reference_mean": REFERENCE_MEANS, "reference_variance": REFERENCE_VARIANCES}
 
 

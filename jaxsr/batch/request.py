@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsr.batch.jobs import Job
-from jaxsr.choices import OBJECTIVES, Objective, check_word
+from jaxsr.choices import MAX_SEED, OBJECTIVES, Objective, check_word
 from jaxsr.guidance.region import FEATHER, Box
 from jaxsr.imaging.files import JPEG, PNG, TIFF, WEBP, hash_photo
 from jaxsr.options import Options
@@ -16,8 +16,14 @@ from jaxsr.options import Options
 GUIDE_FILES = ("alpha_map", "reference", "reference_mask")
 _OPTIONS = tuple(field.name for field in fields(Options))
 FORMATS = tuple(suffix[1:] for suffix in (*PNG, *JPEG, *WEBP, *TIFF))
-_RANGES = {"seed": (0, 2**32 - 1), "sample": (0, 2**32 - 1), "quality": (1, 100), "batch": (1, 2**31 - 1)}
-_RANGES |= {"feather": (0, 2**31 - 1)}
+_MAX = 2**31 - 1
+_RANGES = {
+    "seed": (0, MAX_SEED),
+    "sample": (0, MAX_SEED),
+    "quality": (1, 100),
+    "batch": (1, _MAX),
+    "feather": (0, _MAX),
+}
 _MAY_BE_NONE = ("quality", "feather")
 _OWN = ("strip", "reference_box", "feather", "objective")
 

@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxsr.choices import PRECISIONS, REFERENCE_VARIANCES, SAMPLERS, THINNINGS, THROUGHS
+from jaxsr.choices import MAX_SEED, PRECISIONS, REFERENCE_VARIANCES, SAMPLERS, THINNINGS, THROUGHS
 
 QUIET = 30.0
 """Seconds between lines of progress if the output is not a terminal."""
-MAX_SEED = 2**32 - 1
-"""Greatest seed: the key of an image is made from 32 bits."""
 # argparse mistakes a list that begins with a minus for an option.
 _NEGATIVE = re.compile(r"-[\d.].*")
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Shaped, UInt32
 
+from jaxsr.choices import MAX_SEED
 from jaxsr.imaging.quantile import normal_quantile
 
 BLOCK = 16
@@ -43,7 +44,7 @@ def image_key(seed: int, content: str, sample: int) -> Key[Array, ""]:
     0 <= seed, sample < 2**32, and for a `content` that is not a SHA-256.
     """
     for name, value in (("seed", seed), ("sample", sample)):
-        if not 0 <= value < 2**32:
+        if not 0 <= value <= MAX_SEED:
             raise ValueError(f"{name} must be at least 0 and less than 2**32, but is {value}.")
     words = np.array([*_words(content), sample], np.uint32)
     return _fold_all(jax.random.key(seed, impl="threefry2x32"), words)

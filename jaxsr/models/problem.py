@@ -44,23 +44,30 @@ class Problem:
 
 
 class NetworkCalls(NamedTuple):
-    """The functions of a model that a problem calls: pure functions of the parameters and of arrays.
+    """A schedule, and the functions of a model on it that a problem calls: pure functions of parameters and arrays.
 
     Attributes:
+        schedule: the sampling steps.
         encode_lr: (params, LR images in [-1, 1]) -> z_lr.
         predict: (params, z_lr, LR images in [-1, 1], x_t, step) -> x0_hat.
         encode: (params, images in [0, 1]) -> latent.
         decode: (params, latent) -> images, about [0, 1].
     """
 
+    schedule: Schedule
     encode_lr: Callable[..., Any]
     predict: Callable[..., Any]
     encode: Callable[..., Any]
     decode: Callable[..., Any]
 
 
-def network_calls(model: Model, schedule: Schedule) -> NetworkCalls:
-    """Make the functions of a model that a problem on this schedule calls."""
+def network_calls(
+    model: Model, schedule: Schedule, compiled: Callable[..., Callable[..., Any]] = lambda function: function
+) -> NetworkCalls:
+    """Make the functions of a model that a problem on this schedule calls.
+
+    `compiled` wraps each function. Give `jax.jit` if problems are used outside of a compiled function.
+    """
 
     def predict(params: Params, z_lr: Latent, signed: Image, x_t: Latent, step: Int[Array, ""]) -> Latent:
         return model.denoiser(params, schedule, z_lr, signed)(x_t, step)
@@ -71,7 +78,7 @@ def network_calls(model: Model, schedule: Schedule) -> NetworkCalls:
     def decode(params: Params, latent: Latent) -> Image:
         return (model.decode(params, latent) + 1) / 2
 
-    return NetworkCalls(model.encode_lr, predict, encode, decode)
+    return NetworkCalls(schedule, *map(compiled, (model.encode_lr, predict, encode, decode)))
 
 
 def pose(
@@ -80,8 +87,6 @@ def pose(
     schedule: Schedule,
     lr: Image,
     make_noise: Callable[[tuple[int, ...]], Noise],
-    *,
-    calls: NetworkCalls | None = None,
 ) -> Problem:
     """Make the sampling problem of a batch of LR images. This function is pure.
 
@@ -91,10 +96,14 @@ def pose(
         schedule: the sampling steps.
         lr: LR images in [0, 1], whose sides are multiples of the preset's `align`.
         make_noise: shape of a latent -> noise of its chain.
-        calls: the result of `network_calls` for this model and schedule, with each function compiled, if the problem is
-            used outside of a compiled function. None makes them.
     """
-    calls = calls or network_calls(model, schedule)
+    return pose_with(network_calls(model, schedule), params, lr, make_noise)
+
+
+def pose_with(
+    calls: NetworkCalls, params: Params, lr: Image, make_noise: Callable[[tuple[int, ...]], Noise]
+) -> Problem:
+    """Make the problem as `pose` does, with functions of the model that several problems share."""
     signed = lr * 2 - 1
     z_lr = calls.encode_lr(params, signed)
     draw = make_noise(z_lr.shape)
@@ -104,7 +113,7 @@ def pose(
         return jnp.clip(image, 0, 1) if clip else image
 
     return Problem(
-        schedule=schedule,
+        schedule=calls.schedule,
         z_lr=z_lr,
         denoise=lambda x_t, step: calls.predict(params, z_lr, signed, x_t, jnp.asarray(step, jnp.int32)),
         noise=lambda k: draw(jnp.asarray(k, jnp.int32)),

@@ -15,7 +15,7 @@ from jaxsr.imaging import noise, tiling
 from jaxsr.imaging.pixels import as_array, to_float_rgb
 from jaxsr.models.model import DTYPES, Model, Params
 from jaxsr.models.presets import ModelPreset
-from jaxsr.models.problem import NetworkCalls, Problem, network_calls, pose
+from jaxsr.models.problem import NetworkCalls, Problem, network_calls, pose_with
 from jaxsr.options import Options
 from jaxsr.upscaling.plan import plan_run, schedule_for
 
@@ -32,9 +32,8 @@ def pose_images(
     plan = plan_run(preset, images.shape[1:3], options).plan
     keys = jnp.stack([noise.image_key(seed, noise.content_hash(image), sample) for image in images])
     make_noise = lambda shape: noise.chain_noise(keys, jnp.zeros(2, jnp.int32), shape)  # noqa: E731
-    model, schedule = Model(preset, DTYPES[options.precision]), schedule_for(preset, options)
     calls = _compiled_calls(preset, options.precision, options.steps, options.thinning)
-    problem = pose(model, params, schedule, _pad(images, plan.tile), make_noise, calls=calls)
+    problem = pose_with(calls, params, _pad(images, plan.tile), make_noise)
     height, width = (preset.scale * n for n in images.shape[1:3])
 
     def encode(image: Any) -> Float[Array, "b hz wz z"]:
@@ -55,7 +54,7 @@ def pose_images(
 def _compiled_calls(preset: ModelPreset, precision: Precision, steps: int | None, thinning: Thinning) -> NetworkCalls:
     """Make the compiled functions that all problems of a model with these options share."""
     schedule = schedule_for(preset, Options(steps=steps, thinning=thinning))
-    return NetworkCalls(*map(jax.jit, network_calls(Model(preset, DTYPES[precision]), schedule)))
+    return network_calls(Model(preset, DTYPES[precision]), schedule, jax.jit)
 
 
 def _as_batch(images: Any) -> tuple[Float[np.ndarray, "b h w 3"], bool]:
