@@ -47,7 +47,7 @@ from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.metrics.statistics import bootstrap_interval
 from jaxsr.models.model import Model, Params
 from jaxsr.models.problem import pose
-from jaxsr.upscaling.knob_presets import find_calibration
+from jaxsr.options import Options
 from jaxsr.upscaling.upscaler import Upscaler
 
 FOLDERS = {"div2k": ("div2k_sub", None), "realsr": ("realsr_sub/HR", "realsr_sub/LR")}
@@ -179,7 +179,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace, command: str) -> None:
     upscaler = jaxsr.load(args.model)
-    presets = list(find_calibration(None, upscaler.source).presets)
+    presets = list(upscaler.find_calibration(Options(steps=4)).calibration.presets)
     rows, tables, everything = methods(upscaler, presets, args.steps), {}, []
     print(f"`{command}`  \n{machine()}", flush=True)
     for name in args.sets:

@@ -10,7 +10,7 @@ Through = Literal["mean", "state"]
 ReferenceMean = Literal["clean", "shifted"]
 ReferenceVariance = Literal["posterior", "marginal"]
 ForwardODE = Literal["diffusion", "inversion"]
-Objective = Literal["norm", "lstsq"]
+Objective = Literal["norm", "step-norm", "lstsq"]
 Reference = Literal["lr", "hr"]
 
 SAMPLERS: tuple[str, ...] = ("ancestral", "deterministic", "heun")

@@ -45,6 +45,9 @@ class Options:
             first. None means 0; with a reference, None fits the scale to it.
         through, reference_mean, reference_variance: form of the KL gradient, see `jaxsr.choices.GradientForm`. A
             value other than the default needs guidance; `reference_mean` needs an HR reference.
+        reference_slope, reference_offset: A and B of Eq. 10 for the guidance by an HR reference; each is one number, or
+            one per step, t = 1 first. A of -1 moves onto the reference. None fits both to the reference. B without an A
+            is refused; A without a B takes 0.
     Raises:
         ValueError: for a value that no model accepts; the message begins with the option's name.
     """
@@ -60,6 +63,8 @@ class Options:
     through: Through = "mean"
     reference_mean: ReferenceMean = "clean"
     reference_variance: ReferenceVariance = "posterior"
+    reference_slope: float | tuple[float, ...] | None = None
+    reference_offset: float | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.sampler not in (*SAMPLERS, None):
@@ -76,16 +81,25 @@ class Options:
                 raise ValueError(f"{name}: must be {choices}a whole number of at least {least}, got {value!r}.")
         if self.tile == "off" and self.overlap is not None:
             raise ValueError("overlap: a single tile has no overlap; leave the overlap out, or give a tile.")
-        finite = all(isinstance(value, Real) and math.isfinite(value) for value in self.alphas)
-        if not finite or (self.alpha is not None and not self.alphas):
-            raise ValueError(f"alpha: must be a number, or a tuple with one number per step, got {self.alpha!r}.")
+        for name in ("alpha", "reference_slope", "reference_offset"):
+            value, numbers = getattr(self, name), self.numbers(name)
+            finite = all(isinstance(number, Real) and math.isfinite(number) for number in numbers)
+            if not finite or (value is not None and not numbers):
+                raise ValueError(f"{name}: must be a number, or a tuple with one number per step, got {value!r}.")
+        if self.reference_offset is not None and self.reference_slope is None:
+            raise ValueError("reference_offset: belongs to a reference_slope; give that too.")
+
+    def numbers(self, name: Literal["alpha", "reference_slope", "reference_offset"]) -> tuple[float, ...]:
+        """Return the numbers of an option: no number, one, or one per step."""
+        value = getattr(self, name)
+        if value is None:
+            return ()
+        return tuple(value) if isinstance(value, Sequence) else (value,)
 
     @property
     def alphas(self) -> tuple[float, ...]:
         """The numbers in `alpha`: no number, one, or one per step."""
-        if self.alpha is None:
-            return ()
-        return tuple(self.alpha) if isinstance(self.alpha, Sequence) else (self.alpha,)
+        return self.numbers("alpha")
 
     @property
     def gradient(self) -> GradientForm:

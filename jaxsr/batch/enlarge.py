@@ -18,6 +18,7 @@ from jaxsr.imaging.decode import Pixels
 from jaxsr.imaging.files import JPEG, Photo, check_side, pixel_dtype, read_photo
 from jaxsr.imaging.pixels import from_float
 from jaxsr.metrics.consistency import lr_consistency_by_bands
+from jaxsr.upscaling.plan import ImageRun
 from jaxsr.upscaling.upscaler import Progress, Upscaler
 
 _ALPHA_BAND = 64  # input rows per band
@@ -31,10 +32,12 @@ class Made:
     Attributes:
         consistency: LR-consistency of the result in dB; for a strip, the mean over the panels.
         lost: losses of the photograph on its way. Each text completes a sentence that begins with "the image".
+        run: the run that was made, with the numbers of its guidance.
     """
 
     consistency: float
     lost: tuple[str, ...]
+    run: ImageRun
 
 
 def make(
@@ -78,7 +81,7 @@ def make(
     record |= {"lr_consistency_db": numbers if request.strip else numbers[0]}
     record |= {"notes": [f"The image {loss}." for loss in lost], "seconds": round(time.perf_counter() - began, 3)}
     write_result(job, pixels, photo, record, quality=request.quality or 95)
-    return Made(sum(consistency) / len(consistency), lost)
+    return Made(sum(consistency) / len(consistency), lost, done)
 
 
 def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[str, ...]:

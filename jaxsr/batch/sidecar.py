@@ -75,6 +75,7 @@ def _describe_guidance(request: Request, scales: Scales | None) -> dict[str, Any
     record: dict[str, Any] = {"order": "t = 1, the last step taken, first", "alpha": lr}
     if scales.hr:
         record |= {"reference_scale": scales.hr, "reference_offset": scales.offset}
+    record |= {f"fit_{name}": numbers for name, numbers in scales.quality.items()}
     if request.calibration:
         record |= {"preset": request.preset, "calibration": request.calibration.path.name}
         record |= {"calibration_sha256": request.calibration.sha256}

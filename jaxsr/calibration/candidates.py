@@ -1,17 +1,20 @@
 """The candidates of a calibration: profiles turn each number of a grid into one scale per step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-PROFILES = ("constant", "last", "open-loop")
+PROFILES = ("constant", "last", "each", "open-loop")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of the closed loop: number `value` of the grid under a profile, as one scale per step, t = 1 first."""
+    """One row of the closed loop: number `value` of the grid under a profile, as one scale per step, t = 1 first.
+
+    Rows of a search have the profile `search` and the number of their round as `value`.
+    """
 
     profile: str
     value: float
@@ -49,19 +52,30 @@ def expand(values: Sequence[float], profiles: Sequence[str], open_loop: Float[np
     """List the candidates: the plain sampler, which losses are relative to, then every number under every profile.
 
     The profiles are `constant`, the same scale at every step; `last`, the scale at t = 1 alone, the last step taken;
-    and `open-loop`, the number times Algorithm 1's scale of each step. The number 0 is left out: it is the plain
-    sampler.
+    `each`, the scale at one step alone, for every step in turn; and `open-loop`, the number times Algorithm 1's scale
+    of each step. Algorithm 1's own scales are always a candidate, so that their loss is known. Of candidates with equal
+    scales only the first is listed; the number 0 is the plain sampler.
     """
     steps = len(open_loop)
-    shapes = {"constant": np.ones(steps), "last": np.eye(steps)[0], "open-loop": open_loop}
-    plain = Candidate("plain", 0.0, (0.0,) * steps)
-    guided = (
-        Candidate(profile, value, tuple((value * shapes[profile] + 0.0).tolist()))
-        for profile in profiles
-        for value in values
-        if value
-    )
-    return [plain, *guided]
+    alone = [(f"t={t + 1}", row) for t, row in enumerate(np.eye(steps))]
+    shapes = {
+        "constant": [("constant", np.ones(steps))],
+        "last": [("last", np.eye(steps)[0])],
+        "each": alone,
+        "open-loop": [("open-loop", open_loop)],
+    }
+    rows = [(*shape, value) for profile in profiles for shape in shapes[profile] for value in values if value]
+    rows.append(("open-loop", open_loop, 1.0))
+    guided = (Candidate(name, value, tuple((value * shape + 0.0).tolist())) for name, shape, value in rows)
+    return distinct([Candidate("plain", 0.0, (0.0,) * steps), *guided])
+
+
+def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """List the candidates, of those with equal scales only the first."""
+    first: dict[tuple[float, ...], Candidate] = {}
+    for candidate in candidates:
+        first.setdefault(candidate.scale, candidate)
+    return list(first.values())
 
 
 def even_chunks(candidates: Sequence[Candidate], most: int) -> tuple[Float32[np.ndarray, "k t"], int]:

@@ -1,5 +1,6 @@
-"""The choices of a calibration, checked before anything is read or computed."""
+"""A calibration before it runs: its choices, checked before anything is read or computed, and its batches."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,8 +24,10 @@ class Choices:
     """All choices that decide the numbers of a calibration, besides the model and the pairs.
 
     Attributes:
-        candidates: the grid of scales.
+        candidates: the grid. In the open loop its numbers are multiples of the objective's unit, see `objectives`; in
+            the closed loop each profile turns them into scales.
         profiles: profiles of the closed loop, see `candidates.expand`.
+        search: rounds of the search over the vector of scales, see `jaxsr.calibration.search`.
         metrics: metrics of the closed loop; without any, it is left out. In rules, the words `fidelity` and
             `perception` stand for the first metric of that kind.
         rule: rule of the preset `rule`; None leaves out this preset.
@@ -38,6 +41,7 @@ class Choices:
 
     candidates: tuple[float, ...]
     profiles: tuple[str, ...] = ("constant",)
+    search: int = 0
     metrics: tuple[str, ...] = ()
     rule: str | None = None
     seed: int = 0
@@ -73,6 +77,28 @@ class Choices:
             "vivid": f"max perception, lose <= {vivid}",
         }
         return fixed | ({"rule": self.rule} if self.rule else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationRun:
+    """One calibration: the model, the pairs, the choices and the batch sizes. `calibrate` carries it out.
+
+    Attributes:
+        upscaler, name: the model and its name.
+        pairs: pairs to calibrate on.
+        choices: choices that decide the numbers.
+        batch: images per call and device; affects only speed and memory.
+        candidate_batch: candidates in the network at once; affects only speed and memory.
+        progress: called with one line of text after every call.
+    """
+
+    upscaler: Upscaler
+    name: str
+    pairs: PairSet
+    choices: Choices
+    batch: int = 1
+    candidate_batch: int = 16
+    progress: Callable[[str], None] = lambda line: None
 
 
 def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jaxsr.calibration.run import CalibrationRun, example_images
+from jaxsr.calibration.plan import CalibrationRun
+from jaxsr.calibration.run import example_images
 from jaxsr.guidance.calibration_file import Calibration
 
 
@@ -37,12 +38,13 @@ def write_plots(run: CalibrationRun, calibration: Calibration, output: Path) -> 
 
 
 def plot_loss(figure: Any, calibration: Calibration) -> Any:
-    """Plot the norm loss of Algorithm 1 over the candidates, with one curve per step. A line marks the closed form."""
+    """Plot the norm losses of Algorithm 1 over the candidates, one curve per step. Lines mark the closed form."""
     axes, found = figure.add_subplot(), calibration.open_loop
     for step, losses in enumerate(found["losses"]):
         (line,) = axes.plot(calibration.candidates, losses, label=f"t = {step + 1}")
-        axes.axvline(found["weighted_median"][step], color=line.get_color(), linestyle=":", linewidth=1)
-    axes.set(xlabel="scale", ylabel="mean of | ||Δ|| - |scale| ||ΣG|| |", title="Open loop; dotted: weighted median")
+        axes.axvline(found["step-norm"]["weighted_median"][step], color=line.get_color(), linestyle=":", linewidth=1)
+    label = "multiple of the unit: scale / Σ for norm, scale for step-norm"
+    axes.set(xlabel=label, ylabel="mean of | ||Δ|| - multiple ||ΣG|| |", title="Open loop; dotted: weighted median")
     axes.legend()
     return figure
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
-from jaxsr.choices import DEFAULT_FORM, ForwardODE, GradientForm
+from jaxsr.choices import DEFAULT_FORM, ForwardODE, GradientForm, Reference
 from jaxsr.diffusion import Denoiser, Guidance, Schedule, sample
 from jaxsr.diffusion.process import Latent
 from jaxsr.diffusion.sampler import start
@@ -86,13 +86,16 @@ def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict
     return sweep
 
 
-def open_function(chain: Chain, forward_ode: ForwardODE) -> Callable[..., dict[str, Array]]:
-    """Make the pure function (params, keys, lr, hr) -> fields of `Moments`, each (T, b): the open loop, c = z_lr."""
+def open_function(chain: Chain, forward_ode: ForwardODE, against: Reference = "lr") -> Callable[..., dict[str, Array]]:
+    """Make the pure function (params, keys, lr, hr) -> fields of `Moments`, each (T, b): the open loop.
+
+    The correction refers to the image `against`: c = z_lr, or c = z_hr.
+    """
 
     def moments(params: Params, keys: Keys, lr: LR, hr: HR) -> dict[str, Array]:
         problem = _pose_images(chain, params, keys, lr)
         images = (problem.z_lr, problem.encode(_unit(hr)))
-        how = {"forward_ode": forward_ode, "form": chain.form, "sampler": chain.sampler}
+        how = {"reference": against, "forward_ode": forward_ode, "form": chain.form, "sampler": chain.sampler}
         return measure(problem.denoise, chain.schedule, *images, problem.noise, **how)._asdict()
 
     return moments

@@ -41,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_pairs(parser)
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write; a stopped run resumes")
     add("--overwrite", action="store_true", help="replace a calibration, or a stopped run with other choices")
-    add("--candidates", default="-0.5:1.0:61", metavar="GRID", help="scales to try: start:stop:count, or 0.1,0.2,...")
+    add("--candidates", default="-0.5:1.5:81", metavar="GRID", help="numbers to try: start:stop:count, or 0.1,0.2,...")
     add_steps(parser)
     add_sampler(parser)
     add_thinning(parser)
@@ -49,7 +49,10 @@ def make_parser() -> argparse.ArgumentParser:
     add_seed(parser)
     loop = parser.add_argument_group("open loop (Algorithm 1)")
     loop.add_argument(
-        "--objective", choices=OBJECTIVES, default="norm", help="norm: equal norms (the paper); lstsq: least squares"
+        "--objective",
+        choices=OBJECTIVES,
+        default="norm",
+        help="norm: Algorithm 1 as the paper prints it; step-norm: with Sigma inside of its norm; lstsq: least squares",
     )
     loop.add_argument(
         "--forward-ode", choices=FORWARD_ODES, default="diffusion", help="reference path from the HR image"
@@ -66,7 +69,13 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--profile",
         metavar="NAMES",
-        help="shapes of the scale over the steps: some of constant,last,open-loop (default: constant)",
+        help="shapes of the scale over the steps: some of constant,last,each,open-loop (default: constant)",
+    )
+    add(
+        "--search",
+        type=whole(1),
+        metavar="ROUNDS",
+        help="then search on from the presets, one scale per step, in rounds of one batch (default: no search)",
     )
     add("--rule", help="rule that picks the preset `rule`, such as 'max perception, lose <= 0.5 dB'")
     data = parser.add_argument_group("data and devices")
@@ -99,8 +108,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the arguments, with all checks that need no model. Wrong arguments exit with code 2, as argparse does."""
     parser = make_parser()
     args = parser.parse_args(join_negative(argv, "--candidates"))
-    if not args.closed_loop and (args.rule or args.profile):
-        parser.error("--rule and --profile belong to the closed loop: give --closed-loop as well")
+    if not args.closed_loop and (args.rule or args.profile or args.search):
+        parser.error("--rule, --profile and --search belong to the closed loop: give --closed-loop as well")
     cluster = (args.coordinator, args.num_processes, args.process_id)
     if None in cluster and cluster != (None, None, None):
         parser.error("--coordinator, --num-processes and --process-id belong together: give all three")
@@ -124,6 +133,7 @@ def make_choices(args: argparse.Namespace) -> "Choices":
         **{name: getattr(args, name) for name in names},
         candidates=parse_grid(args.candidates),
         profiles=parse_profiles(args.profile or "constant"),
+        search=args.search or 0,
         gradient=GradientForm(through=args.through, reference_variance=args.reference_variance),
         metrics=tuple(args.closed_loop.split(",")) if args.closed_loop else (),
         options=Options(**{name: getattr(args, name) for name in ("steps", "sampler", "thinning", "precision")}),
@@ -139,8 +149,9 @@ def _run(args: argparse.Namespace) -> int:
         raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
     if joined := bool(args.distributed or args.coordinator):
         jax.distributed.initialize(args.coordinator, args.num_processes, args.process_id)
+    from jaxsr.calibration.plan import CalibrationRun
     from jaxsr.calibration.plots import write_plots
-    from jaxsr.calibration.run import CalibrationRun, calibrate
+    from jaxsr.calibration.run import calibrate
     from jaxsr.data.pairs import open_pairs
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.upscaling.upscaler import load
@@ -166,6 +177,13 @@ def _run(args: argparse.Namespace) -> int:
             print(file=sys.stderr)  # ends the line of progress
         for name, preset in calibration.presets.items():
             print(f"{name:9} {' '.join(f'{scale:+.3f}' for scale in preset['scale'])}  ({preset['rule']})")
+            if preset["change"]:
+                changes = ", ".join(f"{metric} {change:+.3g}" for metric, change in preset["change"].items())
+                print(f"{'':9} against the plain sampler: {changes}")
+            if preset["warning"]:
+                print(f"{'':9} note: {preset['warning']}")
+        for line in _search_gains(calibration):
+            print(line)
         if ends := _at_an_end(calibration):
             steps = ", ".join(f"t = {t}" for t in ends)
             print(f"open-loop: the best scale lies beyond the candidates ({steps}); widen --candidates")
@@ -178,5 +196,18 @@ def _run(args: argparse.Namespace) -> int:
 
 def _at_an_end(calibration: "Calibration") -> list[int]:
     """List the steps whose norm objective took the last candidate, although its closed form lies beyond it."""
-    last, closed = max(map(abs, calibration.candidates)), calibration.open_loop["weighted_median"]
-    return [t for t, scale in enumerate(closed, 1) if calibration.objective == "norm" and scale > last]
+    last, multiples = max(map(abs, calibration.candidates)), calibration.open_loop["step-norm"]["weighted_median"]
+    return [t for t, multiple in enumerate(multiples, 1) if calibration.objective != "lstsq" and multiple > last]
+
+
+def _search_gains(calibration: "Calibration") -> list[str]:
+    """Write one line for each preset that the search changed: the metrics before and after."""
+    closed = calibration.closed_loop or {"picks": {}}
+    lines = []
+    for name, at in closed["picks"].items():
+        before, after = closed["rows"][closed["picks_before_search"][name]], closed["rows"][at]
+        if before is not after:
+            words = (closed["fidelity"], closed["perception"])
+            changes = ", ".join(f"{metric} {before[metric]:.4g} -> {after[metric]:.4g}" for metric in words)
+            lines.append(f"search: {name} {changes} (before: {before['profile']} {before['value']:g})")
+    return lines

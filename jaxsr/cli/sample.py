@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say
-from jaxsr.cli.sample_options import find_conflict, make_parser
+from jaxsr.cli.sample_options import SIGNED, find_conflict, make_parser
 from jaxsr.cli.shared_options import join_negative
 from jaxsr.errors import EXPECTED, IMAGE_FAILED
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may contain bytes that are not text
     parser = make_parser()
-    args = parser.parse_args(join_negative(sys.argv[1:] if argv is None else argv, "--alpha", "--strip"))
+    args = parser.parse_args(join_negative(sys.argv[1:] if argv is None else argv, *SIGNED))
     if args.list_models:
         return list_models()
     if not args.input:
@@ -60,6 +60,7 @@ class Work:
     recipe: "Recipe"
     output: Path
     accept_license: bool
+    save_calibration: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +82,16 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--reference: shows a part of one image; give only that image with --input.")
     suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # a strip must not replace the result of the image
     jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=args.ext, n_samples=args.n_samples)
+    if args.save_calibration and args.save_calibration.exists() and not args.overwrite:
+        there = f"{args.save_calibration} is there already"
+        raise ValueError(f"--save-calibration: {there}; give another name or --overwrite.")
     work = prepare(args)
     sorted_jobs = find_missing(work, jobs, overwrite=args.overwrite)
+    if args.save_calibration and sorted_jobs.done:
+        raise ValueError(
+            f"--save-calibration: {sorted_jobs.done[0].target} is there already, so nothing would be fitted; give "
+            "--overwrite to make it again."
+        )
     return dry_run(work, sorted_jobs) if args.dry_run else make_all(work, sorted_jobs)
 
 
@@ -93,7 +102,6 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.options import Options
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.storage import sha256_file
-    from jaxsr.upscaling.knob_presets import calibration_path
     from jaxsr.upscaling.plan import plan_run
     from jaxsr.upscaling.upscaler import load
 
@@ -102,9 +110,13 @@ def prepare(args: argparse.Namespace) -> Work:
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
     calibration = None
     if args.preset:
-        options = upscaler.with_preset(options, args.preset, args.calibration)
-        path = calibration_path(args.calibration, upscaler.source)
+        path = upscaler.find_calibration(options, args.calibration).path
+        assert path is not None
         calibration = SourceFile(path, sha256_file(path))
+        options = upscaler.with_preset(options, args.preset, path, reference=args.reference is not None)
+    alphas = [(value,) for value in args.strip or ()] or [options.alphas]
+    for note in upscaler.knob_notes(options, alphas, args.preset, args.calibration):
+        say(f"note: {note}", wrong=True)
     resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses options that do not fit
     paths = {name: path for name in GUIDE_FILES if (path := getattr(args, name)) is not None}
     recipe = read_recipe(**paths)
@@ -120,7 +132,7 @@ def prepare(args: argparse.Namespace) -> Work:
         **{name: getattr(args, name) for name in ("seed", "batch", "reference_box", "feather", "objective")},
         **{name: hash_source(path) for name, path in paths.items()},
     )
-    return Work(upscaler, request, recipe, args.output, args.accept_license)
+    return Work(upscaler, request, recipe, args.output, args.accept_license, args.save_calibration)
 
 
 def find_missing(work: Work, jobs: "list[Job]", *, overwrite: bool) -> Jobs:
@@ -160,7 +172,7 @@ def make_all(work: Work, jobs: Jobs) -> int:
             name = one_line(job.source.name)
             report(index, name, 0, 0)
             try:
-                results[job] = make(
+                made = make(
                     work.upscaler,
                     job,
                     work.request(job),
@@ -168,18 +180,42 @@ def make_all(work: Work, jobs: Jobs) -> int:
                     progress=partial(report, index, name),
                     accept_license=work.accept_license,
                 )
+                results[job] = made
+                if work.save_calibration:
+                    save_calibration(work, work.request(job), made)
             except IMAGE_FAILED as error:
                 jobs.failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)
-    made = len(results)
-    rate = f" ({made / (time.perf_counter() - began):.2g} images/s)" if made else ""
-    where = f"; results in {work.output}" if made or jobs.done else ""
-    say(f"{made} made{rate}, {len(jobs.done)} there already, {len(jobs.failed)} failed{where}")
+    count = len(results)
+    rate = f" ({count / (time.perf_counter() - began):.2g} images/s)" if count else ""
+    where = f"; results in {work.output}" if count or jobs.done else ""
+    say(f"{count} made{rate}, {len(jobs.done)} there already, {len(jobs.failed)} failed{where}")
     if results:
-        mean = sum(result.consistency for result in results.values()) / made
+        mean = sum(result.consistency for result in results.values()) / count
         print(f"LR-consistency: {mean:.2f} dB on average (results shrunk again, against the input)")
     _list_losses(results)
     return _list_failures(jobs.failed)
+
+
+def save_calibration(work: Work, request: "Request", made: "Made") -> None:
+    """Write what was fitted to the reference of the image, for other images."""
+    from jaxsr.upscaling.fitted_calibration import fitted_calibration
+
+    assert work.save_calibration is not None
+    assert made.run.scales is not None
+    files = {"input": request.input, **request.guide_files}
+    data = {f"{name}_sha256": file.sha256 for name, file in files.items()}
+    data |= {"reference_box": request.reference_box, "feather": request.feather}
+    fitted_calibration(
+        work.upscaler.preset,
+        (request.model, work.upscaler.sha256),
+        made.run.options,
+        made.run.scales,
+        objective=request.objective,
+        data=data,
+        seed=request.seed,
+    ).write(work.save_calibration)
+    say(f"written: {work.save_calibration}")
 
 
 def _list_losses(results: "dict[Job, Made]") -> None:

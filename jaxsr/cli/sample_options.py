@@ -18,6 +18,7 @@ from jaxsr.cli.shared_options import (
     add_seed,
     add_steps,
     add_thinning,
+    alphas,
     numbers,
     spell,
     whole,
@@ -36,7 +37,12 @@ _GIVEN = (
     "reference_mask",
     "feather",
     "objective",
+    "reference_slope",
 )
+
+
+SIGNED = ("--alpha", "--strip", "--reference-slope", "--reference-offset")
+"""The options whose numbers may begin with a minus."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -119,6 +125,15 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
     add("--reference-mask", type=Path, metavar="IMAGE", help="or image of the input's size, white where to use it")
     add("--feather", type=whole(0), metavar="N", help="input pixels over which the reference fades in (default: 8)")
     add("--objective", choices=OBJECTIVES, help="rule that fits alpha to the reference (default: lstsq)")
+    text = "of Eq. 10 for the reference, one number or one per step (default: fitted)"
+    add("--reference-slope", type=alphas, metavar="A", help=f"A {text}; -1 moves onto the reference")
+    add("--reference-offset", type=alphas, metavar="B", help=f"B {text}")
+    add(
+        "--save-calibration",
+        type=Path,
+        metavar="JSON",
+        help="write what was fitted to the reference to this file, as the preset `fitted` for other images",
+    )
     add_gradient(group)
     add(
         "--reference-mean",
@@ -136,6 +151,11 @@ def find_conflict(args: argparse.Namespace) -> str | None:
         **{name: getattr(args, name) is not None for name in _GIVEN},
     )
     conflict = find_guidance_conflict(given, spell)
+    if args.save_calibration and not (args.reference and not given.sources and args.reference_slope is None):
+        return (
+            "argument --save-calibration: keeps what is fitted to a reference; give --reference, and leave --alpha, "
+            "--preset, --strip and --reference-slope out."
+        )
     return f"argument {spell(conflict[0])}: {conflict[1]}" if conflict else None
 
 

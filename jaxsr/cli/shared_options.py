@@ -67,9 +67,9 @@ def add_scale(parser: argparse._ActionsContainer) -> None:
     add = parser.add_argument
     text = "scale of the guidance; above 0: more texture; below: smoother; one number, or one per step"
     add("--alpha", type=alphas, metavar="A", help=text)
-    text = "take alpha from the calibration: faithful, balanced, vivid, open-loop or rule"
+    text = "take alpha from the calibration: faithful, balanced, vivid, rule, open-loop or fitted"
     add("--preset", metavar="NAME", help=text)
-    text = "calibration for --preset (default: the file beside the model)"
+    text = "calibration for --preset, a file or a folder of them (default: those beside the model)"
     add("--calibration", type=Path, metavar="JSON", help=text)
 
 

@@ -13,6 +13,7 @@ from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.imaging.resize import bicubic_matrix
 from jaxsr.options import Options
 from jaxsr.storage import sha256_file
+from jaxsr.upscaling.knob_presets import apply_knob_preset
 from jaxsr.upscaling.plan import plan_run
 from jaxsr.upscaling.upscaler import Upscaler
 
@@ -69,14 +70,17 @@ def model_method(
         name: name of the method in tables.
         model: the name by which the user requested the model.
         preset: name of a preset, from the calibration beside the model or from the file `calibration`.
-        calibration: a calibration file; None for the one beside the model.
+        calibration: a calibration file or a folder of them; None for those beside the model.
         hr_guidance: guide by the original itself, with slope and offset fitted on each image (Eq. 10). This is not a
             usable method: it shows how well a perfect reference would guide.
     Raises:
         ValueError: if the options do not fit the model or each other.
     """
     refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
-    chosen = options if preset is None else upscaler.with_preset(options, preset, calibration)
+    chosen = options
+    if preset is not None:
+        found = upscaler.find_calibration(options, calibration)
+        calibration, chosen = found.path, apply_knob_preset(options, preset, found.calibration, reference=hr_guidance)
     resolved = plan_run(upscaler.preset, (1, 1), chosen).options
     requested = asdict(chosen) | {"steps": resolved.steps, "sampler": resolved.sampler}
     record = {"kind": "model", "model": model, "model_sha256": upscaler.sha256, "options": requested}

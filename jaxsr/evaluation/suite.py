@@ -19,7 +19,6 @@ from jaxsr.evaluation.tables import render
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.options import Options
 from jaxsr.storage import write_whole
-from jaxsr.upscaling.knob_presets import find_calibration
 from jaxsr.upscaling.upscaler import Upscaler
 
 PROTOCOLS = {"set5": "set5", "set14": "set14", "div2k": "div2k-sub", "realsr": "realsr-sub"}
@@ -81,7 +80,8 @@ def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
 
 def methods(suite: Suite) -> list[Method]:
     """List the methods, one per row of the table, in order."""
-    base, presets = suite.steps[0], find_calibration(None, suite.upscaler.source).presets
+    base = suite.steps[0]
+    presets = suite.upscaler.find_calibration(Options(steps=base)).calibration.presets
 
     def sampled(name: str, steps: int, **guidance: Any) -> Method:
         return model_method(suite.upscaler, Options(steps=steps), name=name, model=suite.model, **guidance)

@@ -14,8 +14,8 @@ from jaxsr.diffusion.schedule import Schedule
 from jaxsr.storage import write_whole
 from jaxsr.version import __version__
 
-FORMAT_VERSION = 1
-PRESETS = ("open-loop", "faithful", "balanced", "vivid", "rule")
+FORMAT_VERSION = 2
+PRESETS = ("open-loop", "fitted", "faithful", "balanced", "vivid", "rule")
 SIGN_CONVENTION = (
     "mean + scale_t (mean - z_lr): scale > 0 leads away from the LR image (perception), scale < 0 toward it "
     "(fidelity), 0 is the plain sampler; the first number is for t = 1, the last step taken."
@@ -28,10 +28,19 @@ class CalibrationError(ValueError):
 
 
 class KnobPreset(TypedDict):
-    """A named choice of scales: one per step, t = 1 first, and the rule or objective that picked them."""
+    """A named choice of scales.
+
+    Attributes:
+        scale: one scale per step, t = 1 first.
+        rule: the rule or objective that picked them.
+        change: the change of every metric of the closed loop against the plain sampler; empty without a closed loop.
+        warning: what a user of the preset must know, as the end of a sentence that begins with its name; or empty.
+    """
 
     scale: list[float]
     rule: str
+    change: dict[str, float]
+    warning: str
 
 
 def describe_schedule(schedule: Schedule) -> dict[str, Any]:
@@ -56,11 +65,13 @@ class Calibration:
         through, reference_mean, reference_variance: see `jaxsr.choices.GradientForm`.
         forward_ode: see `jaxsr.guidance.moments.reference_path`.
         objective: see `jaxsr.calibration.objectives.choose`.
-        candidates: scales that were tried.
+        candidates: the grid that was tried, see `jaxsr.calibration.plan.Choices`.
         data: identity of the data set: hashes of the file names and of the files, number of pairs, crop.
         seed: seed of the noise.
         presets: presets by name; every name is one of `PRESETS`.
-        open_loop: the table of `jaxsr.calibration.objectives.table`.
+        reference: `slope` (A) and `offset` (B) of Eq. 10, fitted with c = HR, one number per step each: the preset
+            `fitted` uses them where an image has an HR reference of its own.
+        open_loop: the table of `jaxsr.calibration.objectives.table`; {} if one image was fitted.
         closed_loop: the table of the closed loop, or None.
     Raises:
         CalibrationError: for an unknown word of the gradient's form, if the schedule lacks a key, or if a preset has an
@@ -82,6 +93,7 @@ class Calibration:
     data: dict[str, Any]
     seed: int
     presets: dict[str, KnobPreset]
+    reference: dict[str, list[float]]
     open_loop: dict[str, Any]
     closed_loop: dict[str, Any] | None = None
     sign_convention: str = SIGN_CONVENTION
@@ -98,9 +110,14 @@ class Calibration:
         for name, preset in self.presets.items():
             if name not in PRESETS:
                 raise CalibrationError(f"{name!r} is not the name of a preset; use one of {', '.join(PRESETS)}.")
+            if lacking := KnobPreset.__required_keys__ - preset.keys():
+                raise CalibrationError(f"preset {name} lacks {', '.join(sorted(lacking))}; calibrate again.")
             scale = preset["scale"]
             if len(scale) != self.steps or not all(map(math.isfinite, scale)) or not preset["rule"]:
                 raise CalibrationError(f"preset {name} needs a rule and {self.steps} finite scales, got {preset}.")
+        fit = [self.reference["slope"], self.reference["offset"]]
+        if any(len(numbers) != self.steps or not all(map(math.isfinite, numbers)) for numbers in fit):
+            raise CalibrationError(f"reference needs {self.steps} finite slopes and offsets, got {self.reference}.")
 
     @property
     def gradient(self) -> GradientForm:
@@ -111,6 +128,18 @@ class Calibration:
     def steps(self) -> int:
         """T, the number of sampling steps."""
         return len(self.schedule["eta"])
+
+    def knob_range(self, steps: int) -> list[tuple[float, float]] | None:
+        """Return the calibrated range of `alpha`: (lowest, highest) scale for each of its numbers, t = 1 first.
+
+        The range runs from the best fidelity to the best perception, over the Pareto front of the closed loop: beyond
+        it, some other scale is better in both. With `steps` of 1 the front is that of one number for all steps.
+        Returns None without a closed loop.
+        """
+        if not self.closed_loop:
+            return None
+        pairs = self.closed_loop["range" if steps > 1 else "constant_range"]
+        return [(float(low), float(high)) for low, high in pairs]
 
     def scale(self, preset: str) -> tuple[float, ...]:
         """Return the scales of a preset, one per step, t = 1 first. Raises CalibrationError for an unknown preset."""
@@ -185,6 +214,11 @@ def _same(stored: Any, ours: Any) -> bool:
 def _checked_keys(content: Any) -> Mapping[str, Any]:
     if not isinstance(content, dict) or "format_version" not in content:
         raise CalibrationError("is not a calibration; make one with python -m jaxsr.calibrate.")
+    if content["format_version"] == 1:
+        raise CalibrationError(
+            "was made with another reading of Algorithm 1 (calibration format 1); calibrate again with python -m "
+            "jaxsr.calibrate."
+        )
     if content["format_version"] != FORMAT_VERSION:
         raise CalibrationError(
             f"has calibration format {content['format_version']} and this jaxsr reads format {FORMAT_VERSION}; "

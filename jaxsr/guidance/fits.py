@@ -62,11 +62,24 @@ def norms(moments: Moments) -> tuple[Float[np.ndarray, "t n"], Float[np.ndarray,
     return np.sqrt(delta), np.sqrt(s)
 
 
-def weighted_median(moments: Moments) -> PerStep:
-    """Compute the scale >= 0 that minimises the norm loss over all real numbers, in closed form.
+def unit(objective: Objective, variance: PerStep) -> PerStep:
+    """Return the unit in which an objective counts its scales, per step: Sigma_t for `norm`, 1 for the others.
 
-    The loss is sum_i w_i |r_i - scale| with r = ||Delta||/||S|| and w = ||S||. Its minimiser is the weighted median of
-    r (the lower one of two). The scale is 0 where S vanishes in every image.
+    S = Sigma_t G, so ||scale G|| = ||multiple S|| with scale = Sigma_t * multiple. In this unit the losses of `norm`
+    and of `step-norm` are the same numbers.
+
+    Args:
+        objective: the objective.
+        variance: Sigma_t, `Schedule.variance_clipped`.
+    """
+    return np.asarray(variance, np.float64) if objective == "norm" else np.ones(len(variance))
+
+
+def weighted_median(moments: Moments) -> PerStep:
+    """Compute the multiple >= 0 that minimises the norm loss over all real numbers, in closed form.
+
+    The loss is sum_i w_i |r_i - multiple| with r = ||Delta||/||S|| and w = ||S||. Its minimiser is the weighted median
+    of r (the lower one of two). It is 0 where S vanishes in every image. `unit` turns a multiple into a scale.
     """
     delta, s = norms(moments)
     ratio = np.divide(delta, s, out=np.full_like(delta, np.inf), where=s > 0)
@@ -104,17 +117,30 @@ def fit_reference(moments: Sequence[Moments]) -> tuple[tuple[float, ...], tuple[
     return tuple(fit.slope.tolist()), tuple(fit.offset.tolist())
 
 
-def fit_lr_scale(moments: Sequence[Moments], objective: Objective) -> tuple[float, ...]:
+def fit_lr_scale(moments: Sequence[Moments], objective: Objective, variance: PerStep) -> tuple[float, ...]:
     """Fit the LR scale per step from moments against the LR image. Each tile is one image of Algorithm 1.
 
-    `norm` is the objective of the paper: the scale >= 0 whose correction is as long as the error, in whatever direction
-    the error points. Most of the error is texture that no scale can predict, so this scale is far larger than helps.
-    `lstsq` is the slope of Eq. 10 without offset, of either sign: the scale that brings the mean of a step closest to
-    the mean of the reference.
+    `norm` is the objective that the paper prints: the scale >= 0 for which scale * G is as long as the error. The step
+    that it adds is Sigma_t times as long as the error. `step-norm` makes the step itself as long as the error. Both
+    ignore the direction of the error. `lstsq` is the slope of Eq. 10 without offset, of either sign: the scale that
+    brings the mean of a step closest to the mean of the reference.
+
+    Args:
+        moments: moments of the tiles.
+        objective: the objective.
+        variance: Sigma_t, `Schedule.variance_clipped`.
     """
     whole = concatenate(moments)
-    scale = weighted_median(whole) if objective == "norm" else fit_lstsq(whole, offset=False).slope
-    return tuple(scale.tolist())
+    if objective == "lstsq":
+        return tuple(fit_lstsq(whole, offset=False).slope.tolist())
+    return tuple((unit(objective, variance) * weighted_median(whole)).tolist())
+
+
+def fit_quality(against_lr: Sequence[Moments], against_hr: Sequence[Moments]) -> dict[str, tuple[float, ...]]:
+    """Return R^2 and cosine per step of both fits, by the names in `jaxsr.guidance.guide.Scales`."""
+    fits = {"": fit_lstsq(concatenate(against_lr), offset=False), "reference_": fit_lstsq(concatenate(against_hr))}
+    names = ("r2", "cosine")
+    return {f"{prefix}{name}": tuple(getattr(fit, name).tolist()) for prefix, fit in fits.items() for name in names}
 
 
 def _pool(moments: Moments) -> Moments:

@@ -1,6 +1,7 @@
 """The guidance of one image apart from the numbers in `Options`: alpha map, reference region, objective, strip."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,14 @@ class Scales:
         hr: scales of the guidance by the HR reference (slope of Eq. 10); a negative scale leads toward the reference.
             None without a reference.
         offset: offset of the same regression; None without a reference.
+        quality: how well a fit explains the error, by name, one number per step; empty if nothing was fitted. `r2` and
+            `cosine` are of the fit with c = LR, `reference_r2` and `reference_cosine` of the fit with c = HR.
     """
 
     lr: tuple[tuple[float, ...], ...]
     hr: tuple[float, ...] | None = None
     offset: tuple[float, ...] | None = None
+    quality: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +112,15 @@ def check_guide(guide: Guide, options: Options, size: tuple[int, int]) -> None:
         reference=guide.region is not None,
         reference_box=guide.region is not None,
         objective=guide.objective is not None,
+        reference_slope=options.reference_slope is not None,
         form=options.gradient,
     )
     refuse(find_conflict(given))
-    if options.reference_variance == "marginal" and guide.region and not (any(options.alphas) or guide.strip):
+    fitted = options.reference_slope is None and not (any(options.alphas) or guide.strip)
+    if options.reference_variance == "marginal" and guide.region and fitted:
         raise ValueError(
-            "reference_variance: has no effect with a fitted reference, since the fit rescales it; give alpha too."
+            "reference_variance: has no effect with a fitted reference, since the fit rescales it; give alpha or "
+            "reference_slope too."
         )
 
 
@@ -125,6 +132,18 @@ def is_guided(guide: Guide, options: Options) -> bool:
 def is_fitted(guide: Guide, options: Options) -> bool:
     """Return whether alpha is fitted in the region of a reference, because neither alpha nor a strip is given."""
     return guide.region is not None and options.alpha is None and not guide.strip
+
+
+def given_reference(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return slope and offset of the HR guidance, one number per step each, if the options give them; else None.
+
+    `options` must be resolved: its number of steps is known.
+    """
+    if options.reference_slope is None:
+        return None
+    steps, offset = options.steps or 1, options.numbers("reference_offset") or (0.0,)
+    slope, offset = (row * steps if len(row) == 1 else row for row in (options.numbers("reference_slope"), offset))
+    return slope, offset
 
 
 def lr_scales(guide: Guide, options: Options) -> tuple[tuple[float, ...], ...]:

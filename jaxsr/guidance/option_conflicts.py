@@ -28,6 +28,7 @@ class Given:
     reference_mask: bool = False
     feather: bool = False
     objective: bool = False
+    reference_slope: bool = False
     form: GradientForm = field(default_factory=GradientForm)
 
     @property
@@ -63,7 +64,7 @@ def find_conflict(given: Given, spell: Spell = str) -> tuple[str, str] | None:
 
 def find_reference_conflict(given: Given, spell: Spell = str) -> tuple[str, str] | None:
     """Find the first contradiction among the options that say how a reference is used, as `find_conflict` does."""
-    for name in ("reference_box", "reference_mask", "feather", "objective"):
+    for name in ("reference_box", "reference_mask", "feather", "objective", "reference_slope"):
         if getattr(given, name) and not given.reference:
             return name, f"needs {spell('reference')}, the image that it applies to; give the reference too."
     if given.reference and given.reference_box == given.reference_mask:

@@ -1,6 +1,7 @@
-"""Knob presets: the conversion of the scales in a calibration file to options."""
+"""Knob presets: the conversion of the scales in a calibration file to options, and the range that was calibrated."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxsr.guidance.calibration_file import Calibration, CalibrationError, check
@@ -8,32 +9,96 @@ from jaxsr.models.presets import ModelPreset
 from jaxsr.options import Options
 from jaxsr.upscaling.plan import schedule_for
 
-FILE_NAME = "calibration.json"
+FILES = "calibration*.json"
+"""The calibrations beside a model's file: any number, each for one number of steps and one sampler."""
 _FORM = ("through", "reference_variance")  # no reference_mean: for the LR image `clean` and `shifted` are the same
 
 
-def find_calibration(calibration: str | Path | Calibration | None, model_file: Path) -> Calibration:
-    """Return the given calibration, or read it from the given file or, for None, from the one beside the model's.
+@dataclass(frozen=True)
+class Setting:
+    """What a calibration must have been made for.
 
+    Attributes:
+        preset: preset of the model that will sample.
+        sha256: SHA-256 of that model's checkpoint.
+        options: options of sampling; they give the schedule and the sampler.
+    """
+
+    preset: ModelPreset
+    sha256: str
+    options: Options
+
+    @property
+    def sampler(self) -> str:
+        return self.options.sampler or self.preset.sampler
+
+    def check(self, calibration: Calibration) -> None:
+        """Raise CalibrationError if the calibration is for another model, schedule or sampler."""
+        check(calibration, self.sha256, schedule_for(self.preset, self.options), self.sampler)
+
+    def fits(self, calibration: Calibration) -> bool:
+        """Return whether `check` accepts the calibration."""
+        try:
+            self.check(calibration)
+        except CalibrationError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class FoundCalibration:
+    """A calibration, and its file; None if the calibration did not come from a file."""
+
+    calibration: Calibration
+    path: Path | None
+
+
+def find_calibration(
+    calibration: str | Path | Calibration | None, model_file: Path, setting: Setting
+) -> FoundCalibration:
+    """Find the calibration for a setting.
+
+    Args:
+        calibration: a calibration; a file; a folder with files named as `FILES` says; or None, which is the folder of
+            the model's file. Of a folder's calibrations, the first that fits the setting is taken.
+        model_file: file of the model.
+        setting: what the calibration must be for.
     Raises:
-        CalibrationError, OSError: if the file does not exist or is not a calibration.
+        CalibrationError, OSError: if there is no calibration, or none that fits.
     """
     if isinstance(calibration, Calibration):
-        return calibration
-    path = calibration_path(calibration, model_file)
-    if not path.is_file():
-        advice = "make one with python -m jaxsr.calibrate" if calibration is None else "check the name"
-        raise CalibrationError(f"calibration: there is no {path}; {advice}.")
-    return Calibration.read(path)
+        setting.check(calibration)
+        return FoundCalibration(calibration, None)
+    place = model_file.parent if calibration is None else Path(calibration)
+    if not place.exists():
+        raise CalibrationError(f"calibration: there is no {place}; check the name.")
+    paths = sorted(place.glob(FILES)) if place.is_dir() else [place]
+    if not paths:
+        raise CalibrationError(
+            f"calibration: there is no {place / FILES}; make one with python -m jaxsr.calibrate, or name another."
+        )
+    found = [FoundCalibration(Calibration.read(path), path) for path in paths]
+    if fitting := [one for one in found if setting.fits(one.calibration)]:
+        return fitting[0]
+    if len(found) == 1:
+        setting.check(found[0].calibration)
+    raise CalibrationError(_none_fits(found, place, setting))
 
 
-def calibration_path(calibration: str | Path | None, model_file: Path) -> Path:
-    """Return the path of the given calibration file or, for None, of the one beside the model's file."""
-    return model_file.with_name(FILE_NAME) if calibration is None else Path(calibration)
+def _none_fits(found: Sequence[FoundCalibration], place: Path, setting: Setting) -> str:
+    steps = schedule_for(setting.preset, setting.options).steps
+    made: dict[str, list[int]] = {}
+    for one in found:
+        made.setdefault(one.calibration.sampler, []).append(one.calibration.steps)
+    there = "; ".join(f"{sampler} with {', '.join(map(str, sorted(counts)))}" for sampler, counts in made.items())
+    return (
+        f"calibration: none in {place} is for this model with the sampler {setting.sampler} and {steps} steps "
+        f"(--thinning {setting.options.thinning}); there are {there} steps: use one of these, or calibrate this one."
+    )
 
 
 def apply_knob_preset(
-    options: Options, knob_preset: str, calibration: Calibration, *, model_preset: ModelPreset, model_sha256: str
+    options: Options, knob_preset: str, calibration: Calibration, *, reference: bool = False
 ) -> Options:
     """Set the scales of a preset of the calibration, and the form of the gradient with which they were fitted.
 
@@ -41,18 +106,45 @@ def apply_knob_preset(
         options: the other options; alpha must be None.
         knob_preset: name of a preset in the calibration.
         calibration: the calibration, see `find_calibration`.
-        model_preset: preset of the model that will sample.
-        model_sha256: SHA-256 of that model's checkpoint.
+        reference: whether the image has an HR reference. The preset `fitted` then sets its slope and offset too.
     Raises:
         ValueError: if options and calibration contradict each other.
-        CalibrationError: (a ValueError) if the calibration is for another model, schedule or sampler.
+        CalibrationError: (a ValueError) if the calibration has no such preset.
     """
     if options.alpha is not None:
         raise ValueError("alpha: the preset gives it; leave one of the two out.")
-    check(calibration, model_sha256, schedule_for(model_preset, options), options.sampler or model_preset.sampler)
     scale = calibration.scale(knob_preset)
-    form = {name: getattr(calibration.gradient, name) for name in _FORM} if any(scale) else {}  # all 0: plain sampler
+    fitted = reference and knob_preset == "fitted"
+    form = {name: getattr(calibration.gradient, name) for name in _FORM} if any(scale) or fitted else {}
     for name, value in form.items():
         if name in options.gradient.changed and getattr(options, name) != value:
             raise ValueError(f"{name}: the preset is for {value}, not {getattr(options, name)}; leave it out.")
+    if fitted:
+        if options.reference_slope is not None:
+            raise ValueError("reference_slope: the preset fitted gives it; leave one of the two out.")
+        numbers = {f"reference_{name}": tuple(values) for name, values in calibration.reference.items()}
+        options = replace(options, **numbers)
     return replace(options, alpha=scale, **form)
+
+
+def beyond_range(options: Options, alphas: Sequence[Sequence[float]], calibration: Calibration) -> str | None:
+    """Return a sentence about the first alpha that lies outside of the calibrated range, or None.
+
+    Args:
+        options: options of sampling. A gradient of another form than the calibration's has no calibrated range.
+        alphas: values of alpha, each with one number, or one per step.
+        calibration: a calibration that fits the options.
+    """
+    if any(getattr(options, name) != getattr(calibration.gradient, name) for name in _FORM):
+        return None
+    for alpha in alphas:
+        for t, (value, (low, high)) in enumerate(zip(alpha, calibration.knob_range(len(alpha)) or (), strict=False), 1):
+            if not low - 1e-6 <= value <= high + 1e-6:
+                closed = calibration.closed_loop or {}
+                step = f" at t = {t}" if len(alpha) > 1 else ""
+                return (
+                    f"alpha {value:g}{step} lies outside of the calibrated range {low:g} to {high:g} "
+                    f"({calibration.sampler}, {calibration.steps} steps), where no other alpha was better in both "
+                    f"{closed['fidelity']} and {closed['perception']}"
+                )
+    return None

@@ -59,8 +59,9 @@ def plan_run(preset: ModelPreset, size: tuple[int, int], options: Options, batch
         raise ValueError(f"batch: must be at least 1, got {batch}.")
     plan = _plan_tiles(preset, size, options, _tile_side(preset, size, options))
     steps, sampler = schedule_for(preset, options).steps, options.sampler or preset.sampler
-    if len(options.alphas) not in (0, 1, steps):
-        raise ValueError(f"alpha: must be one number or {steps}, one per step, got {len(options.alphas)}.")
+    for name in ("alpha", "reference_slope", "reference_offset"):
+        if (count := len(options.numbers(name))) not in (0, 1, steps):
+            raise ValueError(f"{name}: must be one number or {steps}, one per step, got {count}.")
     return ImageRun(replace(options, steps=steps, sampler=sampler, tile=plan.tile, overlap=plan.overlap), batch, plan)
 
 

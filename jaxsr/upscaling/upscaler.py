@@ -7,7 +7,8 @@ The noise at a pixel depends only on the seed, the content of the image and the 
 and the order of files or tiles therefore do not change the noise, and change the result by rounding at most.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,9 +21,18 @@ from jaxtyping import Array, Float, Key, Num
 
 from jaxsr.choices import Objective, Precision, Reference, Thinning
 from jaxsr.errors import NotFiniteError
-from jaxsr.guidance.calibration_file import Calibration
-from jaxsr.guidance.fits import fit_lr_scale, fit_reference
-from jaxsr.guidance.guide import Guide, Scales, check_guide, is_fitted, is_guided, lr_scales, make_guide
+from jaxsr.guidance.calibration_file import Calibration, CalibrationError
+from jaxsr.guidance.fits import fit_lr_scale, fit_quality, fit_reference
+from jaxsr.guidance.guide import (
+    Guide,
+    Scales,
+    check_guide,
+    given_reference,
+    is_fitted,
+    is_guided,
+    lr_scales,
+    make_guide,
+)
 from jaxsr.guidance.moments import Moments
 from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.guidance.region import Box
@@ -37,8 +47,8 @@ from jaxsr.models.problem import Problem
 from jaxsr.options import Options
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling.image_problem import pose_images
-from jaxsr.upscaling.knob_presets import apply_knob_preset, find_calibration
-from jaxsr.upscaling.plan import ImageRun, plan_run, with_less_memory
+from jaxsr.upscaling.knob_presets import FoundCalibration, Setting, apply_knob_preset, beyond_range, find_calibration
+from jaxsr.upscaling.plan import ImageRun, plan_run, schedule_for, with_less_memory
 from jaxsr.upscaling.programs import compile_program, cost, program_key
 from jaxsr.upscaling.tile_calls import Progress, enlarge_tiles, guides_of, measure_tiles
 
@@ -115,7 +125,9 @@ class Upscaler:
         chosen = Options(**options)
         refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
         if preset is not None:
-            chosen = self.with_preset(chosen, preset, calibration)
+            chosen = self.with_preset(chosen, preset, calibration, reference=reference is not None)
+        for note in self.knob_notes(chosen, [chosen.alphas], preset, calibration):
+            warnings.warn(note, stacklevel=2)
         image = as_array(image)
         rgb, grey = to_float_rgb(image)
         region = {"reference": reference, "box": reference_box, "mask": reference_mask, "feather": feather}
@@ -160,12 +172,44 @@ class Upscaler:
         options = Options(steps=steps, tile="off", thinning=thinning, precision=precision)
         return pose_images(self.preset, self.weights(precision), lr, options, seed=seed, sample=sample)
 
+    def find_calibration(
+        self, options: Options, calibration: str | Path | Calibration | None = None
+    ) -> FoundCalibration:
+        """Find the calibration for these options, see `jaxsr.upscaling.knob_presets.find_calibration`."""
+        return find_calibration(calibration, self.source, Setting(self.preset, self.sha256, options))
+
     def with_preset(
-        self, options: Options, preset: str, calibration: str | Path | Calibration | None = None
+        self,
+        options: Options,
+        preset: str,
+        calibration: str | Path | Calibration | None = None,
+        *,
+        reference: bool = False,
     ) -> Options:
         """Set alpha and the form of its gradient from a preset of a calibration, see `jaxsr.upscaling.knob_presets`."""
-        loaded = find_calibration(calibration, self.source)
-        return apply_knob_preset(options, preset, loaded, model_preset=self.preset, model_sha256=self.sha256)
+        found = self.find_calibration(options, calibration)
+        return apply_knob_preset(options, preset, found.calibration, reference=reference)
+
+    def knob_notes(
+        self,
+        options: Options,
+        alphas: Sequence[Sequence[float]],
+        preset: str | None = None,
+        calibration: str | Path | Calibration | None = None,
+    ) -> list[str]:
+        """List what a calibration knows against the choice of a preset, or of these alphas without a preset.
+
+        It warns of a preset that lost much on its pairs, and of an alpha outside of the calibrated range. A model
+        without a fitting calibration has no notes.
+        """
+        if preset is None and not any(map(any, alphas)):
+            return []
+        try:
+            found = self.find_calibration(options, calibration).calibration
+        except (CalibrationError, OSError):
+            return []
+        warning = found.presets[preset]["warning"] if preset else beyond_range(options, alphas, found)
+        return [f"preset {preset} {warning}" if preset else warning] if warning else []
 
     def enlarge(
         self,
@@ -213,9 +257,16 @@ class Upscaler:
             function = partial(self.compiled(run.options, run.remat, against), self.weights(run.options.precision), key)
             return measure_tiles(function, rgb, run, region, self.preset.scale)
 
-        if is_fitted(guide, run.options):
-            lr = (fit_lr_scale(moments("lr"), guide.objective or "lstsq"),)
-        return Scales(lr, *fit_reference(moments("hr")))
+        given, fitted = given_reference(run.options), is_fitted(guide, run.options)
+        against_lr = moments("lr") if fitted else []
+        if fitted:
+            variance = schedule_for(self.preset, run.options).variance_clipped
+            lr = (fit_lr_scale(against_lr, guide.objective or "lstsq", variance),)
+        if given is not None:
+            return Scales(lr, *given)
+        against_hr = moments("hr")
+        quality = fit_quality(against_lr, against_hr) if fitted else {}
+        return Scales(lr, *fit_reference(against_hr), quality)
 
     def _retry(self, attempt: Callable[[ImageRun], T], run: ImageRun, asked: Options) -> tuple[T, ImageRun]:
         """Return `attempt(run)` and its run.

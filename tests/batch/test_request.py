@@ -39,6 +39,8 @@ OPTIONS = {
     "through": st.sampled_from(THROUGHS),
     "reference_mean": st.sampled_from(REFERENCE_MEANS),
     "reference_variance": st.sampled_from(REFERENCE_VARIANCES),
+    "reference_slope": NUMBERS | st.lists(NUMBERS, min_size=1, max_size=4).map(tuple),
+    "reference_offset": optional(NUMBERS | st.lists(NUMBERS, min_size=1, max_size=4).map(tuple)),
 }
 REQUESTS = {
     "input": SOURCES,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxsr.calibration.candidates import expand, parse_grid, parse_profiles
+from jaxsr.calibration.candidates import even_chunks, expand, parse_grid, parse_profiles
 
 
 def test_a_grid_has_both_ends_and_its_zero_is_zero():
@@ -34,6 +34,7 @@ def test_profiles_shape_the_number_and_the_plain_sampler_comes_first():
         ("last", 2.0),
         ("open-loop", -0.5),
         ("open-loop", 2.0),
+        ("open-loop", 1.0),
     ]
     scales = {(row.profile, row.value): row.scale for row in rows}
     assert scales["plain", 0.0] == (0, 0, 0)
@@ -42,6 +43,25 @@ def test_profiles_shape_the_number_and_the_plain_sampler_comes_first():
     assert scales["open-loop", 2.0] == (0.2, 0.4, 0.8)
 
 
+def test_each_step_alone_and_equal_scales_once():
+    rows = expand((0.5,), parse_profiles("last,each,constant"), np.array([0.0, 0.0, 0.0]))
+    assert [(row.profile, row.scale) for row in rows] == [
+        ("plain", (0, 0, 0)),
+        ("last", (0.5, 0, 0)),  # t=1 alone is the same
+        ("t=2", (0, 0.5, 0)),
+        ("t=3", (0, 0, 0.5)),
+        ("constant", (0.5, 0.5, 0.5)),
+    ]
+    assert len(expand((0.5,), parse_profiles("constant,last,each"), np.array([0.1]))) == 3  # plain, 0.5, Algorithm 1
+
+
+def test_chunks_hold_every_candidate_once_and_copies_of_the_last():
+    rows = expand((0.1, 0.2, 0.3, 0.4), ("constant",), np.array([0.7, 0.2]))
+    scales, size = even_chunks(rows, 4)
+    assert (size, scales.shape) == (3, (6, 2))
+    np.testing.assert_allclose(scales, [row.scale for row in rows], rtol=1e-6)
+
+
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(ValueError, match=r"--profile: no 'first'; choose from constant, last, open-loop"):
+    with pytest.raises(ValueError, match=r"--profile: no 'first'; choose from constant, last, each, open-loop"):
         parse_profiles("constant,first")

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr.calibration import plots, run
+from jaxsr.calibration import closed_loop, passes, plots, run
+from jaxsr.calibration.candidates import Candidate
+from jaxsr.calibration.plan import CalibrationRun, Choices
 from jaxsr.cli import calibrate, shared_options
 from jaxsr.guidance.calibration_file import Calibration
 from tests.calibration.fake import assert_same_numbers, compile_once, install, start, write_photos
@@ -38,32 +40,88 @@ def made(arguments: list[str]) -> Calibration:
 
 def test_the_open_loop_alone(fake, tmp_path, capsys):
     found = made(fake())
-    assert list(found.presets) == ["open-loop"]
-    assert found.presets["open-loop"]["scale"] == found.open_loop["norm_scale"]
-    assert set(found.open_loop["norm_scale"]) <= set(found.candidates)
+    assert list(found.presets) == ["open-loop", "fitted"]
+    assert found.presets["open-loop"]["scale"] == found.open_loop["norm"]["candidate"]
+    assert set(found.open_loop["step-norm"]["candidate"]) <= set(found.candidates)
+    np.testing.assert_allclose(
+        found.open_loop["norm"]["candidate"],
+        np.multiply(found.open_loop["variance"], found.open_loop["step-norm"]["candidate"]),
+    )
+    assert found.presets["fitted"]["scale"] == found.open_loop["lstsq"]["pooled_without_offset"]["slope"]
+    assert all(len(found.reference[name]) == 3 for name in ("slope", "offset"))
     np.testing.assert_allclose(found.candidates, [-0.2, 0, 0.2, 0.4], atol=1e-12)
     assert (found.closed_loop, found.data["pairs"], found.steps) == (None, 3, 3)
     assert sorted(path.name for path in tmp_path.glob("calib*")) == ["calib.json"]
     printed = capsys.readouterr().out
     assert "written: " in printed
-    beyond = [f"t = {t}" for t, scale in enumerate(found.open_loop["weighted_median"], 1) if scale > 0.4]
+    beyond = [f"t = {t}" for t, scale in enumerate(found.open_loop["step-norm"]["weighted_median"], 1) if scale > 0.4]
     assert (f"lies beyond the candidates ({', '.join(beyond)}); widen --candidates" in printed) == bool(beyond)
 
 
 def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
     found = made(fake(*CLOSED, "--profile", "constant,last,open-loop", "--rule", "min swd, lose <= 90 dB"))
     table, rows = found.closed_loop, found.closed_loop["rows"]
-    assert [row["profile"] for row in rows] == ["plain", *["constant"] * 3, *["last"] * 3, *["open-loop"] * 3]
-    assert list(found.presets) == ["open-loop", "faithful", "balanced", "vivid", "rule"]
+    assert [row["profile"] for row in rows] == ["plain", *["constant"] * 3, *["last"] * 3, *["open-loop"] * 4]
+    assert list(found.presets) == ["open-loop", "fitted", "faithful", "balanced", "vivid", "rule"]
     psnr, swd = (np.array([row[name] for row in rows]) for name in ("psnr", "swd"))
     assert table["picks"]["faithful"] == table["front"][0] == psnr.argmax()
     assert table["picks"]["rule"] == table["front"][-1] == swd.argmin()
     for name, most in (("balanced", 0.25), ("vivid", 0.7)):
         assert table["picks"][name] == np.where(psnr[0] - psnr <= most, swd, np.inf).argmin()
+        row = rows[table["picks"][name]]
         assert found.presets[name] == {
-            "scale": rows[table["picks"][name]]["scale"],
+            "scale": row["scale"],
             "rule": f"max perception, lose <= {most} dB",
+            "change": {metric: row[metric] - rows[0][metric] for metric in ("psnr", "swd")},
+            "warning": "",
         }
+    on_front = np.array([rows[at]["scale"] for at in table["front"]])
+    np.testing.assert_array_equal(found.knob_range(3), np.stack([on_front.min(0), on_front.max(0)], 1))
+    ((low, high),) = found.knob_range(1)
+    constant = [k for k, row in enumerate(rows) if row["profile"] in ("plain", "constant")]
+    best = [max(constant, key=lambda k: psnr[k]), min(constant, key=lambda k: swd[k])]
+    assert sorted(rows[k]["scale"][0] for k in best) == [low, high]
+
+
+def test_a_search_resumes_and_says_what_it_gained(fake, tmp_path, capsys, monkeypatch):
+    words = (*CLOSED, "--search", "2", "--candidates", "0.3")
+    found = made(fake(*words))
+    table = found.closed_loop
+    rows = table["rows"]
+    assert [row["profile"] for row in rows[:3]] == ["plain", "constant", "open-loop"]
+    assert {row["value"] for row in rows[3:]} == {1.0, 2.0}
+    assert max(table["picks_before_search"].values()) < 3
+    before, after = (rows[table[key]["faithful"]]["psnr"] for key in ("picks_before_search", "picks"))
+    assert after > before
+    assert f"search: faithful psnr {before:.4g} -> {after:.4g}" in capsys.readouterr().out
+
+    def stop_in_round_2(journal, name, rows, append=passes.Journal.append):
+        append(journal, name, rows)
+        if name == "search 2":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(passes.Journal, "append", stop_in_round_2)
+    assert calibrate.main(fake(*words, name="again.json")) == 130
+    monkeypatch.undo()
+    install(monkeypatch)
+    compile_once(monkeypatch)
+    monkeypatch.setattr(plots, "write_plots", lambda *args: [])
+    read = []
+    monkeypatch.setattr(passes, "_read", lambda *args, make=passes._read: read.extend(args[1]) or make(*args))
+    assert_same_numbers(made(fake(*words, name="again.json")), found)
+    assert read == [[1], [2]]
+
+
+def test_scales_that_no_rule_picked_warn_of_their_loss():
+    choices = Choices(candidates=(0.1,), metrics=("psnr", "swd"))
+    rows = [Candidate("plain", 0.0, (0.0,)), Candidate("constant", 0.1, (0.1,)), Candidate("open-loop", 1.0, (2.0,))]
+    scores = {"psnr": np.array([[30.0], [29.5], [18.0]]), "swd": np.array([[2.0], [1.0], [4.0]])}
+    table = closed_loop.closed_table(choices, rows, scores)
+    describe = lambda scale, picked: closed_loop.describe_preset(choices, table, [scale], "rule", picked=picked)  # noqa: E731
+    assert describe(2.0, False)["warning"] == "lost 12 dB of psnr on the pairs of its calibration"
+    assert describe(2.0, False)["change"] == {"psnr": -12.0, "swd": 2.0}
+    assert describe(2.0, True)["warning"] == describe(0.1, False)["warning"] == ""
+    assert describe(0.7, False)["change"] == {}  # the closed loop did not measure it
 
 
 def test_batches_and_chunks_change_no_number(fake):
@@ -78,6 +136,7 @@ def test_batches_and_chunks_change_no_number(fake):
     "words",
     [
         ("--objective", "lstsq"),
+        ("--objective", "step-norm"),
         ("--forward-ode", "inversion"),
         ("--through", "state"),
         ("--reference-variance", "marginal"),
@@ -101,12 +160,12 @@ def test_precision_reaches_the_model(fake, monkeypatch):
     plain, changed = made(fake()), made(fake("--precision", "bf16", name="changed.json"))
     assert (plain.precision, changed.precision) == ("fp32", "bf16")
     dtypes = []
-    monkeypatch.setattr(run, "open_loop", lambda one, journal: dtypes.append(plan_dtype(one)) or stop())
+    monkeypatch.setattr(run, "open_loop", lambda one, journal, name: dtypes.append(plan_dtype(one)) or stop())
     assert calibrate.main(fake("--precision", "bf16", name="third.json")) == 1
     assert dtypes == [jnp.bfloat16]
 
 
-def plan_dtype(one: run.CalibrationRun):
+def plan_dtype(one: CalibrationRun):
     return run.make_chain(one.upscaler, one.pairs, one.choices).model.dtype
 
 
@@ -149,7 +208,14 @@ def test_a_folder_as_the_output_is_refused_at_once(fake, tmp_path, capsys, words
 
 @pytest.mark.parametrize(
     "words",
-    [("--rule", "max fidelity"), ("--profile", "last"), ("--batch", "0"), ("--coordinator", "localhost:1")],
+    [
+        ("--rule", "max fidelity"),
+        ("--profile", "last"),
+        ("--search", "2"),
+        (*CLOSED, "--search", "0"),
+        ("--batch", "0"),
+        ("--coordinator", "localhost:1"),
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_is_refused(fake, words):
@@ -167,15 +233,15 @@ def test_a_model_of_nan_is_named_with_the_picture(fake, tmp_path, capsys, monkey
 
 def test_only_the_plain_sampler_must_be_finite():
     values = {"psnr": np.array([[30.0], [np.nan]]), "swd": np.array([[2.0], [np.nan]])}
-    run._check_finite("closed", values, ["a.png"])
-    table = run.closed_table(
-        run.Choices(candidates=(1.0,), metrics=("psnr", "swd")),
-        [run.Candidate("plain", 0.0, (0.0,)), run.Candidate("constant", 1.0, (1.0,))],
-        values,
-    )
+    passes.check_finite(passes.CLOSED, values, ["a.png"])
+    choices = Choices(candidates=(1.0,), metrics=("psnr", "swd"))
+    rows = [Candidate("plain", 0.0, (0.0,)), Candidate("constant", 1.0, (1.0,))]
+    table = closed_loop.closed_table(choices, rows, values)
+    diverged = closed_loop.describe_preset(choices, table, [1.0], "norm objective", picked=False)
+    assert diverged["warning"] == "diverged on the pairs of its calibration"
     assert (table["front"], set(table["picks"].values()), table["rows"][1]["psnr"]) == ([0], {0}, None)
     with pytest.raises(ArithmeticError, match=r"a\.png: swd is not finite for this image"):
-        run._check_finite("closed", values | {"swd": np.array([[np.nan], [1.0]])}, ["a.png"])
+        passes.check_finite(passes.CLOSED, values | {"swd": np.array([[np.nan], [1.0]])}, ["a.png"])
 
 
 def test_results_are_kept_and_other_choices_refused(fake, tmp_path, capsys):
@@ -195,10 +261,10 @@ def test_a_killed_run_goes_on_where_it_was(fake, tmp_path, monkeypatch):
     process.communicate()
     assert not (tmp_path / "calib.json").exists()
     kept, read = part.read_bytes(), []
-    monkeypatch.setattr(run, "_read", lambda *args, make=run._read: read.extend(args[1]) or make(*args))
+    monkeypatch.setattr(passes, "_read", lambda *args, make=passes._read: read.extend(args[1]) or make(*args))
     resumed = made(arguments)
     assert kept.count(b"\n") == 2  # the header and the first pair
-    assert read == [[1], [2], [0], [1], [2]]
+    assert read == [[1], [2], *[[0], [1], [2]] * 2]
     whole = made(fake(*CLOSED, "--limit", 3, name="whole.json"))
     assert resumed.presets == whole.presets
     assert_same_numbers(resumed, whole)
@@ -208,7 +274,7 @@ def test_ctrl_c_says_how_to_go_on(fake, monkeypatch, capsys):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "_check_finite", interrupted)
+    monkeypatch.setattr(passes, "check_finite", interrupted)
     assert calibrate.main(fake()) == 130
     assert "run the same command again to resume" in capsys.readouterr().err
 
@@ -218,7 +284,7 @@ def test_progress_is_told_now_and_then_and_has_a_rate(fake, capsys, monkeypatch)
     made(fake(*CLOSED))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == [
-        f"{p} loop: {i}/3 pairs" for p in ("open", "closed") for i in (1, 2, 3)
+        f"{name}: {i}/3 pairs" for name in (*passes.OPEN, passes.CLOSED) for i in (1, 2, 3)
     ]
     assert "candidate-images/s" in lines[-1]
     assert lines[-1].endswith(" 0 s left")

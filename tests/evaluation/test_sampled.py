@@ -11,7 +11,7 @@ import pytest
 
 from jaxsr.cli import evaluate
 from jaxsr.cli import evaluate_request as request
-from jaxsr.evaluation import external, suite
+from jaxsr.evaluation import external, methods, suite
 from jaxsr.evaluation.methods import enlarge_bicubic
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.result import Result
@@ -41,14 +41,13 @@ def fake(small_upscalers, monkeypatch):
         big = image.repeat(4, 0).repeat(4, 1)
         return np.clip(big + np.tile(noise, (image.shape[0], image.shape[1], 1)), 0, 1).astype(np.float32)
 
-    def with_preset(self, options, preset, calibration=None):
-        return Options(**{**vars(options), "alpha": 0.1 * len(preset)})
-
-    from jaxsr.options import Options
+    def apply(options, preset, calibration, *, reference):
+        return replace(options, alpha=0.1 * len(preset))
 
     upscaler = small_upscalers["channel"]
     monkeypatch.setattr(Upscaler, "upscale", upscale)
-    monkeypatch.setattr(Upscaler, "with_preset", with_preset)
+    monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: SimpleNamespace(calibration=None, path=None))
+    monkeypatch.setattr(methods, "apply_knob_preset", apply)
     monkeypatch.setattr(request, "load", lambda name, accept_license: upscaler)
     monkeypatch.setattr(upscaler_module, "load", lambda name, accept_license: upscaler)
     return calls
@@ -173,7 +172,8 @@ def sets(tmp_path, monkeypatch, fake):
         save(tmp_path / "data" / "set14" / f"{i}.png", picture(5 + i))
     monkeypatch.setattr(suite, "PROTOCOLS", dict.fromkeys(("set5", "set14"), "rgb"))
     presets = {name: {} for name in suite.PRESETS}
-    monkeypatch.setattr(suite, "find_calibration", lambda *_: SimpleNamespace(presets=presets))
+    found = SimpleNamespace(calibration=SimpleNamespace(presets=presets), path=None)
+    monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: found)
 
     def run_it(*more: object) -> int:
         words = ("suite", "--data", tmp_path / "data", "-o", tmp_path / "out", "--sets", "set5", "set14", "-m", "psnr")

@@ -13,6 +13,7 @@ from jaxsr.guidance.calibration_file import FORMAT_VERSION, Calibration, Calibra
 
 SCHEDULE = thin(exponential_schedule(15), 4)
 VIVID = [0.35, 0.1, 0.05, 0.0]
+WORDS = {"rule": "r", "change": {}, "warning": ""}
 
 
 def made(**changes) -> Calibration:
@@ -31,7 +32,8 @@ def made(**changes) -> Calibration:
         "candidates": [-0.5, 0.0, 0.5],
         "data": {"sha256": "cd" * 32, "pairs": 12, "crop": 64},
         "seed": 3,
-        "presets": {"vivid": {"scale": VIVID, "rule": "max perception, lose <= 0.7 dB"}},
+        "presets": {"vivid": {"scale": VIVID, "rule": "max perception, lose <= 0.7 dB", "change": {}, "warning": ""}},
+        "reference": {"slope": [0.0] * 4, "offset": [0.0] * 4},
         "open_loop": {"losses": [[1.0, 2.0, 3.0]] * 4},
     }
     return Calibration(**base | changes)
@@ -67,8 +69,9 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
         ("\udcff", "is not a calibration file, or is truncated"),
         ("[1, 2]", "is not a calibration; make one with python -m jaxsr.calibrate"),
         ('{"model": "x"}', "is not a calibration;"),
-        ('{"format_version": 99}', "has calibration format 99 and this jaxsr reads format 1; update jaxsr"),
-        ('{"format_version": 1}', "has missing or unknown keys: candidates, closed_loop"),
+        ('{"format_version": 99}', "has calibration format 99 and this jaxsr reads format 2; update jaxsr"),
+        ('{"format_version": 2}', "has missing or unknown keys: candidates, closed_loop"),
+        ('{"format_version": 1}', "was made with another reading of Algorithm 1 .*; calibrate again with python -m"),
     ],
 )
 def test_another_file_is_refused_by_name(tmp_path: Path, content: str, message: str) -> None:
@@ -83,8 +86,9 @@ def test_another_file_is_refused_by_name(tmp_path: Path, content: str, message: 
     [
         ({"extra": 1}, "has missing or unknown keys: extra"),
         ({"presets": {}, "schedule": {}}, "the schedule needs eta, input_scaling, kappa, timestep_map"),
-        ({"presets": {"vivid": {"scale": VIVID}}}, "is a damaged calibration"),
-        ({"presets": {"vivid": {"scale": "high", "rule": "r"}}}, "is a damaged calibration|needs a rule and 4 finite"),
+        ({"presets": {"vivid": {"scale": VIVID}}}, "lacks change, rule, warning; calibrate again"),
+        ({"presets": {"vivid": WORDS | {"scale": "high"}}}, "is a damaged calibration|needs a rule and 4 finite"),
+        ({"reference": {"slope": [0.0], "offset": [0.0]}}, "reference needs 4 finite slopes and offsets"),
         ({"presets": 3}, "is a damaged calibration"),
         ({"schedule": 3}, "is a damaged calibration"),
         ({"through": "noise"}, "through: no 'noise'; choose one of mean, state"),
@@ -109,12 +113,12 @@ def test_a_file_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
     [
         (
             "pretty",
-            {"scale": VIVID, "rule": "r"},
-            "'pretty' is not the name of a preset; use one of open-loop, faithful",
+            {"scale": VIVID, "rule": "r", "change": {}, "warning": ""},
+            "'pretty' is not the name of a preset; use one of open-loop, fitted, faithful",
         ),
-        ("vivid", {"scale": VIVID[:3], "rule": "r"}, "needs a rule and 4 finite scales"),
-        ("vivid", {"scale": [*VIVID[:3], float("inf")], "rule": "r"}, "needs a rule and 4 finite scales"),
-        ("vivid", {"scale": VIVID, "rule": ""}, "needs a rule and 4 finite scales"),
+        ("vivid", WORDS | {"scale": VIVID[:3]}, "needs a rule and 4 finite scales"),
+        ("vivid", WORDS | {"scale": [*VIVID[:3], float("inf")]}, "needs a rule and 4 finite scales"),
+        ("vivid", WORDS | {"scale": VIVID, "rule": ""}, "needs a rule and 4 finite scales"),
     ],
 )
 def test_presets_are_checked(name: str, preset: dict, message: str) -> None:

@@ -29,7 +29,7 @@ REFUSED = {
     ),
     "number of alphas": ({"alpha": (0.1, 0.1, 0.1)}, "^alpha: must be one number or 2, one per step, got 3"),
     "no preset": ({"calibration": "x.json"}, "^calibration: say which of its presets"),
-    "no file": ({"preset": "vivid"}, r"^calibration: there is no .*calibration\.json; make one"),
+    "no file": ({"preset": "vivid"}, r"^calibration: there is no .*calibration\*\.json; make one"),
     "no such file": ({"preset": "vivid", "calibration": "x.json"}, r"^calibration: there is no x\.json; check"),
 }
 

@@ -129,7 +129,7 @@ def test_a_strip_is_its_panels_and_shares_the_encoding_and_the_first_call(small_
 def test_words_that_nobody_knows_are_refused():
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
-        with pytest.raises(ValueError, match=r"^objective: no 'mean'; choose one of norm, lstsq"):
+        with pytest.raises(ValueError, match=r"^objective: no 'mean'; choose one of norm, step-norm, lstsq"):
             Guide(objective="mean")
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)

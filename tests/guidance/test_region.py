@@ -118,7 +118,7 @@ def test_the_fits_are_those_of_the_open_loop_on_the_region(monkeypatch):
     schedule = schedule_for(preset, options)
     z_lr, z_hr = model.encode_lr({}, jnp.asarray(tiles) * 2 - 1), model.encode({}, jnp.asarray(image[None] * 2 - 1))
     draw = lambda k: noise.field(jax.random.fold_in(key, k), origins[0], z_lr.shape[1:])[None]  # noqa: E731
-    for against, fit in (("hr", fit_reference), ("lr", lambda m: fit_lr_scale(m, "norm"))):
+    for against, fit in (("hr", fit_reference), ("lr", lambda m: fit_lr_scale(m, "norm", schedule.variance_clipped))):
         program = compile_program(preset, options, False, against)
         reference = TileReference(weight[None], image[None], np.zeros(0), np.zeros(0))
         found = program({}, key, tiles, origins, reference)
@@ -135,6 +135,8 @@ def test_the_fits_are_those_of_the_open_loop_on_the_region(monkeypatch):
             np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-3)
         whole = concatenate([expected])
         line = fit_lstsq(whole)
-        wanted = (line.slope, line.offset) if against == "hr" else weighted_median(whole)
+        wanted = (line.slope, line.offset) if against == "hr" else schedule.variance_clipped * weighted_median(whole)
         np.testing.assert_allclose(fit([Moments(*map(np.asarray, expected))]), wanted, rtol=1e-6)
-    assert fit_lr_scale([expected], "lstsq") == tuple(fit_lstsq(whole, offset=False).slope)
+    ones = np.ones(2)
+    assert fit_lr_scale([expected], "step-norm", schedule.variance_clipped) == tuple(weighted_median(whole))
+    assert fit_lr_scale([expected], "lstsq", ones) == tuple(fit_lstsq(whole, offset=False).slope)

@@ -5,10 +5,13 @@ from jaxsr.options import Options
 from jaxsr.upscaling.plan import schedule_for
 from jaxsr.upscaling.upscaler import Upscaler
 
+BY_HAND = {"rule": "by hand", "change": {}, "warning": ""}
+
 
 def make_calibration(upscaler: Upscaler, **changes) -> Calibration:
     schedule = describe_schedule(schedule_for(upscaler.preset, Options()))
-    presets = {"vivid": {"scale": [0.3, 0.1], "rule": "by hand"}, "faithful": {"scale": [-0.1, 0.0], "rule": "by hand"}}
+    scales = {"vivid": [0.3, 0.1], "faithful": [-0.1, 0.0], "fitted": [0.2, 0.0]}
+    presets = {name: {"scale": scale, **BY_HAND} for name, scale in scales.items()}
     values = {
         "model": "small",
         "model_sha256": upscaler.sha256,
@@ -25,6 +28,7 @@ def make_calibration(upscaler: Upscaler, **changes) -> Calibration:
         "data": {},
         "seed": 0,
         "presets": presets,
+        "reference": {"slope": [-0.5, -0.25], "offset": [0.0, 0.125]},
         "open_loop": {},
     }
     return Calibration(**values | changes)

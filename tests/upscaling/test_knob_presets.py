@@ -5,16 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jaxsr.guidance.calibration_file import CalibrationError
-from tests.guidance.parrots import LR, TILES
-from tests.upscaling.small_calibration import make_calibration
+from jaxsr.guidance.calibration_file import CalibrationError, describe_schedule
+from jaxsr.options import Options
+from jaxsr.upscaling.plan import schedule_for
+from tests.guidance.parrots import HR, LEFT, LR, TILES
+from tests.upscaling.small_calibration import BY_HAND, make_calibration
 
 
 def test_a_preset_is_its_scales_with_what_they_were_found_with(pointwise, tmp_path):
     calibration = make_calibration(pointwise)
     calibration.write(tmp_path / "calibration.json")
     by_hand = {
-        name: {"alpha": tuple(p["scale"]), "reference_variance": "marginal"} for name, p in calibration.presets.items()
+        name: {"alpha": tuple(calibration.presets[name]["scale"]), "reference_variance": "marginal"}
+        for name in ("vivid", "faithful")
     }
     results = {name: pointwise.upscale(LR, **options, **TILES) for name, options in by_hand.items()}
     assert (results["vivid"] != results["faithful"]).mean() > 0.3
@@ -26,7 +29,7 @@ def test_a_preset_is_its_scales_with_what_they_were_found_with(pointwise, tmp_pa
 
 
 def test_a_preset_of_zeros_is_the_plain_sampler_whatever_it_was_found_with(pointwise):
-    presets = {"faithful": {"scale": [0.0, 0.0], "rule": "by hand"}}
+    presets = {"faithful": {"scale": [0.0, 0.0], **BY_HAND}}
     calibration = make_calibration(pointwise, presets=presets, through="state", reference_variance="marginal")
     result = pointwise.upscale(LR, preset="faithful", calibration=calibration, **TILES)
     np.testing.assert_array_equal(result, pointwise.upscale(LR, **TILES))
@@ -38,7 +41,7 @@ def test_a_preset_of_zeros_is_the_plain_sampler_whatever_it_was_found_with(point
         ({"model_sha256": "0" * 64}, {}, "for other weights"),
         ({}, {"steps": 3}, "for 2 steps, not for 3"),
         ({}, {"sampler": "heun"}, "sampler ancestral"),
-        ({}, {"preset": "balanced"}, "preset: .* no 'balanced'; it has vivid, faithful"),
+        ({}, {"preset": "balanced"}, "preset: .* no 'balanced'; it has vivid, faithful, fitted"),
         ({}, {"alpha": 0.1}, "^alpha: the preset gives it"),
         ({}, {"through": "state"}, "^through: the preset is for mean, not state"),
     ],
@@ -48,3 +51,49 @@ def test_a_calibration_for_something_else_is_refused(small_upscalers, changes, o
     with pytest.raises(ValueError, match=message) as caught:
         upscaler.upscale(LR, **{"preset": "vivid", "calibration": make_calibration(upscaler, **changes)} | options)
     assert isinstance(caught.value, CalibrationError) or message.startswith("^")
+
+
+def test_of_several_files_the_one_for_these_steps_and_this_sampler_is_taken(small_upscalers, tmp_path):
+    upscaler = replace(small_upscalers["channel"], source=tmp_path / "model.safetensors")
+    for sampler, steps in (("ancestral", 2), ("ancestral", 3), ("deterministic", 2)):
+        schedule = describe_schedule(schedule_for(upscaler.preset, Options(steps=steps)))
+        presets = {"vivid": {"scale": [0.1 * steps] * steps, **BY_HAND}}
+        numbers = {"slope": [0.0] * steps, "offset": [0.0] * steps}
+        made = make_calibration(upscaler, schedule=schedule, sampler=sampler, presets=presets, reference=numbers)
+        made.write(tmp_path / f"calibration-{sampler}-{steps}.json")
+    for folder in (None, tmp_path):
+        found = upscaler.find_calibration(Options(steps=3), folder)
+        assert found.path == tmp_path / "calibration-ancestral-3.json"
+    assert upscaler.find_calibration(Options(sampler="deterministic")).calibration.sampler == "deterministic"
+    assert upscaler.with_preset(Options(steps=3), "vivid").alpha == (0.1 * 3,) * 3
+    message = "sampler heun and 2 steps .*; there are ancestral with 2, 3; deterministic with 2 steps"
+    with pytest.raises(CalibrationError, match=message):
+        upscaler.with_preset(Options(sampler="heun"), "vivid")
+    with pytest.raises(CalibrationError, match=r"no .*none; check the name"):
+        upscaler.with_preset(Options(), "vivid", tmp_path / "none")
+
+
+def test_fitted_numbers_replace_the_fit_where_a_reference_is_given(pointwise):
+    calibration = make_calibration(pointwise)
+    known = {"reference": HR[:, :80], "reference_box": LEFT}
+    numbers = {"reference_slope": (-0.5, -0.25), "reference_offset": (0.0, 0.125)}
+    by_hand = {"alpha": (0.2, 0.0), "reference_variance": "marginal"}
+    fitted = pointwise.upscale(LR, preset="fitted", calibration=calibration, **known, **TILES)
+    np.testing.assert_array_equal(fitted, pointwise.upscale(LR, **by_hand, **numbers, **known, **TILES))
+    without = pointwise.upscale(LR, preset="fitted", calibration=calibration, **TILES)
+    np.testing.assert_array_equal(without, pointwise.upscale(LR, **by_hand, **TILES))
+    for name, other in (("reference_slope", -1.0), ("reference_offset", 0.3)):
+        changed = pointwise.upscale(LR, **by_hand, **(numbers | {name: other}), **known, **TILES)
+        assert (changed != fitted).mean() > 0.1
+    with pytest.raises(ValueError, match=r"^reference_slope: the preset fitted gives it"):
+        pointwise.upscale(LR, preset="fitted", calibration=calibration, reference_slope=-1.0, **known)
+
+
+def test_an_alpha_beyond_the_calibrated_range_warns(pointwise, tmp_path):
+    upscaler = replace(pointwise, source=tmp_path / "model.safetensors")
+    closed = {"fidelity": "psnr", "perception": "swd", "constant_range": [[-0.1, 0.2]], "range": [[0, 0.3], [0, 0.1]]}
+    calibration = make_calibration(upscaler, closed_loop=closed, reference_variance="posterior")
+    calibration.write(tmp_path / "calibration.json")
+    upscaler.upscale(LR, alpha=0.2, **TILES)
+    with pytest.warns(UserWarning, match=r"alpha 0.3 lies outside of the calibrated range -0.1 to 0.2 \(ancestral, 2"):
+        upscaler.upscale(LR, alpha=0.3, **TILES)
