@@ -17,7 +17,9 @@ class Licence:
 class RemoteFile:
     """A file to download: the addresses that hold it, and its size in bytes and SHA-256 if they are known.
 
-    If the SHA-256 is unknown, the SHA-256 of the first download is stored beside the file and enforced from then on.
+    Of some files only the first and the last digits of the SHA-256 are known. Then `sha256` is `first...last`, which
+    tells a wrong file but not a forged one. Unless all 64 digits are known, the SHA-256 of the first download is stored
+    beside the file and enforced from then on.
     """
 
     name: str
@@ -59,11 +61,11 @@ _SINSR = Licence(
 )
 
 
-def _resshift_file(name: str) -> RemoteFile:
-    return RemoteFile(name, (f"https://github.com/zsyOAOA/ResShift/releases/download/v2.0/{name}",))
+def _resshift_file(name: str, sha256: str | None = None) -> RemoteFile:
+    return RemoteFile(name, (f"https://github.com/zsyOAOA/ResShift/releases/download/v2.0/{name}",), sha256=sha256)
 
 
-_VQ_F4 = _resshift_file("autoencoder_vq_f4.pth")
+_VQ_F4 = _resshift_file("autoencoder_vq_f4.pth", "e967eaa2...2889")  # in both public copies
 _VQ_F4_FACE = _resshift_file("celeba256_vq_f4_dim3_face.pth")
 _VQ_F8_FACE = _resshift_file("ffhq512_vq_f8_dim8_face.pth")
 _SINSR_V1 = RemoteFile("SinSR_v1.pth", ("https://github.com/wyf0912/SinSR/releases/download/v1.0/SinSR_v1.pth",))

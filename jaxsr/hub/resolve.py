@@ -86,19 +86,27 @@ def _install(card: ModelCard, folder: Path, *, accept_license: bool, convert: Co
 
 
 def _download(file: RemoteFile) -> Path:
-    """Download a file into the cache. If its card has no hash, the hash of the first download is pinned beside it."""
-    from jaxsr.hub.download import ChecksumError, fetch  # HTTP, which the bundled model does not need
+    """Download a file into the cache.
+
+    Unless its card has the whole hash, the hash of the first download is printed and pinned beside the file.
+    """
+    from jaxsr.hub.download import ChecksumError, fetch, is_sha256  # HTTP, which the bundled model does not need
 
     path = cache_dir() / "downloads" / file.name
     pin = path.with_name(f"{file.name}.sha256")  # in the format of sha256sum -c
-    pinned = _read_pin(pin) if file.sha256 is None else None
+    whole = file.sha256 is not None and "..." not in file.sha256
+    pinned = None if whole else _read_pin(pin)
+    if pinned and file.sha256 and not is_sha256(pinned, file.sha256):
+        pinned = None  # of a wrong file, from before the card had these digits
     try:
-        fetch(file.urls, path, sha256=file.sha256 or pinned, size=file.size)
+        fetch(file.urls, path, sha256=pinned or file.sha256, size=file.size)
     except ChecksumError as error:
         advice = f"; the expected hash is from the first download, delete {pin} to accept a new file" if pinned else ""
         raise ChecksumError(f"{error}{advice}") from error
-    if file.sha256 is None and pinned is None:
-        write_whole(pin, f"{sha256_file(path)}  {file.name}\n")
+    if not (whole or pinned):
+        actual = sha256_file(path)
+        write_whole(pin, f"{actual}  {file.name}\n")
+        print(f"{file.name}: {path.stat().st_size} bytes, sha256 {actual}, recorded in {pin}", file=sys.stderr)
     return path
 
 

@@ -194,20 +194,46 @@ def _again(cache: Path) -> None:
     (cache / "downloads" / "net.pth").unlink()
 
 
-def test_unknown_hash_is_pinned_at_first_use(card, cache, tmp_path):
+def test_unknown_hash_is_printed_and_pinned_at_first_use(card, cache, tmp_path, capsys):
     resolve("fake-x4", accept_license=True, convert=_convert)
-    pin = cache / "downloads" / "net.pth.sha256"
-    assert pin.read_text() == f"{sha256_file(tmp_path / 'server' / 'net.pth')}  net.pth\n"
+    pin, served = cache / "downloads" / "net.pth.sha256", tmp_path / "server" / "net.pth"
+    first = sha256_file(served)
+    assert pin.read_text() == f"{first}  net.pth\n"
     assert not (cache / "downloads" / "vq.pth.sha256").exists()
+    _, *lines = capsys.readouterr().err.splitlines()  # the first one states the licence
+    assert lines == [f"net.pth: 7 bytes, sha256 {first}, recorded in {pin}"]
     _again(cache)
     resolve("fake-x4", accept_license=True, convert=_convert)
+    assert "sha256" not in capsys.readouterr().err
 
     _again(cache)
-    (tmp_path / "server" / "net.pth").write_bytes(b"NETWORK")
-    with pytest.raises(ChecksumError, match=rf"its sha256 is .*delete {pin}"):
+    served.write_bytes(b"NETWORK")
+    with pytest.raises(ChecksumError, match=rf"its sha256 is {sha256_file(served)} instead of {first}.*delete {pin}"):
         resolve("fake-x4", accept_license=True, convert=_convert)
     pin.unlink()
     assert resolve("fake-x4", accept_license=True, convert=_convert).is_file()
+
+
+def test_partly_known_hash_is_enforced_and_the_whole_one_is_pinned(card, cache, tmp_path, monkeypatch):
+    served = tmp_path / "server" / "net.pth"
+    whole = sha256_file(served)
+    files = (replace(card.files[0], sha256=f"{whole[:8]}...{whole[-4:]}"), card.files[1])
+    monkeypatch.setitem(cards.MODELS, "fake-x4", replace(card, files=files))
+    pin = cache / "downloads" / "net.pth.sha256"
+    pin.parent.mkdir(parents=True)
+    pin.write_text(f"{'0' * 64}  net.pth\n")  # of another file, before the card had a hash
+    resolve("fake-x4", accept_license=True, convert=_convert)
+    assert pin.read_text() == f"{whole}  net.pth\n"
+
+    served.write_bytes(b"NETWORK")
+    _again(cache)
+    with pytest.raises(ChecksumError, match=rf"sha256 is {sha256_file(served)} instead of {whole}.*first download"):
+        resolve("fake-x4", accept_license=True, convert=_convert)
+    pin.unlink()
+    with pytest.raises(ChecksumError, match=rf"instead of {whole[:8]}\.\.\.{whole[-4:]}\)") as caught:
+        resolve("fake-x4", accept_license=True, convert=_convert)
+    assert "first download" not in str(caught.value)
+    assert not pin.exists()
 
 
 def test_known_hash_is_enforced(card, cache, tmp_path):
