@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxsr.hub import checkpoint
-from jaxsr.hub.cards import Licence, ModelCard, known_models
+from jaxsr.hub.cards import Licence, ModelCard, find_card, known_models
 from jaxsr.models.presets import PRESETS, ModelPreset
 from jaxsr.storage import sha256_file
 from jaxsr.torch_files import key_rules
@@ -212,10 +212,10 @@ def _refuse_foreign(sources: Iterable[Source]) -> None:
 
 def _released_name(name: str) -> str:
     """Return the name of the preset that the name of a preset or a model stands for."""
-    names = {card.name: preset for preset, card in RELEASED.items()} | {preset: preset for preset in RELEASED}
-    if name not in names:
+    preset = card.preset if (card := find_card(name)) else name
+    if preset not in RELEASED:
         raise ConversionError(f"--preset: unknown model or preset {name!r}; choose one of {', '.join(RELEASED)}.")
-    return names[name]
+    return preset
 
 
 def _stem(card: ModelCard, index: int) -> str:

@@ -95,6 +95,10 @@ def test_equal_layouts_need_a_name_or_the_option(tmp_path, files):
         assert checkpoint.load(path)[1]["preset"]["name"] == "realsr_s15_v1"
 
 
+def test_the_option_takes_short_names_of_models():
+    assert convert._released_name("resshift-inpainting-face") == "inpainting_face_s4"
+
+
 def test_the_autoencoders_name_decides_between_the_networks_for_inpainting(tmp_path, files, monkeypatch):
     other = replace(PRESETS["inpainting_face_s4"], name="inpainting_imagenet_s4")
     monkeypatch.setitem(PRESETS, "inpainting_imagenet_s4", other)
