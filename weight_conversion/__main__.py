@@ -16,6 +16,7 @@ def make_parser() -> argparse.ArgumentParser:
     convert.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the checkpoint")
     convert.add_argument("--preset", metavar="NAME", help="model or preset (default: from files and names)")
     convert.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint")
+    convert.add_argument("--strict", action="store_true", help="refuse entries of a file that are no part of a network")
 
     verify = commands.add_parser("verify", help="compare with golden arrays or the original code", epilog=epilog)
     verify.add_argument(
@@ -51,7 +52,8 @@ def _sentence(error: ValueError | OSError) -> str:
 def _convert(args: argparse.Namespace) -> int:
     from weight_conversion.convert import convert_files
 
-    path = convert_files(args.files, args.output, preset=args.preset, overwrite=args.overwrite)
+    chosen = {name: getattr(args, name) for name in ("preset", "overwrite", "strict")}
+    path = convert_files(args.files, args.output, **chosen)
     print(f"wrote {path}; use it with  python -m jaxsr.sample -n {args.output}")
     return 0
 

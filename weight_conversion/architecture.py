@@ -15,6 +15,11 @@ from jaxsr.models.vq_autoencoder import VQAutoencoder, VQConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 Config = SwinUNetConfig | VQConfig
+# The outermost modules that each network has in any of its configurations, in the order of their calls.
+MODULES = {
+    "network": ("time_embed", "feature_extractor", "input_blocks", "middle_block", "output_blocks", "out"),
+    "codec": ("encoder", "quant_conv", "quantize", "post_quant_conv", "decoder"),
+}
 
 
 def infer(shapes: Shapes) -> Config:

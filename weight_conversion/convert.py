@@ -1,7 +1,8 @@
 """The conversion of a network's file and an autoencoder's file to one jaxsr checkpoint."""
 
 import importlib.resources
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,28 +10,38 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxsr.hub import checkpoint
-from jaxsr.hub.cards import Licence, ModelCard, known_models
+from jaxsr.hub.cards import Licence, ModelCard, find_card, known_models
 from jaxsr.models.presets import PRESETS, ModelPreset
 from jaxsr.storage import sha256_file
 from jaxsr.torch_files import key_rules
 from jaxsr.torch_files.key_rules import ConversionError
 from jaxsr.torch_files.reader import Tensor, read_state_dict
 from jaxsr.version import __version__
-from weight_conversion.architecture import Config, derived_buffers, infer, parameter_shapes
+from weight_conversion.architecture import MODULES, Config, derived_buffers, infer, parameter_shapes
 
 Part = Literal["network", "codec"]
 PARTS: tuple[Part, ...] = ("network", "codec")
 _PART_NAMES = {"network": "the network (Swin-UNet)", "codec": "the VQ autoencoder"}
+_NAMED = 3  # foreign entries that a message names
 RELEASED = {card.preset: card for card in known_models() if card.files}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file, its state dict, and the part of a model that the state dict holds."""
+    """A file, and the part of a model that its state dict holds.
+
+    Attributes:
+        path: the file.
+        part: the part of a model.
+        state: the entries below a module of that part (see `MODULES`). All of them must fit the network.
+        foreign: the keys of all other entries, in the order of the file. The loader of the released program ignores
+            them too: the discriminator and the weights of a loss, counters, the state of an optimiser.
+    """
 
     path: Path
     part: Part
     state: Mapping[str, Tensor]
+    foreign: tuple[str, ...] = ()
 
     def architecture(self) -> Config:
         """Infer the configuration of the network from keys and shapes.
@@ -53,27 +64,48 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Read the state dict of a file and determine its part from its keys.
+    """Read the state dict of a file, determine its part from its keys, and set its foreign entries apart.
 
     Raises:
         ReadError, ConversionError, OSError: if that fails; the message is one sentence that names the file.
     """
     state = read_state_dict(path)
     if any(key.startswith("input_blocks.") for key in state):
-        return Source(path, "network", state)
+        return _split(path, "network", state)
     if any(key.startswith(("quantize.", "encoder.")) for key in state):
-        return Source(path, "codec", state)
+        return _split(path, "codec", state)
     raise ConversionError(
         f"{path}: holds neither a Swin-UNet nor a VQ autoencoder (its first keys: {', '.join(list(state)[:3])}); "
         "check that it is the right file."
     )
 
 
-def convert_files(paths: Sequence[Path], folder: Path, *, preset: str | None = None, overwrite: bool = False) -> Path:
+def _split(path: Path, part: Part, state: Mapping[str, Tensor]) -> Source:
+    own = {key: tensor for key, tensor in state.items() if key.partition(".")[0] in MODULES[part]}
+    return Source(path, part, own, tuple(key for key in state if key not in own))
+
+
+def print_ignored(source: Source) -> None:
+    """Name the foreign entries of a file on stderr, if it has any: their number and the first of them."""
+    if source.foreign:
+        print(f"note: {source.path}: ignored {_count_foreign(source)}", file=sys.stderr)
+
+
+def _count_foreign(source: Source) -> str:
+    first, rest = source.foreign[:_NAMED], len(source.foreign) - _NAMED
+    entries = "entry that is" if len(source.foreign) == 1 else "entries that are"
+    names = ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
+    return f"{len(source.foreign)} {entries} no part of {_PART_NAMES[source.part]}: {names}"
+
+
+def convert_files(
+    paths: Sequence[Path], folder: Path, *, preset: str | None = None, overwrite: bool = False, strict: bool = False
+) -> Path:
     """Convert a network's file and an autoencoder's file to `folder/model.safetensors`, and return that path.
 
     The checkpoint contains its preset, the names and SHA-256 of the sources, the licence of the weights and the version
     of the converter. It is written completely or not at all. At most one tensor of the sources is in memory at a time.
+    Entries outside of the modules of the network (see `Source`) are ignored, with a note on stderr.
 
     Args:
         paths: the two files, in any order.
@@ -81,6 +113,7 @@ def convert_files(paths: Sequence[Path], folder: Path, *, preset: str | None = N
         preset: name of a preset or released model. None infers it from keys and shapes and, where these do not decide,
             from the names of the files.
         overwrite: whether to replace an existing checkpoint.
+        strict: whether to refuse a file with such entries.
     Raises:
         ReadError, ConversionError, OSError: if that fails; the message is one sentence.
     """
@@ -88,6 +121,8 @@ def convert_files(paths: Sequence[Path], folder: Path, *, preset: str | None = N
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target}: already exists; give another folder, or --overwrite to replace it.")
     sources = _pair([read_source(path) for path in paths])
+    if strict:
+        _refuse_foreign(sources.values())
     chosen = PRESETS[_released_name(preset)] if preset else recognise(sources)
     card = RELEASED[chosen.name]
     _check_companion(card, sources["codec"].path)
@@ -95,6 +130,8 @@ def convert_files(paths: Sequence[Path], folder: Path, *, preset: str | None = N
     params = {
         f"{part}.{name}": array for part in PARTS for name, array in sources[part].parameters(configs[part]).items()
     }
+    for part in PARTS:
+        print_ignored(sources[part])
     metadata = {
         "preset": chosen.to_dict(),
         "sources": [
@@ -167,12 +204,18 @@ def _pair(sources: Sequence[Source]) -> dict[Part, Source]:
     return parts
 
 
+def _refuse_foreign(sources: Iterable[Source]) -> None:
+    for source in sources:
+        if source.foreign:
+            raise ConversionError(f"{source.path}: holds {_count_foreign(source)}; leave out --strict to ignore them.")
+
+
 def _released_name(name: str) -> str:
     """Return the name of the preset that the name of a preset or a model stands for."""
-    names = {card.name: preset for preset, card in RELEASED.items()} | {preset: preset for preset in RELEASED}
-    if name not in names:
+    preset = card.preset if (card := find_card(name)) else name
+    if preset not in RELEASED:
         raise ConversionError(f"--preset: unknown model or preset {name!r}; choose one of {', '.join(RELEASED)}.")
-    return names[name]
+    return preset
 
 
 def _stem(card: ModelCard, index: int) -> str:

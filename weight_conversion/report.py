@@ -12,7 +12,7 @@ from jaxsr.torch_files.key_rules import ConversionError
 from jaxsr.torch_files.reader import ReadError
 from weight_conversion import settings
 from weight_conversion.architecture import Config
-from weight_conversion.convert import Part, Source, read_source
+from weight_conversion.convert import Part, Source, print_ignored, read_source
 from weight_conversion.verify import Arrays, GoldenError, Row, load_golden, verify_autoencoder, verify_unet
 
 KINDS = {"unet": "unet", "vq": "autoencoder", "autoencoder": "autoencoder", "sampler": "sampler"}
@@ -137,6 +137,8 @@ def sampler_rows(options: Comparison, data: dict[str, Any], path: Path, golden: 
         if part not in sources:
             sources[part] = find_partner(part, scale, golden, folders)
             print(f"{part}: {sources[part].path}")
+    for part in needed:
+        print_ignored(sources[part])
     configs: dict[Part, Any] = {part: config_of(sources[part], data) for part in needed}
     params = {
         f"{part}.{name}": array
@@ -217,7 +219,9 @@ def print_report(rows: Iterable[Row]) -> bool:
 def _only(files: list[Path]) -> Source:
     if len(files) != 1:
         raise ValueError("give one FILE; only a sampler takes two.")
-    return read_source(files[0])
+    source = read_source(files[0])
+    print_ignored(source)
+    return source
 
 
 def _with_context(rows: Iterator[Row], golden: Path) -> Iterator[Row]:

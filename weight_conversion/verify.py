@@ -14,13 +14,12 @@ from flax import nnx
 
 from jaxsr.models.swin_unet import SwinUNet, SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQAutoencoder, VQConfig
-from weight_conversion.architecture import Config, abstract
+from weight_conversion.architecture import MODULES, Config, abstract
 from weight_conversion.tolerances import TOLERANCES
 
 Arrays = Mapping[str, np.ndarray]
 Params = Mapping[str, Any]
-_STAGES = ("time_embed", "feature_extractor", "input_blocks", "middle_block", "output_blocks", "out")
-_STAGES += ("encoder", "quant_conv", "quantize", "post_quant_conv", "decoder")
+_STAGES = (*MODULES["network"], *MODULES["codec"])
 
 
 class GoldenError(ValueError):

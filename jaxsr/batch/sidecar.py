@@ -14,7 +14,7 @@ import jax
 from jaxsr.batch.jobs import Job
 from jaxsr.batch.request import Request
 from jaxsr.guidance.guide import Scales
-from jaxsr.hub.cards import MODELS
+from jaxsr.hub.cards import find_card
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling.plan import ImageRun
 from jaxsr.upscaling.upscaler import Upscaler
@@ -85,7 +85,7 @@ def _describe_guidance(request: Request, scales: Scales | None) -> dict[str, Any
 
 def command(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False) -> str:
     """Return the command that makes the result again, in ./out of any folder. Paths are absolute, no choice is open."""
-    model = request.model if request.model in MODELS else upscaler.source.resolve()
+    model = request.model if find_card(request.model) else upscaler.source.resolve()
     flags = {"input": request.input.path.resolve(), "model": model} | asdict(done.options)
     flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done.batch, "quality": request.quality}
     flags |= {"ext": _extension(request), "strip": request.strip or None}

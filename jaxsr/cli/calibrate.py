@@ -153,10 +153,12 @@ def _run(args: argparse.Namespace) -> int:
     from jaxsr.calibration.plots import write_plots
     from jaxsr.calibration.run import calibrate
     from jaxsr.data.pairs import open_pairs
+    from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.upscaling.upscaler import load
 
     choices = make_choices(args)
+    check_can_run(args.model, mask=False)
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
     sizes = {"scale": upscaler.preset.scale, "crop": args.crop, "crops": args.crops, "limit": args.limit}

@@ -117,12 +117,14 @@ def suite(argv: Sequence[str]) -> int:
     add_metrics(parser)
     args = parser.parse_args(argv)
     from jaxsr.evaluation.suite import Suite, run_suite
+    from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.upscaling.upscaler import load
 
     chosen = {name: getattr(args, name) for name in ("data", "model", "sets", "protocol", "limit", "steps")}
     lists = {"seeds": tuple(args.seeds), "metrics": tuple(args.metrics) if args.metrics else None}
     command = shlex.join(["python", "-m", "jaxsr.evaluate", "suite", *argv])
+    check_can_run(args.model, mask=False)
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels)
     results = run_suite(Suite(upscaler=upscaler, **chosen, **lists, command=command, report=_lines), args.output)

@@ -10,6 +10,7 @@ from jaxsr.evaluation.pairs import Item, attach, folder_names
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.protocols import DEFAULT, Protocol
 from jaxsr.evaluation.run import Evaluation
+from jaxsr.hub.cards import check_can_run
 from jaxsr.options import Options
 from jaxsr.runtime.compilation import enable_compilation_cache
 from jaxsr.upscaling.upscaler import load
@@ -54,6 +55,7 @@ def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
     if args.model == BICUBIC:
         return bicubic_method(protocol.scale)
 
+    check_can_run(args.model, mask=False)
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision or "fp32")
     protocol.check_scale(upscaler.preset.scale)

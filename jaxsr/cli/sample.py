@@ -42,12 +42,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def list_models() -> int:
-    """Print the known models with their licences, one per line. Return the exit code."""
+    """Print the known models with what they need and their licences, one per line. Return the exit code."""
     from jaxsr.hub.cards import known_models
 
     for card in known_models():
+        needs = "; needs --mask" if card.needs_mask else ""
         terms = f"{card.licence.name}{' (non-commercial)' if card.licence.noncommercial else ''}"
-        print(f"{card.name:34} x{card.scale}  {card.description}; {terms}")
+        print(f"{card.name:34} x{card.scale}  {card.description}{needs}; {terms}")
     return 0
 
 
@@ -99,6 +100,7 @@ def prepare(args: argparse.Namespace) -> Work:
     """Load the model, resolve the options for it, and read the guide files."""
     from jaxsr.batch.recipe import read_recipe
     from jaxsr.batch.request import GUIDE_FILES, SourceFile, hash_source, request_for
+    from jaxsr.hub.cards import check_can_run
     from jaxsr.options import Options
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.storage import sha256_file
@@ -106,6 +108,7 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.upscaling.upscaler import load
 
     options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
+    check_can_run(args.model, mask=False)
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
     calibration = None

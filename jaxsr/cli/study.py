@@ -65,12 +65,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from jaxsr.data.pairs import open_pairs
+    from jaxsr.hub.cards import check_can_run
     from jaxsr.numerics.run import Study, carry_out
     from jaxsr.options import Options
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.upscaling.upscaler import load
 
     options = Options(**{name: getattr(args, name) for name in ("steps", "sampler", "thinning", "precision")})
+    check_can_run(args.model, mask=False)
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
     pairs = open_pairs(args.pairs, args.lr_pairs, scale=upscaler.preset.scale, crop=args.crop, limit=args.limit)

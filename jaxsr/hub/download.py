@@ -58,7 +58,7 @@ def fetch(
     The addresses hold the same file. They are tried in turn, each a few times. The bytes go to `<name>.part` beside the
     destination. The next call resumes from this file, even after a killed process, if the server still has the same
     version (ETag or Last-Modified). `os.replace` renames the file to the destination once its length and, if given,
-    its `size` (bytes) and `sha256` are right.
+    its `size` (bytes) and `sha256` (all 64 digits, or `first...last`) are right.
 
     The `.part` file is locked while it is written. A process that finds it locked (or that runs on a system without
     flock) downloads into a uniquely named file instead, so that two processes never write to one file.
@@ -97,9 +97,15 @@ def _mismatch(path: Path, sha256: str | None, size: int | None) -> str | None:
     actual_size = path.stat().st_size
     if size is not None and actual_size != size:
         return f"it has {actual_size} bytes instead of {size}"
-    if sha256 is not None and (actual := sha256_file(path)) != sha256.lower():
+    if sha256 is not None and not is_sha256(actual := sha256_file(path), sha256):
         return f"its sha256 is {actual} instead of {sha256.lower()}"
     return None
+
+
+def is_sha256(actual: str, expected: str) -> bool:
+    """Return whether a SHA-256 is the expected one, of which only the digits `first...last` may be known."""
+    first, dots, last = expected.lower().partition("...")
+    return actual.startswith(first) and actual.endswith(last) if dots else actual == first
 
 
 def _fetch_from(url: str, part: Path, sha256: str | None, size: int | None, report: Report) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from jaxsr.hub.cards import MODELS, ModelCard, RemoteFile
+from jaxsr.hub.cards import MODELS, ModelCard, RemoteFile, find_card
 from jaxsr.hub.checkpoint import FILE_NAME
 from jaxsr.storage import cache_dir, sha256_file, write_whole
 
@@ -26,8 +26,9 @@ Converter = Callable[[ModelCard, Mapping[str, Path], Path], object]
 def resolve(name_or_path: str | Path, *, accept_license: bool = False, convert: Converter | None = None) -> Path:
     """Find the checkpoint of a named model. The path of a checkpoint file or folder is returned unchanged.
 
-    A str that is a known name means that model (write ./name for a file of the same name). A Path is always a path. A
-    released model is downloaded into `cache_dir()` and converted once. Its licence is shown on stderr beforehand.
+    A str that is a known name means that model, and so does the name without its number of steps (see `find_card`).
+    Write ./name for a file of the same name. A Path is always a path. A released model is downloaded into `cache_dir()`
+    and converted once. Its licence, and what it needs to run, are shown on stderr beforehand.
 
     Args:
         name_or_path: name of a model, or path of a checkpoint.
@@ -40,7 +41,7 @@ def resolve(name_or_path: str | Path, *, accept_license: bool = False, convert: 
         DownloadError: (an OSError) if a file is unavailable.
         ValueError: for a file that is not the released one, or for a released model without `convert`.
     """
-    card = MODELS.get(name_or_path) if isinstance(name_or_path, str) else None
+    card = find_card(name_or_path) if isinstance(name_or_path, str) else None
     if card is None:
         return _existing(name_or_path)
     if card.bundled:
@@ -77,7 +78,7 @@ def _install(card: ModelCard, folder: Path, *, accept_license: bool, convert: Co
     terms = f"{card.name}: {licence.name} ({licence.url}): {licence.notice}"
     if licence.noncommercial and not accept_license:
         raise LicenceError(f"{terms}; read the licence and give --accept-license if you accept it")
-    print(terms, file=sys.stderr)
+    print(f"{terms}{'; runs only with a mask' if card.needs_mask else ''}", file=sys.stderr)
     if convert is None:
         raise ValueError(
             f"{card.name} must be converted first; give a converter, or load it with jaxsr.load({card.name!r})"
@@ -86,19 +87,27 @@ def _install(card: ModelCard, folder: Path, *, accept_license: bool, convert: Co
 
 
 def _download(file: RemoteFile) -> Path:
-    """Download a file into the cache. If its card has no hash, the hash of the first download is pinned beside it."""
-    from jaxsr.hub.download import ChecksumError, fetch  # HTTP, which the bundled model does not need
+    """Download a file into the cache.
+
+    Unless its card has the whole hash, the hash of the first download is printed and pinned beside the file.
+    """
+    from jaxsr.hub.download import ChecksumError, fetch, is_sha256  # HTTP, which the bundled model does not need
 
     path = cache_dir() / "downloads" / file.name
     pin = path.with_name(f"{file.name}.sha256")  # in the format of sha256sum -c
-    pinned = _read_pin(pin) if file.sha256 is None else None
+    whole = file.sha256 is not None and "..." not in file.sha256
+    pinned = None if whole else _read_pin(pin)
+    if pinned and file.sha256 and not is_sha256(pinned, file.sha256):
+        pinned = None  # of a wrong file, from before the card had these digits
     try:
-        fetch(file.urls, path, sha256=file.sha256 or pinned, size=file.size)
+        fetch(file.urls, path, sha256=pinned or file.sha256, size=file.size)
     except ChecksumError as error:
         advice = f"; the expected hash is from the first download, delete {pin} to accept a new file" if pinned else ""
         raise ChecksumError(f"{error}{advice}") from error
-    if file.sha256 is None and pinned is None:
-        write_whole(pin, f"{sha256_file(path)}  {file.name}\n")
+    if not (whole or pinned):
+        actual = sha256_file(path)
+        write_whole(pin, f"{actual}  {file.name}\n")
+        print(f"{file.name}: {path.stat().st_size} bytes, sha256 {actual}, recorded in {pin}", file=sys.stderr)
     return path
 
 

@@ -47,11 +47,18 @@ class ReadError(ValueError):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor in a file: its shape, its dtype, and `read`, which maps its values as a read-only array."""
+    """A tensor in a file: its shape, its dtype, and `read`, which maps its values as a read-only array.
+
+    An entry of a state dict that is no tensor, such as a count of steps, has the shape () and the dtype object. Its
+    value is dropped.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[], np.ndarray] = field(repr=False, compare=False)
+
+
+_NO_TENSOR = Tensor((), np.dtype(object), lambda: np.empty((), object))
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ class _Storage:
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the state dict in a checkpoint file, without its wrappers and prefixes (`module.`, `_orig_mod.`).
+
+    Entries that are no tensors stay in it, without their values, so that the caller decides about them by their keys.
 
     Raises:
         ReadError: for a file of another kind, a truncated or damaged file, a file in PyTorch's first format (tar), and
@@ -262,10 +271,9 @@ def _unwrap(path: Path, entries: Any) -> Mapping[str, Any]:
             f"{path}: holds no state dict, neither bare nor under {', '.join(WRAPPERS)}; "
             "check that it is the right file."
         )
-    others = [str(name) for name, value in entries.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
-    if others:
-        raise ReadError(f"{path}: its state dict has entries that are not tensors: {', '.join(others)}; remove them.")
-    return entries
+    if others := [str(name) for name in entries if not isinstance(name, str)]:
+        raise ReadError(f"{path}: its state dict has keys that are not texts: {', '.join(others)}; remove them.")
+    return {name: value if isinstance(value, Tensor) else _NO_TENSOR for name, value in entries.items()}
 
 
 def _content(value: Any) -> Any:

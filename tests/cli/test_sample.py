@@ -77,6 +77,13 @@ def test_the_sidecar_tells_how_to_make_the_same_bytes_again(model, tmp_path, mon
     assert sha256_file(Path("out/a photo_1.jpg")) == record["output_sha256"]
 
 
+def test_the_recorded_command_names_a_known_model_as_the_user_did(exact, tmp_path):
+    picture(tmp_path / "a.png")
+    for name in ("resshift-faceir", "resshift-faceir-s4"):
+        assert run("-i", tmp_path / "a.png", "-o", tmp_path / name, "-n", name) == 0
+        assert f"--model={name}" in shlex.split(sidecar(tmp_path / name / "a.png")["command"])
+
+
 def test_the_recorded_command_finds_its_result_done(exact, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     picture(Path("a.png"))

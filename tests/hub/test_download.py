@@ -85,6 +85,25 @@ def test_wrong_hash_or_size_leaves_nothing(start_site, tmp_path, wrong):
     assert len(site.seen) == 1
 
 
+@pytest.mark.parametrize("first", [sha256_of(BODY)[:8], sha256_of(BODY)[:8].upper(), "0" * 8])
+@pytest.mark.parametrize("last", [sha256_of(BODY)[-4:], "0" * 4])
+def test_a_partly_known_hash_is_checked_at_both_ends(start_site, tmp_path, first, last):
+    site, known = start_site(), f"{first}...{last}"
+    if "00" in known:
+        found = rf"its sha256 is {sha256_of(BODY)} instead of {known.lower()}"
+        with pytest.raises(ChecksumError, match=found.replace(".", r"\.")):
+            fetch(site.url, tmp_path / "f", sha256=known)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        fetch(site.url, tmp_path / "f", sha256=known)
+        assert_only(tmp_path / "f", BODY)
+
+
+def test_the_start_of_a_hash_alone_is_no_hash(start_site, tmp_path):
+    with pytest.raises(ChecksumError):
+        fetch(start_site().url, tmp_path / "f", sha256=sha256_of(BODY)[:8])
+
+
 def test_existing_file_is_checked_and_neither_fetched_nor_overwritten(start_site, tmp_path, monkeypatch):
     site = start_site()
     target = tmp_path / "f"

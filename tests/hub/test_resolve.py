@@ -1,6 +1,5 @@
-"""Test model names: the table, what a name or a path resolves to, and licence, download and conversion in turn."""
+"""Test what a name or a path resolves to, and licence, download and conversion in turn."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -60,40 +59,6 @@ def card(tmp_path, monkeypatch):
 def _convert(card, files, folder):
     content = {name: np.frombuffer(path.read_bytes(), np.uint8) for name, path in files.items()}
     checkpoint.save(folder, content, {"preset": PRESETS[card.preset].to_dict()})
-
-
-def test_names_and_presets():
-    assert {card.name: card.preset for card in known_models()} == {
-        "tiny-x4": "tiny_x4",
-        "resshift-realsr-s4-v3": "realsr_s4_v3",
-        "resshift-realsr-s15-v1": "realsr_s15_v1",
-        "resshift-realsr-s15-v2": "realsr_s15_v2",
-        "resshift-bicsr-s4": "bicsr_s4",
-        "resshift-inpainting-imagenet-s4": "inpainting_imagenet_s4",
-        "resshift-inpainting-face-s4": "inpainting_face_s4",
-        "resshift-faceir-s4": "faceir_s4",
-        "sinsr-v1": "sinsr_v1",
-    }
-
-
-def test_only_the_released_models_are_noncommercial_and_have_files():
-    for card in known_models():
-        assert card.licence.noncommercial == bool(card.files) == (not card.bundled), card.name
-        assert all(url.endswith(f"/{file.name}") for file in card.files for url in file.urls)
-    by_name = {card.name: card.licence.name for card in known_models()}
-    assert by_name["resshift-faceir-s4"] == "S-Lab License 1.0"
-    assert "CC BY-NC-SA 4.0" in by_name["sinsr-v1"]
-    assert "S-Lab License 1.0" in by_name["sinsr-v1"]
-
-
-def test_cards_agree_with_the_manifests_of_the_released_checkpoints(shared):
-    manifests = {}
-    for path in (shared / "reference" / "checkpoints").glob("resshift_*.json"):
-        content = json.loads(path.read_text())
-        manifests[content["checkpoint"]] = (content["autoencoder"], content["diffusion"]["sf"])
-    assert len(manifests) == 6
-    cards = {card.files[0].name: (card.files[1].name, card.scale) for card in RELEASED}
-    assert cards.items() >= manifests.items()
 
 
 def test_bundled_model_is_found_in_the_package(monkeypatch, tmp_path):
@@ -186,7 +151,14 @@ def test_free_licence_is_shown_but_needs_no_acceptance(card, monkeypatch, capsys
     free = Licence("Free 1", "http://free.invalid", False, "do as you like")
     monkeypatch.setitem(cards.MODELS, "fake-x4", replace(card, licence=free))
     assert resolve("fake-x4", convert=_convert).is_file()
-    assert "Free 1" in capsys.readouterr().err
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "Free 1" in line)
+    assert line.endswith("do as you like")
+
+
+def test_a_need_of_a_mask_is_shown_before_the_download(card, monkeypatch, capsys):
+    monkeypatch.setitem(cards.MODELS, "fake-x4", replace(card, needs_mask=True))
+    resolve("fake-x4", accept_license=True, convert=_convert)
+    assert capsys.readouterr().err.splitlines()[0].endswith("; runs only with a mask")
 
 
 def _again(cache: Path) -> None:
@@ -194,20 +166,46 @@ def _again(cache: Path) -> None:
     (cache / "downloads" / "net.pth").unlink()
 
 
-def test_unknown_hash_is_pinned_at_first_use(card, cache, tmp_path):
+def test_unknown_hash_is_printed_and_pinned_at_first_use(card, cache, tmp_path, capsys):
     resolve("fake-x4", accept_license=True, convert=_convert)
-    pin = cache / "downloads" / "net.pth.sha256"
-    assert pin.read_text() == f"{sha256_file(tmp_path / 'server' / 'net.pth')}  net.pth\n"
+    pin, served = cache / "downloads" / "net.pth.sha256", tmp_path / "server" / "net.pth"
+    first = sha256_file(served)
+    assert pin.read_text() == f"{first}  net.pth\n"
     assert not (cache / "downloads" / "vq.pth.sha256").exists()
+    _, *lines = capsys.readouterr().err.splitlines()  # the first one states the licence
+    assert lines == [f"net.pth: 7 bytes, sha256 {first}, recorded in {pin}"]
     _again(cache)
     resolve("fake-x4", accept_license=True, convert=_convert)
+    assert "sha256" not in capsys.readouterr().err
 
     _again(cache)
-    (tmp_path / "server" / "net.pth").write_bytes(b"NETWORK")
-    with pytest.raises(ChecksumError, match=rf"its sha256 is .*delete {pin}"):
+    served.write_bytes(b"NETWORK")
+    with pytest.raises(ChecksumError, match=rf"its sha256 is {sha256_file(served)} instead of {first}.*delete {pin}"):
         resolve("fake-x4", accept_license=True, convert=_convert)
     pin.unlink()
     assert resolve("fake-x4", accept_license=True, convert=_convert).is_file()
+
+
+def test_partly_known_hash_is_enforced_and_the_whole_one_is_pinned(card, cache, tmp_path, monkeypatch):
+    served = tmp_path / "server" / "net.pth"
+    whole = sha256_file(served)
+    files = (replace(card.files[0], sha256=f"{whole[:8]}...{whole[-4:]}"), card.files[1])
+    monkeypatch.setitem(cards.MODELS, "fake-x4", replace(card, files=files))
+    pin = cache / "downloads" / "net.pth.sha256"
+    pin.parent.mkdir(parents=True)
+    pin.write_text(f"{'0' * 64}  net.pth\n")  # of another file, before the card had a hash
+    resolve("fake-x4", accept_license=True, convert=_convert)
+    assert pin.read_text() == f"{whole}  net.pth\n"
+
+    served.write_bytes(b"NETWORK")
+    _again(cache)
+    with pytest.raises(ChecksumError, match=rf"sha256 is {sha256_file(served)} instead of {whole}.*first download"):
+        resolve("fake-x4", accept_license=True, convert=_convert)
+    pin.unlink()
+    with pytest.raises(ChecksumError, match=rf"instead of {whole[:8]}\.\.\.{whole[-4:]}\)") as caught:
+        resolve("fake-x4", accept_license=True, convert=_convert)
+    assert "first download" not in str(caught.value)
+    assert not pin.exists()
 
 
 def test_known_hash_is_enforced(card, cache, tmp_path):

@@ -83,13 +83,14 @@ def write_zip(path: Path, pickle: bytes, storages: Mapping[str, bytes] | None = 
     return path
 
 
-def write_pth(path: Path, arrays: Mapping[str, np.ndarray], wrap: str | None = None) -> Path:
-    """Write a state dict of arrays, each in a storage of its own."""
-    entries = {
+def write_pth(path: Path, contents: dict[str, Any], wrap: str | None = None) -> Path:
+    """Write a state dict of arrays, each in a storage of its own, and of plain data, if there is any."""
+    arrays = {key: item for key, item in contents.items() if isinstance(item, np.ndarray | np.generic)}
+    entries = contents | {
         key: tensor(str(i), str(array.dtype), array.size, 0, array.shape, strides_of(array.shape))
         for i, (key, array) in enumerate(arrays.items())
     }
-    state = ORDERED_DICT + b"(" + b"".join(value(k) + v for k, v in entries.items()) + b"u"
+    state = ORDERED_DICT + b"(" + b"".join(value(k) + value(v) for k, v in entries.items()) + b"u"
     storages = {str(i): array.tobytes() for i, array in enumerate(arrays.values())}
     return write_zip(path, value({wrap: state, "step": 3}) if wrap else state, storages)
 

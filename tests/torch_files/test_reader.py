@@ -260,11 +260,25 @@ def test_big_endian_files_are_refused(tmp_path):
         read_state_dict(path)
 
 
-@pytest.mark.parametrize("content", [{}, {"step": 3}, {"w": tensor("0", "float32", 1, 0, (1,), (1,)), "note": "x"}])
-def test_files_without_a_state_dict(tmp_path, content):
+ONE = tensor("0", "float32", 1, 0, (1,), (1,))
+
+
+@pytest.mark.parametrize(
+    ("content", "match"), [({}, "no state dict"), ({"step": 3}, "no state dict"), ({"w": ONE, 7: ONE}, "not texts: 7")]
+)
+def test_files_without_a_state_dict(tmp_path, content, match):
     path = write_zip(tmp_path / "a.pth", value(content), {"0": bytes(4)})
-    with pytest.raises(ReadError, match=r"no state dict|not tensors: note"):
+    with pytest.raises(ReadError, match=match):
         read_state_dict(path)
+
+
+def test_an_entry_that_is_no_tensor_keeps_its_key_alone(tmp_path):
+    content = {"w": ONE, "step": 3, "note": "x", "optimizer": {"state": (1, 2)}}
+    state = read_state_dict(write_zip(tmp_path / "a.pth", value(content), {"0": bytes(4)}))
+    assert {key: tensor.dtype for key, tensor in state.items()} == {"w": np.float32} | dict.fromkeys(
+        ("step", "note", "optimizer"), np.dtype(object)
+    )
+    assert state["step"].shape == state["step"].read().shape == ()
 
 
 def test_missing_file(tmp_path):

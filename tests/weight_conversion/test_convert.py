@@ -95,6 +95,10 @@ def test_equal_layouts_need_a_name_or_the_option(tmp_path, files):
         assert checkpoint.load(path)[1]["preset"]["name"] == "realsr_s15_v1"
 
 
+def test_the_option_takes_short_names_of_models():
+    assert convert._released_name("resshift-inpainting-face") == "inpainting_face_s4"
+
+
 def test_the_autoencoders_name_decides_between_the_networks_for_inpainting(tmp_path, files, monkeypatch):
     other = replace(PRESETS["inpainting_face_s4"], name="inpainting_imagenet_s4")
     monkeypatch.setitem(PRESETS, "inpainting_imagenet_s4", other)
@@ -118,12 +122,66 @@ def test_the_autoencoder_of_another_model_is_refused(tmp_path, files):
 def test_a_damaged_state_dict_of_a_known_name_lists_what_is_wrong(tmp_path, files):
     state = random_state_dict(NETWORK)
     del state["time_embed.0.bias"], state["middle_block.1.patch_embed.proj.weight"]
-    write_pth(files[0], state | {"extra.bias": random_array((3,))})
+    write_pth(files[0], state | {"out.3.bias": random_array((3,)), "loss.scale": random_array((3,))})
     with pytest.raises(ConversionError) as caught:
         convert_files(files, tmp_path / "out")
-    assert "unmatched: extra.bias [3]" in str(caught.value)
+    assert "(unmatched: out.3.bias [3]; never written" in str(caught.value)
     assert "never written: middle_block.1.patch_embed.proj.kernel, time_embed.0.bias" in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+FOREIGN = {
+    "loss.logvar": random_array((1,)),
+    "loss.discriminator.main.3.weight": random_array((8, 4, 3, 3)),
+    "loss.discriminator.main.3.num_batches_tracked": np.array(7),
+    "ema_decay": np.full((2,), np.nan, np.float32),
+}
+
+
+def test_entries_outside_of_the_modules_are_ignored_and_named(tmp_path, files, capsys):
+    plain = checkpoint.load(convert_files(files, tmp_path / "plain"))
+    assert capsys.readouterr().err == ""
+    write_pth(files[0], random_state_dict(NETWORK) | {"step": 3, "optimizer": {"state": {}}})
+    write_pth(files[1], FOREIGN | random_state_dict(CODEC, 1000), "state_dict")
+    arguments = ["convert", *map(str, files), "-o"]
+    assert main([*arguments, str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: {files[0]}: ignored 2 entries that are no part of the network (Swin-UNet): step, optimizer",
+        f"note: {files[1]}: ignored 4 entries that are no part of the VQ autoencoder: loss.logvar, "
+        "loss.discriminator.main.3.weight, loss.discriminator.main.3.num_batches_tracked and 1 more",
+    ]
+    params, metadata = checkpoint.load(tmp_path / "out")
+    assert all(np.array_equal(params[name], plain[0][name]) for name in params.keys() | plain[0].keys())
+    assert metadata | {"sources": ...} == plain[1] | {"sources": ...}
+    assert main([*arguments, str(tmp_path / "strict"), "--strict"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {files[0]}: holds 2 entries that are no part of the network (Swin-UNet): step, optimizer; "
+        "leave out --strict to ignore them.\n"
+    )
+    assert not (tmp_path / "strict").exists()
+
+
+def test_strict_accepts_files_without_other_entries(tmp_path, files):
+    assert convert_files(files, tmp_path / "strict", strict=True).is_file()
+
+
+@pytest.mark.parametrize(
+    ("index", "key", "entry"),
+    [
+        (0, "input_blocks.1.0.in_layers.5.weight", random_array((4, 4))),
+        (0, "feature_extractor.0.weight", random_array((16, 3, 3, 3))),  # this network has none, others do
+        (0, "middle_block.0.in_layers.0.num_batches_tracked", np.array(7)),
+        (0, "out.step", 3),
+        (1, "encoder.down.0.block.2.conv1.weight", random_array((32, 32, 3, 3))),
+        (1, "decoder.mid.attn_2.q.bias", random_array((32,))),
+        (1, "quantize", random_array((3,))),
+    ],
+)
+def test_a_further_entry_of_a_known_module_means_another_network(tmp_path, files, index, key, entry):
+    config, seed, wrap = ((NETWORK, 0, None), (CODEC, 1000, "state_dict"))[index]
+    write_pth(files[index], random_state_dict(config, seed) | {key: entry}, wrap)
+    with pytest.raises(ConversionError, match=rf"{files[index].name}: does not fit the network \(unmatched: {key} "):
+        convert_files(files, tmp_path / "out", preset="realsr_s4_v3")
 
 
 def test_an_unknown_layout(tmp_path, files):
@@ -158,11 +216,13 @@ def test_a_checkpoint_is_replaced_only_on_request(tmp_path, files, capsys):
     assert (tmp_path / "out" / "model.safetensors").read_bytes() != before
 
 
-def test_first_use_of_a_name_downloads_and_converts(tmp_path, files, monkeypatch):
+def test_first_use_of_a_name_downloads_and_converts(tmp_path, files, monkeypatch, capsys):
+    write_pth(files[1], random_state_dict(CODEC, 1000) | {"loss.logvar": random_array((1,))})
     monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(resolve_module, "_download", lambda file: tmp_path / file.name)
     upscaler = jaxsr.load("resshift-realsr-s4-v3", accept_license=True)
     assert upscaler.preset == PRESETS["realsr_s4_v3"]
+    assert "autoencoder_vq_f4.pth: ignored 1 entry that is no part of" in capsys.readouterr().err
     monkeypatch.setattr(resolve_module, "_download", lambda file: pytest.fail("downloaded again"))
     assert resolve_module.resolve("resshift-realsr-s4-v3") == tmp_path / "cache/resshift-realsr-s4-v3/model.safetensors"
 

@@ -13,7 +13,7 @@ from tests.torch_files.files import random_array, write_pth
 from weight_conversion import torch_oracle, verify
 from weight_conversion.__main__ import main
 from weight_conversion.convert import read_source
-from weight_conversion.report import find_partner, kind_of, print_report
+from weight_conversion.report import Comparison, find_partner, kind_of, print_report, rows
 from weight_conversion.verify import Row, build, code_error, load_golden, relative_error
 
 GOLDEN = Path(__file__).parents[1] / "parity" / "golden"
@@ -170,6 +170,15 @@ def test_the_partner_of_a_sampler_is_found_only_where_one_fits(tmp_path, capsys)
     (tmp_path / "c.json").write_text((GOLDEN / "sampler_s4_config.json").read_text())
     arguments += ["--config", tmp_path / "c.json"]
     assert "the file of the codec too" in error_of(capsys, *arguments)
+
+
+def test_entries_that_are_no_part_of_the_network_are_named(tmp_path, capsys):
+    arrays = {key: np.array(tensor.read()) for key, tensor in read_source(Path(CODEC)).state.items()}
+    path = write_pth(tmp_path / "vq_f4.pth", arrays | {"loss.logvar": np.zeros(1, np.float32)})
+    rows(Comparison(files=[path], golden=GOLDEN / "vq_f4_io.npz"))
+    assert capsys.readouterr().err == (
+        f"note: {path}: ignored 1 entry that is no part of the VQ autoencoder: loss.logvar\n"
+    )
 
 
 def test_of_equal_autoencoders_the_one_that_made_the_latent_is_taken(tmp_path):
