@@ -21,8 +21,10 @@ class Candidate:
     scale: tuple[float, ...]
 
 
-def parse_grid(text: str) -> tuple[float, ...]:
+def parse_grid(text: str, option: str = "--candidates") -> tuple[float, ...]:
     """Parse `start:stop:count` (both ends included) or a list with commas. Return the numbers in order, each once.
+
+    `option` names the option in errors.
 
     Raises:
         ValueError: for other text, numbers that are not finite, or a count below 2.
@@ -36,7 +38,7 @@ def parse_grid(text: str) -> tuple[float, ...]:
     except ValueError:
         numbers = np.array([np.nan])
     if not np.isfinite(numbers).all():
-        raise ValueError(f"--candidates: must be START:STOP:COUNT or numbers with commas, not {text!r}.")
+        raise ValueError(f"{option}: must be START:STOP:COUNT or numbers with commas, not {text!r}.")
     return tuple(np.unique(np.round(numbers, 12) + 0.0).tolist())  # + 0.0: no -0.0
 
 

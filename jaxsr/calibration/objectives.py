@@ -72,7 +72,7 @@ def table(
 ) -> dict[str, Any]:
     """Compute the results of the open loop as plain JSON: lists with one entry (or row) per step, t = 1 first.
 
-    `variance` is Sigma_t. `losses` has one row per step over the candidates, the mean over images. `norm` and
+    `variance` is Sigma_t. `losses` has one row per step over the `multiples`, the mean over images. `norm` and
     `step-norm` hold, as scales, the candidate of least loss and the weighted median with its 95 % interval. `lstsq`
     holds the pooled fits with and without offset, and the quartiles, over images, of the fits to single images;
     `slope_interval` is the interval of the pooled slope.
@@ -110,6 +110,7 @@ def table(
     }
     return {
         "variance": np.asarray(variance, np.float64).tolist(),
+        "multiples": candidates.tolist(),
         "losses": (norm_losses(moments, candidates) / count).tolist(),
         **readings,
         "slope_interval": interval(lambda some: fit_lstsq(some).slope).tolist(),

@@ -24,8 +24,8 @@ class Choices:
     """All choices that decide the numbers of a calibration, besides the model and the pairs.
 
     Attributes:
-        candidates: the grid. In the open loop its numbers are multiples of the objective's unit, see `objectives`; in
-            the closed loop each profile turns them into scales.
+        multiples: the grid of Algorithm 1, in the unit of the objective, see `objectives`.
+        candidates: the grid of the closed loop; each profile turns its numbers into scales.
         profiles: profiles of the closed loop, see `candidates.expand`.
         search: rounds of the search over the vector of scales, see `jaxsr.calibration.search`.
         metrics: metrics of the closed loop; without any, it is left out. In rules, the words `fidelity` and
@@ -39,7 +39,8 @@ class Choices:
         ValueError: for metrics of only one kind, an unknown metric, or a rule that cannot be parsed.
     """
 
-    candidates: tuple[float, ...]
+    candidates: tuple[float, ...] = (0.1,)
+    multiples: tuple[float, ...] = (0.0, 1.0)
     profiles: tuple[str, ...] = ("constant",)
     search: int = 0
     metrics: tuple[str, ...] = ()
@@ -124,6 +125,7 @@ def describe(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> dict[str, 
         "sampler": chain.sampler,
         "data": pairs.describe(),
         "candidates": list(choices.candidates),
+        "multiples": list(choices.multiples),
     }
     networks = hash_networks(choices.metrics)
     return stated | options | made_with | data | ({"metric_weights": networks} if networks else {})

@@ -41,7 +41,7 @@ def plot_loss(figure: Any, calibration: Calibration) -> Any:
     """Plot the norm losses of Algorithm 1 over the candidates, one curve per step. Lines mark the closed form."""
     axes, found = figure.add_subplot(), calibration.open_loop
     for step, losses in enumerate(found["losses"]):
-        (line,) = axes.plot(calibration.candidates, losses, label=f"t = {step + 1}")
+        (line,) = axes.plot(found["multiples"], losses, label=f"t = {step + 1}")
         axes.axvline(found["step-norm"]["weighted_median"][step], color=line.get_color(), linestyle=":", linewidth=1)
     label = "multiple of the unit: scale / Σ for norm, scale for step-norm"
     axes.set(xlabel=label, ylabel="mean of | ||Δ|| - multiple ||ΣG|| |", title="Open loop; dotted: weighted median")

@@ -19,7 +19,7 @@ from jaxsr.guidance.moments import Moments
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.devices import image_mesh, over_images, replicate
 
-_ASKED = ("profiles", "search", "metrics", "rule", "metric_weights")
+_ASKED = ("multiples", "profiles", "search", "metrics", "rule", "metric_weights")
 
 
 def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> Calibration:
@@ -39,7 +39,7 @@ def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> 
     variance = make_chain(run.upscaler, run.pairs, choices).schedule.variance_clipped
     journal = Journal(output.with_name(f"{output.name}.part"), described, overwrite=overwrite)
     moments, against_hr = (open_loop(run, journal, name) for name in OPEN)
-    grid = np.array(choices.candidates)
+    grid = np.array(choices.multiples)
     opened = objectives.choose(moments, grid, choices.objective, variance).tolist()
     closed = closed_loop(run, journal, np.array(opened), networks) if choices.metrics else None
     scales = {

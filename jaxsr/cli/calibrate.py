@@ -41,13 +41,18 @@ def make_parser() -> argparse.ArgumentParser:
     add_pairs(parser)
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write; a stopped run resumes")
     add("--overwrite", action="store_true", help="replace a calibration, or a stopped run with other choices")
-    add("--candidates", default="-0.5:1.5:81", metavar="GRID", help="numbers to try: start:stop:count, or 0.1,0.2,...")
     add_steps(parser)
     add_sampler(parser)
     add_thinning(parser)
     add_precision(parser)
     add_seed(parser)
     loop = parser.add_argument_group("open loop (Algorithm 1)")
+    loop.add_argument(
+        "--multiples",
+        default="0:2:81",
+        metavar="GRID",
+        help="scales to try, for norm in units of Sigma_t: start:stop:count, or 0.1,0.2,... (default: %(default)s)",
+    )
     loop.add_argument(
         "--objective",
         choices=OBJECTIVES,
@@ -65,6 +70,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="METRICS",
         help="a metric of fidelity (psnr, ssim, ms_ssim, lr_consistency) and one of perception (swd, niqe, lpips, "
         "dists), such as psnr,swd; further metrics are measured too",
+    )
+    add(
+        "--candidates",
+        default="-0.1,-0.05,0.05,0.1,0.15,0.2,0.3,0.4",
+        metavar="GRID",
+        help="scales to try: start:stop:count, or 0.1,0.2,... (default: %(default)s)",
     )
     add(
         "--profile",
@@ -107,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
 def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the arguments, with all checks that need no model. Wrong arguments exit with code 2, as argparse does."""
     parser = make_parser()
-    args = parser.parse_args(join_negative(argv, "--candidates"))
+    args = parser.parse_args(join_negative(argv, "--candidates", "--multiples"))
     if not args.closed_loop and (args.rule or args.profile or args.search):
         parser.error("--rule, --profile and --search belong to the closed loop: give --closed-loop as well")
     cluster = (args.coordinator, args.num_processes, args.process_id)
@@ -132,6 +143,7 @@ def make_choices(args: argparse.Namespace) -> "Choices":
     return Choices(
         **{name: getattr(args, name) for name in names},
         candidates=parse_grid(args.candidates),
+        multiples=parse_grid(args.multiples, "--multiples"),
         profiles=parse_profiles(args.profile or "constant"),
         search=args.search or 0,
         gradient=GradientForm(through=args.through, reference_variance=args.reference_variance),
@@ -188,7 +200,7 @@ def _run(args: argparse.Namespace) -> int:
             print(line)
         if ends := _at_an_end(calibration):
             steps = ", ".join(f"t = {t}" for t in ends)
-            print(f"open-loop: the best scale lies beyond the candidates ({steps}); widen --candidates")
+            print(f"open-loop: the best scale lies beyond the multiples ({steps}); widen --multiples")
         written = [args.output, *write_plots(run, calibration, args.output)]
         print(f"written: {', '.join(map(str, written))}")
     if joined:
@@ -197,9 +209,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _at_an_end(calibration: "Calibration") -> list[int]:
-    """List the steps whose norm objective took the last candidate, although its closed form lies beyond it."""
-    last, multiples = max(map(abs, calibration.candidates)), calibration.open_loop["step-norm"]["weighted_median"]
-    return [t for t, multiple in enumerate(multiples, 1) if calibration.objective != "lstsq" and multiple > last]
+    """List the steps whose norm objective took the last multiple, although its closed form lies beyond it."""
+    found = calibration.open_loop
+    last, closed = max(map(abs, found["multiples"])), found["step-norm"]["weighted_median"]
+    return [t for t, multiple in enumerate(closed, 1) if calibration.objective != "lstsq" and multiple > last]
 
 
 def _search_gains(calibration: "Calibration") -> list[str]:

@@ -65,7 +65,7 @@ class Calibration:
         through, reference_mean, reference_variance: see `jaxsr.choices.GradientForm`.
         forward_ode: see `jaxsr.guidance.moments.reference_path`.
         objective: see `jaxsr.calibration.objectives.choose`.
-        candidates: the grid that was tried, see `jaxsr.calibration.plan.Choices`.
+        candidates: the grid of the closed loop, see `jaxsr.calibration.plan.Choices`.
         data: identity of the data set: hashes of the file names and of the files, number of pairs, crop.
         seed: seed of the noise.
         presets: presets by name; every name is one of `PRESETS`.

@@ -27,7 +27,19 @@ def fake(tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "hr")
 
     def arguments(*more: object, name: str = "calib.json", pairs: Path = photos) -> list[str]:
-        words = ("--pairs", pairs, "-o", tmp_path / name, "--candidates", "-0.2:0.4:4", "--crop", 16, *more)
+        words = (
+            "--pairs",
+            pairs,
+            "-o",
+            tmp_path / name,
+            "--candidates",
+            "-0.2:0.4:4",
+            "--multiples",
+            "-0.2:0.4:4",
+            "--crop",
+            16,
+            *more,
+        )
         return [str(word) for word in words]
 
     return arguments
@@ -42,20 +54,20 @@ def test_the_open_loop_alone(fake, tmp_path, capsys):
     found = made(fake())
     assert list(found.presets) == ["open-loop", "fitted"]
     assert found.presets["open-loop"]["scale"] == found.open_loop["norm"]["candidate"]
-    assert set(found.open_loop["step-norm"]["candidate"]) <= set(found.candidates)
+    assert set(found.open_loop["step-norm"]["candidate"]) <= set(found.open_loop["multiples"])
     np.testing.assert_allclose(
         found.open_loop["norm"]["candidate"],
         np.multiply(found.open_loop["variance"], found.open_loop["step-norm"]["candidate"]),
     )
     assert found.presets["fitted"]["scale"] == found.open_loop["lstsq"]["pooled_without_offset"]["slope"]
     assert all(len(found.reference[name]) == 3 for name in ("slope", "offset"))
-    np.testing.assert_allclose(found.candidates, [-0.2, 0, 0.2, 0.4], atol=1e-12)
+    np.testing.assert_allclose(found.open_loop["multiples"], [-0.2, 0, 0.2, 0.4], atol=1e-12)
     assert (found.closed_loop, found.data["pairs"], found.steps) == (None, 3, 3)
     assert sorted(path.name for path in tmp_path.glob("calib*")) == ["calib.json"]
     printed = capsys.readouterr().out
     assert "written: " in printed
     beyond = [f"t = {t}" for t, scale in enumerate(found.open_loop["step-norm"]["weighted_median"], 1) if scale > 0.4]
-    assert (f"lies beyond the candidates ({', '.join(beyond)}); widen --candidates" in printed) == bool(beyond)
+    assert (f"lies beyond the multiples ({', '.join(beyond)}); widen --multiples" in printed) == bool(beyond)
 
 
 def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
@@ -137,6 +149,7 @@ def test_batches_and_chunks_change_no_number(fake):
     [
         ("--objective", "lstsq"),
         ("--objective", "step-norm"),
+        ("--multiples", "0:1:9"),
         ("--forward-ode", "inversion"),
         ("--through", "state"),
         ("--reference-variance", "marginal"),
@@ -177,6 +190,7 @@ def stop():
     ("words", "message"),
     [
         (("--candidates", "1:2"), "--candidates: must be"),
+        (("--multiples", "1:2"), "--multiples: must be"),
         (("--crop", "20"), "--crop: must be a multiple of 16"),
         (("--steps", "9"), "steps: this model's schedule has 4 steps"),
         (("--closed-loop", "psnr"), "--closed-loop: needs a metric of perception"),

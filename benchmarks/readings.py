@@ -1,0 +1,100 @@
+"""Measure both readings of Algorithm 1, as printed and with Sigma in its norm, against the plain sampler.
+
+    python -m benchmarks.readings --data ../shared/data --limit 12 -o benchmarks/results/readings
+
+It takes the scales from the calibrations beside the model: the weighted medians of their open loops, at every number of
+steps. `printed` is line 8 of Algorithm 1 as the paper has it; `step-norm` has Sigma inside of the norm. Each table is
+of one set and one number of steps; in parentheses is the mean difference to the plain sampler with the same steps, and
+its 95 % interval. LPIPS and DISTS need their weights (`python -m jaxsr.cli.convert_lpips lpips-alex dists`).
+A stopped run resumes.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import jaxsr
+from benchmarks.harness import command_line, machine, run_benchmark
+from jaxsr.evaluation.datasets import fit_list, folder_items, open_dataset
+from jaxsr.evaluation.methods import Method, model_method
+from jaxsr.evaluation.metrics import check_metrics
+from jaxsr.evaluation.protocol_files import load_protocol
+from jaxsr.evaluation.result import Result
+from jaxsr.evaluation.run import Evaluation, evaluate
+from jaxsr.evaluation.suite import is_result_of, spread
+from jaxsr.evaluation.tables import render
+from jaxsr.options import Options
+from jaxsr.runtime.compilation import enable_compilation_cache
+from jaxsr.storage import write_whole
+from jaxsr.upscaling.upscaler import Upscaler
+
+SETS = {"div2k": "div2k-sub", "realsr": "realsr-sub", "kodak": "plain"}
+METRICS = ("psnr", "lpips", "dists", "niqe", "swd", "lr_consistency")
+READINGS = {"printed": "norm", "step-norm": "step-norm"}
+
+
+def methods(upscaler: Upscaler, model: str, steps: int, sampler: str) -> list[Method]:
+    """List the methods of one table: the plain sampler, both readings, and the presets that the calibration has."""
+    base = Options(steps=steps, sampler=sampler)
+    calibration = upscaler.find_calibration(base).calibration
+    rows = {"plain": (0.0,)}
+    rows |= {name: tuple(calibration.open_loop[key]["weighted_median"]) for name, key in READINGS.items()}
+    rows |= {name: calibration.scale(name) for name in ("balanced", "vivid") if name in calibration.presets}
+    return [
+        model_method(upscaler, Options(steps=steps, sampler=sampler, alpha=alpha), name=name, model=model)
+        for name, alpha in rows.items()
+    ]
+
+
+def run(args: argparse.Namespace, command: str) -> None:
+    upscaler = jaxsr.load(args.model)
+    enable_compilation_cache(upscaler.preset.network.model_channels)
+    text = [f"`{command}`  \n{machine()}\n"]
+    for steps in args.steps:
+        for name in args.sets:
+            protocol = load_protocol(SETS[name])
+            items = folder_items(args.data / "kodak24") if name == "kodak" else open_dataset(name, args.data)
+            items = spread(fit_list(items, protocol), args.limit)
+            results = []
+            for method in methods(upscaler, args.model, steps, args.sampler):
+                job = Evaluation(
+                    name=method.name,
+                    items=items,
+                    data=name,
+                    protocol=protocol,
+                    metrics=check_metrics(METRICS, protocol, target=True, lr=True),
+                    method=method,
+                    command=command,
+                )
+                results.append(take_or_make(args.output / f"{name}-{steps}-{method.name}.json", job))
+                print(f"{name}, {steps} steps, {method.name}: done", file=sys.stderr, flush=True)
+            text.append(f"\n# {steps} steps\n{render(results, 'md', against='plain')}")
+            write_whole(args.output / "table.md", "".join(text))
+    print("".join(text))
+
+
+def take_or_make(path: Path, job: Evaluation) -> Result:
+    """Return the result of a job from its file, or make it."""
+    existing = Result.read(path) if path.is_file() else None
+    return existing if existing is not None and is_result_of(existing, job) else evaluate(job, path, overwrite=True)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.readings", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="tiny-x4", help="name, folder or file of a model")
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds the sets")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help=f"some of {', '.join(SETS)}")
+    parser.add_argument("--steps", type=int, nargs="+", default=[4, 15], help="numbers of steps")
+    parser.add_argument("--sampler", default="ancestral", help="sampler")
+    parser.add_argument("--limit", type=int, help="images per set, spread evenly over it (default: all)")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for results and table")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    return run_benchmark(lambda: run(args, command_line("readings", argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
