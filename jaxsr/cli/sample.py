@@ -5,14 +5,14 @@ import io
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say
 from jaxsr.cli.sample_options import find_conflict, make_parser
-from jaxsr.cli.shared_options import join_negative
+from jaxsr.cli.shared_options import chosen_options, join_negative
 from jaxsr.errors import EXPECTED, IMAGE_FAILED
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     if args.reference and len(inputs) > 1:
         raise ValueError("--reference: shows a part of one image; give only that image with --input.")
     suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # a strip must not replace the result of the image
-    jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=args.ext, n_samples=args.n_samples)
+    ext = "png" if args.like else args.ext
+    jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=ext, n_samples=args.n_samples)
     work = prepare(args)
     sorted_jobs = find_missing(work, jobs, overwrite=args.overwrite)
     return dry_run(work, sorted_jobs) if args.dry_run else make_all(work, sorted_jobs)
@@ -90,14 +91,13 @@ def prepare(args: argparse.Namespace) -> Work:
     """Load the model, resolve the options for it, and read the guide files."""
     from jaxsr.batch.recipe import read_recipe
     from jaxsr.batch.request import GUIDE_FILES, SourceFile, hash_source, request_for
-    from jaxsr.options import Options
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.storage import sha256_file
     from jaxsr.upscaling.knob_presets import calibration_path
     from jaxsr.upscaling.plan import plan_run
     from jaxsr.upscaling.upscaler import load
 
-    options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
+    options = chosen_options(args)
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
     calibration = None
@@ -199,7 +199,7 @@ def _list_failures(failed: list[str]) -> int:
 
 
 def dry_run(work: Work, jobs: Jobs) -> int:
-    """Print what a run would do: sizes, tiles, memory and time. One call is measured for each side of a tile."""
+    """Print what a run would do: sizes, tiles, memory and time. One call is measured for each shape of it."""
     from jaxsr.batch.forecast import Costs, foresee
 
     for job in jobs.done:
