@@ -32,6 +32,7 @@ from benchmarks.fresh import in_fresh_process, peak_device_bytes, peak_process_b
 from benchmarks.harness import command_line, machine, markdown, run_benchmark, write_results
 from jaxsr.choices import PRECISIONS
 from jaxsr.cli import sample_options as arguments
+from jaxsr.options import spell_tile, tile_sides
 
 MEGA = 1e6
 CONSTANT = ("s/MP", "s / computed MP", "process MB", "device MB")
@@ -46,7 +47,7 @@ class Measured:
     device_bytes: int | None
     width: int
     height: int
-    tile: int
+    tile: str
     tiles: int
     computed: int
 
@@ -87,9 +88,12 @@ def measure(words: Sequence[str], megapixels: float) -> Measured:
             make(upscaler, job, work.request(job), work.recipe)
             seconds = time.perf_counter() - began
         record = json.loads(job.sidecar.read_text(encoding="utf-8"))
-    tile = record["options"]["tile"]
+    sides = record["options"]["tile"]
+    tile = tuple(sides) if isinstance(sides, list) else sides
     width, height = record["size"]
-    plan = {"tile": tile, "tiles": record["tiles"], "computed": record["tiles"] * (tile * upscaler.preset.scale) ** 2}
+    rows, columns = tile_sides(tile)
+    plan = {"tile": spell_tile(tile), "tiles": record["tiles"]}
+    plan |= {"computed": record["tiles"] * rows * columns * upscaler.preset.scale**2}
     return Measured(seconds, peak_process_bytes(), peak_device_bytes(), width, height, **plan)
 
 

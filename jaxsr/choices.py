@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 Thinning = Literal["ends", "released"]
 Blend = Literal["feather", "mean"]
+TileNoise = Literal["position", "fresh"]
 Precision = Literal["fp32", "bf16"]
 Through = Literal["mean", "state"]
 ReferenceMean = Literal["clean", "shifted"]
@@ -17,6 +18,8 @@ SAMPLERS: tuple[str, ...] = ("ancestral", "deterministic", "heun")
 """The built-in names of `jaxsr.diffusion.SAMPLERS`, for help texts. That table decides which names are accepted."""
 THINNINGS: tuple[str, ...] = get_args(Thinning)
 BLENDS: tuple[str, ...] = get_args(Blend)
+TILE_NOISES: tuple[str, ...] = get_args(TileNoise)
+LIKES: tuple[str, ...] = ("resshift", "resshift-256", "resshift-64")
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 THROUGHS: tuple[str, ...] = get_args(Through)
 REFERENCE_MEANS: tuple[str, ...] = get_args(ReferenceMean)

@@ -4,13 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 from jaxsr.choices import (
     BLENDS,
+    LIKES,
     PRECISIONS,
     SAMPLERS,
     THINNINGS,
+    TILE_NOISES,
     Blend,
     GradientForm,
     Precision,
@@ -18,11 +20,13 @@ from jaxsr.choices import (
     ReferenceVariance,
     Thinning,
     Through,
+    TileNoise,
     check_word,
 )
 
-_WORDS = {"thinning": THINNINGS, "blend": BLENDS, "precision": PRECISIONS}
-_NUMBERS = {"steps": (1, (None,)), "tile": (1, ("auto", "off")), "overlap": (0, (None,))}
+_WORDS = {"thinning": THINNINGS, "blend": BLENDS, "tile_noise": TILE_NOISES, "precision": PRECISIONS}
+_NUMBERS = {"steps": 1, "overlap": 0}
+_CHOPS = {"resshift": (512, 448), "resshift-256": (256, 224), "resshift-64": (64, 48)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +37,14 @@ class Options:
         steps: number of sampling steps; None takes the model's default.
         sampler: name in `jaxsr.diffusion.SAMPLERS`; None takes the model's default.
         thinning: rule for the rows of the trained schedule that fewer steps keep, see `jaxsr.diffusion.thin`.
-        tile: side of the tiles, in pixels of the input. `off` makes one tile of the whole image. `auto` takes the side
-            among 64, 128 and 256 that computes the fewest pixels. With a VQ autoencoder, `auto` takes 64 if such a tile
-            holds the image, else 128. It halves the tile if memory is short.
+        tile: side of the tiles, or their (height, width), in pixels of the input. `off` makes one tile of the whole
+            image. `auto` takes the shape that computes the fewest pixels. With GroupNorm or a VQ autoencoder, that is
+            the whole image up to a million pixels of the result; otherwise the sides are 64, 128 or 256. It takes a
+            smaller shape if memory is short.
         overlap: overlap of neighbouring tiles, in pixels of the input; None takes an eighth of the tile, at least 16.
         blend: rule that joins the tiles: `feather`; or `mean`, as in the released ResShift tool.
+        tile_noise: noise of a tile: `position`, the noise of its place in the image, on which all tiles agree; or
+            `fresh`, noise of its own, as in the released ResShift tool.
         precision: precision of the computation, `fp32` or `bf16`. An image whose values overflow in bf16 is computed in
             fp32.
         alpha: scale of the guidance by the LR image: above 0 adds texture (perception), below 0 moves closer to the
@@ -55,9 +62,10 @@ class Options:
     steps: int | None = None
     sampler: str | None = None
     thinning: Thinning = "ends"
-    tile: int | Literal["auto", "off"] = "auto"
+    tile: int | tuple[int, int] | Literal["auto", "off"] = "auto"
     overlap: int | None = None
     blend: Blend = "feather"
+    tile_noise: TileNoise = "position"
     precision: Precision = "fp32"
     alpha: float | tuple[float, ...] | None = None
     through: Through = "mean"
@@ -74,11 +82,11 @@ class Options:
         for name, words in _WORDS.items():
             check_word(name, getattr(self, name), words)
         _ = self.gradient  # raises ValueError for an unknown word
-        for name, (least, words) in _NUMBERS.items():
+        for name, least in _NUMBERS.items():
             value = getattr(self, name)
-            if value not in words and not (isinstance(value, Integral) and value >= least):
-                choices = "".join(f"{word}, or " for word in words if word)
-                raise ValueError(f"{name}: must be {choices}a whole number of at least {least}, got {value!r}.")
+            if value is not None and not (isinstance(value, Integral) and value >= least):
+                raise ValueError(f"{name}: must be a whole number of at least {least}, got {value!r}.")
+        self._check_tile()
         if self.tile == "off" and self.overlap is not None:
             raise ValueError("overlap: a single tile has no overlap; leave the overlap out, or give a tile.")
         for name in ("alpha", "reference_slope", "reference_offset"):
@@ -96,6 +104,17 @@ class Options:
             return ()
         return tuple(value) if isinstance(value, Sequence) else (value,)
 
+    def _check_tile(self) -> None:
+        if self.tile in ("auto", "off"):
+            return
+        sides = self.tile if isinstance(self.tile, tuple) else (self.tile, self.tile)
+        if len(sides) != 2 or not all(isinstance(side, Integral) and int(side) >= 1 for side in sides):
+            raise ValueError(
+                f"tile: must be auto, or off, or a whole number of at least 1, or height and width, got {self.tile!r}."
+            )
+        if isinstance(self.tile, tuple) and sides[0] == sides[1]:
+            object.__setattr__(self, "tile", sides[0])  # so that equal choices are equal
+
     @property
     def alphas(self) -> tuple[float, ...]:
         """The numbers in `alpha`: no number, one, or one per step."""
@@ -105,3 +124,28 @@ class Options:
     def gradient(self) -> GradientForm:
         """The form of the KL gradient: `through`, `reference_mean` and `reference_variance`."""
         return GradientForm(self.through, self.reference_mean, self.reference_variance)
+
+
+def options_like(name: str) -> dict[str, Any]:
+    """Return the fields of `Options` with which tiles are made as in a released tool: `upscale(image, **fields)`.
+
+    `resshift`, `resshift-256` and `resshift-64` are the three chopping sizes of ResShift: 512, 256 and 64 pixels. An
+    image goes through whole along each axis that is no longer than that. Longer axes have tiles of that size every 448,
+    224 or 48 pixels, with noise of their own and averaged where they overlap. Raises ValueError for an unknown name.
+    """
+    check_word("like", name, LIKES)
+    tile, stride = _CHOPS[name]
+    overlap = tile - stride
+    return {"tile": tile, "overlap": overlap, "blend": "mean", "tile_noise": "fresh", "thinning": "released"}
+
+
+def tile_sides(tile: int | tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of a tile, which may be given by one side."""
+    return tile if isinstance(tile, tuple) else (tile, tile)
+
+
+def spell_tile(tile: int | tuple[int, int] | str) -> str:
+    """Spell a tile as on a command line: a word, the side of a square, or WIDTHxHEIGHT."""
+    if not isinstance(tile, tuple) or tile[0] == tile[1]:
+        return str(tile[0] if isinstance(tile, tuple) else tile)
+    return f"{tile[1]}x{tile[0]}"

@@ -9,31 +9,34 @@ from jaxsr.batch.jobs import Job
 from jaxsr.batch.recipe import Recipe
 from jaxsr.batch.request import Request
 from jaxsr.imaging.files import check_side, pixel_dtype, read_photo
+from jaxsr.options import spell_tile
 from jaxsr.upscaling.plan import ImageRun, plan_run
 from jaxsr.upscaling.upscaler import Upscaler
 
-Costs = dict[int, tuple[ImageRun, float, float]]
-"""Side of a tile -> (run with tiles of this side, seconds per call, bytes of the program)."""
+Costs = dict[tuple[tuple[int, int], int], tuple[ImageRun, float, float]]
+"""(Shape of a tile, tiles per call) -> (run with such calls, seconds per call, bytes of the program)."""
 
 
 def foresee(upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, costs: Costs) -> tuple[str, float]:
     """Describe in one line what `make` would do, and estimate its seconds, without the fit to a reference.
 
-    `costs` keeps the measurements, for other images with tiles of the same side.
+    `costs` keeps the measurements, for other images with equal calls.
     """
     photo, scale, options = read_photo(job.source), upscaler.preset.scale, request.options
     size, (height, width, channels) = photo.rgb.shape[:2], result_shape(photo, scale, request)
     check_side(job.target, max(height, width))
-    guide, tile = recipe.guide(request, photo.rgb, scale), plan_run(upscaler.preset, size, options).plan.tile
-    if tile not in costs:
-        costs[tile] = upscaler.measure(size, options, request.batch, guide)
-    run, seconds, memory = costs[tile]
+    guide, planned = recipe.guide(request, photo.rgb, scale), plan_run(upscaler.preset, size, options, request.batch)
+    call = (planned.plan.tile, planned.batch)
+    if call not in costs:
+        costs[call] = upscaler.measure(size, options, request.batch, guide)
+    run, seconds, memory = costs[call]
     plan = plan_run(upscaler.preset, size, run.options).plan
     seconds *= -(-len(plan) // run.batch)
     # Three copies: the pixels, the encoder's copy of them, and the file.
     held = 3 * prod((height, width, channels)) * np.dtype(pixel_dtype(job.target, photo.depth)).itemsize
     line = (
-        f"{job.source} {size[1]}x{size[0]} -> {job.target} {width}x{height}: {len(plan)} tiles of {plan.tile}, "
-        f"{memory / 1e6:.0f} MB for the network, {held / 1e6:.1f} MB for the image, about {seconds:.1f} s"
+        f"{job.source} {size[1]}x{size[0]} -> {job.target} {width}x{height}: "
+        f"{len(plan)} tiles of {spell_tile(plan.tile)}, {memory / 1e6:.0f} MB for the network, "
+        f"{held / 1e6:.1f} MB for the image, about {seconds:.1f} s"
     )
     return line, seconds

@@ -15,6 +15,7 @@ from jaxsr.batch.jobs import Job
 from jaxsr.batch.request import Request
 from jaxsr.guidance.guide import Scales
 from jaxsr.hub.cards import find_card
+from jaxsr.options import spell_tile
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling.plan import ImageRun
 from jaxsr.upscaling.upscaler import Upscaler
@@ -87,6 +88,7 @@ def command(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_lice
     """Return the command that makes the result again, in ./out of any folder. Paths are absolute, no choice is open."""
     model = request.model if find_card(request.model) else upscaler.source.resolve()
     flags = {"input": request.input.path.resolve(), "model": model} | asdict(done.options)
+    flags |= {"tile": spell_tile(done.options.tile)}
     flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done.batch, "quality": request.quality}
     flags |= {"ext": _extension(request), "strip": request.strip or None}
     flags |= {name: getattr(request, name) for name in ("reference_box", "feather", "objective")}

@@ -5,14 +5,14 @@ import io
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say
 from jaxsr.cli.sample_options import SIGNED, find_conflict, make_parser
-from jaxsr.cli.shared_options import join_negative
+from jaxsr.cli.shared_options import chosen_options, join_negative
 from jaxsr.errors import EXPECTED, IMAGE_FAILED
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
     if args.reference and len(inputs) > 1:
         raise ValueError("--reference: shows a part of one image; give only that image with --input.")
     suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # a strip must not replace the result of the image
-    jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=args.ext, n_samples=args.n_samples)
+    ext = "png" if args.like else args.ext
+    jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=ext, n_samples=args.n_samples)
     if args.save_calibration and args.save_calibration.exists() and not args.overwrite:
         there = f"{args.save_calibration} is there already"
         raise ValueError(f"--save-calibration: {there}; give another name or --overwrite.")
@@ -101,13 +102,12 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.batch.recipe import read_recipe
     from jaxsr.batch.request import GUIDE_FILES, SourceFile, hash_source, request_for
     from jaxsr.hub.cards import check_can_run
-    from jaxsr.options import Options
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.storage import sha256_file
     from jaxsr.upscaling.plan import plan_run
     from jaxsr.upscaling.upscaler import load
 
-    options = Options(**{field.name: getattr(args, field.name) for field in fields(Options)})
+    options = chosen_options(args)
     check_can_run(args.model, mask=False)
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
@@ -238,7 +238,7 @@ def _list_failures(failed: list[str]) -> int:
 
 
 def dry_run(work: Work, jobs: Jobs) -> int:
-    """Print what a run would do: sizes, tiles, memory and time. One call is measured for each side of a tile."""
+    """Print what a run would do: sizes, tiles, memory and time. One call is measured for each shape of it."""
     from jaxsr.batch.forecast import Costs, foresee
 
     for job in jobs.done:

@@ -3,12 +3,7 @@
 import argparse
 from pathlib import Path
 
-from jaxsr.choices import (
-    BLENDS,
-    OBJECTIVES,
-    REFERENCE_MEANS,
-    GradientForm,
-)
+from jaxsr.choices import OBJECTIVES, REFERENCE_MEANS, GradientForm
 from jaxsr.cli.shared_options import (
     add_gradient,
     add_model,
@@ -18,7 +13,9 @@ from jaxsr.cli.shared_options import (
     add_seed,
     add_steps,
     add_thinning,
+    add_tiles,
     alphas,
+    find_like_conflict,
     numbers,
     spell,
     whole,
@@ -60,35 +57,16 @@ def make_parser() -> argparse.ArgumentParser:
     add("--list-models", action="store_true", help="list the known models with their licences, and stop")
     add_steps(parser)
     add_sampler(parser)
-    add_thinning(parser)
+    add_thinning(parser, None)
     add_seed(parser)
     add("--n-samples", type=whole(1), default=1, metavar="N", help="different results per image (default: 1)")
-    add(
-        "-t",
-        "--tile",
-        type=_tile,
-        default="auto",
-        metavar="N",
-        help="side of the tiles in input pixels, for tiny-x4 a multiple of 16; or auto, or off (default: auto)",
-    )
-    add(
-        "--overlap",
-        type=whole(0),
-        metavar="N",
-        help="overlap of the tiles, likewise a multiple of 16 (default: an eighth of the side)",
-    )
-    add(
-        "--blend",
-        choices=BLENDS,
-        default="feather",
-        help="rule that joins the tiles; mean: as in the released ResShift tool",
-    )
+    add_tiles(parser)
     add(
         "--batch",
         type=whole(1),
         default=1,
         metavar="N",
-        help="tiles per call; the noise is the same, and the result is equal up to rounding (default: 1)",
+        help="most tiles per call; the noise is the same, and the result is equal up to rounding (default: 1)",
     )
     add_precision(parser)
     add("-r", "--recursive", action="store_true", help="search folders below too; the results mirror the tree")
@@ -145,6 +123,8 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
 
 def find_conflict(args: argparse.Namespace) -> str | None:
     """Find the first contradiction between the options, and return it as one sentence; None without one."""
+    if conflict := find_like_conflict(args):
+        return conflict
     given = Given(
         alpha=args.alpha if isinstance(args.alpha, tuple | None) else (args.alpha,),
         form=GradientForm(args.through, args.reference_mean, args.reference_variance),
@@ -164,11 +144,3 @@ def _box(text: str) -> tuple[int, ...]:
     if len(parts) != 4 or not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"must be X,Y,WIDTH,HEIGHT in pixels of the input, not {text!r}")
     return tuple(int(part) for part in parts)
-
-
-def _tile(text: str) -> int | str:
-    if text in ("auto", "off"):
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be auto, off or a number of pixels, not {text!r}")
-    return int(text)

@@ -6,9 +6,22 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
-from jaxsr.choices import MAX_SEED, PRECISIONS, REFERENCE_VARIANCES, SAMPLERS, THINNINGS, THROUGHS
+from jaxsr.choices import (
+    BLENDS,
+    LIKES,
+    MAX_SEED,
+    PRECISIONS,
+    REFERENCE_VARIANCES,
+    SAMPLERS,
+    THINNINGS,
+    THROUGHS,
+    TILE_NOISES,
+    GradientForm,
+)
+from jaxsr.options import Options, options_like
 
 QUIET = 30.0
 """Seconds between lines of progress if the output is not a terminal."""
@@ -34,14 +47,44 @@ def add_sampler(parser: argparse._ActionsContainer, text: str = "sampler") -> No
     parser.add_argument("--sampler", type=sampler, metavar="NAME", help=f"{text}: {names} (default: the model's)")
 
 
-def add_thinning(parser: argparse._ActionsContainer) -> None:
+def add_thinning(parser: argparse._ActionsContainer, default: str | None = "ends") -> None:
     """Add --thinning."""
-    parser.add_argument(
-        "--thinning",
-        choices=THINNINGS,
-        default="ends",
-        help="rule that picks the trained steps to keep if --steps is lower",
-    )
+    text = "rule that picks the trained steps to keep if --steps is lower (default: ends)"
+    parser.add_argument("--thinning", choices=THINNINGS, default=default, help=text)
+
+
+def add_tiles(parser: argparse._ActionsContainer) -> None:
+    """Add --tile, --overlap, --blend and --tile-noise, and --like, which stands for all of these and --thinning."""
+    add = parser.add_argument
+    text = "side of the tiles in input pixels, or WIDTHxHEIGHT, for tiny-x4 a multiple of 16; or auto, or off"
+    add("-t", "--tile", type=_tile, metavar="N", help=f"{text} (default: auto)")
+    text = "overlap of the tiles, likewise a multiple of 16 (default: an eighth of the side)"
+    add("--overlap", type=whole(0), metavar="N", help=text)
+    text = "rule that joins the tiles; mean: as in the released ResShift tool (default: feather)"
+    add("--blend", choices=BLENDS, help=text)
+    text = "noise of a tile; position: of its place in the image; fresh: its own (default: position)"
+    add("--tile-noise", choices=TILE_NOISES, help=text)
+    text = "tiles, noise and thinning as in the released ResShift tool, with its chopping size of 512, 256 or 64"
+    add("--like", choices=LIKES, help=f"{text}; results are PNG")
+
+
+def find_like_conflict(args: argparse.Namespace) -> str | None:
+    """Find an option that contradicts --like, and return one sentence about it; None without one."""
+    if args.like is None:
+        return None
+    for name in options_like(args.like):
+        if getattr(args, name) is not None:
+            return f"argument {spell(name)}: --like {args.like} chooses it; leave one of the two out"
+    if getattr(args, "ext", None) not in (None, "png"):
+        return f"argument --ext: --like {args.like} writes png; leave one of the two out"
+    return None
+
+
+def chosen_options(args: argparse.Namespace) -> Options:
+    """Make the options of sampling from the arguments that the user gave. Raises ValueError if they do not fit."""
+    given = {field.name: getattr(args, field.name, None) for field in fields(Options)}
+    like = options_like(args.like) if args.like else {}
+    return Options(**like | {name: value for name, value in given.items() if value is not None})
 
 
 def add_precision(parser: argparse._ActionsContainer, default: str | None = "fp32") -> None:
@@ -98,13 +141,17 @@ def add_lr(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--lr", type=Path, metavar="DIR", help=text)
 
 
-def add_gradient(parser: argparse._ActionsContainer) -> None:
-    """Add --through and --reference-variance, which choose the form of the gradient."""
-    add = parser.add_argument
+def add_gradient(parser: argparse._ActionsContainer, defaults: bool = True) -> None:
+    """Add --through and --reference-variance, which choose the form of the gradient.
+
+    Without `defaults`, options that were not given are None.
+    """
+    add, default = parser.add_argument, GradientForm()
     text = "variable of the gradient: mean, or state x_t, through the network (default: mean)"
-    add("--through", choices=THROUGHS, default="mean", help=text)
+    add("--through", choices=THROUGHS, default=default.through if defaults else None, help=text)
     text = "variance of the reference: posterior, the step's; or marginal, the forward process's (default: posterior)"
-    add("--reference-variance", choices=REFERENCE_VARIANCES, default="posterior", help=text)
+    variance = default.reference_variance if defaults else None
+    add("--reference-variance", choices=REFERENCE_VARIANCES, default=variance, help=text)
 
 
 def add_pairs(parser: argparse._ActionsContainer) -> None:
@@ -176,6 +223,16 @@ def numbers(text: str) -> tuple[float, ...]:
     if not all(map(math.isfinite, values)):
         raise argparse.ArgumentTypeError(f"must be numbers separated by commas, not {text!r}")
     return values
+
+
+def _tile(text: str) -> int | tuple[int, int] | str:
+    if text in ("auto", "off"):
+        return text
+    sides = text.split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        message = f"must be auto, off, a number of pixels, or WIDTHxHEIGHT, not {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return (int(sides[1]), int(sides[0])) if len(sides) == 2 else int(sides[0])
 
 
 def alphas(text: str) -> float | tuple[float, ...]:

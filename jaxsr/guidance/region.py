@@ -148,12 +148,12 @@ def _fade(
 
 def cut_region(
     region: Region, plan: tiling.TilePlan, index: int, scale: int
-) -> tuple[Float[np.ndarray, "t t 1"], Float[np.ndarray, "T T 3"]]:
+) -> tuple[Float[np.ndarray, "th tw 1"], Float[np.ndarray, "TH TW 3"]]:
     """Cut one tile out of the region, as (weight, reference in [0, 1]). Both are 0 outside the region."""
-    (top, left), (x, y, w, h), tile = plan.origin(index), region.box, plan.tile
-    weight = np.zeros((tile, tile, 1), np.float32)
-    image = np.zeros((scale * tile, scale * tile, 3), np.float32)
-    there, here = zip(_overlap(y, h, top, tile), _overlap(x, w, left, tile), strict=True)
+    (top, left), (x, y, w, h), (rows, columns) = plan.origin(index), region.box, plan.tile
+    weight = np.zeros((rows, columns, 1), np.float32)
+    image = np.zeros((scale * rows, scale * columns, 3), np.float32)
+    there, here = zip(_overlap(y, h, top, rows), _overlap(x, w, left, columns), strict=True)
     if all(span.stop > span.start for span in here):
         weight[here] = region.weight[there][..., None]
         enlarged = [tuple(slice(scale * s.start, scale * s.stop) for s in spans) for spans in (here, there)]
@@ -170,6 +170,6 @@ def _overlap(start: int, size: int, tile_start: int, tile: int) -> tuple[slice, 
 def tiles_of(region: Region, plan: tiling.TilePlan) -> list[int]:
     """List the numbers of the tiles that overlap the region."""
     x, y, w, h = region.box
-    sees = lambda origin, start, size: origin < start + size and start < origin + plan.tile  # noqa: E731
-    origins = [plan.origin(i) for i in range(len(plan))]
-    return [i for i, (top, left) in enumerate(origins) if sees(top, y, h) and sees(left, x, w)]
+    sees = lambda origin, side, start, size: origin < start + size and start < origin + side  # noqa: E731
+    (rows, columns), origins = plan.tile, [plan.origin(i) for i in range(len(plan))]
+    return [i for i, (top, left) in enumerate(origins) if sees(top, rows, y, h) and sees(left, columns, x, w)]

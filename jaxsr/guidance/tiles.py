@@ -19,8 +19,8 @@ class TileReference(NamedTuple):
     """The HR reference of some tiles.
 
     Attributes:
-        weight: weights of the reference, shape (b, t, t, 1), at the size of the input.
-        image: the reference in [0, 1], shape (b, T, T, 3), at the size of the result.
+        weight: weights of the reference, shape (b, h, w, 1), at the size of the input.
+        image: the reference in [0, 1], shape (b, H, W, 3), at the size of the result.
         scale, offset: slope and offset of Eq. 10, one number per step.
     """
 
@@ -35,7 +35,7 @@ class TileGuides(NamedTuple):
 
     Attributes:
         scale: LR scale, one number per step, or one row of them per panel of a strip.
-        weight: factors of the LR scale, shape (b, t, t, 1), or None.
+        weight: factors of the LR scale, shape (b, h, w, 1), or None.
         hr: the HR reference, or None.
     """
 

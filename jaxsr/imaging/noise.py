@@ -121,6 +121,12 @@ def chain_noise(
     return draw
 
 
+@jax.jit
+def tile_keys(key: Key[Array, ""], numbers: Int[Array, " b"] | Int[np.ndarray, " b"]) -> Key[Array, " b"]:
+    """Make a key for each of some tiles of an image, from the key of the image and the numbers of the tiles."""
+    return _fold_each(key, jnp.asarray(numbers))
+
+
 def _fold_each(key: Key[Array, ""], data: Int[Array, " n"]) -> Key[Array, " n"]:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, data)
 

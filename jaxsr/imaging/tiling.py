@@ -33,12 +33,12 @@ WEIGHT_STEPS = 2**12
 class TilePlan:
     """The positions of the tiles of one image, in pixels of the (low-resolution) input. `plan_tiles` makes it.
 
-    Tiles are square and numbered in row-major order.
+    Tiles are rectangles of one shape, numbered in row-major order.
 
     Attributes:
         height, width: size of the image.
-        tile: side of the tiles.
-        overlap: smallest overlap of neighbouring tiles.
+        tile: height and width of the tiles.
+        overlap: smallest overlap of neighbouring tiles. It has no meaning along an axis with a single tile.
         blend: "feather" or "mean".
         tops: first image row of each row of tiles.
         lefts: first image column of each column of tiles.
@@ -46,7 +46,7 @@ class TilePlan:
 
     height: int
     width: int
-    tile: int
+    tile: tuple[int, int]
     overlap: int
     blend: str
     tops: tuple[int, ...]
@@ -63,42 +63,56 @@ class TilePlan:
         return len(self.tops) * len(self.lefts)
 
 
-def plan_tiles(height: int, width: int, tile: int, overlap: int, align: int = 1, blend: str = "feather") -> TilePlan:
-    """Cover height x width pixels with square tiles that overlap their neighbours by `overlap` pixels or more.
+def plan_tiles(
+    height: int, width: int, tile: int | tuple[int, int], overlap: int, align: int = 1, blend: str = "feather"
+) -> TilePlan:
+    """Cover height x width pixels with tiles that overlap their neighbours by `overlap` pixels or more.
 
     With "feather", every origin is a multiple of tile - overlap, hence of `align`. Attention windows and noise blocks
     therefore fall on the same places of the image in every tile. The last tiles may extend over the right and bottom
     edges, and each of them holds pixels of the image that no other tile has. With "mean", the last tiles are moved back
     to end with the image, so that their origins are not aligned.
 
-    Raises ValueError for an empty image, unless 0 <= overlap < tile, unless both are multiples of `align`, and for an
-    unknown `blend`.
+    Args:
+        height, width: size of the image.
+        tile: height and width of the tiles; one number makes squares.
+        overlap: smallest overlap of neighbouring tiles.
+        align: number of which tile and overlap must be multiples.
+        blend: "feather" or "mean".
+    Raises:
+        ValueError: for an empty image, an overlap below 0 or as large as a tile that has a neighbour along this axis,
+            unless tile and overlap are multiples of `align`, and for an unknown `blend`.
     """
     if min(height, width) < 1:
         raise ValueError(f"The image must have at least one pixel, but is {height} x {width}.")
-    if not 0 <= overlap < tile:
-        raise ValueError(f"overlap must be at least 0 and less than the tile ({tile}), but is {overlap}.")
-    if align < 1 or tile % align or overlap % align:
+    tile = (tile, tile) if isinstance(tile, int) else tile
+    if min(tile) < 1:
+        raise ValueError(f"tile must be at least 1, but is {min(tile)}.")
+    axes = tuple(zip((height, width), tile, strict=True))
+    least = min((side for size, side in axes if size > side), default=overlap + 1)
+    if not 0 <= overlap < least:
+        raise ValueError(f"overlap must be at least 0 and less than the tile ({least}), but is {overlap}.")
+    if align < 1 or tile[0] % align or tile[1] % align or overlap % align:
         raise ValueError(
             f"tile ({tile}) and overlap ({overlap}) must be multiples of align, a positive number ({align})."
         )
     if blend not in BLENDS:
         raise ValueError(f"blend must be one of {', '.join(BLENDS)}, but is {blend!r}.")
     starts = _moved_back_starts if blend == "mean" else _regular_starts
-    tops, lefts = (starts(size, tile, tile - overlap) for size in (height, width))
+    tops, lefts = (starts(size, side, side - overlap) if size > side else (0,) for size, side in axes)
     return TilePlan(height, width, tile, overlap, blend, tops, lefts)
 
 
 def _regular_starts(size: int, tile: int, stride: int) -> tuple[int, ...]:
-    return tuple(range(0, max(size - (tile - stride), 1), stride))
+    return tuple(range(0, size - (tile - stride), stride))
 
 
 def _moved_back_starts(size: int, tile: int, stride: int) -> tuple[int, ...]:
-    last = max(size - tile, 0)
+    last = size - tile
     return tuple(sorted({min(start, last) for start in range(0, size, stride)}))
 
 
-def cut(image: Shaped[np.ndarray, "h w c"], plan: TilePlan, index: int) -> Shaped[np.ndarray, "tile tile c"]:
+def cut(image: Shaped[np.ndarray, "h w c"], plan: TilePlan, index: int) -> Shaped[np.ndarray, "th tw c"]:
     """Cut tile number `index` out of the image, as a copy of the same dtype.
 
     Beyond the right and bottom edges, the image continues by reflection about its last pixel, as often as needed. A
@@ -107,8 +121,8 @@ def cut(image: Shaped[np.ndarray, "h w c"], plan: TilePlan, index: int) -> Shape
     if image.shape[:2] != (plan.height, plan.width):
         raise ValueError(f"The plan is for {plan.height} x {plan.width} pixels, but the image has {image.shape[:2]}.")
     top, left = plan.origin(index)
-    rows = _reflected(np.arange(top, top + plan.tile), plan.height)
-    columns = _reflected(np.arange(left, left + plan.tile), plan.width)
+    rows = _reflected(np.arange(top, top + plan.tile[0]), plan.height)
+    columns = _reflected(np.arange(left, left + plan.tile[1]), plan.width)
     return image[rows[:, None], columns]
 
 
@@ -118,17 +132,17 @@ def _reflected(positions: np.ndarray, size: int) -> np.ndarray:
     return last - np.abs(positions % (2 * last) - last) if last else np.zeros_like(positions)
 
 
-def axis_weights(plan: TilePlan, scale: int) -> tuple[Float[np.ndarray, "rows n"], Float[np.ndarray, "columns n"]]:
-    """Compute the weights of each row of tiles over its n = scale * tile output rows, and the same for columns.
+def axis_weights(plan: TilePlan, scale: int) -> tuple[Float[np.ndarray, "rows n"], Float[np.ndarray, "columns m"]]:
+    """Compute the weights of each row of tiles over its n = scale * height output rows, and the same for columns.
 
     They are float32. The weight of a tile at a pixel is the product of its row's and its column's weight. The weights
     of all tiles that cover a pixel sum to 1: exactly with "feather", up to float32 rounding with "mean".
     """
-    return _weights(plan, plan.tops, scale), _weights(plan, plan.lefts, scale)
+    return _weights(plan, plan.tops, plan.tile[0], scale), _weights(plan, plan.lefts, plan.tile[1], scale)
 
 
-def _weights(plan: TilePlan, origins: tuple[int, ...], scale: int) -> Float[np.ndarray, "k n"]:
-    starts, size = np.array(origins)[:, None] * scale, plan.tile * scale
+def _weights(plan: TilePlan, origins: tuple[int, ...], side: int, scale: int) -> Float[np.ndarray, "k n"]:
+    starts, size = np.array(origins)[:, None] * scale, side * scale
     pixels = starts + np.arange(size)
     if plan.blend == "mean":
         begun, ended = (np.searchsorted(edges.ravel(), pixels, "right") for edges in (starts, starts + size))
@@ -152,8 +166,8 @@ def _ramp(distance: np.ndarray, overlap: int) -> np.ndarray:
 
 
 def blend_tiles(
-    plan: TilePlan, scale: int, outputs: Iterable[tuple[int, Float[np.ndarray, "n n c"]]]
-) -> Iterator[tuple[int, Float[np.ndarray, "m w c"]]]:
+    plan: TilePlan, scale: int, outputs: Iterable[tuple[int, Float[np.ndarray, "n m c"]]]
+) -> Iterator[tuple[int, Float[np.ndarray, "rows w c"]]]:
     """Blend output tiles, given as (number, tile), into scale*height x scale*width pixels.
 
     Yields bands as (first row, rows). Bands are float32, come from top to bottom, and join without gap or overlap.
@@ -169,7 +183,7 @@ def blend_tiles(
     tiles = chain([first], tiles)
     carry = np.zeros((0, plan.width * scale, first.shape[2]), np.float32)
     for top, end, weight in zip(plan.tops, (*plan.tops[1:], plan.height), weights_y, strict=True):
-        band = np.zeros((plan.tile * scale, *carry.shape[1:]), np.float32)
+        band = np.zeros((plan.tile[0] * scale, *carry.shape[1:]), np.float32)
         _add_row(band, plan, scale, tiles, weights_x)
         band *= weight[:, None, None]
         band[: len(carry)] += carry
@@ -179,14 +193,15 @@ def blend_tiles(
 
 
 def _in_order(
-    plan: TilePlan, scale: int, outputs: Iterable[tuple[int, Float[np.ndarray, "n n c"]]]
-) -> Iterator[Float[np.ndarray, "n n c"]]:
+    plan: TilePlan, scale: int, outputs: Iterable[tuple[int, Float[np.ndarray, "n m c"]]]
+) -> Iterator[Float[np.ndarray, "n m c"]]:
     """Yield the tiles 0, 1, 2, ... from outputs in any order."""
-    side, done, waiting = plan.tile * scale, 0, {}
+    rows, columns = (side * scale for side in plan.tile)
+    done, waiting = 0, {}
     for index, tile in outputs:
         plan.origin(index)
-        if tile.shape[:2] != (side, side):
-            raise ValueError(f"Output tiles must be {side} x {side} pixels, but tile {index} has {tile.shape[:2]}.")
+        if tile.shape[:2] != (rows, columns):
+            raise ValueError(f"Output tiles must be {rows} x {columns} pixels, but tile {index} has {tile.shape[:2]}.")
         if index in waiting or index < done:
             raise ValueError(f"Tile {index} was given twice.")
         waiting[index] = tile
@@ -202,11 +217,11 @@ def _add_row(
     band: Float[np.ndarray, "n w c"],
     plan: TilePlan,
     scale: int,
-    tiles: Iterator[Float[np.ndarray, "n n c"]],
-    weights: Float[np.ndarray, "columns n"],
+    tiles: Iterator[Float[np.ndarray, "n m c"]],
+    weights: Float[np.ndarray, "columns m"],
 ) -> None:
     """Take one row of tiles and add them to `band`, weighted along x, without the padding at the right."""
     width = band.shape[1]
     for left, weight in zip(plan.lefts, weights, strict=True):
-        start, stop = left * scale, min((left + plan.tile) * scale, width)
+        start, stop = left * scale, min((left + plan.tile[1]) * scale, width)
         band[:, start:stop] += (next(tiles) * weight[:, None])[:, : stop - start]

@@ -25,8 +25,8 @@ def pose_images(
 ) -> Problem:
     """Pose whole LR images as a problem, see `jaxsr.Upscaler.problem`.
 
-    Images are extended at the right and the bottom by reflection, up to the square that the network accepts. `decode`
-    crops its result to the size of the image, and `encode` extends its images in the same way.
+    Images are extended at the right and the bottom by reflection, each side to its own next size that the network
+    accepts. `decode` crops its result to the size of the image, and `encode` extends its images in the same way.
     """
     images, single = _as_batch(lr)
     plan = plan_run(preset, images.shape[1:3], options).plan
@@ -41,7 +41,7 @@ def pose_images(
         if batch.shape[1:3] != (height, width):
             size = f"{batch.shape[2]}x{batch.shape[1]}"
             raise ValueError(f"image: must be {width}x{height} pixels, as the result is, but is {size}.")
-        return problem.encode(_pad(batch, preset.scale * plan.tile))
+        return problem.encode(_pad(batch, (preset.scale * plan.tile[0], preset.scale * plan.tile[1])))
 
     def decode(latent: Float[Array, "b hz wz z"], *, clip: bool = True) -> Float[np.ndarray, "*b H W 3"]:
         result = np.asarray(problem.decode(latent, clip=clip))[:, :height, :width]
@@ -64,7 +64,7 @@ def _as_batch(images: Any) -> tuple[Float[np.ndarray, "b h w 3"], bool]:
     return np.stack([to_float_rgb(part)[0] for part in parts]), array.ndim != 4
 
 
-def _pad(images: Float[np.ndarray, "b h w 3"], side: int) -> Float[Array, "b side side 3"]:
+def _pad(images: Float[np.ndarray, "b h w 3"], tile: tuple[int, int]) -> Float[Array, "b H W 3"]:
     _, height, width, _ = images.shape
-    plan = tiling.plan_tiles(height, width, side, 0)
+    plan = tiling.plan_tiles(height, width, tile, 0)
     return jnp.asarray(np.stack([tiling.cut(image, plan, 0) for image in images]))

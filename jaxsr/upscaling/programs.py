@@ -23,7 +23,9 @@ from jaxsr.options import Options
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.upscaling.plan import schedule_for
 
-Tiles = Float[Array, "b t t 3"]
+Tiles = Float[Array, "b h w 3"]
+Keys = Key[Array, "*_keys"]
+"""The key of the image, or one for each tile."""
 Mask = Float[Array, "b h w 1"]
 
 
@@ -36,14 +38,14 @@ def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Call
 
     def enlarge(
         params: Params,
-        key: Key[Array, ""],
+        key: Keys,
         tiles: Tiles,
         origins: Int[Array, "b 2"],
         guides: TileGuides | None = None,
-    ) -> Float[Array, "b T T c"]:
+    ) -> Float[Array, "b H W c"]:
         problem = _pose_tiles(model, schedule, params, key, tiles, origins)
 
-        def finish(guidance: list[Guidance], unroll_first: bool = False) -> Float[Array, "b T T 3"]:
+        def finish(guidance: list[Guidance], unroll_first: bool = False) -> Float[Array, "b H W 3"]:
             settings = {"sampler": options.sampler, "guidance": guidance, "unroll_first": unroll_first}
             x0 = diffusion.sample(problem.denoise, schedule, problem.z_lr, problem.noise, **settings)
             return problem.decode(x0)
@@ -67,7 +69,7 @@ def measure_function(model: Model, schedule: Schedule, options: Options, against
     """
 
     def moments(
-        params: Params, key: Key[Array, ""], tiles: Tiles, origins: Int[Array, "b 2"], reference: TileReference
+        params: Params, key: Keys, tiles: Tiles, origins: Int[Array, "b 2"], reference: TileReference
     ) -> Moments:
         problem = _pose_tiles(model, schedule, params, key, tiles, origins)
         z_hr = _z_hr(model, params, tiles, reference)
@@ -112,7 +114,7 @@ def cost(program: jax.stages.Wrapped, arguments: tuple) -> tuple[float, float]:
 
 
 def _pose_tiles(
-    model: Model, schedule: Schedule, params: Params, key: Key[Array, ""], tiles: Tiles, origins: Int[Array, "b 2"]
+    model: Model, schedule: Schedule, params: Params, key: Keys, tiles: Tiles, origins: Int[Array, "b 2"]
 ) -> Problem:
     """Pose some tiles as a problem. Its noise depends on the positions of the tiles in the image."""
     lattice = origins * model.preset.scale // model.preset.latent_factor

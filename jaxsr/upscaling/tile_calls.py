@@ -7,31 +7,36 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int, Key
 
 from jaxsr.errors import NotFiniteError
 from jaxsr.guidance.guide import Guide
 from jaxsr.guidance.moments import Moments
 from jaxsr.guidance.region import Region, tiles_of
 from jaxsr.guidance.tiles import cut_guides, cut_reference
-from jaxsr.imaging import tiling
-from jaxsr.upscaling.plan import ImageRun
+from jaxsr.imaging import noise, tiling
+from jaxsr.upscaling.plan import ImageRun, even_batch
 
 Progress = Callable[[int, int], None]
 """Called with (tiles done, tiles in all)."""
 Function = Callable[..., Any]
-"""The compiled function; takes (tiles, origins, *more)."""
+"""The compiled function; takes (key, tiles, origins, *more)."""
 More = Callable[[list[int]], tuple]
 """Makes the further arguments of a call, from the numbers of its tiles."""
 T = TypeVar("T")
 
 
 def enlarge_tiles(
-    function: Function, rgb: Float[np.ndarray, "h w 3"], run: ImageRun, more: More, progress: Progress | None
-) -> Iterator[tuple[int, Float[np.ndarray, "T T c"]]]:
-    """Yield (number, enlarged tile) for every tile of the image."""
+    function: Function,
+    key: Key[Array, ""],
+    rgb: Float[np.ndarray, "h w 3"],
+    run: ImageRun,
+    more: More,
+    progress: Progress | None,
+) -> Iterator[tuple[int, Float[np.ndarray, "H W c"]]]:
+    """Yield (number, enlarged tile) for every tile of the image, whose key is `key`."""
     total = len(run.plan)
-    for numbers, results in _one_ahead(_calls(function, rgb, run, range(total), more)):
+    for numbers, results in _one_ahead(_calls(function, key, rgb, run, range(total), more)):
         results = np.asarray(results)  # waits for the device, which already has the next call
         _check_finite(results)
         yield from zip(numbers, results, strict=False)
@@ -40,12 +45,17 @@ def enlarge_tiles(
 
 
 def measure_tiles(
-    function: Function, rgb: Float[np.ndarray, "h w 3"], run: ImageRun, region: Region, scale: int
+    function: Function,
+    key: Key[Array, ""],
+    rgb: Float[np.ndarray, "h w 3"],
+    run: ImageRun,
+    region: Region,
+    scale: int,
 ) -> list[Moments]:
     """Measure the moments of the tiles that overlap the region. Each tile counts as one image."""
     cut = lambda indices: (cut_reference(region, run.plan, indices, scale),)  # noqa: E731
     measured = []
-    for numbers, moments in _one_ahead(_calls(function, rgb, run, tiles_of(region, run.plan), cut)):
+    for numbers, moments in _one_ahead(_calls(function, key, rgb, run, tiles_of(region, run.plan), cut)):
         values = Moments(*(np.asarray(field)[:, : len(numbers)] for field in moments))
         _check_finite(np.stack(values))
         measured.append(Moments(*(field[:, values.n[0] > 0] for field in values)))
@@ -64,18 +74,31 @@ def guides_of(run: ImageRun, guide: Guide, scale: int) -> More:
 
 
 def _calls(
-    function: Function, rgb: np.ndarray, run: ImageRun, indices: Sequence[int], more: More
+    function: Function, key: Key[Array, ""], rgb: np.ndarray, run: ImageRun, indices: Sequence[int], more: More
 ) -> Iterator[tuple[list[int], Any]]:
     """Yield (numbers of the tiles, result) for every call. The result is on the device and may be unfinished.
 
     Copies of the last tile fill up the last batch.
     """
-    for start in range(0, len(indices), run.batch):
-        numbers = list(indices[start : start + run.batch])
-        filled = numbers + numbers[-1:] * (run.batch - len(numbers))
+    batch = even_batch(len(indices), run.batch)
+    for start in range(0, len(indices), batch):
+        numbers = list(indices[start : start + batch])
+        filled = numbers + numbers[-1:] * (batch - len(numbers))
         tiles = np.stack([tiling.cut(rgb, run.plan, i) for i in filled])
-        origins = np.array([run.plan.origin(i) for i in filled], np.int32)
-        yield numbers, function(tiles, origins, *more(filled))
+        keys, origins = place_noise(key, run, filled)
+        yield numbers, function(keys, tiles, origins, *more(filled))
+
+
+def place_noise(
+    key: Key[Array, ""], run: ImageRun, numbers: list[int]
+) -> tuple[Key[Array, "*_keys"], Int[np.ndarray, "b 2"]]:
+    """Return the key and the origin of the noise of some tiles of an image, whose key is `key`.
+
+    By position, all tiles have the image's key and their own origins. Fresh noise has a key for each tile instead.
+    """
+    if run.options.tile_noise == "fresh":
+        return noise.tile_keys(key, np.array(numbers, np.int32)), np.zeros((len(numbers), 2), np.int32)
+    return key, np.array([run.plan.origin(i) for i in numbers], np.int32)
 
 
 def _one_ahead(calls: Iterator[T]) -> Iterator[T]:

@@ -50,7 +50,7 @@ from jaxsr.upscaling.image_problem import pose_images
 from jaxsr.upscaling.knob_presets import FoundCalibration, Setting, apply_knob_preset, beyond_range, find_calibration
 from jaxsr.upscaling.plan import ImageRun, plan_run, schedule_for, with_less_memory
 from jaxsr.upscaling.programs import compile_program, cost, program_key
-from jaxsr.upscaling.tile_calls import Progress, enlarge_tiles, guides_of, measure_tiles
+from jaxsr.upscaling.tile_calls import Progress, enlarge_tiles, guides_of, measure_tiles, place_noise
 
 T = TypeVar("T")
 _NO_GUIDE = Guide()
@@ -98,7 +98,7 @@ class Upscaler:
                 (RGB, L, I;16); uint8, uint16, or float in [0, 1].
             seed: source of all randomness, together with the image's content and `sample`; 0 <= seed < 2**32.
             sample: number of the sample; other numbers give other samples of one image.
-            batch: tiles per call of the network. It does not change the noise, and the result only by rounding.
+            batch: most tiles per call of the network. It does not change the noise, and the result only by rounding.
             progress: called with (tiles done, tiles in all).
             alpha_map: (h, w); multiplies alpha pixel by pixel.
             reference: an image of higher resolution (HR), of the same types, that shows a part of the image.
@@ -234,9 +234,9 @@ class Upscaler:
 
         def attempt(run: ImageRun) -> Scales | None:
             scales = self._scales(rgb, key, run, guide)
-            function = partial(self.compiled(run.options, run.remat), self.weights(run.options.precision), key)
+            function = partial(self.compiled(run.options, run.remat), self.weights(run.options.precision))
             guidance = guides_of(replace(run, scales=scales), guide, self.preset.scale)
-            tiles = enlarge_tiles(function, rgb, run, guidance, progress)
+            tiles = enlarge_tiles(function, key, rgb, run, guidance, progress)
             for y0, rows in tiling.blend_tiles(run.plan, self.preset.scale, tiles):
                 band = out[y0 : y0 + len(rows)]
                 band[:] = from_float(rows.mean(-1) if out.ndim == 2 else rows, out.dtype).reshape(band.shape)
@@ -254,8 +254,8 @@ class Upscaler:
             return Scales(lr)
 
         def moments(against: Reference) -> list[Moments]:
-            function = partial(self.compiled(run.options, run.remat, against), self.weights(run.options.precision), key)
-            return measure_tiles(function, rgb, run, region, self.preset.scale)
+            function = partial(self.compiled(run.options, run.remat, against), self.weights(run.options.precision))
+            return measure_tiles(function, key, rgb, run, region, self.preset.scale)
 
         given, fitted = given_reference(run.options), is_fitted(guide, run.options)
         against_lr = moments("lr") if fitted else []
@@ -321,11 +321,11 @@ class Upscaler:
         return run, seconds, memory
 
     def _measure(self, run: ImageRun, guide: Guide) -> tuple[float, float]:
-        tiles = np.zeros((run.batch, run.plan.tile, run.plan.tile, 3), np.float32)
+        tiles = np.zeros((run.batch, *run.plan.tile, 3), np.float32)
         if is_guided(guide, run.options):
             run = replace(run, scales=Scales(lr_scales(guide, run.options)))
         guides = guides_of(run, guide, self.preset.scale)([0] * run.batch)
-        key, origins = noise.image_key(0, noise.content_hash(tiles), 0), np.zeros((run.batch, 2), np.int32)
+        key, origins = place_noise(noise.image_key(0, noise.content_hash(tiles), 0), run, [0] * run.batch)
         params = self.weights(run.options.precision)
         return cost(self.compiled(run.options, run.remat), (params, key, tiles, origins, *guides))
 

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from jaxsr.batch.jobs import Job
 from jaxsr.batch.request import Request, RequestError, SourceFile, request_for
-from jaxsr.choices import BLENDS, OBJECTIVES, PRECISIONS, REFERENCE_MEANS, REFERENCE_VARIANCES, THINNINGS, THROUGHS
+from jaxsr.choices import (
+    BLENDS,
+    OBJECTIVES,
+    PRECISIONS,
+    REFERENCE_MEANS,
+    REFERENCE_VARIANCES,
+    THINNINGS,
+    THROUGHS,
+    TILE_NOISES,
+)
 from jaxsr.guidance.region import FEATHER
 from jaxsr.options import Options
 
@@ -31,9 +40,10 @@ OPTIONS = {
     "steps": optional(st.integers(1, 100)),
     "sampler": optional(st.sampled_from(("ancestral", "deterministic", "heun"))),
     "thinning": st.sampled_from(THINNINGS),
-    "tile": st.sampled_from(("auto", 16, 64)),
+    "tile": st.sampled_from(("auto", 16, 64, (64, 32))),
     "overlap": optional(st.integers(0, 64)),
     "blend": st.sampled_from(BLENDS),
+    "tile_noise": st.sampled_from(TILE_NOISES),
     "precision": st.sampled_from(PRECISIONS),
     "alpha": optional(NUMBERS | st.lists(NUMBERS, min_size=1, max_size=4).map(tuple)),
     "through": st.sampled_from(THROUGHS),

@@ -62,13 +62,14 @@ def test_the_same_picture_under_another_name_gives_the_same_result(model, tmp_pa
 def test_the_sidecar_tells_how_to_make_the_same_bytes_again(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     picture(Path("in/a photo.jpg"), (40, 9))
-    settings = "--steps 2 --sampler ancestral --seed 7 --n-samples 2 --batch 3 --tile 32 --ext jpg --quality 80"
+    settings = "--steps 2 --sampler ancestral --seed 7 --n-samples 2 --batch 3 --tile 32x16 --tile-noise fresh"
+    settings += " --ext jpg --quality 80"
     assert run("-i", "in", *settings.split()) == 0
     record = sidecar(Path("out/a photo_1.jpg"))
     assert record["output_sha256"] == sha256_file(Path("out/a photo_1.jpg"))
     assert record["input_sha256"] == sha256_file(Path("in/a photo.jpg"))
     assert record["model_sha256"] == model.sha256
-    assert (record["size"], record["tiles"], record["batch"], record["options"]["overlap"]) == ([160, 36], 2, 3, 16)
+    assert (record["size"], record["tiles"], record["batch"], record["options"]["overlap"]) == ([160, 36], 2, 2, 16)
     python, m, module, *words = shlex.split(record["command"])
     assert (python, m, module) == ("python", "-m", "jaxsr.sample")
     (tmp_path / "elsewhere").mkdir()

@@ -54,13 +54,13 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(model, tmp_path, capsys):
     picture(tmp_path / "in/a.png", (40, 30))
     picture(tmp_path / "in/b.png", (10, 10))
     (tmp_path / "in/bad.png").touch()
-    words = ["-i", tmp_path / "in", "-o", tmp_path / "out", "--tile", "32"]
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out", "--tile", "16x32"]
     assert run(*words, "--dry-run") == 3
     out, err = capsys.readouterr()
     first, second, total = out.splitlines()
     assert "a.png 40x30 -> " in first
-    assert "a.png 160x120: 2 tiles of 32, " in first
-    assert "1 tiles of 32" in second
+    assert "a.png 160x120: 3 tiles of 16x32, " in first
+    assert "1 tiles of 16x32, " in second
     assert " MB for the network, 0.2 MB for the image" in first  # 3 * 160 * 120 * 3 bytes
     assert total.startswith("2 to make in about ")
     assert "bad.png" in err

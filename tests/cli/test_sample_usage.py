@@ -1,12 +1,15 @@
 """Test the options of the sample command: each takes effect, and wrong ones are refused before any work."""
 
+import shlex
 from dataclasses import replace
 
 import pytest
 
+from jaxsr.choices import LIKES
 from jaxsr.cli.sample import main, make_parser
+from jaxsr.cli.shared_options import chosen_options
 from jaxsr.models.presets import PRESETS
-from jaxsr.options import Options
+from jaxsr.options import Options, options_like
 from jaxsr.upscaling import upscaler as upscaler_module
 from jaxsr.upscaling.plan import tile_unit
 from tests.cli.sampling import files, picture, run, sidecar
@@ -30,7 +33,18 @@ pytestmark = pytest.mark.usefixtures("model")
         "-i x --quality 101",
         "-i x --sampler euler",
         "-i x --thinning even",
+        "-i x --tile 64x",
+        "-i x --tile 64x0",
+        "-i x --tile 64x64x64",
         "-i x --blend linear",
+        "-i x --tile-noise none",
+        "-i x --like sinsr",
+        "-i x --like resshift --tile auto",
+        "-i x --like resshift --overlap 0",
+        "-i x --like resshift --blend mean",
+        "-i x --like resshift --tile-noise fresh",
+        "-i x --like resshift --thinning ends",
+        "-i x --like resshift --ext jpg",
         "-i x --precision fp16",
         "-i x --ext gif",
         "-i x --suffix ../up",
@@ -41,15 +55,16 @@ def test_wrong_usage_is_refused_by_the_name_of_the_option(words, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(words.split())
     assert stopped.value.code == 2
-    assert (words.split()[2] if words else "-i") in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert (words.split()[2] if words else "-i") in error
+    assert (words.split()[-2] if words else "-i") in error
 
 
 def test_the_command_offers_what_the_library_has():
     parser, default = make_parser(), Options()
     unit = tile_unit(PRESETS["tiny_x4"])
     assert " ".join(parser.format_help().split()).count(f"a multiple of {unit}") == 2
-    args = parser.parse_args(["-i", "x"])
-    assert {name: getattr(args, name) for name in vars(default)} == vars(default)
+    assert chosen_options(parser.parse_args(["-i", "x"])) == default
 
 
 FLAGS = {
@@ -59,6 +74,7 @@ FLAGS = {
     "tile": 32,
     "overlap": 64,
     "blend": "mean",
+    "tile_noise": "fresh",
     "precision": "bf16",
     "seed": 4,
     "quality": 71,
@@ -86,6 +102,25 @@ def test_no_sampling_flag_is_left_out_above(exact, tmp_path):
     counted, elsewhere = {"sample"}, {"reference_mean"}
     assert default.keys() == FLAGS.keys() | counted | elsewhere
     assert not [name for name in FLAGS if default[name] == FLAGS[name]]
+
+
+def test_a_tile_of_two_sides_is_width_and_height_as_everywhere_in_the_command(exact, tmp_path):
+    picture(tmp_path / "a.png", (40, 20))
+    assert run("-i", tmp_path / "a.png", "-o", tmp_path / "out", "--tile", "32x16", "--overlap", 0) == 0
+    record = sidecar(tmp_path / "out/a.png")
+    assert record["options"]["tile"] == [16, 32]
+    assert " --tile=32x16 " in record["command"]
+
+
+@pytest.mark.parametrize("like", LIKES)
+def test_like_chooses_all_that_the_released_tool_has_and_writes_png(exact, tmp_path, like):
+    picture(tmp_path / "a.jpg")
+    assert run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out", "--like", like) == 0
+    record, fields = sidecar(tmp_path / "out/a.png"), options_like(like)
+    assert {name: record["requested"][name] for name in fields} == fields
+    used = shlex.split(record["command"])
+    assert {"--tile=16", "--overlap=0", "--blend=mean", "--tile-noise=fresh", "--ext=png"} <= set(used)
+    assert not [word for word in used if word.startswith("--like")]
 
 
 @pytest.mark.parametrize(("words", "expected"), [("", ("tiny-x4", False)), ("-n x --accept-license", ("x", True))])

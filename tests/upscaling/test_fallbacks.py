@@ -29,23 +29,26 @@ def _failing(fails, error):
 FULL = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123456789 bytes.")
 
 
-@pytest.mark.parametrize(("batch", "limit", "expected"), [(1, 32, (1, 32)), (4, 64, (1, 64)), (5, 128, (2, 64))])
+@pytest.mark.parametrize(
+    ("batch", "limit", "expected"), [(1, 64, (1, (64, 128))), (3, 128, (1, (128, 256))), (8, 256, (2, (128, 256)))]
+)
 def test_short_memory_starts_the_image_again_with_less(channel, monkeypatch, batch, limit, expected):
     fails = lambda batch, tile: batch * tile > limit  # noqa: E731
     monkeypatch.setattr(Upscaler, "compiled", _failing(fails, FULL))
-    out = np.empty((160, 120, 3), np.float32)
-    run = channel.enlarge(IMAGE / np.float32(255), out, Options(), seed=0, batch=batch)
+    image = noise_image(500, 200, np.uint8, 3) / np.float32(255)
+    out = np.empty((2000, 800, 3), np.float32)
+    run = channel.enlarge(image, out, Options(), seed=0, batch=batch)
     assert (run.batch, run.options.tile) == (run.batch, run.plan.tile) == expected
-    np.testing.assert_allclose(out, enlarged(IMAGE / np.float32(255)), atol=1e-7)
+    np.testing.assert_allclose(out, enlarged(image), atol=1e-7)
 
 
 def test_short_memory_in_the_middle_of_an_image_leaves_nothing_of_the_first_try(channel, monkeypatch):
     calls = []
-    fails = lambda batch, tile: calls.append(tile) is None and tile == 64 and calls.count(64) > 1  # noqa: E731
+    fails = lambda batch, tile: calls.append(tile) is None and tile == 128 and calls.count(128) > 1  # noqa: E731
     monkeypatch.setattr(Upscaler, "compiled", _failing(fails, FULL))
-    image = noise_image(130, 20, np.uint8, 3)
+    image = noise_image(260, 20, np.uint8, 3)
     np.testing.assert_array_equal(channel.upscale(image), enlarged(image))
-    assert calls[:3] == [64, 64, 32]
+    assert calls[:3] == [128, 128, 64]
 
 
 @pytest.mark.parametrize(("tile", "message"), [(32, "--tile 16"), ("off", "--tile 16"), (16, "more memory")])

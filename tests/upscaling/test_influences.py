@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from jaxsr.options import Options
 from jaxsr.runtime import cpu, onednn
 from jaxsr.upscaling.plan import plan_run
 from jaxsr.upscaling.upscaler import Upscaler
+from tests.small_model import nearest
 from tests.upscaling.pictures import IMAGE
 
 
@@ -52,8 +54,27 @@ def test_the_order_of_tiles_does_not_change_them(channel):
     assert np.abs(forth[0] - forth[1]).max() > 0.1
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+def test_fresh_noise_has_a_key_of_its_own_for_every_tile(exact, monkeypatch, batch):
+    calls, key = [], noise.image_key(3, noise.content_hash(IMAGE / np.float32(255)), 1)
+    record = lambda params, keys, tiles, origins: calls.append((keys, origins)) or nearest(params, keys, tiles, origins)  # noqa: E731
+    monkeypatch.setattr(Upscaler, "compiled", lambda *_: record)
+    for tile_noise in ("fresh", "position"):
+        exact.upscale(IMAGE, tile=16, batch=batch, seed=3, sample=1, tile_noise=tile_noise)
+    fresh, position = calls[: len(calls) // 2], calls[len(calls) // 2 :]
+    keys = np.concatenate([jax.random.key_data(keys) for keys, _ in fresh])
+    np.testing.assert_array_equal(keys, [jax.random.key_data(jax.random.fold_in(key, number)) for number in range(6)])
+    assert not np.concatenate([origins for _, origins in fresh]).any()
+    assert all((jax.random.key_data(keys) == jax.random.key_data(key)).all() for keys, _ in position)
+    assert np.concatenate([origins for _, origins in position])[:6].tolist() == [
+        [y, x] for y in (0, 16, 32) for x in (0, 16)
+    ]
+
+
 @pytest.mark.parametrize(
-    "options", [{"tile": 96}, {"overlap": 0}, {"blend": "mean"}, {"precision": "bf16"}, {"seed": 2}], ids=str
+    "options",
+    [{"tile": 96}, {"overlap": 0}, {"blend": "mean"}, {"tile_noise": "fresh"}, {"precision": "bf16"}, {"seed": 2}],
+    ids=str,
 )
 def test_every_option_changes_the_result(channel, options):
     default = channel.upscale(IMAGE, tile=32, seed=1)

@@ -1,0 +1,151 @@
+"""The tiles of an image for one model: the units of their sides and origins, and the shapes that `auto` and `off` take.
+
+There are two kinds of networks. Where a norm or the autoencoder's attention sees the whole image, as in every released
+network, a tile changes the result, and so does padding. Such a network gets the whole image, padded along each side to
+its nominal size, as long as memory allows. The bundled network has no such part: every shape of tile gives the same
+pixels away from the tile's border, so that a few shapes, each compiled once, serve all images.
+"""
+
+import math
+from itertools import product
+
+from jaxsr.imaging import noise, tiling
+from jaxsr.models.presets import ModelPreset, PixelCodecConfig
+from jaxsr.options import Options, tile_sides
+
+Tile = tuple[int, int]
+"""Height and width, in pixels of the input."""
+
+AUTO_SIDES = (64, 128, 256)
+"""Sides of `auto` for networks that do not see the whole image."""
+AUTO_PIXELS = 2**20
+"""Most pixels of the result per tile of `auto`, for networks that see the whole image; docs/performance.md has the
+memory that they take."""
+_LEAST_OVERLAP = 16
+_LEAST_SIDE = 128  # narrower tiles would compute fewer pixels of a large image, but see too little of it
+
+
+def sees_whole_image(preset: ModelPreset) -> bool:
+    """Return whether a pixel of the result depends on the whole tile, through GroupNorm or an autoencoder."""
+    return preset.network.norm == "group" or not isinstance(preset.codec, PixelCodecConfig)
+
+
+def tile_unit(preset: ModelPreset) -> int:
+    """Return the unit of tile sides in input pixels. Its multiples fit the windows and noise blocks."""
+    return math.lcm(preset.align, noise.BLOCK * preset.latent_factor // preset.scale)
+
+
+def whole_unit(preset: ModelPreset) -> int:
+    """Return the unit to whose next multiple each side of a whole image is padded, in input pixels.
+
+    It is the network's nominal size where the network sees the whole image, as in the released tool, because padding
+    changes the result there. Elsewhere it is the unit of tile sides, which computes least.
+    """
+    unit = tile_unit(preset)
+    return math.lcm(unit, preset.network.lq_size) if sees_whole_image(preset) else unit
+
+
+def origin_unit(preset: ModelPreset) -> int:
+    """Return the unit of overlaps, and therefore of the origins of feathered tiles, in input pixels.
+
+    Its multiples are whole windows of the first level, hence whole latent positions. Where a tile gives the pixels of
+    the whole image, they are also whole blocks of noise. It divides the unit of tile sides.
+    """
+    if not sees_whole_image(preset):
+        return tile_unit(preset)
+    return max(preset.network.window_size * preset.latent_factor // preset.scale, 1)
+
+
+def whole_tile(preset: ModelPreset, size: Tile) -> Tile:
+    """Return the smallest tile that holds a whole image of `size` (height, width)."""
+    unit = whole_unit(preset)
+    return -(-size[0] // unit) * unit, -(-size[1] // unit) * unit
+
+
+def choose_tiles(preset: ModelPreset, size: Tile, options: Options) -> tiling.TilePlan:
+    """Plan the tiles of an image of `size` (height, width): of all shapes that the options allow, the cheapest.
+
+    A side that was asked for shrinks to the image's, if that is smaller, where padding would change the result, and
+    for the blend `mean`.
+
+    Raises:
+        ValueError: if tile or overlap do not fit the model; the message begins with the option's name.
+    """
+    unit = tile_unit(preset)
+    if options.tile == "auto":
+        limit = max(AUTO_PIXELS // preset.scale**2, unit**2)
+        return _cheapest(preset, size, options, _auto_tiles(preset, size, options, limit))
+    if options.tile == "off":
+        return _plan(preset, size, options, whole_tile(preset, size))
+    tile = tile_sides(options.tile)
+    for side in tile:
+        _check_multiple("tile", side, unit)
+    if options.overlap is not None and options.overlap >= max(tile):
+        raise ValueError(f"overlap: must be less than the tile ({max(tile)}), got {options.overlap}.")
+    if options.blend == "mean" or sees_whole_image(preset):
+        rows, columns = whole_tile(preset, size)
+        tile = min(tile[0], rows), min(tile[1], columns)
+    return _plan(preset, size, options, tile)
+
+
+def smaller_tiles(preset: ModelPreset, asked: Options, plan: tiling.TilePlan) -> tiling.TilePlan | None:
+    """Plan tiles of `auto` of at most half the pixels; None if there is no smaller tile that the overlap allows."""
+    unit, size, (height, width) = tile_unit(preset), (plan.height, plan.width), plan.tile
+    if sees_whole_image(preset):
+        tiles = _auto_tiles(preset, size, asked, height * width // 2)
+    else:
+        tiles = [(max(height // 2 // unit, 1) * unit, max(width // 2 // unit, 1) * unit)]
+    tiles = [tile for tile in tiles if tile != plan.tile and min(tile) > (asked.overlap or 0)]
+    return _cheapest(preset, size, asked, tiles) if tiles else None
+
+
+def _auto_tiles(preset: ModelPreset, size: Tile, options: Options, limit: int) -> list[Tile]:
+    """List the shapes that `auto` may take; those of networks that see the whole image have at most `limit` pixels."""
+    unit, overlap = tile_unit(preset), options.overlap or 0
+    if not sees_whole_image(preset):
+        sides = [-(-side // unit) * unit for side in AUTO_SIDES]
+        sides = [side for side in sides if side > overlap] or sides[-1:]
+        return list(product(sides, sides))
+    whole = whole_tile(preset, size)
+    if whole[0] * whole[1] <= limit:
+        return [whole]
+    heights, widths = (range(unit, min(side, limit // unit) + 1, unit) for side in whole)
+    shapes = [(h, w) for h in heights for w in widths if h * w <= limit]
+    for least in (max(_LEAST_SIDE, overlap + 1), overlap + 1):
+        wide = [tile for tile in shapes if tile[0] >= min(size[0], least) and tile[1] >= min(size[1], least)]
+        if wide:
+            return wide
+    return shapes[-1:]
+
+
+def _cheapest(preset: ModelPreset, size: Tile, options: Options, tiles: list[Tile]) -> tiling.TilePlan:
+    """Plan with each shape, and return the plan that computes the fewest pixels, and has the fewest tiles of these."""
+    plans = [_plan(preset, size, options, tile) for tile in tiles]
+    return min(plans, key=lambda plan: (computed_pixels(plan), len(plan), max(plan.tile)))
+
+
+def computed_pixels(plan: tiling.TilePlan) -> int:
+    """Return the number of input pixels in all tiles, with overlaps and padding."""
+    return len(plan) * plan.tile[0] * plan.tile[1]
+
+
+def _plan(preset: ModelPreset, size: Tile, options: Options, tile: Tile) -> tiling.TilePlan:
+    feather, unit = options.blend == "feather", origin_unit(preset)
+    overlap = _default_overlap(preset, size, tile) if options.overlap is None else options.overlap
+    if feather:
+        _check_multiple("overlap", overlap, unit)
+    if overlap >= max(tile) and size[0] <= tile[0] and size[1] <= tile[1]:
+        overlap = 0  # a single tile has none, and its options must stay valid
+    return tiling.plan_tiles(*size, tile, overlap, align=unit if feather else 1, blend=options.blend)
+
+
+def _default_overlap(preset: ModelPreset, size: Tile, tile: Tile) -> int:
+    """Return an eighth of the longer side, at least 16, in whole units; only axes with several tiles count, if any."""
+    sides = [side for side, n in zip(tile, size, strict=True) if n > side] or list(tile)
+    unit, wanted = origin_unit(preset), max(max(sides) / 8, _LEAST_OVERLAP)
+    return min(math.ceil(wanted / unit) * unit, min(sides) - unit)
+
+
+def _check_multiple(name: str, value: int, unit: int) -> None:
+    if value % unit:
+        raise ValueError(f"{name}: must be a multiple of {unit} for this model, got {value}.")
