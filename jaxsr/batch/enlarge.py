@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Num, UInt8, UInt16
 
 from jaxsr.batch.jobs import Job
-from jaxsr.batch.recipe import Recipe
+from jaxsr.batch.recipe import Recipe, read_mask
 from jaxsr.batch.request import Request
 from jaxsr.batch.sidecar import describe
 from jaxsr.batch.strip import new_strip, panels, strip_shape
@@ -18,6 +18,7 @@ from jaxsr.imaging.decode import Pixels
 from jaxsr.imaging.files import JPEG, Photo, check_side, pixel_dtype, read_photo
 from jaxsr.imaging.pixels import from_float
 from jaxsr.metrics.consistency import lr_consistency_by_bands
+from jaxsr.upscaling.inpainting import check_mask, keep_known
 from jaxsr.upscaling.plan import ImageRun
 from jaxsr.upscaling.upscaler import Progress, Upscaler
 
@@ -30,7 +31,7 @@ class Made:
     """The facts that a command reports about a finished result.
 
     Attributes:
-        consistency: LR-consistency of the result in dB; for a strip, the mean over the panels.
+        consistency: LR-consistency of the result in dB; for a strip, the mean over the panels; NaN with a mask.
         lost: losses of the photograph on its way. Each text completes a sentence that begins with "the image".
         run: the run that was made, with the numbers of its guidance.
     """
@@ -72,8 +73,13 @@ def make(
         rgb = bleed(rgb, photo.alpha)
     pixels, colour = _canvas(photo, scale, request, job)
     choices = {"guide": recipe.guide(request, rgb, scale), "seed": request.seed, "sample": request.sample}
-    done = upscaler.enlarge(rgb, colour, request.options, **choices, batch=request.batch, progress=progress)
-    consistency = _consistency(colour, rgb, scale)
+    mask = check_mask(upscaler.preset, read_mask(request), rgb.shape[:2])
+    done = upscaler.enlarge(rgb, colour, request.options, **choices, batch=request.batch, mask=mask, progress=progress)
+    if mask is None:
+        consistency = _consistency(colour, rgb, scale)
+    else:
+        keep_known(colour, photo.rgb[..., 0] if colour.ndim == 2 else photo.rgb, mask)
+        consistency = [math.nan] * (colour.shape[2] if colour.ndim == 4 else 1)
     record = describe(upscaler, request, done, accept_license=accept_license)
     record |= {"size": [pixels.shape[1], pixels.shape[0]]}
     numbers = [round(value, 3) if math.isfinite(value) else None for value in consistency]

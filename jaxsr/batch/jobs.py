@@ -55,6 +55,23 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
     return list(dict.fromkeys(listed))
 
 
+def mask_of(image: Path, masks: Path) -> Path:
+    """Return the mask of an image: the file `masks`, or the file of the image's name in the folder `masks`.
+
+    Extensions may differ. Raises ValueError if there is no such file, or more than one.
+    """
+    if not masks.is_dir():
+        return masks
+    found = [path for path in list_images(masks, False) if path.stem == image.stem]
+    exact = [path for path in found if path.name == image.name]
+    if len(exact or found) != 1:
+        what = "several masks" if found else "no mask"
+        raise ValueError(
+            f"--mask: {masks} has {what} of the name {image.stem} for {image}; give one image of this name."
+        )
+    return (exact or found)[0]
+
+
 def check_output(folder: Path) -> None:
     """Refuse an output that is not a folder and cannot become one, before any work. This function creates nothing.
 

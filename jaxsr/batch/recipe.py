@@ -48,6 +48,11 @@ def read_recipe(
     )
 
 
+def read_mask(request: Request) -> Float[np.ndarray, "h w"] | None:
+    """Read the inpainting mask of a request, grey in [0, 1]; None without one. Raises ImageFileError."""
+    return None if request.mask is None else _read_grey(request.mask.path)
+
+
 def _read_grey(path: Path) -> Float[np.ndarray, "h w"]:
     return read_photo(path).rgb.mean(-1)
 

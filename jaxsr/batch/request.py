@@ -13,7 +13,7 @@ from jaxsr.guidance.region import FEATHER, Box
 from jaxsr.imaging.files import JPEG, PNG, TIFF, WEBP, hash_photo
 from jaxsr.options import Options
 
-GUIDE_FILES = ("alpha_map", "reference", "reference_mask")
+GUIDE_FILES = ("alpha_map", "reference", "reference_mask", "mask")
 _OPTIONS = tuple(field.name for field in fields(Options))
 FORMATS = tuple(suffix[1:] for suffix in (*PNG, *JPEG, *WEBP, *TIFF))
 _MAX = 2**31 - 1
@@ -60,6 +60,7 @@ class Request:
         batch: tiles per call of the network. It changes only roundings, so `decisions` leaves it out.
         strip: alphas of the panels; empty for a single result.
         alpha_map, reference, reference_mask: guide files, or None.
+        mask: file that marks what an inpainting model fills in, or None.
         reference_box: (x, y, width, height) of the reference in pixels of the input, or None.
         feather: pixels of the input over which the reference fades in; the default with a reference, None without one.
         objective: rule that fits alpha to the reference; None for the default.
@@ -82,6 +83,7 @@ class Request:
     alpha_map: SourceFile | None = None
     reference: SourceFile | None = None
     reference_mask: SourceFile | None = None
+    mask: SourceFile | None = None
     reference_box: Box | None = None
     feather: int | None = None
     objective: Objective | None = None

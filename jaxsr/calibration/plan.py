@@ -12,6 +12,7 @@ from jaxsr.data.pairs import PairSet
 from jaxsr.guidance.calibration_file import describe_schedule
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.options import Options
+from jaxsr.upscaling.inpainting import check_takes_mask
 from jaxsr.upscaling.plan import schedule_for, tile_unit
 from jaxsr.upscaling.upscaler import Upscaler
 
@@ -105,6 +106,7 @@ class CalibrationRun:
 def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:
     """Make the sampler to calibrate. Raises ValueError for steps or crops that do not fit the model."""
     preset, options = upscaler.preset, choices.options
+    check_takes_mask(preset, given=False)
     if pairs.crop % (unit := tile_unit(preset)):
         raise ValueError(f"--crop: must be a multiple of {unit} for this model, got {pairs.crop}.")
     sampler = options.sampler or preset.sampler

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -104,12 +105,14 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.storage import sha256_file
+    from jaxsr.upscaling.inpainting import check_takes_mask
     from jaxsr.upscaling.plan import plan_run
     from jaxsr.upscaling.upscaler import load
 
     options = chosen_options(args)
-    check_can_run(args.model, mask=False)
+    check_can_run(args.model, mask=args.mask is not None)
     upscaler = load(args.model, accept_license=args.accept_license)
+    check_takes_mask(upscaler.preset, given=args.mask is not None)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
     calibration = None
     if args.preset:
@@ -121,7 +124,8 @@ def prepare(args: argparse.Namespace) -> Work:
     for note in upscaler.knob_notes(options, alphas, args.preset, args.calibration):
         say(f"note: {note}", wrong=True)
     resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses options that do not fit
-    paths = {name: path for name in GUIDE_FILES if (path := getattr(args, name)) is not None}
+    shared = [name for name in GUIDE_FILES if name != "mask"]  # every image may have its own mask
+    paths = {name: path for name in shared if (path := getattr(args, name)) is not None}
     recipe = read_recipe(**paths)
     request = partial(
         request_for,
@@ -135,7 +139,19 @@ def prepare(args: argparse.Namespace) -> Work:
         **{name: getattr(args, name) for name in ("seed", "batch", "reference_box", "feather", "objective")},
         **{name: hash_source(path) for name, path in paths.items()},
     )
+    if args.mask:
+        request = with_masks(request, args.mask)
     return Work(upscaler, request, recipe, args.output, args.accept_license, args.save_calibration)
+
+
+def with_masks(request: "Callable[..., Request]", masks: Path) -> "Callable[[Job], Request]":
+    """Give every job's request the mask of its image. Raises ValueError if there is no file or folder `masks`."""
+    from jaxsr.batch.jobs import mask_of
+    from jaxsr.batch.request import hash_source
+
+    if not masks.exists():
+        raise ValueError(f"--mask: there is no {masks}; check the name.")
+    return lambda job: request(job, mask=hash_source(mask_of(job.source, masks)))
 
 
 def find_missing(work: Work, jobs: "list[Job]", *, overwrite: bool) -> Jobs:
@@ -194,8 +210,10 @@ def make_all(work: Work, jobs: Jobs) -> int:
     where = f"; results in {work.output}" if count or jobs.done else ""
     say(f"{count} made{rate}, {len(jobs.done)} there already, {len(jobs.failed)} failed{where}")
     if results:
-        mean = sum(result.consistency for result in results.values()) / count
-        print(f"LR-consistency: {mean:.2f} dB on average (results shrunk again, against the input)")
+        known = [result.consistency for result in results.values() if not math.isnan(result.consistency)]
+        if known:
+            mean = sum(known) / len(known)
+            print(f"LR-consistency: {mean:.2f} dB on average (results shrunk again, against the input)")
     _list_losses(results)
     return _list_failures(jobs.failed)
 

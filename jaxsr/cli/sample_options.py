@@ -69,6 +69,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="most tiles per call; the noise is the same, and the result is equal up to rounding (default: 1)",
     )
     add_precision(parser)
+    add(
+        "--mask",
+        type=Path,
+        metavar="PATH",
+        help="for inpainting models: an image, white where to fill in, or a folder of images with the inputs' names",
+    )
     add("-r", "--recursive", action="store_true", help="search folders below too; the results mirror the tree")
     add("--suffix", default="", help="text to add to the name of each result")
     add("-f", "--ext", choices=("png", "jpg", "webp", "tif"), help="format of the results (default: as the input)")

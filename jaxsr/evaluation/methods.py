@@ -13,6 +13,7 @@ from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.imaging.resize import bicubic_matrix
 from jaxsr.options import Options
 from jaxsr.storage import sha256_file
+from jaxsr.upscaling.inpainting import check_takes_mask
 from jaxsr.upscaling.knob_presets import apply_knob_preset
 from jaxsr.upscaling.plan import plan_run
 from jaxsr.upscaling.upscaler import Upscaler
@@ -77,6 +78,7 @@ def model_method(
         ValueError: if the options do not fit the model or each other.
     """
     refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
+    check_takes_mask(upscaler.preset, given=False)
     chosen = options
     if preset is not None:
         found = upscaler.find_calibration(options, calibration)

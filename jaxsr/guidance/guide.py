@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Shaped
 
 from jaxsr.choices import OBJECTIVES, Objective, check_word
 from jaxsr.guidance.option_conflicts import Given, find_conflict, find_reference_conflict, refuse
@@ -77,19 +77,23 @@ def make_guide(
     Raises:
         ValueError: for arguments that do not fit the image, or that contradict each other.
     """
-    factors = None if alpha_map is None else _as_map(as_array(alpha_map), "alpha_map")
+    factors = None if alpha_map is None else as_map(as_array(alpha_map), "alpha_map")
     reference_options = {"reference_box": box, "reference_mask": mask, "feather": feather, "objective": objective}
     given: dict[str, Any] = {name: value is not None for name, value in reference_options.items()}
     refuse(find_reference_conflict(Given(reference=reference is not None, **given)))
     if reference is None:
         return Guide(factors, strip=strip)
-    weight = None if mask is None else _as_map(as_array(mask), "reference_mask")
+    weight = None if mask is None else as_map(as_array(mask), "reference_mask")
     width = FEATHER if feather is None else feather
     region = make_region(rgb, as_array(reference), scale, box=box, mask=weight, feather=width)
     return Guide(factors, region, objective, strip)
 
 
-def _as_map(values: Num[np.ndarray, "..."], name: str) -> Float[np.ndarray, "h w"]:
+def as_map(values: Shaped[np.ndarray, "..."], name: str) -> Float[np.ndarray, "h w"]:
+    """Convert a map of one number per pixel to float32; uint8 and uint16 are divided by the largest value of the type.
+
+    `name` names the option in the ValueError for another shape.
+    """
     if values.ndim != 2:
         raise ValueError(f"{name}: must be (h, w), one number per pixel, got shape {values.shape}.")
     peak = np.iinfo(values.dtype).max if values.dtype in (np.uint8, np.uint16) else 1

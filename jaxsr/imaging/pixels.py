@@ -4,12 +4,12 @@ import os
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, Shaped
 from numpy.typing import DTypeLike
 from PIL import Image
 
 
-def as_array(image: Any) -> Num[np.ndarray, "..."]:
+def as_array(image: Any) -> Shaped[np.ndarray, "..."]:
     """Convert anything that NumPy accepts to an array. Pillow images must have a mode whose numbers are colours.
 
     Raises:

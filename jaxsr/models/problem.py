@@ -16,6 +16,8 @@ from jaxsr.models.model import Model, Params
 
 Image = Float[Array, "_b _H _W 3"]
 Latent = Float[Array, "_b _h _w _z"]
+Input = Float[Array, "_b _H _W _c"]
+"""RGB, and for an inpainting network the mask as a fourth channel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class NetworkCalls(NamedTuple):
     Attributes:
         schedule: the sampling steps.
         encode_lr: (params, LR images in [-1, 1]) -> z_lr.
-        predict: (params, z_lr, LR images in [-1, 1], x_t, step) -> x0_hat.
+        predict: (params, z_lr, LR images in [-1, 1] with their mask, x_t, step) -> x0_hat.
         encode: (params, images in [0, 1]) -> latent.
         decode: (params, latent) -> images, about [0, 1].
     """
@@ -69,8 +71,9 @@ def network_calls(
     `compiled` wraps each function. Give `jax.jit` if problems are used outside of a compiled function.
     """
 
-    def predict(params: Params, z_lr: Latent, signed: Image, x_t: Latent, step: Int[Array, ""]) -> Latent:
-        return model.denoiser(params, schedule, z_lr, signed)(x_t, step)
+    def predict(params: Params, z_lr: Latent, signed: Input, x_t: Latent, step: Int[Array, ""]) -> Latent:
+        mask = signed[..., 3:] if model.preset.network.cond_mask else None
+        return model.denoiser(params, schedule, z_lr, signed[..., :3], mask)(x_t, step)
 
     def encode(params: Params, image: Image) -> Latent:
         return model.encode(params, image * 2 - 1)
@@ -85,7 +88,7 @@ def pose(
     model: Model,
     params: Params,
     schedule: Schedule,
-    lr: Image,
+    lr: Input,
     make_noise: Callable[[tuple[int, ...]], Noise],
 ) -> Problem:
     """Make the sampling problem of a batch of LR images. This function is pure.
@@ -94,18 +97,19 @@ def pose(
         model: the model.
         params: the model's parameters.
         schedule: the sampling steps.
-        lr: LR images in [0, 1], whose sides are multiples of the preset's `align`.
+        lr: LR images in [0, 1], whose sides are multiples of the preset's `align`. For an inpainting network, a fourth
+            channel is the mask: 1 where content is missing, 0 elsewhere.
         make_noise: shape of a latent -> noise of its chain.
     """
     return pose_with(network_calls(model, schedule), params, lr, make_noise)
 
 
 def pose_with(
-    calls: NetworkCalls, params: Params, lr: Image, make_noise: Callable[[tuple[int, ...]], Noise]
+    calls: NetworkCalls, params: Params, lr: Input, make_noise: Callable[[tuple[int, ...]], Noise]
 ) -> Problem:
     """Make the problem as `pose` does, with functions of the model that several problems share."""
     signed = lr * 2 - 1
-    z_lr = calls.encode_lr(params, signed)
+    z_lr = calls.encode_lr(params, signed[..., :3])
     draw = make_noise(z_lr.shape)
 
     def decode(latent: Latent, *, clip: bool = True) -> Image:

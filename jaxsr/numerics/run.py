@@ -25,6 +25,7 @@ from jaxsr.numerics.truncation import rows_of
 from jaxsr.options import Options
 from jaxsr.runtime.progress import image_bar
 from jaxsr.storage import write_whole
+from jaxsr.upscaling.inpainting import check_takes_mask
 from jaxsr.upscaling.plan import plan_run, schedule_for
 from jaxsr.upscaling.upscaler import Upscaler
 from jaxsr.version import __version__
@@ -61,6 +62,7 @@ class Study:
 def make_setup(study: Study) -> Setup:
     """Make the setup of the instruments. Raises ValueError, which names the option, if one does not fit the model."""
     preset, crop = study.upscaler.preset, study.pairs.crop
+    check_takes_mask(preset, given=False)
     options = plan_run(preset, (crop, crop), study.options).options
     if crop % preset.align:
         raise ValueError(f"crop: must be a multiple of {preset.align} for this model, got {crop}.")

@@ -17,11 +17,12 @@ from jaxsr.models.model import DTYPES, Model, Params
 from jaxsr.models.presets import ModelPreset
 from jaxsr.models.problem import NetworkCalls, Problem, network_calls, pose_with
 from jaxsr.options import Options
+from jaxsr.upscaling.inpainting import check_mask, with_mask
 from jaxsr.upscaling.plan import plan_run, schedule_for
 
 
 def pose_images(
-    preset: ModelPreset, params: Params, lr: Any, options: Options, *, seed: int = 0, sample: int = 0
+    preset: ModelPreset, params: Params, lr: Any, options: Options, *, seed: int = 0, sample: int = 0, mask: Any = None
 ) -> Problem:
     """Pose whole LR images as a problem, see `jaxsr.Upscaler.problem`.
 
@@ -33,7 +34,9 @@ def pose_images(
     keys = jnp.stack([noise.image_key(seed, noise.content_hash(image), sample) for image in images])
     make_noise = lambda shape: noise.chain_noise(keys, jnp.zeros(2, jnp.int32), shape)  # noqa: E731
     calls = _compiled_calls(preset, options.precision, options.steps, options.thinning)
-    problem = pose_with(calls, params, _pad(images, plan.tile), make_noise)
+    known = check_mask(preset, mask, images.shape[1:3])
+    inputs = np.stack([with_mask(image, known) for image in images])
+    problem = pose_with(calls, params, _pad(inputs, plan.tile), make_noise)
     height, width = (preset.scale * n for n in images.shape[1:3])
 
     def encode(image: Any) -> Float[Array, "b hz wz z"]:
@@ -64,7 +67,7 @@ def _as_batch(images: Any) -> tuple[Float[np.ndarray, "b h w 3"], bool]:
     return np.stack([to_float_rgb(part)[0] for part in parts]), array.ndim != 4
 
 
-def _pad(images: Float[np.ndarray, "b h w 3"], tile: tuple[int, int]) -> Float[Array, "b H W 3"]:
+def _pad(images: Float[np.ndarray, "b h w c"], tile: tuple[int, int]) -> Float[Array, "b H W c"]:
     _, height, width, _ = images.shape
     plan = tiling.plan_tiles(height, width, tile, 0)
     return jnp.asarray(np.stack([tiling.cut(image, plan, 0) for image in images]))

@@ -50,11 +50,6 @@ def plan_run(preset: ModelPreset, size: tuple[int, int], options: Options, batch
     Raises:
         ValueError: if the options do not fit the model; the message begins with the option's name.
     """
-    if preset.network.cond_mask:
-        raise ValueError(
-            f"model: {preset.name} fills in the part of an image that a mask marks, which this version cannot do yet; "
-            "choose another model."
-        )
     if batch < 1:
         raise ValueError(f"batch: must be at least 1, got {batch}.")
     plan = choose_tiles(preset, size, options)

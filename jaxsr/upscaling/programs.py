@@ -23,7 +23,8 @@ from jaxsr.options import Options
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.upscaling.plan import schedule_for
 
-Tiles = Float[Array, "b h w 3"]
+Tiles = Float[Array, "b h w c"]
+"""RGB in [0, 1], and for an inpainting network the mask as a fourth channel."""
 Keys = Key[Array, "*_keys"]
 """The key of the image, or one for each tile."""
 Mask = Float[Array, "b h w 1"]
@@ -42,7 +43,7 @@ def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Call
         tiles: Tiles,
         origins: Int[Array, "b 2"],
         guides: TileGuides | None = None,
-    ) -> Float[Array, "b H W c"]:
+    ) -> Float[Array, "b H W k"]:
         problem = _pose_tiles(model, schedule, params, key, tiles, origins)
 
         def finish(guidance: list[Guidance], unroll_first: bool = False) -> Float[Array, "b H W 3"]:
@@ -135,7 +136,7 @@ def _hr_guidance(model: Model, params: Params, tiles: Tiles, hr: TileReference, 
 
 def _z_hr(model: Model, params: Params, tiles: Tiles, hr: TileReference) -> Float[Array, "b h w z"]:
     """Encode the reference. Outside its region the enlarged LR image takes its place, so that no edge is encoded."""
-    scale, lr = model.preset.scale, tiles * 2 - 1
+    scale, lr = model.preset.scale, tiles[..., :3] * 2 - 1
     known = jnp.repeat(jnp.repeat(hr.weight > 0, scale, 1), scale, 2)
     around = upsample_bicubic(lr, scale) if scale > 1 else lr
     return model.encode(params, jnp.where(known, hr.image * 2 - 1, around))

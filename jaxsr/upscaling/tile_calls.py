@@ -29,25 +29,39 @@ T = TypeVar("T")
 def enlarge_tiles(
     function: Function,
     key: Key[Array, ""],
-    rgb: Float[np.ndarray, "h w 3"],
+    pixels: Float[np.ndarray, "h w c"],
     run: ImageRun,
     more: More,
     progress: Progress | None,
-) -> Iterator[tuple[int, Float[np.ndarray, "H W c"]]]:
-    """Yield (number, enlarged tile) for every tile of the image, whose key is `key`."""
-    total = len(run.plan)
-    for numbers, results in _one_ahead(_calls(function, key, rgb, run, range(total), more)):
+) -> Iterator[tuple[int, Float[np.ndarray, "H W k"]]]:
+    """Yield (number, enlarged tile) for every tile of the image, whose key is `key`, in order.
+
+    Where the pixels have a mask as their fourth channel, a tile without unknown pixels is not computed: it is itself.
+    """
+    total, done = len(run.plan), 0
+    unknown = [i for i in range(total) if pixels.shape[2] == 3 or tiling.cut(pixels, run.plan, i)[..., 3].any()]
+    for numbers, results in _one_ahead(_calls(function, key, pixels, run, unknown, more)):
         results = np.asarray(results)  # waits for the device, which already has the next call
         _check_finite(results)
-        yield from zip(numbers, results, strict=False)
+        for number, result in zip(numbers, results, strict=False):
+            yield from ((i, _itself(pixels, run, i)) for i in range(done, number))
+            yield number, result
+            done = number + 1
         if progress:
-            progress(numbers[-1] + 1, total)
+            progress(done, total)
+    yield from ((i, _itself(pixels, run, i)) for i in range(done, total))
+
+
+def _itself(pixels: Float[np.ndarray, "h w 4"], run: ImageRun, number: int) -> Float[np.ndarray, "H W k"]:
+    """Return a known tile as its own result, once for every panel."""
+    panels = len(run.scales.lr) if run.scales else 1
+    return np.tile(tiling.cut(pixels, run.plan, number)[..., :3], panels)
 
 
 def measure_tiles(
     function: Function,
     key: Key[Array, ""],
-    rgb: Float[np.ndarray, "h w 3"],
+    pixels: Float[np.ndarray, "h w c"],
     run: ImageRun,
     region: Region,
     scale: int,
@@ -55,7 +69,7 @@ def measure_tiles(
     """Measure the moments of the tiles that overlap the region. Each tile counts as one image."""
     cut = lambda indices: (cut_reference(region, run.plan, indices, scale),)  # noqa: E731
     measured = []
-    for numbers, moments in _one_ahead(_calls(function, key, rgb, run, tiles_of(region, run.plan), cut)):
+    for numbers, moments in _one_ahead(_calls(function, key, pixels, run, tiles_of(region, run.plan), cut)):
         values = Moments(*(np.asarray(field)[:, : len(numbers)] for field in moments))
         _check_finite(np.stack(values))
         measured.append(Moments(*(field[:, values.n[0] > 0] for field in values)))
@@ -74,17 +88,17 @@ def guides_of(run: ImageRun, guide: Guide, scale: int) -> More:
 
 
 def _calls(
-    function: Function, key: Key[Array, ""], rgb: np.ndarray, run: ImageRun, indices: Sequence[int], more: More
+    function: Function, key: Key[Array, ""], pixels: np.ndarray, run: ImageRun, indices: Sequence[int], more: More
 ) -> Iterator[tuple[list[int], Any]]:
     """Yield (numbers of the tiles, result) for every call. The result is on the device and may be unfinished.
 
     Copies of the last tile fill up the last batch.
     """
-    batch = even_batch(len(indices), run.batch)
+    batch = even_batch(max(len(indices), 1), run.batch)
     for start in range(0, len(indices), batch):
         numbers = list(indices[start : start + batch])
         filled = numbers + numbers[-1:] * (batch - len(numbers))
-        tiles = np.stack([tiling.cut(rgb, run.plan, i) for i in filled])
+        tiles = np.stack([tiling.cut(pixels, run.plan, i) for i in filled])
         keys, origins = place_noise(key, run, filled)
         yield numbers, function(keys, tiles, origins, *more(filled))
 
@@ -103,11 +117,13 @@ def place_noise(
 
 def _one_ahead(calls: Iterator[T]) -> Iterator[T]:
     """Yield the same items, each one only after its successor has started."""
-    waiting = next(calls)
+    waiting = next(calls, None)
     for started in calls:
+        assert waiting is not None
         yield waiting
         waiting = started
-    yield waiting
+    if waiting is not None:
+        yield waiting
 
 
 def _check_finite(values: np.ndarray) -> None:

@@ -47,6 +47,7 @@ from jaxsr.models.problem import Problem
 from jaxsr.options import Options
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling.image_problem import pose_images
+from jaxsr.upscaling.inpainting import check_mask, check_takes_mask, keep_known, with_mask
 from jaxsr.upscaling.knob_presets import FoundCalibration, Setting, apply_knob_preset, beyond_range, find_calibration
 from jaxsr.upscaling.plan import ImageRun, plan_run, schedule_for, with_less_memory
 from jaxsr.upscaling.programs import compile_program, cost, program_key
@@ -89,6 +90,7 @@ class Upscaler:
         objective: Objective | None = None,
         calibration: str | Path | Calibration | None = None,
         preset: str | None = None,
+        mask: Any = None,
         **options: Any,
     ) -> Num[np.ndarray, "H W *c"]:
         """Enlarge an image to exactly `preset.scale` times its size. The result is one random sample.
@@ -110,6 +112,8 @@ class Upscaler:
             objective: how alpha is fitted to the reference if alpha is not given: `lstsq` (also for None) or `norm`.
             calibration: a calibration or its file; None is the one beside the model's file.
             preset: name of a preset in the calibration, which gives alpha.
+            mask: for an inpainting model, and only for one, (h, w): 1 (white) where the content is to be filled in, 0
+                where the result keeps the image's pixels, bit for bit. Numbers between mix the two.
             **options: fields of `Options`.
         Returns:
             the enlarged image, in the type of the input. A grey image stays grey.
@@ -134,7 +138,11 @@ class Upscaler:
         guide = make_guide(rgb, self.preset.scale, alpha_map=alpha_map, objective=objective, **region)
         height, width = (self.preset.scale * n for n in rgb.shape[:2])
         out = np.empty((height, width) if grey else (height, width, 3), image.dtype)
-        self.enlarge(rgb, out, chosen, guide=guide, seed=seed, sample=sample, batch=batch, progress=progress)
+        known = check_mask(self.preset, mask, rgb.shape[:2])
+        choices = {"guide": guide, "seed": seed, "sample": sample, "batch": batch, "mask": known}
+        self.enlarge(rgb, out, chosen, **choices, progress=progress)
+        if known is not None:
+            keep_known(out, image, known)
         return out
 
     def problem(
@@ -146,6 +154,7 @@ class Upscaler:
         sample: int = 0,
         thinning: Thinning = "ends",
         precision: Precision = "fp32",
+        mask: Any = None,
     ) -> Problem:
         """Pose an image, or a batch of images of one size, as a problem for a sampler of your own.
 
@@ -163,6 +172,7 @@ class Upscaler:
             seed: the noise depends on the seed, on each image's content and on `sample`.
             sample: number of the sample.
             thinning, precision: fields of `Options`.
+            mask: for an inpainting model, (h, w), one for all images, see `upscale`.
         Returns:
             the problem. `p.decode(latent)` returns (H, W, 3), or (b, H, W, 3) for a batch, `preset.scale` times the
             size of `lr`. `p.encode` takes images of that size.
@@ -170,7 +180,7 @@ class Upscaler:
             ValueError: for images of another shape or type, or options that do not fit the model.
         """
         options = Options(steps=steps, tile="off", thinning=thinning, precision=precision)
-        return pose_images(self.preset, self.weights(precision), lr, options, seed=seed, sample=sample)
+        return pose_images(self.preset, self.weights(precision), lr, options, seed=seed, sample=sample, mask=mask)
 
     def find_calibration(
         self, options: Options, calibration: str | Path | Calibration | None = None
@@ -221,22 +231,25 @@ class Upscaler:
         seed: int,
         sample: int = 0,
         batch: int = 1,
+        mask: Float[np.ndarray, "h w"] | None = None,
         progress: Progress | None = None,
     ) -> ImageRun:
         """Enlarge float32 pixels in [0, 1] into `out`, in the type of `out`, as `upscale` does.
 
         Returns the run that was made, which may differ from `options` where memory was short or bf16 overflowed. With
-        a strip in `guide`, `out` has the shape (H, W, panels, 3).
+        a strip in `guide`, `out` has the shape (H, W, panels, 3). The known pixels of a `mask` (from `check_mask`) are
+        not put back: see `jaxsr.upscaling.inpainting.keep_known`.
         """
+        check_takes_mask(self.preset, given=mask is not None)
         check_guide(guide, options, rgb.shape[:2])
         first = plan_run(self.preset, rgb.shape[:2], options, batch)
-        key = noise.image_key(seed, noise.content_hash(rgb), sample)
+        key, pixels = noise.image_key(seed, noise.content_hash(rgb), sample), with_mask(rgb, mask)
 
         def attempt(run: ImageRun) -> Scales | None:
-            scales = self._scales(rgb, key, run, guide)
+            scales = self._scales(pixels, key, run, guide)
+            run = replace(run, scales=scales)
             function = partial(self.compiled(run.options, run.remat), self.weights(run.options.precision))
-            guidance = guides_of(replace(run, scales=scales), guide, self.preset.scale)
-            tiles = enlarge_tiles(function, key, rgb, run, guidance, progress)
+            tiles = enlarge_tiles(function, key, pixels, run, guides_of(run, guide, self.preset.scale), progress)
             for y0, rows in tiling.blend_tiles(run.plan, self.preset.scale, tiles):
                 band = out[y0 : y0 + len(rows)]
                 band[:] = from_float(rows.mean(-1) if out.ndim == 2 else rows, out.dtype).reshape(band.shape)
@@ -245,7 +258,7 @@ class Upscaler:
         scales, run = self._retry(attempt, first, options)
         return replace(run, scales=scales)
 
-    def _scales(self, rgb: np.ndarray, key: Key[Array, ""], run: ImageRun, guide: Guide) -> Scales | None:
+    def _scales(self, pixels: np.ndarray, key: Key[Array, ""], run: ImageRun, guide: Guide) -> Scales | None:
         """Return the numbers of the guidance, fitted if there is a reference; None if nothing guides."""
         if not is_guided(guide, run.options):
             return None
@@ -255,7 +268,7 @@ class Upscaler:
 
         def moments(against: Reference) -> list[Moments]:
             function = partial(self.compiled(run.options, run.remat, against), self.weights(run.options.precision))
-            return measure_tiles(function, key, rgb, run, region, self.preset.scale)
+            return measure_tiles(function, key, pixels, run, region, self.preset.scale)
 
         given, fitted = given_reference(run.options), is_fitted(guide, run.options)
         against_lr = moments("lr") if fitted else []
@@ -321,7 +334,7 @@ class Upscaler:
         return run, seconds, memory
 
     def _measure(self, run: ImageRun, guide: Guide) -> tuple[float, float]:
-        tiles = np.zeros((run.batch, *run.plan.tile, 3), np.float32)
+        tiles = np.zeros((run.batch, *run.plan.tile, 3 + self.preset.network.cond_mask), np.float32)
         if is_guided(guide, run.options):
             run = replace(run, scales=Scales(lr_scales(guide, run.options)))
         guides = guides_of(run, guide, self.preset.scale)([0] * run.batch)
