@@ -84,7 +84,7 @@ class Options:
         _ = self.gradient  # raises ValueError for an unknown word
         for name, least in _NUMBERS.items():
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Integral) and value >= least):
+            if value is not None and not (isinstance(value, Integral) and int(value) >= least):
                 raise ValueError(f"{name}: must be a whole number of at least {least}, got {value!r}.")
         self._check_tile()
         if self.tile == "off" and self.overlap is not None:

@@ -5,7 +5,7 @@ import re
 import jaxtyping
 import pytest
 
-from jaxsr.options import Options
+from jaxsr.options import Options, spell_tile
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,9 @@ from jaxsr.options import Options
         ("steps", 2.5),
         ("tile", 0),
         ("tile", "huge"),
+        ("tile", (32,)),
+        ("tile", (32, 0)),
+        ("tile_noise", "none"),
         ("overlap", -1),
         ("alpha", "much"),
         ("alpha", float("nan")),
@@ -42,3 +45,8 @@ def test_values_that_no_model_takes_are_refused_by_name(name, value):
 def test_an_overlap_of_one_tile_is_refused():
     with pytest.raises(ValueError, match=r"^overlap:"):
         Options(tile="off", overlap=16)
+
+
+def test_a_square_given_by_both_sides_is_the_same_choice():
+    assert Options(tile=(64, 64)) == Options(tile=64)
+    assert [spell_tile(tile) for tile in ("auto", 64, (64, 64), (64, 128))] == ["auto", "64", "64", "128x64"]

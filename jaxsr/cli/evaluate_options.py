@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxsr.choices import DEFAULT_FORM, GradientForm
 from jaxsr.cli.shared_options import (
     add_dataset,
+    add_gradient,
     add_limit,
     add_lr,
     add_metrics,
@@ -16,6 +18,9 @@ from jaxsr.cli.shared_options import (
     add_scale,
     add_seeds,
     add_steps,
+    add_thinning,
+    add_tiles,
+    find_like_conflict,
     join_negative,
     spell,
     whole,
@@ -29,6 +34,14 @@ _SAMPLING = (
     "steps",
     "sampler",
     "precision",
+    "thinning",
+    "tile",
+    "overlap",
+    "blend",
+    "tile_noise",
+    "like",
+    "through",
+    "reference_variance",
     "seeds",
     "hr_guidance",
     "accept_license",
@@ -65,9 +78,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     add_dataset(model)
     add_steps(model)
     add_sampler(model)
+    add_thinning(model, None)
+    add_tiles(model)
     add_precision(model, None)
     add_seeds(model, "the protocol's")
     add_scale(model)
+    add_gradient(model, defaults=False)
     add("--hr-guidance", action="store_true", help="guide by the original itself, as a perfect reference")
     return parser
 
@@ -79,19 +95,37 @@ def parse(argv: Sequence[str], description: str | None = None) -> argparse.Names
     if (args.pred is None) == (args.model is None):
         parser.error("give either --pred, a folder of results, or --model, which makes them")
     if args.pred is not None:
-        given = [name for name in (*_SAMPLING, "dataset") if getattr(args, name)]
-        if given:
+        if given := _given(args, *_SAMPLING, "dataset"):
             parser.error(f"argument {spell(given[0])}: belongs to --model, which makes results; leave it out")
         if args.data is not None:
             parser.error("argument --data: belongs to --dataset; give --target, the folder of the originals")
     elif args.target is not None:
         parser.error("argument --target: belongs to --pred; with --model, give --dataset, the folder of the originals")
-    if args.model == "bicubic" and (given := [name for name in _SAMPLING if getattr(args, name)]):
+    if args.model == "bicubic" and (given := _given(args, *_SAMPLING)):
         parser.error(f"argument {spell(given[0])}: bicubic does not have this option; leave it out")
-    alpha = args.alpha if isinstance(args.alpha, tuple | None) else (args.alpha,)
-    given = Given(alpha=alpha, preset=args.preset is not None, calibration=args.calibration is not None)
-    if conflict := find_conflict(given, spell):
+    if conflict := find_like_conflict(args):
+        parser.error(conflict)
+    if conflict := find_conflict(_guidance(args), spell):
         parser.error(f"argument {spell(conflict[0])}: {conflict[1]}")
     if args.worst_by and not args.worst:
         parser.error("argument --worst-by: ranks the images of the contact sheet; give --worst as well")
     return args
+
+
+def _given(args: argparse.Namespace, *names: str) -> list[str]:
+    """List the options among `names` that the user gave."""
+    return [name for name in names if getattr(args, name) is not None and getattr(args, name) is not False]
+
+
+def _guidance(args: argparse.Namespace) -> Given:
+    return Given(
+        alpha=args.alpha if isinstance(args.alpha, tuple | None) else (args.alpha,),
+        preset=args.preset is not None,
+        calibration=args.calibration is not None,
+        reference=args.hr_guidance,
+        reference_box=args.hr_guidance,
+        form=GradientForm(
+            through=args.through or DEFAULT_FORM.through,
+            reference_variance=args.reference_variance or DEFAULT_FORM.reference_variance,
+        ),
+    )

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from jaxsr.cli.shared_options import chosen_options
 from jaxsr.evaluation.datasets import fit_list, folder_items, open_dataset
 from jaxsr.evaluation.methods import BICUBIC, Method, bicubic_method, model_method
 from jaxsr.evaluation.metrics import check_metrics, default_metrics
@@ -11,9 +12,25 @@ from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.protocols import DEFAULT, Protocol
 from jaxsr.evaluation.run import Evaluation
 from jaxsr.hub.cards import check_can_run
-from jaxsr.options import Options
+from jaxsr.options import spell_tile
 from jaxsr.runtime.compilation import enable_compilation_cache
 from jaxsr.upscaling.upscaler import load
+
+_NAMING = (
+    "steps",
+    "sampler",
+    "precision",
+    "like",
+    "thinning",
+    "tile",
+    "overlap",
+    "blend",
+    "tile_noise",
+    "alpha",
+    "through",
+    "reference_variance",
+    "preset",
+)
 
 
 def make_evaluation(args: argparse.Namespace, command: str) -> Evaluation:
@@ -59,10 +76,11 @@ def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision or "fp32")
     protocol.check_scale(upscaler.preset.scale)
-    given = {name: getattr(args, name) for name in ("steps", "sampler", "precision", "alpha")}
-    options = Options(**{name: value for name, value in given.items() if value is not None})
+    options = chosen_options(args)
     words = [args.model if Path(args.model).suffix == "" else Path(args.model).stem]
-    words += [f"{name} {value}" for name, value in (*given.items(), ("preset", args.preset)) if value is not None]
+    given = {name: value for name in _NAMING if (value := getattr(args, name)) is not None}
+    given |= {"tile": spell_tile(given["tile"])} if "tile" in given else {}
+    words += [f"{name.replace('_', ' ')} {value}" for name, value in given.items()]
     words += ["HR guidance"] * args.hr_guidance
     guidance = {"preset": args.preset, "calibration": args.calibration, "hr_guidance": args.hr_guidance}
     return model_method(upscaler, options, name=", ".join(words), model=args.model, **guidance)

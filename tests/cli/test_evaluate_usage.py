@@ -35,18 +35,42 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(command, tmp_path, capsy
     assert not list(tmp_path.glob("result*"))
 
 
+SAMPLING = {
+    "--steps": "4",
+    "--thinning": "released",
+    "--tile": "off",
+    "--overlap": "0",
+    "--blend": "mean",
+    "--tile-noise": "fresh",
+    "--like": "resshift",
+    "--through": "state",
+    "--reference-variance": "marginal",
+    "--alpha": "0",
+}
+
+
+@pytest.mark.parametrize("option", SAMPLING)
+@pytest.mark.parametrize("method", [("--pred", "x"), ("-n", "bicubic")], ids=" ".join)
+def test_options_of_sampling_are_for_a_model_that_samples(capsys, method, option):
+    with pytest.raises(SystemExit) as stopped:
+        evaluate.main([*method, "-o", "r", option, SAMPLING[option]])
+    assert stopped.value.code == 2
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("--pred", "x", "-n", "y", "-o", "r"),
         ("-o", "r"),
-        ("--pred", "x", "-o", "r", "--steps", "4"),
         ("--pred", "x", "-o", "r", "--dataset", "y"),
         ("--pred", "x", "-o", "r", "--data", "y"),
         ("-n", "y", "-o", "r", "--target", "x"),
-        ("-n", "bicubic", "-o", "r", "--steps", "4"),
         ("-n", "y", "-o", "r", "--alpha", "0.1", "--preset", "vivid"),
         ("-n", "y", "-o", "r", "--calibration", "c.json"),
+        ("-n", "y", "-o", "r", "--like", "resshift", "--tile", "64"),
+        ("-n", "y", "-o", "r", "--like", "resshift", "--thinning", "ends"),
+        ("-n", "y", "-o", "r", "--through", "state"),
         ("--pred", "x", "-o", "r", "--worst-by", "psnr"),
         ("--pred", "x", "-o", "r", "--limit", "0"),
     ],

@@ -81,6 +81,14 @@ def test_bicubic_is_made_of_the_shrunk_original(hr):
         ("--steps", "1"),
         ("--sampler", "deterministic"),
         ("--precision", "bf16"),
+        ("--thinning", "released"),
+        ("--tile", "32x16"),
+        ("--overlap", "0"),
+        ("--blend", "mean"),
+        ("--tile-noise", "fresh"),
+        ("--like", "resshift-64"),
+        ("--through", "state"),
+        ("--reference-variance", "marginal"),
         ("--alpha", "-0.2,0.1"),
         ("--preset", "vivid"),
         ("--hr-guidance",),
@@ -89,7 +97,8 @@ def test_bicubic_is_made_of_the_shrunk_original(hr):
     ids=" ".join,
 )
 def test_every_option_reaches_the_model_and_the_result(hr, fake, words):
-    plain, changed = made(hr), made(hr, *words, name="changed.json")
+    base = ("--alpha", "0.1") if words[0] in ("--through", "--reference-variance") else ()
+    plain, changed = made(hr, *base), made(hr, *base, *words, name="changed.json")
     assert means(plain) != means(changed)
     assert (plain.method, plain.seeds) != (changed.method, changed.seeds)
     assert plain.protocol_sha256 == changed.protocol_sha256

@@ -57,12 +57,12 @@ def test_tiles_get_their_part_and_zeros_around(blend):
     region = _region((5, 7, 20, 30), feather=3)
     weight, image = np.zeros((40, 30, 1), np.float32), np.zeros((160, 120, 3), np.float32)
     weight[7:37, 5:25, 0], image[28:148, 20:100] = region.weight, region.image
-    plan = plan_tiles(40, 30, 16, 0, blend=blend)
+    plan = plan_tiles(40, 30, (16, 12), 0, blend=blend)
     for i in range(len(plan)):
         (top, left), (w, x) = plan.origin(i), cut_region(region, plan, i, 4)
-        rows, columns = min(16, 40 - top), min(16, 30 - left)
-        np.testing.assert_array_equal(w[:rows, :columns], weight[top : top + 16, left : left + 16])
-        np.testing.assert_array_equal(x[: 4 * rows, : 4 * columns], image[4 * top :, 4 * left :][:64, :64])
+        rows, columns = min(16, 40 - top), min(12, 30 - left)
+        np.testing.assert_array_equal(w[:rows, :columns], weight[top : top + 16, left : left + 12])
+        np.testing.assert_array_equal(x[: 4 * rows, : 4 * columns], image[4 * top :, 4 * left :][:64, :48])
         assert not w[rows:].any()
         assert not w[:, columns:].any()
         assert (i in tiles_of(region, plan)) == (w.any() or x.any())

@@ -86,8 +86,8 @@ def check_picture(upscaler: Upscaler, size: tuple[int, int]) -> None:
     lr = picture(*size)
     wanted = by_hand(upscaler, lr, key_of(lr))
     for tile in ("off", "auto"):
-        close(upscaler.upscale(lr, seed=SEED, tile=tile), wanted)
-    problem = upscaler.problem(lr, seed=SEED)
+        close(upscaler.upscale(lr, seed=SEED, tile=tile, steps=4), wanted)
+    problem = upscaler.problem(lr, seed=SEED, steps=4)
     close(problem.decode(diffusion.sample(problem.denoise, problem.schedule, problem.z_lr, problem.noise)), wanted)
 
 
@@ -104,8 +104,7 @@ def test_a_whole_picture_of_the_golden_networks_is_made_as_by_hand(golden, size)
 
 
 def test_a_whole_picture_of_a_small_network_is_made_as_by_hand(small_upscalers):
-    upscaler, lr = small_upscalers["group"], picture(20, 70)  # a tile of 64x128
-    close(upscaler.upscale(lr, seed=SEED, steps=4), by_hand(upscaler, lr, key_of(lr)))
+    check_picture(small_upscalers["group"], (20, 70))  # a tile of 64x128
 
 
 @pytest.mark.slow
