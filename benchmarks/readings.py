@@ -24,7 +24,6 @@ from jaxsr.evaluation.run import Evaluation, evaluate
 from jaxsr.evaluation.suite import is_result_of, spread
 from jaxsr.evaluation.tables import render
 from jaxsr.options import Options
-from jaxsr.runtime.compilation import enable_compilation_cache
 from jaxsr.storage import write_whole
 from jaxsr.upscaling.upscaler import Upscaler
 
@@ -34,12 +33,12 @@ READINGS = {"printed": "norm", "step-norm": "step-norm"}
 
 
 def methods(upscaler: Upscaler, model: str, steps: int, sampler: str) -> list[Method]:
-    """List the methods of one table: the plain sampler, both readings, and the presets that the calibration has."""
+    """List the methods of one table: the plain sampler, both readings, and for the model's own steps the presets."""
     base = Options(steps=steps, sampler=sampler)
     calibration = upscaler.find_calibration(base).calibration
     rows = {"plain": (0.0,)}
     rows |= {name: tuple(calibration.open_loop[key]["weighted_median"]) for name, key in READINGS.items()}
-    rows |= {name: calibration.scale(name) for name in ("balanced", "vivid") if name in calibration.presets}
+    rows |= {name: calibration.scale(name) for name in ("balanced", "vivid") if steps == upscaler.preset.steps}
     return [
         model_method(upscaler, Options(steps=steps, sampler=sampler, alpha=alpha), name=name, model=model)
         for name, alpha in rows.items()
@@ -48,7 +47,6 @@ def methods(upscaler: Upscaler, model: str, steps: int, sampler: str) -> list[Me
 
 def run(args: argparse.Namespace, command: str) -> None:
     upscaler = jaxsr.load(args.model)
-    enable_compilation_cache(upscaler.preset.network.model_channels)
     text = [f"`{command}`  \n{machine()}\n"]
     for steps in args.steps:
         for name in args.sets:
