@@ -61,8 +61,8 @@ def test_short_memory_is_overcome_and_recorded(model, tmp_path, monkeypatch, cap
     assert run(*words) == 0
     np.testing.assert_array_equal(read_pixels(tmp_path / "out/a.png"), enlarged(pixels))
     record = sidecar(tmp_path / "out/a.png")
-    assert (record["requested"]["tile"], record["options"]["tile"], record["tiles"]) == ("auto", 32, 4)
-    assert "--tile=32" in record["command"]
+    assert (record["requested"]["tile"], record["options"]["tile"], record["tiles"]) == ("auto", [32, 64], 2)
+    assert "--tile=64x32" in record["command"]
     assert run(*words) == 0
     assert "1 there already" in capsys.readouterr().out
     assert run(*words, "--suffix", "_big", "--tile", "64") == 3
