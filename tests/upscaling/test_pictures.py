@@ -26,14 +26,14 @@ GOLDEN = Path(__file__).parents[1] / "parity" / "golden"
 SEED = 3
 
 
-def read(folder: Path) -> Upscaler:
-    """Load the golden Swin-UNet and autoencoder as a model of four steps, 4 times."""
+def read(folder: Path, network: str = "unet_sr", codec: str = "vq_f4", scale: int = 4) -> Upscaler:
+    """Load a golden Swin-UNet and autoencoder as a model of four steps."""
     parts, configs = {}, {}
-    for part, stem, config in (("network", "unet_sr", unet_config), ("codec", "vq_f4", vq_config)):
+    for part, stem, config in (("network", network, unet_config), ("codec", codec, vq_config)):
         configs[part] = config(json.loads((folder / f"{stem}_config.json").read_text()))
         values = read_source(folder / f"{stem}.pth").float32(configs[part])
         parts |= {f"{part}.{name}": jnp.asarray(value) for name, value in values.items()}
-    settings = json.loads((folder / "sampler_s4_config.json").read_text())["diffusion"]
+    settings = json.loads((folder / "sampler_s4_config.json").read_text())["diffusion"] | {"sf": scale}
     model = chain_model(settings, configs["network"], configs["codec"])
     return Upscaler(model.preset, parts, folder, "0" * 64)
 
@@ -75,7 +75,7 @@ def by_hand(upscaler: Upscaler, lr: np.ndarray, key) -> np.ndarray:
         x = eta[t - 1] / eta[t] * x + alpha / eta[t] * x0
         x = x + kappa * np.sqrt(eta[t - 1] / eta[t] * alpha) * eps(k) if t > 1 else x
     image = np.asarray(jax.jit(model.decode)(upscaler.params, jnp.asarray(x, jnp.float32)))[0]
-    return np.clip((image + 1) / 2, 0, 1)[: 4 * height, : 4 * width]
+    return np.clip((image + 1) / 2, 0, 1)[: upscaler.preset.scale * height, : upscaler.preset.scale * width]
 
 
 def key_of(lr: np.ndarray):
@@ -114,3 +114,14 @@ def test_like_the_released_tool_averages_tiles_of_their_own_noise(golden):
     wanted = np.concatenate([left[:, :24], (left[:, 24:] + right[:, :-24]) / 2, right[:, -24:]], 1)
     ours = golden.upscale(lr, seed=SEED, **options_like("resshift-64"))
     close(ours, wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(128, 128), (140, 100), (40, 200)])
+def test_faces_are_restored_at_the_nominal_and_at_other_sizes(shared, size):
+    """The face network has a nominal size of 128 here (512 as released), scale 1 and the f8 autoencoder."""
+    upscaler = read(shared / "reference" / "golden", "unet_face", "vq_f8", 1)
+    check_picture(upscaler, size)
+    lr = picture(*size)
+    tiles = upscaler.upscale(lr, seed=SEED, tile=128)  # overlaps of 16 pixels, an eighth of the tile
+    assert (tiles.shape, np.isfinite(tiles).all()) == (lr.shape, True)
