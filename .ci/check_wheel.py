@@ -16,7 +16,7 @@ NEEDED = (
     "jaxsr/assets/niqe.npz",
     "jaxsr/assets/perceptual/LICENSES.txt",
     "jaxsr/assets/perceptual/model.safetensors",
-    "jaxsr/assets/tiny-x4/calibration.json",
+    "jaxsr/assets/tiny-x4/calibration-ancestral-4.json",
     "jaxsr/assets/tiny-x4/model.safetensors",
     "jaxsr/evaluation/protocols/paper-table2.json",
     "jaxsr/py.typed",
