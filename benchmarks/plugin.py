@@ -3,8 +3,8 @@
     python -m benchmarks.plugin --model tiny-x4 --data ../shared/data --sets set14 div2k realsr --limit 20
 
 --data holds `lrx4/PAIRS.tsv` (see benchmarks/quality.py), `div2k_sub` (HR; LR by MATLAB's bicubic) and
-`realsr_sub/{HR,LR}`. LR guidance uses the presets of the calibration beside the model. HR guidance uses the original
-itself as the reference, with slope and offset fitted on each image (Eq. 10). The region rows know the left half of the
+`realsr_sub/{HR,LR}`. LR guidance has fixed scales; `benchmarks.readings` measures the presets. HR guidance uses the
+original itself as the reference, with slope and offset fitted on each image (Eq. 10). The region rows know the left half of the
 original. They are scored on the left and on the right half separately, beside the plain sampler on the same halves.
 `away from x0_hat` uses c_t = (1 - eta) x0_hat + eta z_lr in place of the LR image; x0_hat is the prediction at t = T.
 
@@ -47,7 +47,6 @@ from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.metrics.statistics import bootstrap_interval
 from jaxsr.models.model import Model, Params
 from jaxsr.models.problem import pose
-from jaxsr.options import Options
 from jaxsr.upscaling.upscaler import Upscaler
 
 FOLDERS = {"div2k": ("div2k_sub", None), "realsr": ("realsr_sub/HR", "realsr_sub/LR")}
@@ -73,7 +72,15 @@ def read_set(data: Path, name: str, limit: int) -> list[Pair]:
     return pairs
 
 
-def methods(upscaler: Upscaler, presets: Sequence[str], steps: Sequence[int]) -> dict[str, Method]:
+LR_GUIDANCE = {
+    "every step -0.05": (-0.05,) * 4,
+    "last step 0.15": (0.15, 0.0, 0.0, 0.0),
+    "last step 0.25": (0.25, 0.0, 0.0, 0.0),
+    "last step 0.3": (0.3, 0.0, 0.0, 0.0),
+}
+
+
+def methods(upscaler: Upscaler, steps: Sequence[int]) -> dict[str, Method]:
     """Make the methods to compare, by row name."""
 
     def run(pair: Pair, **options: Any) -> Photo:
@@ -85,7 +92,7 @@ def methods(upscaler: Upscaler, presets: Sequence[str], steps: Sequence[int]) ->
 
     rows: dict[str, Method] = {"bicubic": lambda pair: to_uint8(bicubic(pair.lr))}
     rows |= {f"plain, {n} steps": partial(run, steps=n) for n in steps}
-    rows |= {f"LR guidance, {preset}": partial(run, steps=4, preset=preset) for preset in presets}
+    rows |= {f"LR guidance, {name}": partial(run, steps=4, alpha=alpha) for name, alpha in LR_GUIDANCE.items()}
     rows |= {f"away from x0_hat, scale {scale}": away_from_prediction(upscaler, scale) for scale in (0.1, 0.2, 0.3)}
     return rows | {"HR guidance, 4 steps": partial(with_original, steps=4)}
 
@@ -179,8 +186,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace, command: str) -> None:
     upscaler = jaxsr.load(args.model)
-    presets = list(upscaler.find_calibration(Options(steps=4)).calibration.presets)
-    rows, tables, everything = methods(upscaler, presets, args.steps), {}, []
+    rows, tables, everything = methods(upscaler, args.steps), {}, []
     print(f"`{command}`  \n{machine()}", flush=True)
     for name in args.sets:
         pairs = read_set(args.data, name, args.limit)
