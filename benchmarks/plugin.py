@@ -4,9 +4,10 @@
 
 --data holds `lrx4/PAIRS.tsv` (see benchmarks/quality.py), `div2k_sub` (HR; LR by MATLAB's bicubic) and
 `realsr_sub/{HR,LR}`. LR guidance has fixed scales; `benchmarks.readings` measures the presets. HR guidance uses the
-original itself as the reference, with slope and offset fitted on each image (Eq. 10). The region rows know the left half of the
-original. They are scored on the left and on the right half separately, beside the plain sampler on the same halves.
-`away from x0_hat` uses c_t = (1 - eta) x0_hat + eta z_lr in place of the LR image; x0_hat is the prediction at t = T.
+original itself as the reference, with slope and offset fitted on each image (Eq. 10). The region rows know the left
+half of the original. They are scored on the left and on the right half separately, beside the plain sampler on the same
+halves. `away from x0_hat` uses c_t = (1 - eta) x0_hat + eta z_lr in place of the LR image; x0_hat is the prediction at
+t = T.
 
 The columns are those of benchmarks/quality.py. Brackets hold a 95 % interval, by bootstrap over images, of the mean
 difference in PSNR-Y to plain 4 steps.

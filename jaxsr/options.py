@@ -131,12 +131,13 @@ def options_like(name: str) -> dict[str, Any]:
 
     `resshift`, `resshift-256` and `resshift-64` are the three chopping sizes of ResShift: 512, 256 and 64 pixels. An
     image goes through whole along each axis that is no longer than that. Longer axes have tiles of that size every 448,
-    224 or 48 pixels, with noise of their own and averaged where they overlap. Raises ValueError for an unknown name.
+    224 or 48 pixels, with noise of their own and averaged where they overlap. The steps stay the model's: with fewer
+    steps than its schedule has, give `thinning="released"` too. Raises ValueError for an unknown name.
     """
     check_word("like", name, LIKES)
     tile, stride = _CHOPS[name]
     overlap = tile - stride
-    return {"tile": tile, "overlap": overlap, "blend": "mean", "tile_noise": "fresh", "thinning": "released"}
+    return {"tile": tile, "overlap": overlap, "blend": "mean", "tile_noise": "fresh"}
 
 
 def tile_sides(tile: int | tuple[int, int]) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from weight_conversion.architecture import MODULES, Config, derived_buffers, inf
 Part = Literal["network", "codec"]
 PARTS: tuple[Part, ...] = ("network", "codec")
 _PART_NAMES = {"network": "the network (Swin-UNet)", "codec": "the VQ autoencoder"}
-_NAMED = 3  # foreign entries that a message names
+_NAMED = 20  # foreign entries that a message names
 RELEASED = {card.preset: card for card in known_models() if card.files}
 
 

@@ -6,10 +6,11 @@ import numpy as np
 
 from jaxsr.batch.enlarge import result_shape
 from jaxsr.batch.jobs import Job
-from jaxsr.batch.recipe import Recipe
+from jaxsr.batch.recipe import Recipe, read_mask
 from jaxsr.batch.request import Request
 from jaxsr.imaging.files import check_side, pixel_dtype, read_photo
 from jaxsr.options import spell_tile
+from jaxsr.upscaling.inpainting import check_mask
 from jaxsr.upscaling.plan import ImageRun, plan_run
 from jaxsr.upscaling.upscaler import Upscaler
 
@@ -26,11 +27,13 @@ def foresee(upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, cost
     size, (height, width, channels) = photo.rgb.shape[:2], result_shape(photo, scale, request)
     check_side(job.target, max(height, width))
     guide, planned = recipe.guide(request, photo.rgb, scale), plan_run(upscaler.preset, size, options, request.batch)
+    check_mask(upscaler.preset, read_mask(request), size)
     call = (planned.plan.tile, planned.batch)
     if call not in costs:
         costs[call] = upscaler.measure(size, options, request.batch, guide)
     run, seconds, memory = costs[call]
-    plan = plan_run(upscaler.preset, size, run.options).plan
+    shortened = run.plan.tile != planned.plan.tile
+    plan = plan_run(upscaler.preset, size, run.options).plan if shortened else planned.plan
     seconds *= -(-len(plan) // run.batch)
     # Three copies: the pixels, the encoder's copy of them, and the file.
     held = 3 * prod((height, width, channels)) * np.dtype(pixel_dtype(job.target, photo.depth)).itemsize

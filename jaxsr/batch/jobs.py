@@ -1,7 +1,7 @@
 """The jobs of a batch: the image files to enlarge, and the file of each result."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,15 @@ from jaxsr.imaging.files import WRITTEN, list_images
 
 @dataclass(frozen=True)
 class Job:
-    """One result to make: sample number `sample` of the image `source`, written to `target`."""
+    """One result to make: sample number `sample` of the image `source`, written to `target`.
+
+    `relative` is the path of the image below the folder that was given, or its name.
+    """
 
     source: Path
     target: Path
     sample: int
+    relative: Path | None = None
 
     @property
     def sidecar(self) -> Path:
@@ -55,21 +59,45 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
     return list(dict.fromkeys(listed))
 
 
-def mask_of(image: Path, masks: Path) -> Path:
-    """Return the mask of an image: the file `masks`, or the file of the image's name in the folder `masks`.
+def find_masks(masks: Path) -> Callable[[Job], Path]:
+    """Return the function that finds the mask of a job: the file `masks`, or a file in the folder `masks`.
 
-    Extensions may differ. Raises ValueError if there is no such file, or more than one.
+    In a folder, the mask has the name of the image, in the same folder below; extensions may differ. The function
+    raises ValueError if there is no such file, or more than one. This function raises it if there is no `masks`.
     """
+    if not masks.exists():
+        raise ValueError(f"--mask: there is no {masks}; check the name.")
     if not masks.is_dir():
-        return masks
-    found = [path for path in list_images(masks, False) if path.stem == image.stem]
-    exact = [path for path in found if path.name == image.name]
-    if len(exact or found) != 1:
-        what = "several masks" if found else "no mask"
-        raise ValueError(
-            f"--mask: {masks} has {what} of the name {image.stem} for {image}; give one image of this name."
-        )
-    return (exact or found)[0]
+        return lambda job: masks
+    by_name: dict[Path, list[Path]] = {}
+    for path in list_images(masks, True):
+        by_name.setdefault(path.relative_to(masks).with_suffix(""), []).append(path)
+
+    def mask_of(job: Job) -> Path:
+        name = job.relative or Path(job.source.name)
+        found = [path for path in by_name.get(name.with_suffix(""), ()) if not path.samefile(job.source)]
+        exact = [path for path in found if path.name == job.source.name]
+        if len(exact or found) != 1:
+            what = "several masks" if found else "no mask"
+            wanted = f"{what} of the name {name.with_suffix('')} for {job.source}"
+            raise ValueError(f"--mask: {masks} has {wanted}; give one image of this name.")
+        return (exact or found)[0]
+
+    return mask_of
+
+
+def check_new_file(option: str, path: Path, *, overwrite: bool) -> None:
+    """Refuse a file that an option would write if it exists, or if its folder cannot be written to.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if path.is_dir():
+        raise ValueError(f"{option}: {path} is a folder; give the name of a file.")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{option}: {path} is there already; give another name or --overwrite.")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{option}: the folder {path.parent} cannot be written to; choose another.")
 
 
 def check_output(folder: Path) -> None:
@@ -112,5 +140,5 @@ def plan_jobs(
                 )
             if target.resolve() in sources:
                 raise ValueError(f"--output: {target} would replace an input; choose another folder or a --suffix.")
-            jobs[target] = Job(source, target, sample)
+            jobs[target] = Job(source, target, sample, relative)
     return list(jobs.values())

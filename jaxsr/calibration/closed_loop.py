@@ -67,8 +67,9 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
     """Collect every candidate with its mean scores, the Pareto front, and the row of each preset, as JSON values.
 
     A candidate that diverged on some image has no score there. Its mean is null, and no rule picks it. The entry
-    `picks_before_search` holds what the rules pick without the rows of the search. `range` is the range of the front's
-    scales per step, and `constant_range` that of the front of one number for all steps.
+    `picks_before_search` holds what the rules pick without the rows of the search, and `picks_constant` what they pick
+    among rows with one scale for all steps. `range` is the range of the front's scales per step, and `constant_range`
+    that of the front of one scale for all steps; it is empty if no such scale was tried.
     """
     table = _means(scores)
     fidelity, perception = choices.stands_for("fidelity"), choices.stands_for("perception")
@@ -77,11 +78,12 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
         for k in range(len(candidates))
     ]
     before = sum(candidate.profile != "search" for candidate in candidates)
-    constant = [k for k, candidate in enumerate(candidates) if candidate.profile in ("plain", "constant")]
+    constant = [k for k, candidate in enumerate(candidates) if len(set(candidate.scale)) == 1]
     front = selection_rules.pareto_front(table, fidelity, perception)
-    some = {name: values[constant] for name, values in table.items()}
-    constant_front = [constant[k] for k in selection_rules.pareto_front(some, fidelity, perception)]
+    some = {name: values[constant] for name, values in scores.items()}
+    constant_front = [constant[k] for k in selection_rules.pareto_front(_means(some), fidelity, perception)]
     scales = np.array([candidate.scale for candidate in candidates])
+    ends = [[scales[constant_front, 0].min(), scales[constant_front, 0].max()]] if len(constant) > 1 else []
     return {
         "fidelity": fidelity,
         "perception": perception,
@@ -89,8 +91,11 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
         "front": front,
         "picks": pick_rows(choices, scores),
         "picks_before_search": pick_rows(choices, {name: values[:before] for name, values in scores.items()}),
+        "picks_constant": {name: constant[row] for name, row in pick_rows(choices, some).items()},
         "range": np.stack([scales[front].min(0), scales[front].max(0)], 1).tolist(),
-        "constant_range": [[scales[constant_front, 0].min(), scales[constant_front, 0].max()]],
+        "constant_range": ends,
+        "profiles": list(choices.profiles),
+        "search": choices.search,
     }
 
 

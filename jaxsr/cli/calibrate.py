@@ -190,7 +190,7 @@ def _run(args: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             print(file=sys.stderr)  # ends the line of progress
         for name, preset in calibration.presets.items():
-            print(f"{name:9} {' '.join(f'{scale:+.3f}' for scale in preset['scale'])}  ({preset['rule']})")
+            print(f"{name:9} {' '.join(f'{scale:+.3g}' for scale in preset['scale'])}  ({preset['rule']})")
             if preset["change"]:
                 changes = ", ".join(f"{metric} {change:+.3g}" for metric, change in preset["change"].items())
                 print(f"{'':9} against the plain sampler: {changes}")
@@ -216,13 +216,17 @@ def _at_an_end(calibration: "Calibration") -> list[int]:
 
 
 def _search_gains(calibration: "Calibration") -> list[str]:
-    """Write one line for each preset that the search changed: the metrics before and after."""
+    """Write one line for each preset that the search changed: what it gained over one number for all steps."""
     closed = calibration.closed_loop or {"picks": {}}
     lines = []
     for name, at in closed["picks"].items():
-        before, after = closed["rows"][closed["picks_before_search"][name]], closed["rows"][at]
-        if before is not after:
+        rows = [closed["rows"][k] for k in (closed["picks_constant"][name], closed["picks_before_search"][name], at)]
+        if rows[1] is not rows[2]:
+            labels = ("one number", f"best profile ({rows[1]['profile']} {rows[1]['value']:g})", "search")
             words = (closed["fidelity"], closed["perception"])
-            changes = ", ".join(f"{metric} {before[metric]:.4g} -> {after[metric]:.4g}" for metric in words)
-            lines.append(f"search: {name} {changes} (before: {before['profile']} {before['value']:g})")
+            cells = [
+                f"{label} {' '.join(f'{row[word]:.4g}' for word in words)}"
+                for label, row in zip(labels, rows, strict=True)
+            ]
+            lines.append(f"search: {name}, {' and '.join(words)}: {'; '.join(cells)}")
     return lines

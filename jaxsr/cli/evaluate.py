@@ -48,6 +48,8 @@ def score(argv: Sequence[str]) -> int:
     enable_compilation_cache()  # after make_evaluation, which decides about the cache for a model
     if args.worst_by and args.worst_by not in job.metrics:
         raise ValueError(f"--worst-by: {args.worst_by} is not measured; choose among {', '.join(job.metrics)}.")
+    for note in job.method.notes if job.method else ():
+        say(f"note: {note}", wrong=True)
     result = _with_bar(job, lambda job: evaluate(job, args.output, overwrite=args.overwrite))
     written = [args.output]
     if args.csv:

@@ -14,6 +14,7 @@ from jaxsr.evaluation.run import Evaluation
 from jaxsr.hub.cards import check_can_run
 from jaxsr.options import spell_tile
 from jaxsr.runtime.compilation import enable_compilation_cache
+from jaxsr.upscaling.tile_choice import check_like
 from jaxsr.upscaling.upscaler import load
 
 _NAMING = (
@@ -68,7 +69,6 @@ def _images(args: argparse.Namespace, protocol: Protocol) -> tuple[list[Item], s
 
 
 def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
-
     if args.model == BICUBIC:
         return bicubic_method(protocol.scale)
 
@@ -76,6 +76,7 @@ def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision or "fp32")
     protocol.check_scale(upscaler.preset.scale)
+    check_like(upscaler.preset, args.like)
     options = chosen_options(args)
     words = [args.model if Path(args.model).suffix == "" else Path(args.model).stem]
     given = {name: value for name in _NAMING if (value := getattr(args, name)) is not None}

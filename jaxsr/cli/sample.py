@@ -76,18 +76,17 @@ class Jobs:
 
 def run(args: argparse.Namespace) -> int:
     """Find the images, load the model, and make the missing results. Return the exit code."""
-    from jaxsr.batch.jobs import check_output, find_inputs, plan_jobs
+    from jaxsr.batch.jobs import check_new_file, check_output, find_inputs, plan_jobs
 
     check_output(args.output)
     inputs = find_inputs(args.input, args.output, recursive=args.recursive)
     if args.reference and len(inputs) > 1:
         raise ValueError("--reference: shows a part of one image; give only that image with --input.")
     suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # a strip must not replace the result of the image
-    ext = "png" if args.like else args.ext
+    ext = args.ext or ("png" if args.like or args.mask else None)  # JPEG would change the known pixels
     jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=ext, n_samples=args.n_samples)
-    if args.save_calibration and args.save_calibration.exists() and not args.overwrite:
-        there = f"{args.save_calibration} is there already"
-        raise ValueError(f"--save-calibration: {there}; give another name or --overwrite.")
+    if args.save_calibration:
+        check_new_file("--save-calibration", args.save_calibration, overwrite=args.overwrite)
     work = prepare(args)
     sorted_jobs = find_missing(work, jobs, overwrite=args.overwrite)
     if args.save_calibration and sorted_jobs.done:
@@ -107,16 +106,18 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.storage import sha256_file
     from jaxsr.upscaling.inpainting import check_takes_mask
     from jaxsr.upscaling.plan import plan_run
+    from jaxsr.upscaling.tile_choice import check_like
     from jaxsr.upscaling.upscaler import load
 
     options = chosen_options(args)
     check_can_run(args.model, mask=args.mask is not None)
     upscaler = load(args.model, accept_license=args.accept_license)
+    check_like(upscaler.preset, args.like)
     check_takes_mask(upscaler.preset, given=args.mask is not None)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
     calibration = None
     if args.preset:
-        path = upscaler.find_calibration(options, args.calibration).path
+        path = upscaler.find_calibration(options, args.calibration, args.preset).path
         assert path is not None
         calibration = SourceFile(path, sha256_file(path))
         options = upscaler.with_preset(options, args.preset, path, reference=args.reference is not None)
@@ -146,12 +147,11 @@ def prepare(args: argparse.Namespace) -> Work:
 
 def with_masks(request: "Callable[..., Request]", masks: Path) -> "Callable[[Job], Request]":
     """Give every job's request the mask of its image. Raises ValueError if there is no file or folder `masks`."""
-    from jaxsr.batch.jobs import mask_of
+    from jaxsr.batch.jobs import find_masks
     from jaxsr.batch.request import hash_source
 
-    if not masks.exists():
-        raise ValueError(f"--mask: there is no {masks}; check the name.")
-    return lambda job: request(job, mask=hash_source(mask_of(job.source, masks)))
+    mask_of = find_masks(masks)
+    return lambda job: request(job, mask=hash_source(mask_of(job)))
 
 
 def find_missing(work: Work, jobs: "list[Job]", *, overwrite: bool) -> Jobs:

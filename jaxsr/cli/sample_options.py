@@ -136,7 +136,12 @@ def find_conflict(args: argparse.Namespace) -> str | None:
         form=GradientForm(args.through, args.reference_mean, args.reference_variance),
         **{name: getattr(args, name) is not None for name in _GIVEN},
     )
+    if args.reference_offset is not None and args.reference_slope is None:
+        return "argument --reference-offset: belongs to --reference-slope; give that too."
     conflict = find_guidance_conflict(given, spell)
+    if args.save_calibration and (args.n_samples > 1 or args.dry_run):
+        other = "--dry-run" if args.dry_run else "--n-samples"
+        return f"argument --save-calibration: keeps the fit of one result; leave {other} out."
     if args.save_calibration and not (args.reference and not given.sources and args.reference_slope is None):
         return (
             "argument --save-calibration: keeps what is fitted to a reference; give --reference, and leave --alpha, "

@@ -54,7 +54,7 @@ def add_thinning(parser: argparse._ActionsContainer, default: str | None = "ends
 
 
 def add_tiles(parser: argparse._ActionsContainer) -> None:
-    """Add --tile, --overlap, --blend and --tile-noise, and --like, which stands for all of these and --thinning."""
+    """Add --tile, --overlap, --blend and --tile-noise, and --like, which stands for all of these."""
     add = parser.add_argument
     text = "side of the tiles in input pixels, or WIDTHxHEIGHT, for tiny-x4 a multiple of 16; or auto, or off"
     add("-t", "--tile", type=_tile, metavar="N", help=f"{text} (default: auto)")
@@ -64,7 +64,7 @@ def add_tiles(parser: argparse._ActionsContainer) -> None:
     add("--blend", choices=BLENDS, help=text)
     text = "noise of a tile; position: of its place in the image; fresh: its own (default: position)"
     add("--tile-noise", choices=TILE_NOISES, help=text)
-    text = "tiles, noise and thinning as in the released ResShift tool, with its chopping size of 512, 256 or 64"
+    text = "tiles and noise as in the released ResShift tool, with its chopping size of 512, 256 or 64"
     add("--like", choices=LIKES, help=f"{text}; results are PNG")
 
 

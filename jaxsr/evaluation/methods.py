@@ -1,5 +1,6 @@
 """Methods that make a result from an LR image: bicubic enlargement, or a model with optional guidance."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,12 +31,14 @@ class Method:
         make: (pair with its LR image, seed) -> the result, float in about [0, 1].
         record: everything that decides the results, as JSON values.
         random: whether the seed changes the result.
+        notes: what a calibration knows against the choice of a preset or alpha, see `Upscaler.knob_notes`.
     """
 
     name: str
     make: Callable[[Pair, int], Float[np.ndarray, "H W 3"]]
     record: dict[str, Any] = field(default_factory=dict)
     random: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def enlarge_bicubic(lr: Ready, scale: int) -> Float[np.ndarray, "H W 3"]:
@@ -81,7 +84,7 @@ def model_method(
     check_takes_mask(upscaler.preset, given=False)
     chosen = options
     if preset is not None:
-        found = upscaler.find_calibration(options, calibration)
+        found = upscaler.find_calibration(options, calibration, preset)
         calibration, chosen = found.path, apply_knob_preset(options, preset, found.calibration, reference=hr_guidance)
     resolved = plan_run(upscaler.preset, (1, 1), chosen).options
     requested = asdict(chosen) | {"steps": resolved.steps, "sampler": resolved.sampler}
@@ -95,9 +98,11 @@ def model_method(
         if hr_guidance:
             assert pair.hr is not None
             guidance = {"reference": pair.hr, "reference_box": (0, 0, lr.shape[1], lr.shape[0])}
-        return upscaler.upscale(lr, seed=seed, **asdict(chosen), **guidance)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the notes below say it once
+            return upscaler.upscale(lr, seed=seed, **asdict(chosen), **guidance)
 
-    return Method(name, make, record)
+    return Method(name, make, record, notes=tuple(upscaler.knob_notes(chosen, [chosen.alphas], preset, calibration)))
 
 
 def _lr(pair: Pair) -> Ready:

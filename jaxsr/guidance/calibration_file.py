@@ -71,7 +71,7 @@ class Calibration:
         presets: presets by name; every name is one of `PRESETS`.
         reference: `slope` (A) and `offset` (B) of Eq. 10, fitted with c = HR, one number per step each: the preset
             `fitted` uses them where an image has an HR reference of its own.
-        open_loop: the table of `jaxsr.calibration.objectives.table`; {} if one image was fitted.
+        open_loop: the table of `jaxsr.calibration.objectives.table`; of a fit to one image, `fit` with its quality.
         closed_loop: the table of the closed loop, or None.
     Raises:
         CalibrationError: for an unknown word of the gradient's form, if the schedule lacks a key, or if a preset has an
@@ -132,14 +132,14 @@ class Calibration:
     def knob_range(self, steps: int) -> list[tuple[float, float]] | None:
         """Return the calibrated range of `alpha`: (lowest, highest) scale for each of its numbers, t = 1 first.
 
-        The range runs from the best fidelity to the best perception, over the Pareto front of the closed loop: beyond
-        it, some other scale is better in both. With `steps` of 1 the front is that of one number for all steps.
-        Returns None without a closed loop.
+        For one number (`steps` is 1) it runs from the best fidelity to the best perception of one scale for all steps:
+        beyond it, another scale is better in both. For one number per step it holds, step by step, the scales of the
+        Pareto front. Returns None without a closed loop, or if no such scales were tried.
         """
         if not self.closed_loop:
             return None
         pairs = self.closed_loop["range" if steps > 1 else "constant_range"]
-        return [(float(low), float(high)) for low, high in pairs]
+        return [(float(low), float(high)) for low, high in pairs] or None
 
     def scale(self, preset: str) -> tuple[float, ...]:
         """Return the scales of a preset, one per step, t = 1 first. Raises CalibrationError for an unknown preset."""

@@ -40,7 +40,8 @@ class Guide:
     Attributes:
         alpha_map: factor that multiplies alpha at every pixel of the input; any finite number.
         region: the region for which an HR reference is known. Alpha then applies outside this region.
-        objective: how alpha is fitted in the region if it is not given: `lstsq` (Eq. 10; also for None) or `norm`.
+        objective: how alpha is fitted in the region if it is not given: `lstsq` (Eq. 10; also for None), `norm` or
+            `step-norm`.
         strip: several values in place of alpha. Each value makes one result, a panel of the strip.
     Raises:
         ValueError: for a map with numbers that are not finite, or an unknown objective.

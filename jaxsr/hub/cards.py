@@ -133,9 +133,11 @@ def check_can_run(name: str, *, mask: bool) -> None:
         name: name of a model. The path of a checkpoint passes, because only its file says what it needs.
         mask: whether there is a mask for the model.
     Raises:
-        ValueError: for a model that needs a mask if there is none.
+        ValueError: for a model that needs a mask if there is none, or takes none if there is one.
     """
     card = find_card(name)
+    if card is not None and mask and not card.needs_mask:
+        raise ValueError(f"model: {card.name} takes no mask; leave --mask out, or choose a model for inpainting.")
     if card is not None and card.needs_mask and not mask:
         raise ValueError(
             f"model: {card.name} fills in the part of an image that a mask marks; give the mask with --mask of "

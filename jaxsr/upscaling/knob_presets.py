@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from jaxsr.guidance.calibration_file import Calibration, CalibrationError, check
@@ -54,15 +55,17 @@ class FoundCalibration:
 
 
 def find_calibration(
-    calibration: str | Path | Calibration | None, model_file: Path, setting: Setting
+    calibration: str | Path | Calibration | None, model_file: Path, setting: Setting, preset: str | None = None
 ) -> FoundCalibration:
     """Find the calibration for a setting.
 
     Args:
         calibration: a calibration; a file; a folder with files named as `FILES` says; or None, which is the folder of
-            the model's file. Of a folder's calibrations, the first that fits the setting is taken.
+            the model's file. Of a folder's calibrations, the first that fits the setting and has the preset is taken,
+            else the first that fits. Files that cannot be read are passed over if another fits.
         model_file: file of the model.
         setting: what the calibration must be for.
+        preset: the preset that is wanted; None for any.
     Raises:
         CalibrationError, OSError: if there is no calibration, or none that fits.
     """
@@ -77,12 +80,25 @@ def find_calibration(
         raise CalibrationError(
             f"calibration: there is no {place / FILES}; make one with python -m jaxsr.calibrate, or name another."
         )
-    found = [FoundCalibration(Calibration.read(path), path) for path in paths]
+    found, unread = [], []
+    for path in paths:
+        try:
+            found.append(FoundCalibration(_read(path, path.stat().st_mtime_ns), path))
+        except CalibrationError as error:
+            unread.append(error)
     if fitting := [one for one in found if setting.fits(one.calibration)]:
-        return fitting[0]
+        return next((one for one in fitting if preset in one.calibration.presets), fitting[0])
+    if unread:
+        raise unread[0]
     if len(found) == 1:
         setting.check(found[0].calibration)
     raise CalibrationError(_none_fits(found, place, setting))
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path, changed: int) -> Calibration:
+    """Read a calibration once, until its time of change differs."""
+    return Calibration.read(path)
 
 
 def _none_fits(found: Sequence[FoundCalibration], place: Path, setting: Setting) -> str:
@@ -115,7 +131,8 @@ def apply_knob_preset(
         raise ValueError("alpha: the preset gives it; leave one of the two out.")
     scale = calibration.scale(knob_preset)
     fitted = reference and knob_preset == "fitted"
-    form = {name: getattr(calibration.gradient, name) for name in _FORM} if any(scale) or fitted else {}
+    names = (*_FORM, "reference_mean") if fitted else _FORM  # A and B depend on the reference's mean too
+    form = {name: getattr(calibration.gradient, name) for name in names} if any(scale) or fitted else {}
     for name, value in form.items():
         if name in options.gradient.changed and getattr(options, name) != value:
             raise ValueError(f"{name}: the preset is for {value}, not {getattr(options, name)}; leave it out.")
@@ -140,11 +157,9 @@ def beyond_range(options: Options, alphas: Sequence[Sequence[float]], calibratio
     for alpha in alphas:
         for t, (value, (low, high)) in enumerate(zip(alpha, calibration.knob_range(len(alpha)) or (), strict=False), 1):
             if not low - 1e-6 <= value <= high + 1e-6:
-                closed = calibration.closed_loop or {}
                 step = f" at t = {t}" if len(alpha) > 1 else ""
                 return (
                     f"alpha {value:g}{step} lies outside of the calibrated range {low:g} to {high:g} "
-                    f"({calibration.sampler}, {calibration.steps} steps), where no other alpha was better in both "
-                    f"{closed['fidelity']} and {closed['perception']}"
+                    f"({calibration.sampler}, {calibration.steps} steps)"
                 )
     return None

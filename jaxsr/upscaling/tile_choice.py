@@ -11,7 +11,7 @@ from itertools import product
 
 from jaxsr.imaging import noise, tiling
 from jaxsr.models.presets import ModelPreset, PixelCodecConfig
-from jaxsr.options import Options, tile_sides
+from jaxsr.options import Options, options_like, tile_sides
 
 Tile = tuple[int, int]
 """Height and width, in pixels of the input."""
@@ -86,6 +86,14 @@ def choose_tiles(preset: ModelPreset, size: Tile, options: Options) -> tiling.Ti
         rows, columns = whole_tile(preset, size)
         tile = min(tile[0], rows), min(tile[1], columns)
     return _plan(preset, size, options, tile)
+
+
+def check_like(preset: ModelPreset, like: str | None) -> None:
+    """Raise ValueError, naming --like, if its tiles are smaller than the network takes."""
+    if like is not None and (side := options_like(like)["tile"]) % (unit := tile_unit(preset)):
+        raise ValueError(
+            f"--like: {like} has tiles of {side} pixels, but {preset.name} takes multiples of {unit}; give another."
+        )
 
 
 def smaller_tiles(preset: ModelPreset, asked: Options, plan: tiling.TilePlan) -> tiling.TilePlan | None:

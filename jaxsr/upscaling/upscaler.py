@@ -109,7 +109,8 @@ class Upscaler:
             reference_mask: in place of `reference_box`, (h, w) in [0, 1]: the weight of the reference at every pixel.
                 The reference has `scale` times the size of the image, or of the smallest box around the mask.
             feather: pixels of the input over which the reference fades in from its border; None is 8.
-            objective: how alpha is fitted to the reference if alpha is not given: `lstsq` (also for None) or `norm`.
+            objective: how alpha is fitted to the reference if alpha is not given: `lstsq` (also for None), `norm` or
+                `step-norm`.
             calibration: a calibration or its file; None is the one beside the model's file.
             preset: name of a preset in the calibration, which gives alpha.
             mask: for an inpainting model, and only for one, (h, w): 1 (white) where the content is to be filled in, 0
@@ -159,9 +160,9 @@ class Upscaler:
         """Pose an image, or a batch of images of one size, as a problem for a sampler of your own.
 
         `diffusion.sample(p.denoise, p.schedule, p.z_lr, p.noise)` and then `p.decode` give the result of `upscale` with
-        `tile="off"`, up to rounding. Latents are (b, hz, wz, z), float32. `p.denoise(x_t, step)` takes a row of
-        `p.schedule`, which runs from T - 1, the noisiest, down to 0. It clips to [-1, 1] only where latents are pixels;
-        `p.decode` clips to [0, 1]. `Problem` documents every part.
+        `tile="off"`, up to rounding; with a mask, they lack the known pixels. Latents are (b, hz, wz, z), float32.
+        `p.denoise(x_t, step)` takes a row of `p.schedule`, which runs from T - 1, the noisiest, down to 0. It clips to
+        [-1, 1] only where latents are pixels; `p.decode` clips to [0, 1]. `Problem` documents every part.
 
         Its functions may be called inside `jax.jit`, `jax.grad` and `jax.vmap`, except for `encode` and `decode`, which
         take and return NumPy arrays.
@@ -183,10 +184,10 @@ class Upscaler:
         return pose_images(self.preset, self.weights(precision), lr, options, seed=seed, sample=sample, mask=mask)
 
     def find_calibration(
-        self, options: Options, calibration: str | Path | Calibration | None = None
+        self, options: Options, calibration: str | Path | Calibration | None = None, preset: str | None = None
     ) -> FoundCalibration:
         """Find the calibration for these options, see `jaxsr.upscaling.knob_presets.find_calibration`."""
-        return find_calibration(calibration, self.source, Setting(self.preset, self.sha256, options))
+        return find_calibration(calibration, self.source, Setting(self.preset, self.sha256, options), preset)
 
     def with_preset(
         self,
@@ -197,7 +198,7 @@ class Upscaler:
         reference: bool = False,
     ) -> Options:
         """Set alpha and the form of its gradient from a preset of a calibration, see `jaxsr.upscaling.knob_presets`."""
-        found = self.find_calibration(options, calibration)
+        found = self.find_calibration(options, calibration, preset)
         return apply_knob_preset(options, preset, found.calibration, reference=reference)
 
     def knob_notes(
@@ -215,7 +216,7 @@ class Upscaler:
         if preset is None and not any(map(any, alphas)):
             return []
         try:
-            found = self.find_calibration(options, calibration).calibration
+            found = self.find_calibration(options, calibration, preset).calibration
         except (CalibrationError, OSError):
             return []
         warning = found.presets[preset]["warning"] if preset else beyond_range(options, alphas, found)

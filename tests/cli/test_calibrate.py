@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr.calibration import closed_loop, passes, plots, run
-from jaxsr.calibration.candidates import Candidate
-from jaxsr.calibration.plan import CalibrationRun, Choices
+from jaxsr.calibration import passes, plots, run
+from jaxsr.calibration.plan import CalibrationRun
 from jaxsr.cli import calibrate, shared_options
 from jaxsr.guidance.calibration_file import Calibration
 from tests.calibration.fake import assert_same_numbers, compile_once, install, start, write_photos
@@ -90,7 +89,7 @@ def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
     on_front = np.array([rows[at]["scale"] for at in table["front"]])
     np.testing.assert_array_equal(found.knob_range(3), np.stack([on_front.min(0), on_front.max(0)], 1))
     ((low, high),) = found.knob_range(1)
-    constant = [k for k, row in enumerate(rows) if row["profile"] in ("plain", "constant")]
+    constant = [k for k, row in enumerate(rows) if len(set(row["scale"])) == 1]
     best = [max(constant, key=lambda k: psnr[k]), min(constant, key=lambda k: swd[k])]
     assert sorted(rows[k]["scale"][0] for k in best) == [low, high]
 
@@ -105,7 +104,11 @@ def test_a_search_resumes_and_says_what_it_gained(fake, tmp_path, capsys, monkey
     assert max(table["picks_before_search"].values()) < 3
     before, after = (rows[table[key]["faithful"]]["psnr"] for key in ("picks_before_search", "picks"))
     assert after > before
-    assert f"search: faithful psnr {before:.4g} -> {after:.4g}" in capsys.readouterr().out
+    assert max(table["picks_constant"].values()) < 2
+    assert (table["profiles"], table["search"]) == (["constant"], 2)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("search: faithful, psnr and swd")]
+    assert f"one number {before:.4g} " in lines[0]
+    assert f"search {after:.4g} " in lines[0]
 
     def stop_in_round_2(journal, name, rows, append=passes.Journal.append):
         append(journal, name, rows)
@@ -122,18 +125,6 @@ def test_a_search_resumes_and_says_what_it_gained(fake, tmp_path, capsys, monkey
     monkeypatch.setattr(passes, "_read", lambda *args, make=passes._read: read.extend(args[1]) or make(*args))
     assert_same_numbers(made(fake(*words, name="again.json")), found)
     assert read == [[1], [2]]
-
-
-def test_scales_that_no_rule_picked_warn_of_their_loss():
-    choices = Choices(candidates=(0.1,), metrics=("psnr", "swd"))
-    rows = [Candidate("plain", 0.0, (0.0,)), Candidate("constant", 0.1, (0.1,)), Candidate("open-loop", 1.0, (2.0,))]
-    scores = {"psnr": np.array([[30.0], [29.5], [18.0]]), "swd": np.array([[2.0], [1.0], [4.0]])}
-    table = closed_loop.closed_table(choices, rows, scores)
-    describe = lambda scale, picked: closed_loop.describe_preset(choices, table, [scale], "rule", picked=picked)  # noqa: E731
-    assert describe(2.0, False)["warning"] == "lost 12 dB of psnr on the pairs of its calibration"
-    assert describe(2.0, False)["change"] == {"psnr": -12.0, "swd": 2.0}
-    assert describe(2.0, True)["warning"] == describe(0.1, False)["warning"] == ""
-    assert describe(0.7, False)["change"] == {}  # the closed loop did not measure it
 
 
 def test_batches_and_chunks_change_no_number(fake):
@@ -243,19 +234,6 @@ def test_a_model_of_nan_is_named_with_the_picture(fake, tmp_path, capsys, monkey
     assert calibrate.main(fake()) == 1
     assert "0.png: the network returned numbers that are not finite" in capsys.readouterr().err
     assert not (tmp_path / "calib.json").exists()
-
-
-def test_only_the_plain_sampler_must_be_finite():
-    values = {"psnr": np.array([[30.0], [np.nan]]), "swd": np.array([[2.0], [np.nan]])}
-    passes.check_finite(passes.CLOSED, values, ["a.png"])
-    choices = Choices(candidates=(1.0,), metrics=("psnr", "swd"))
-    rows = [Candidate("plain", 0.0, (0.0,)), Candidate("constant", 1.0, (1.0,))]
-    table = closed_loop.closed_table(choices, rows, values)
-    diverged = closed_loop.describe_preset(choices, table, [1.0], "norm objective", picked=False)
-    assert diverged["warning"] == "diverged on the pairs of its calibration"
-    assert (table["front"], set(table["picks"].values()), table["rows"][1]["psnr"]) == ([0], {0}, None)
-    with pytest.raises(ArithmeticError, match=r"a\.png: swd is not finite for this image"):
-        passes.check_finite(passes.CLOSED, values | {"swd": np.array([[np.nan], [1.0]])}, ["a.png"])
 
 
 def test_results_are_kept_and_other_choices_refused(fake, tmp_path, capsys):

@@ -69,7 +69,6 @@ def test_options_of_sampling_are_for_a_model_that_samples(capsys, method, option
         ("-n", "y", "-o", "r", "--alpha", "0.1", "--preset", "vivid"),
         ("-n", "y", "-o", "r", "--calibration", "c.json"),
         ("-n", "y", "-o", "r", "--like", "resshift", "--tile", "64"),
-        ("-n", "y", "-o", "r", "--like", "resshift", "--thinning", "ends"),
         ("-n", "y", "-o", "r", "--through", "state"),
         ("--pred", "x", "-o", "r", "--worst-by", "psnr"),
         ("--pred", "x", "-o", "r", "--limit", "0"),

@@ -35,6 +35,11 @@ def test_a_mask_or_another_model_or_a_path_passes():
         check_can_run(name, mask=False)
 
 
+def test_a_mask_for_a_model_that_takes_none_is_refused_before_its_download():
+    with pytest.raises(ValueError, match="model: resshift-realsr-s4-v3 takes no mask; leave --mask out"):
+        check_can_run("resshift-realsr-s4-v3", mask=True)
+
+
 def test_the_list_says_which_models_need_a_mask(capsys):
     assert sample.main(["--list-models"]) == 0
     needing = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "; needs --mask; " in line]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from jaxsr.cli.sample import main
@@ -52,6 +53,26 @@ def test_a_fit_is_not_saved_over_a_file_nor_for_a_finished_result(folder, capsys
     assert run(f"{BOX} --save-calibration c.json --suffix _2") == 1
     assert "c.json is there already" in capsys.readouterr().err
     assert Path("c.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("--save-calibration none/c.json", 1, "--save-calibration: the folder none cannot be written to"),
+        ("--save-calibration . --overwrite", 1, "--save-calibration: . is a folder; give the name of a file"),
+        ("--save-calibration c.json --n-samples 2", 2, "keeps the fit of one result; leave --n-samples out"),
+        ("--save-calibration c.json --dry-run", 2, "keeps the fit of one result; leave --dry-run out"),
+        ("--reference-offset 1", 2, "--reference-offset: belongs to --reference-slope"),
+    ],
+)
+def test_a_fit_that_could_not_be_kept_is_refused_before_the_work(folder, capsys, words, code, message):
+    if code == 2:
+        with pytest.raises(SystemExit):
+            run(f"{BOX} {words}")
+    else:
+        assert run(f"{BOX} {words}") == code
+    assert message in capsys.readouterr().err
+    assert not (folder / "out").exists()
 
 
 def test_a_choice_that_its_calibration_knows_to_be_bad_gets_a_note(folder, model, capsys):

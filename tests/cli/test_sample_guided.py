@@ -60,7 +60,6 @@ def test_what_does_not_go_together_is_refused_before_any_work(words, message, ca
     [
         ("--alpha 0.1,0.2,0.3", "alpha: must be one number or 2"),
         (f"{BOX} --reference-slope 1,2,3", "reference_slope: must be one number or 2"),
-        (f"{BOX} --reference-offset 1", "reference_offset: belongs to a reference_slope"),
         (f"{BOX} --save-calibration a.png", "--save-calibration: a.png is there already"),
         ("--alpha 0.1 --alpha-map no.png", "no.png: no such file"),
         ("--reference no.png --reference-box 0,0,10,12", "no.png: no such file"),

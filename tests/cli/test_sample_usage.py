@@ -43,7 +43,6 @@ pytestmark = pytest.mark.usefixtures("model")
         "-i x --like resshift --overlap 0",
         "-i x --like resshift --blend mean",
         "-i x --like resshift --tile-noise fresh",
-        "-i x --like resshift --thinning ends",
         "-i x --like resshift --ext jpg",
         "-i x --precision fp16",
         "-i x --ext gif",

@@ -69,6 +69,14 @@ def test_of_several_files_the_one_for_these_steps_and_this_sampler_is_taken(smal
     message = "sampler heun and 2 steps .*; there are ancestral with 2, 3; deterministic with 2 steps"
     with pytest.raises(CalibrationError, match=message):
         upscaler.with_preset(Options(sampler="heun"), "vivid")
+    (tmp_path / "calibration-0.json").write_text('{"format_version": 1}')
+    assert upscaler.with_preset(Options(steps=3), "vivid").alpha == (0.1 * 3,) * 3  # an old file beside it is no harm
+    with pytest.raises(CalibrationError, match=r"calibration-0\.json: was made with another reading"):
+        upscaler.with_preset(Options(sampler="heun"), "vivid")
+    own = make_calibration(upscaler, presets={"fitted": {"scale": [0.5, 0.5], **BY_HAND}})
+    own.write(tmp_path / "calibration-a.json")  # the first by name, for the same steps and sampler
+    assert upscaler.with_preset(Options(), "vivid").alpha == (0.1 * 2,) * 2
+    assert upscaler.with_preset(Options(), "fitted").alpha == (0.5, 0.5)
     with pytest.raises(CalibrationError, match=r"no .*none; check the name"):
         upscaler.with_preset(Options(), "vivid", tmp_path / "none")
 
@@ -85,6 +93,13 @@ def test_fitted_numbers_replace_the_fit_where_a_reference_is_given(pointwise):
     for name, other in (("reference_slope", -1.0), ("reference_offset", 0.3)):
         changed = pointwise.upscale(LR, **by_hand, **(numbers | {name: other}), **known, **TILES)
         assert (changed != fitted).mean() > 0.1
+    shifted = make_calibration(pointwise, reference_mean="shifted")
+    other = pointwise.upscale(LR, preset="fitted", calibration=shifted, **known, **TILES)
+    np.testing.assert_array_equal(
+        other, pointwise.upscale(LR, **by_hand, **numbers, **known, **TILES, reference_mean="shifted")
+    )
+    with pytest.raises(ValueError, match=r"^reference_mean: the preset is for clean, not shifted"):
+        pointwise.upscale(LR, preset="fitted", calibration=calibration, **known, reference_mean="shifted")
     with pytest.raises(ValueError, match=r"^reference_slope: the preset fitted gives it"):
         pointwise.upscale(LR, preset="fitted", calibration=calibration, reference_slope=-1.0, **known)
 

@@ -181,7 +181,6 @@ def test_like_the_released_tool_only_long_axes_are_cut():
         "overlap": 16,
         "blend": "mean",
         "tile_noise": "fresh",
-        "thinning": "released",
     }
     for preset in (RELEASED, small_preset()):
         plan = chosen(preset, (600, 300), **options_like("resshift"))
