@@ -83,7 +83,7 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
     some = {name: values[constant] for name, values in scores.items()}
     constant_front = [constant[k] for k in selection_rules.pareto_front(_means(some), fidelity, perception)]
     scales = np.array([candidate.scale for candidate in candidates])
-    ends = [[scales[constant_front, 0].min(), scales[constant_front, 0].max()]] if len(constant) > 1 else []
+    ends = scales[constant_front, 0]
     return {
         "fidelity": fidelity,
         "perception": perception,
@@ -93,7 +93,7 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
         "picks_before_search": pick_rows(choices, {name: values[:before] for name, values in scores.items()}),
         "picks_constant": {name: constant[row] for name, row in pick_rows(choices, some).items()},
         "range": np.stack([scales[front].min(0), scales[front].max(0)], 1).tolist(),
-        "constant_range": ends,
+        "constant_range": [[float(ends.min()), float(ends.max())]] if len(constant) > 1 else [],
         "profiles": list(choices.profiles),
         "search": choices.search,
     }

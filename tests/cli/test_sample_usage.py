@@ -97,8 +97,8 @@ def test_no_sampling_flag_is_left_out_above(exact, tmp_path):
     picture(tmp_path / "a.jpg")
     assert run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out") == 0
     default = sidecar(tmp_path / "out/a.jpg")["requested"]
-    # --n-samples counts samples; tests/cli/test_sample_guided.py tests reference_mean.
-    counted, elsewhere = {"sample"}, {"reference_mean"}
+    # --n-samples counts samples; tests/cli/test_sample_guided.py tests the options of a reference.
+    counted, elsewhere = {"sample"}, {"reference_mean", "reference_slope", "reference_offset"}
     assert default.keys() == FLAGS.keys() | counted | elsewhere
     assert not [name for name in FLAGS if default[name] == FLAGS[name]]
 

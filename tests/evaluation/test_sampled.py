@@ -48,6 +48,8 @@ def fake(small_upscalers, monkeypatch):
     monkeypatch.setattr(Upscaler, "upscale", upscale)
     monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: SimpleNamespace(calibration=None, path=None))
     monkeypatch.setattr(methods, "apply_knob_preset", apply)
+    known = lambda self, options, alphas, preset, calibration: ["preset vivid lost 3 dB"] if preset == "vivid" else []  # noqa: E731
+    monkeypatch.setattr(Upscaler, "knob_notes", known)
     monkeypatch.setattr(request, "load", lambda name, accept_license: upscaler)
     monkeypatch.setattr(upscaler_module, "load", lambda name, accept_license: upscaler)
     return calls
