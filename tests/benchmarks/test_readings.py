@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from benchmarks import readings, transfer
@@ -33,6 +34,7 @@ def test_the_rows_are_both_readings_and_the_presets_at_the_models_steps(small_up
     }
 
 
+@pytest.mark.slow
 def test_a_fit_is_made_once_by_the_command_and_used_by_all_rows(small_checkpoints, tmp_path, capsys):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "lr.png")
