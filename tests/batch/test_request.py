@@ -66,6 +66,7 @@ REQUESTS = {
     "alpha_map": optional(SOURCES),
     "reference": optional(SOURCES),
     "reference_mask": optional(SOURCES),
+    "mask": optional(SOURCES),
     "reference_box": optional(st.tuples(*[st.integers(0, 999)] * 4)),
     "feather": optional(st.integers(0, 99)),
     "objective": optional(st.sampled_from(OBJECTIVES)),
@@ -74,7 +75,7 @@ REQUESTS = {
 }
 
 
-SOURCE_FIELDS = ("input", "alpha_map", "reference", "reference_mask", "calibration")
+SOURCE_FIELDS = ("input", "alpha_map", "reference", "reference_mask", "mask", "calibration")
 
 
 @given(st.fixed_dictionaries(REQUESTS))
@@ -103,6 +104,7 @@ DECIDING = {
     "alpha_map": FILE,
     "reference": FILE,
     "reference_mask": FILE,
+    "mask": FILE,
     "reference_box": (0, 0, 1, 1),
     "feather": 2,
     "objective": "norm",
@@ -114,7 +116,7 @@ def test_each_of_these_fields_decides(name):
     assert replace(PLAIN, **{name: DECIDING[name]}).decisions() != PLAIN.decisions()
 
 
-@pytest.mark.parametrize("name", ["alpha_map", "reference", "reference_mask"])
+@pytest.mark.parametrize("name", ["alpha_map", "reference", "reference_mask", "mask"])
 def test_a_file_decides_by_its_content_and_not_by_its_name(name):
     one = replace(PLAIN, **{name: FILE})
     assert replace(one, **{name: replace(FILE, path=Path("g.png"))}).decisions() == one.decisions()

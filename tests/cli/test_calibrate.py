@@ -140,7 +140,6 @@ def test_batches_and_chunks_change_no_number(fake):
     [
         ("--objective", "lstsq"),
         ("--objective", "step-norm"),
-        ("--multiples", "0:1:9"),
         ("--forward-ode", "inversion"),
         ("--through", "state"),
         ("--reference-variance", "marginal"),
