@@ -64,6 +64,7 @@ def methods(upscaler: Upscaler, model: str, files: dict[str, Path]) -> list[Meth
 
 
 def run(args: argparse.Namespace, command: str) -> None:
+    args.output.mkdir(parents=True, exist_ok=True)
     upscaler, protocol = jaxsr.load(args.model), load_protocol("realsr-sub")
     items = fit_list(open_dataset("realsr", args.data), protocol)
     canon, nikon = ([item for item in items if item.name.startswith(name)] for name in ("Canon", "Nikon"))

@@ -96,7 +96,9 @@ def check_new_file(option: str, path: Path, *, overwrite: bool) -> None:
         raise ValueError(f"{option}: {path} is a folder; give the name of a file.")
     if path.exists() and not overwrite:
         raise ValueError(f"{option}: {path} is there already; give another name or --overwrite.")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+    if not path.parent.is_dir():
+        raise ValueError(f"{option}: there is no folder {path.parent}; make it, or choose another.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ValueError(f"{option}: the folder {path.parent} cannot be written to; choose another.")
 
 

@@ -58,7 +58,7 @@ def test_a_fit_is_not_saved_over_a_file_nor_for_a_finished_result(folder, capsys
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ("--save-calibration none/c.json", 1, "--save-calibration: the folder none cannot be written to"),
+        ("--save-calibration none/c.json", 1, "--save-calibration: there is no folder none"),
         ("--save-calibration . --overwrite", 1, "--save-calibration: . is a folder; give the name of a file"),
         ("--save-calibration c.json --n-samples 2", 2, "keeps the fit of one result; leave --n-samples out"),
         ("--save-calibration c.json --dry-run", 2, "keeps the fit of one result; leave --dry-run out"),
