@@ -85,6 +85,7 @@ def test_every_image_of_a_folder_gets_the_mask_of_its_name(model, folder, capsys
     assert "a.png exists, but was made from another input or with other options" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_mask_for_all_with_a_strip_and_grey(model, folder):
     Image.fromarray(RNG.integers(0, 256, (64, 64), np.uint8)).save("in/a.png")
     assert run(model, "-i in/a.png in/b.png --mask masks/a.png --strip 0,0.2") == 0

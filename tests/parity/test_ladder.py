@@ -74,7 +74,9 @@ def check_chain(folder: Path, name: str) -> None:
     assert [row for row in found if row.departs] == []
 
 
-@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize(
+    "name", ["s4", "inpaint_s4", *(pytest.param(name, marks=pytest.mark.slow) for name in ("s15", "s15_respaced5"))]
+)
 def test_chains(name):
     check_chain(GOLDEN, name)
 

@@ -73,6 +73,7 @@ def test_arrays_after_the_images_are_common_to_all(common):
     assert found["sum"].tolist() == [[3, 3, 3]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["open", "closed"])
 def test_guidance_through_the_state_of_a_network_is_what_it_is_without_shard_map(loop, monkeypatch):
     """The program contains the gradient of a real network, for which `shard_map` is stricter than for the values."""

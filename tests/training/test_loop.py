@@ -159,6 +159,7 @@ def write_codec(folder: Path, seed: int = 0) -> dict[str, np.ndarray]:
     return params
 
 
+@pytest.mark.slow
 def test_a_latent_preset_trains_on_a_frozen_codec(runs):
     folder, config = runs
     codec, output, path = write_codec(folder / "vq"), folder / "latent", str(folder / "vq")

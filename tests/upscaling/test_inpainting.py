@@ -89,6 +89,7 @@ def test_tiles_carry_the_mask_and_known_tiles_are_not_computed(upscaler):
     assert (other[10:30, 150:180] != hole).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_the_knob_and_a_problem_take_the_mask(upscaler):
     plain, guided = (upscaler.upscale(IMAGE, mask=MASK, alpha=alpha) for alpha in (0.0, 0.3))
     assert (plain[MASK > 0] != guided[MASK > 0]).mean() > 0.5

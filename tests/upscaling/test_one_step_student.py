@@ -51,6 +51,7 @@ def one_call(upscaler, image: np.ndarray, times: list[int]) -> list[np.ndarray]:
         return [np.asarray(call(upscaler.params, key, image, np.int32(time))) for time in times]
 
 
+@pytest.mark.slow
 def test_the_default_is_one_call_of_the_network_at_the_last_time(installed, tmp_path):
     pixels = picture(tmp_path / "a.png", (16, 16))
     words = ["-n", NAME, "--accept-license", "--seed", str(SEED), "--tile", "16"]

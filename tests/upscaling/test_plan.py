@@ -35,11 +35,6 @@ def test_a_batch_of_nothing_is_refused():
         plan_run(PRESET, (50, 50), Options(), batch=0)
 
 
-def test_a_model_that_needs_a_mask_is_refused():
-    with pytest.raises(ValueError, match="mask"):
-        plan_run(small_preset(cond_mask=True), (50, 50), Options())
-
-
 def test_a_batch_computes_few_copies():
     assert [even_batch(7, batch) for batch in range(1, 10)] == [1, 2, 3, 4, 4, 4, 7, 7, 7]
     assert [plan_run(PRESET, (50, 50), Options(tile=32), batch).batch for batch in (2, 3, 5, 100)] == [2, 3, 5, 9]

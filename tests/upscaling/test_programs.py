@@ -13,6 +13,7 @@ from jaxsr.upscaling.programs import to_latent
 from tests.small_model import small_preset
 
 
+@pytest.mark.slow
 def test_remat_gives_the_same_gradient_and_keeps_less_for_it(small_upscalers):
     """The test counts the kept values in the traced function, because XLA undoes rematerialisation on CPUs."""
     upscaler = small_upscalers["channel"]
