@@ -11,7 +11,9 @@ A stopped run resumes.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jaxsr
 from benchmarks.harness import command_line, machine, run_benchmark
@@ -19,6 +21,7 @@ from jaxsr.evaluation.datasets import fit_list, folder_items, open_dataset
 from jaxsr.evaluation.methods import Method, model_method
 from jaxsr.evaluation.metrics import check_metrics
 from jaxsr.evaluation.protocol_files import load_protocol
+from jaxsr.evaluation.protocols import Protocol
 from jaxsr.evaluation.result import Result
 from jaxsr.evaluation.run import Evaluation, evaluate
 from jaxsr.evaluation.suite import is_result_of, spread
@@ -53,22 +56,25 @@ def run(args: argparse.Namespace, command: str) -> None:
             protocol = load_protocol(SETS[name])
             items = folder_items(args.data / "kodak24") if name == "kodak" else open_dataset(name, args.data)
             items = spread(fit_list(items, protocol), args.limit)
-            results = []
-            for method in methods(upscaler, args.model, steps, args.sampler):
-                job = Evaluation(
-                    name=method.name,
-                    items=items,
-                    data=name,
-                    protocol=protocol,
-                    metrics=check_metrics(METRICS, protocol, target=True, lr=True),
-                    method=method,
-                    command=command,
-                )
-                results.append(take_or_make(args.output / f"{name}-{steps}-{method.name}.json", job))
-                print(f"{name}, {steps} steps, {method.name}: done", file=sys.stderr, flush=True)
+            rows = methods(upscaler, args.model, steps, args.sampler)
+            shared = {"items": items, "data": name, "protocol": protocol, "command": command}
+            results = score_all(rows, METRICS, args.output, f"{name}-{steps}", **shared)
             text.append(f"\n# {steps} steps\n{render(results, 'md', against='plain')}")
             write_whole(args.output / "table.md", "".join(text))
     print("".join(text))
+
+
+def score_all(
+    rows: Sequence[Method], metrics: Sequence[str], folder: Path, label: str, *, protocol: Protocol, **shared: Any
+) -> list[Result]:
+    """Score every method on the same images, into `folder/LABEL-METHOD.json`. `shared` are fields of `Evaluation`."""
+    results = []
+    for method in rows:
+        names = check_metrics(metrics, protocol, target=True, lr=True)
+        job = Evaluation(name=method.name, method=method, metrics=names, protocol=protocol, **shared)
+        results.append(take_or_make(folder / f"{label}-{method.name}.json", job))
+        print(f"{label}, {method.name}: done", file=sys.stderr, flush=True)
+    return results
 
 
 def take_or_make(path: Path, job: Evaluation) -> Result:

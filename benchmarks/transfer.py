@@ -15,14 +15,12 @@ from pathlib import Path
 
 import jaxsr
 from benchmarks.harness import command_line, machine, run_benchmark
-from benchmarks.readings import take_or_make
+from benchmarks.readings import score_all
 from jaxsr.cli import sample
 from jaxsr.evaluation.datasets import fit_list, open_dataset
 from jaxsr.evaluation.methods import Method, model_method
-from jaxsr.evaluation.metrics import check_metrics
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
-from jaxsr.evaluation.run import Evaluation
 from jaxsr.evaluation.suite import spread
 from jaxsr.evaluation.tables import render
 from jaxsr.imaging.files import read_photo
@@ -73,19 +71,8 @@ def run(args: argparse.Namespace, command: str) -> None:
     files = {objective: fit(canon[0], objective, args.model, args.output) for objective in OBJECTIVES}
     text = [f"`{command}`  \n{machine()}  \nfitted on {canon[0].name}\n"]
     for name, scenes in (("Canon", canon[1:]), ("Nikon", nikon)):
-        results = []
-        for method in methods(upscaler, args.model, files):
-            job = Evaluation(
-                name=method.name,
-                items=spread(scenes, args.limit),
-                data=name,
-                protocol=protocol,
-                metrics=check_metrics(METRICS, protocol, target=True, lr=True),
-                method=method,
-                command=command,
-            )
-            results.append(take_or_make(args.output / f"{name}-{method.name}.json", job))
-            print(f"{name}, {method.name}: done", file=sys.stderr, flush=True)
+        shared = {"items": spread(scenes, args.limit), "data": name, "protocol": protocol, "command": command}
+        results = score_all(methods(upscaler, args.model, files), METRICS, args.output, name, **shared)
         text.append(f"\n{render(results, 'md', against='plain')}")
     write_whole(args.output / "table.md", "".join(text))
     print("".join(text))

@@ -105,6 +105,7 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.storage import sha256_file
     from jaxsr.upscaling.inpainting import check_takes_mask
+    from jaxsr.upscaling.knob_presets import apply_knob_preset
     from jaxsr.upscaling.plan import plan_run
     from jaxsr.upscaling.tile_choice import check_like
     from jaxsr.upscaling.upscaler import load
@@ -117,10 +118,10 @@ def prepare(args: argparse.Namespace) -> Work:
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
     calibration = None
     if args.preset:
-        path = upscaler.find_calibration(options, args.calibration, args.preset).path
-        assert path is not None
-        calibration = SourceFile(path, sha256_file(path))
-        options = upscaler.with_preset(options, args.preset, path, reference=args.reference is not None)
+        found = upscaler.find_calibration(options, args.calibration, args.preset)
+        assert found.path is not None
+        calibration = SourceFile(found.path, sha256_file(found.path))
+        options = apply_knob_preset(options, args.preset, found.calibration, reference=args.reference is not None)
     alphas = [(value,) for value in args.strip or ()] or [options.alphas]
     for note in upscaler.knob_notes(options, alphas, args.preset, args.calibration):
         say(f"note: {note}", wrong=True)
@@ -191,17 +192,18 @@ def make_all(work: Work, jobs: Jobs) -> int:
             name = one_line(job.source.name)
             report(index, name, 0, 0)
             try:
+                request = work.request(job)
                 made = make(
                     work.upscaler,
                     job,
-                    work.request(job),
+                    request,
                     work.recipe,
                     progress=partial(report, index, name),
                     accept_license=work.accept_license,
                 )
                 results[job] = made
                 if work.save_calibration:
-                    save_calibration(work, work.request(job), made)
+                    save_calibration(work, request, made)
             except IMAGE_FAILED as error:
                 jobs.failed.append(_reason(job, error))
             report(index + 1, name, 0, 0)

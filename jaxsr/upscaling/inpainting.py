@@ -66,13 +66,12 @@ def keep_known(out: Num[np.ndarray, "h w *c"], image: Num[np.ndarray, "h w *d"],
         mask: 1 where the content is unknown.
     """
     pixels = image if image.dtype == out.dtype else from_float(np.asarray(image, np.float32), out.dtype)
-    if out.ndim == 4:
-        pixels = pixels[:, :, None]
-    weight = mask.reshape(*mask.shape, *[1] * (out.ndim - 2))
+    known, soft = mask == 0, (mask > 0) & (mask < 1)
+    spread = (slice(None), None) if out.ndim == 4 else slice(None)  # the panels of a strip share their pixels
+    out[known] = pixels[known][spread]
+    weight, made, kept = mask[soft].reshape(-1, *[1] * (out.ndim - 2)), out[soft], pixels[soft][spread]
     if np.issubdtype(out.dtype, np.integer):
         peak = np.float32(np.iinfo(out.dtype).max)
-        mixed = from_float(out / peak * weight + pixels / peak * (1 - weight), out.dtype)
+        out[soft] = from_float(made / peak * weight + kept / peak * (1 - weight), out.dtype)
     else:
-        mixed = (out * weight + pixels * (1 - weight)).astype(out.dtype)
-    soft = (weight > 0) & (weight < 1)
-    out[:] = np.where(weight == 0, pixels, np.where(soft, mixed, out))
+        out[soft] = made * weight + kept * (1 - weight)
