@@ -12,15 +12,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from jaxsr.diffusion import Denoiser, Schedule
 from jaxsr.imaging.resize import upsample_bicubic
+from jaxsr.models.conv_unet import ConvUNet, ConvUNetConfig
 from jaxsr.models.layers import OneKey
-from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
+from jaxsr.models.pixel_codec import block_transform, pixel_shuffle, pixel_unshuffle
 from jaxsr.models.presets import ModelPreset, PixelCodecConfig
+from jaxsr.models.products import matmul
 from jaxsr.models.swin_unet import SwinUNet
 from jaxsr.models.vq_autoencoder import VQAutoencoder, VQConfig
 from jaxsr.runtime.cpu import product_dtype
@@ -50,7 +53,7 @@ class Model:
     def _abstract(self) -> dict[str, nnx.Module]:
         """The networks with shapes in place of arrays, so that nothing is allocated."""
         preset, parts, kw = self.preset, {}, {"rngs": OneKey(), "dtype": self.dtype}
-        parts["network"] = nnx.eval_shape(lambda: SwinUNet(preset.network, remat=self.remat, **kw))
+        parts["network"] = nnx.eval_shape(lambda: _network(preset, remat=self.remat, **kw))
         if isinstance(preset.codec, VQConfig):
             config = preset.codec
             parts["codec"] = nnx.eval_shape(lambda: VQAutoencoder(config, **kw))
@@ -66,7 +69,7 @@ class Model:
 
     def init(self, key: Key[Array, ""]) -> dict[str, Array]:
         """Initialise the parameters of the network, for training. A VQ codec takes its parameters from a checkpoint."""
-        network = SwinUNet(self.preset.network, rngs=nnx.Rngs(key), dtype=self.dtype)
+        network = _network(self.preset, rngs=nnx.Rngs(key), dtype=self.dtype)
         return {f"network.{_name(path)}": leaf.get_value() for path, leaf in nnx.to_flat_state(nnx.state(network))}
 
     def rounded(self, params: Params) -> dict[str, Array]:
@@ -118,6 +121,15 @@ class Model:
     ) -> Float[Array, "b hz wz z"]:
         """Predict x_0 (not clipped) from x_t.
 
+        With the prediction `wiener` it is the posterior mean of a Gaussian plus what the network knows better. In the
+        basis of `block_transform`, let the coefficients of x_0 - z_lr be independent with standard deviations s (the
+        preset's `residual_std`). The coefficients r of x_t - z_lr then have the variances
+        v_t = (1 - eta_t)^2 s^2 + kappa^2 eta_t. The posterior mean of the coefficients of x_0 - z_lr is g_t r with
+        g_t = (1 - eta_t) s^2 / v_t, and their standard deviation is d_t = s kappa sqrt(eta_t / v_t). The prediction is
+        z_lr plus the coefficients g_t r + d_t F, where F is the network's output. The network gets g_t r / s instead of
+        the normalised x_t: as much of x_t as it tells about x_0. Where chains begin it tells nothing, and whole noise
+        would hide the LR image from the network.
+
         Args:
             params: the model's parameters.
             x_t: state, not yet normalised.
@@ -127,10 +139,36 @@ class Model:
             lq: LR images in [-1, 1].
             mask: -1 / 1 at lq's size, 1 where content is missing; only for networks with `cond_mask`.
         """
-        scaled = x_t * jnp.reshape(input_scale, (-1, 1, 1, 1))
-        with self._precision():
-            out = self._merge("network", params)(scaled, timesteps, lq, mask)
+        if self.preset.prediction == "wiener":
+            return self._predict_wiener(params, x_t, timesteps, z_lr, lq, mask)
+        out = self._network(params, x_t * jnp.reshape(input_scale, (-1, 1, 1, 1)), timesteps, lq, mask)
         return z_lr + out if self.preset.prediction == "residual" else out
+
+    def _network(self, params: Params, *inputs: Array | None) -> Array:
+        with self._precision():
+            return self._merge("network", params)(*inputs)
+
+    def _predict_wiener(
+        self, params: Params, x_t: Array, timesteps: Array, z_lr: Array, lq: Array, mask: Array | None
+    ) -> Array:
+        spread, gain, deviation = self._linear_estimate
+        gain, deviation = (jnp.asarray(table)[timesteps, None, None] for table in (gain, deviation))
+        basis = jnp.asarray(block_transform(self.preset.latent_factor), jnp.float32)
+        linear = gain * matmul(x_t - z_lr, basis, transpose_b=True)
+        out = self._network(params, linear / spread[None, None, None], timesteps, lq, mask)
+        return z_lr + matmul(linear + deviation * out, basis)
+
+    @property
+    @lru_cache(maxsize=8)  # noqa: B019  # a model holds no weights
+    def _linear_estimate(self) -> tuple[Float[np.ndarray, " z"], Float[np.ndarray, "t z"], Float[np.ndarray, "t z"]]:
+        """Standard deviations s, and gains g_t and deviations d_t for every integer time, of all coefficients."""
+        schedule = self.preset.schedule.build()
+        s = np.broadcast_to(self.preset.residual_std, self.preset.network.out_channels)
+        noise, rest = (schedule.kappa**2 * schedule.eta)[:, None], (1 - schedule.eta)[:, None]
+        variance = rest**2 * s**2 + noise
+        tables = s, rest * s**2 / variance, s * np.sqrt(noise / variance)
+        first, second, third = (table.astype(np.float32) for table in tables)
+        return first, second, third
 
     def denoiser(
         self,
@@ -153,6 +191,11 @@ class Model:
             return jnp.clip(x0_hat, -1, 1) if self.preset.clip_x0 else x0_hat
 
         return denoise
+
+
+def _network(preset: ModelPreset, **kw: Any) -> SwinUNet | ConvUNet:
+    config = preset.network
+    return ConvUNet(config, **kw) if isinstance(config, ConvUNetConfig) else SwinUNet(config, **kw)
 
 
 def _name(path: tuple) -> str:

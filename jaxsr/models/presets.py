@@ -3,7 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from jaxsr.diffusion.schedule import InputScaling, Schedule, exponential_schedule
+from jaxsr.models.conv_unet import ConvUNetConfig
+from jaxsr.models.residual_spectrum import PHOTO_RESIDUALS
 from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 
@@ -41,22 +45,34 @@ class ModelPreset:
     Attributes:
         name: name of the preset, with underscores.
         scale: factor by which the result is larger than the LR image (1 for inpainting and face restoration).
-        network: hyperparameters of the Swin-UNet.
+        network: hyperparameters of the Swin-UNet, or of the convolutional U-Net.
         codec: hyperparameters of the VQ autoencoder, or of pixel-unshuffle.
         schedule: the schedule with which the network was trained.
         steps: default number of sampling steps.
         sampler: name of the default sampler.
-        prediction: meaning of the network's output: `x0`, the output is x_0; `residual`, it is x_0 - z_lr.
+        prediction: meaning of the network's output: `x0`, the output is x_0; `residual`, it is x_0 - z_lr; `wiener`,
+            it is the deviation of x_0 from its linear estimate (see `Model.predict`).
+        residual_std: standard deviations that the linear estimate of `wiener` supposes of x_0 - z_lr: one for all
+            coefficients of a latent, or one for each.
+    Raises:
+        ValueError: for a prediction that does not fit the codec, or deviations that do not fit the latent.
     """
 
     name: str
     scale: int
-    network: SwinUNetConfig
+    network: SwinUNetConfig | ConvUNetConfig
     codec: VQConfig | PixelCodecConfig
     schedule: ScheduleConfig
     steps: int
     sampler: str = "ancestral"
-    prediction: Literal["x0", "residual"] = "x0"
+    prediction: Literal["x0", "residual", "wiener"] = "x0"
+    residual_std: float | tuple[float, ...] = 0.1
+
+    def __post_init__(self) -> None:
+        if self.prediction == "wiener" and not self.clip_x0:
+            raise ValueError("ModelPreset: the prediction wiener needs the codec without parameters, pixel-unshuffle.")
+        if np.ndim(self.residual_std) and np.size(self.residual_std) != self.network.out_channels:
+            raise ValueError("ModelPreset: residual_std must have one number, or one for each channel of the latent.")
 
     @property
     def latent_factor(self) -> int:
@@ -87,9 +103,11 @@ def preset_from_dict(data: dict[str, Any]) -> ModelPreset:
     try:
         codec = data["codec"]
         return ModelPreset(
-            **data
+            **_tuples(data)
             | {
-                "network": SwinUNetConfig(**_tuples(data["network"])),
+                "network": (ConvUNetConfig if "widths" in data["network"] else SwinUNetConfig)(
+                    **_tuples(data["network"])
+                ),
                 "codec": PixelCodecConfig(**codec) if "factor" in codec else VQConfig(**_tuples(codec)),
                 "schedule": ScheduleConfig(**data["schedule"]),
             }
@@ -162,8 +180,21 @@ _TINY = ModelPreset(
     steps=4,
     prediction="residual",
 )
+# Speed decides its shape: half of the LR size for detail, a quarter for context, and noise as strong as real residuals
+# need (four steps have standard deviations of 0.5, 0.21, 0.08 and 0.02 in [-1, 1]).
+_PHOTO = ModelPreset(
+    name="photo_x4",
+    scale=4,
+    network=ConvUNetConfig(in_channels=192, out_channels=192, widths=(96, 192), blocks=(2, 7), lq_factor=2),
+    codec=PixelCodecConfig(8),
+    schedule=ScheduleConfig(steps=60, min_noise_level=0.03, kappa=0.5, power=0.7, input_scaling="none"),
+    steps=4,
+    prediction="wiener",
+    residual_std=PHOTO_RESIDUALS,
+)
 _ALL = (
     _TINY,
+    _PHOTO,
     _released("realsr_s4_v3", 4, _S4),
     _released("realsr_s15_v1", 4, _S15),
     _released("realsr_s15_v2", 4, _S15),

@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.fft import dctn
 
-from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
+from jaxsr.models.pixel_codec import block_transform, pixel_shuffle, pixel_unshuffle
 
 
 def test_channels_are_rows_first_then_columns_then_colours() -> None:
@@ -41,3 +42,21 @@ def test_sides_that_do_not_divide_are_refused(size: tuple[int, int]) -> None:
 def test_channels_that_do_not_divide_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 16, got 40"):
         pixel_shuffle(jnp.zeros((1, 2, 2, 40)), 4)
+
+
+@pytest.mark.parametrize("factor", [2, 8])
+def test_block_transform_is_the_dct_of_scipy_with_opponent_colours(factor):
+    image = np.random.default_rng(0).normal(size=(1, factor, factor, 3))
+    coefficients = (
+        np.asarray(pixel_unshuffle(jnp.asarray(image, jnp.float32), factor)).ravel() @ block_transform(factor).T
+    )
+    planes = dctn(image[0], axes=(0, 1), norm="ortho")
+    red, green, blue = np.moveaxis(planes, -1, 0)
+    grey = (red + green + blue) / 3**0.5
+    expected = np.stack([grey, (red - blue) / 2**0.5, (red - 2 * green + blue) / 6**0.5], -1)
+    np.testing.assert_allclose(coefficients, expected.ravel(), atol=1e-6)
+
+
+def test_block_transform_is_orthonormal():
+    basis = block_transform(8)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(192), atol=1e-12)
