@@ -1,8 +1,8 @@
 """Check files that are to be committed: python .ci/check_files.py FILE...
 
-A file may have 4 MB at most (the bundled model 16 MB, one golden network 6 MB). Text may not hold an absolute path of
-one machine. In Markdown, a line of prose may have 120 characters at most. Fenced code blocks, tables, and lines that
-hold only one link may be longer.
+A file may have 4 MB at most (a bundled model 16 MB; LPIPS and one golden network 6 MB). Text may not hold an absolute
+path of one machine. In Markdown, a line of prose may have 120 characters at most. Fenced code blocks, tables, and lines
+that hold only one link may be longer.
 """
 
 import re
@@ -11,7 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LIMIT = 4_000_000
-LIMITS = {"jaxsr/assets/tiny-x4/model.safetensors": 16_000_000, "tests/parity/golden/unet_sr.pth": 6_000_000}
+LIMITS = {
+    "jaxsr/assets/tiny-x4/model.safetensors": 16_000_000,
+    "jaxsr/assets/photo-x4/model.safetensors": 16_000_000,
+    "jaxsr/assets/perceptual/lpips-alex/model.safetensors": 6_000_000,
+    "tests/parity/golden/unet_sr.pth": 6_000_000,
+}
 # Folders of users, not parts of addresses (host/home/x) or of longer paths; /home/me and /home/user are examples.
 OWN_PATH = re.compile(rb"(?<![\w.~*/-])(?:/(?:root/|work/|Users/\w|home/(?!me\b|user\b)\w)|[A-Z]:\\Users\\\w)")
 PROSE_WIDTH = 120

@@ -24,13 +24,13 @@ ROOMS = {
     "torch_files": "hub",
     "data": "imaging storage",
     "models": "diffusion imaging runtime",
-    "metrics": "hub imaging storage torch_files",
+    "metrics": "hub imaging models storage torch_files",
     "guidance": "choices diffusion imaging metrics options storage version",
     "weight_conversion": "diffusion hub imaging models storage torch_files version",
     "upscaling": "choices diffusion errors guidance hub imaging models options runtime storage weight_conversion",
     "public names": "models options upscaling version",
     "batch": "choices guidance hub imaging metrics options storage upscaling version",
-    "training": "data diffusion hub imaging models runtime storage",
+    "training": "data diffusion hub imaging metrics models runtime storage",
     "calibration": "choices data diffusion errors guidance imaging metrics models options runtime storage upscaling",
     "numerics": (
         "choices data diffusion errors guidance imaging metrics models options runtime storage upscaling version"

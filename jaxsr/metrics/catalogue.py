@@ -14,14 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxsr.hub.checkpoint import FILE_NAME
 from jaxsr.metrics import niqe_model
 from jaxsr.metrics.consistency import lr_consistency
 from jaxsr.metrics.dists import dists
 from jaxsr.metrics.lpips import lpips
 from jaxsr.metrics.niqe import niqe
-from jaxsr.metrics.perceptual_cards import metrics_dir
-from jaxsr.metrics.perceptual_files import perceptual_path
+from jaxsr.metrics.perceptual_files import perceptual_path, present_path
 from jaxsr.metrics.psnr import psnr, rgb_to_y
 from jaxsr.metrics.ssim import ms_ssim, ssim
 from jaxsr.metrics.texture import PATCHES, PROJECTIONS, high_frequency_ratio, texture_distance
@@ -170,8 +168,8 @@ def _no_weights(name: str) -> str | None:
 
 
 def _describe_weights(name: str) -> str:
-    path = metrics_dir() / name / FILE_NAME
-    return f", weights {sha256_file(path)[:12]}" if path.is_file() else ""
+    path = present_path(name)
+    return f", weights {sha256_file(path)[:12]}" if path else ""
 
 
 def external_metric(

@@ -5,11 +5,16 @@ Parameters keep torchvision's numbers: `features.<i>.kernel` (height, width, in,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from itertools import product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from jaxsr.models.convolution import convolve
+from jaxsr.models.pixel_codec import pixel_unshuffle
 
 Params = Mapping[str, Array | np.ndarray]
 
@@ -122,16 +127,32 @@ def check_shapes_of(params: Params, expected: Mapping[str, tuple[int, ...]], met
 
 def _convolve(params: Params, x: Array, conv: Conv) -> Array:
     kernel, bias = (jnp.asarray(params[f"features.{conv.index}.{part}"]) for part in ("kernel", "bias"))
-    out = jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(conv.stride, conv.stride),
-        padding=[(conv.padding, conv.padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
-    )
+    pads = (conv.padding, conv.padding), (conv.padding, conv.padding)
+    out = convolve(x, kernel, padding=pads) if conv.stride == 1 else _strided(x, kernel, conv.stride, conv.padding)
     return jax.nn.relu(out + bias[None, None, None])
 
 
+def _strided(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    """Convolve with a stride as a convolution without one: blocks of stride x stride positions become channels.
+
+    The gradient of a convolution with a stride is ten times slower on XLA's CPU backend.
+    """
+    side, (height, width) = kernel.shape[0], ((n + 2 * padding - kernel.shape[0]) // stride + 1 for n in x.shape[1:3])
+    taps = -(-side // stride)
+    rows, columns = ((n + taps - 1) * stride for n in (height, width))
+    ends = ((padding, max(rows - x.shape[1] - padding, 0)), (padding, max(columns - x.shape[2] - padding, 0)))
+    padded = jnp.pad(x, ((0, 0), *ends, (0, 0)))[:, :rows, :columns]
+    whole = jnp.pad(kernel, ((0, taps * stride - side),) * 2 + ((0, 0), (0, 0)))
+    blocks = whole.reshape(taps, stride, taps, stride, -1, kernel.shape[3]).transpose(0, 2, 1, 3, 4, 5)
+    folded = blocks.reshape(taps, taps, -1, kernel.shape[3])
+    return convolve(pixel_unshuffle(padded, stride), folded, padding=((0, 0), (0, 0)))
+
+
 def _max_pool(x: Array, side: int, stride: int) -> Array:
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, side, side, 1), (1, stride, stride, 1), "VALID")
+    """Take the maximum over windows, from the shifted images: its gradient is fast on XLA's CPU backend, too."""
+    height, width = ((n - side) // stride + 1 for n in x.shape[1:3])
+    shifted = (
+        x[:, i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
+        for i, j in product(range(side), repeat=2)
+    )
+    return reduce(jnp.maximum, shifted)

@@ -1,6 +1,8 @@
 """The weights of LPIPS and DISTS on this machine, converted once from torchvision's network and the authors' heads.
 
-The heads (the weights of the channels) take a few kB and come with jaxsr. The networks are large and are downloaded.
+The heads (the weights of the channels) take a few kB and come with jaxsr, and so does LPIPS with AlexNet, rounded to
+float16. The other networks are large and are downloaded. Weights that were converted in full precision go before the
+bundled ones.
 """
 
 import sys
@@ -10,20 +12,30 @@ import numpy as np
 
 from jaxsr.hub.checkpoint import FILE_NAME, load
 from jaxsr.metrics.feature_nets import check_shapes_of
-from jaxsr.metrics.perceptual_cards import CARDS, PerceptualCard, find_card, metrics_dir
+from jaxsr.metrics.perceptual_cards import BUNDLED_HEADS, CARDS, PerceptualCard, find_card, metrics_dir
 from jaxsr.storage import cache_dir
+
+
+def present_path(name: str) -> Path | None:
+    """Return the file of a metric's weights in `metrics_dir()`, or else in the package; None if neither has it."""
+    files = (folder / name / FILE_NAME for folder in (metrics_dir(), BUNDLED_HEADS.parent))
+    return next((file for file in files if file.is_file()), None)
 
 
 def perceptual_path(name: str, folder: Path | None = None) -> Path:
     """Return the file of a metric's weights, `<folder>/<name>/model.safetensors`. Download and convert it if missing.
 
-    The default of `folder` is `metrics_dir()`. The SHA-256 of the file identifies the weights behind a number.
+    Without a `folder`, it is the file that `present_path` finds, or else one that is made in `metrics_dir()`. The
+    SHA-256 of the file identifies the weights behind a number.
 
     Raises:
         ValueError: if the name is unknown, or if the download is not the network.
         DownloadError: (an OSError) if the network is unavailable; the message says how to place the file by hand.
     """
-    card, folder = find_card(name), folder or metrics_dir()
+    card = find_card(name)
+    if folder is None and (present := present_path(name)):
+        return present
+    folder = folder or metrics_dir()
     path = folder / name / FILE_NAME
     if not path.exists():
         from jaxsr.metrics.perceptual_conversion import convert_metric  # imported here because conversion is rare

@@ -9,7 +9,7 @@ from jaxsr.cli.convert_lpips import main
 from jaxsr.hub.checkpoint import load, save
 from jaxsr.hub.download import DownloadError
 from jaxsr.metrics import perceptual_files
-from jaxsr.metrics.perceptual_cards import CARDS, FOLDER_VARIABLE, metrics_dir
+from jaxsr.metrics.perceptual_cards import BUNDLED_HEADS, CARDS, FOLDER_VARIABLE, metrics_dir
 from jaxsr.metrics.perceptual_files import load_perceptual, perceptual_path
 from jaxsr.storage import sha256_file
 from tests.metrics.perceptual_weights import random_backbone, random_params
@@ -57,6 +57,15 @@ def test_files_go_to_the_cache_where_no_folder_is_named(places, alexnet):
     assert perceptual_path("lpips-alex") == places / "cache" / "metrics" / "lpips-alex" / "model.safetensors"
 
 
+def test_lpips_with_alexnet_comes_with_the_package(places, alexnet):
+    bundled = perceptual_path("lpips-alex")
+    assert bundled.parent == BUNDLED_HEADS.parent / "lpips-alex"
+    assert load_perceptual("lpips-alex")["features.0.kernel"].dtype == np.float32
+    assert load(bundled)[1]["rounded"] == "float16"
+    assert main(["lpips-alex", "--backbone", str(alexnet)]) == 0
+    assert perceptual_path("lpips-alex").parent == metrics_dir() / "lpips-alex"
+
+
 def test_other_heads_can_be_given(places, alexnet):
     heads = {
         f"lin{k}.model.1.weight": np.full((1, channels, 1, 1), k + 1, np.float32)
@@ -80,7 +89,7 @@ def test_a_downloaded_network_is_checked_and_converted_once(places, alexnet, mon
             assert main(["lpips-alex"]) == 0
         else:
             with pytest.raises(DownloadError, match=r"is not the right file .*its sha256"):
-                load_perceptual("lpips-alex")
+                load_perceptual("lpips-alex", metrics_dir())
     assert "BSD-3-Clause" in capsys.readouterr().err
     downloaded.unlink()
     assert_same(load_perceptual("lpips-alex"), random_params("lpips-alex"))
