@@ -15,8 +15,10 @@ class TrainConfig:
 
     Attributes:
         preset: the model to train; it must not take a mask.
-        data: a folder of photographs, or `tfds:NAME/SPLIT` (`div2k`, `imagenet2012`).
-        degradation: degradation that makes the LR images: `bicubic` (MATLAB's) or `real_esrgan` (second order).
+        data: a folder of photographs, or `tfds:NAME/SPLIT` (`div2k`, `imagenet2012`); or a tuple of these, whose
+            photographs are all held in memory.
+        degradation: degradation that makes the LR images: `bicubic` (MATLAB's), `real_esrgan` (second order), or
+            `photo` (a mixture of both and of what cameras do).
         hr_size: side of the HR crops in pixels, a multiple of the preset's `align` times its scale.
         batch_size: number of examples per update, over all devices and hosts.
         accumulate: number of micro-batches in the batch of an update; their gradients are averaged.
@@ -27,6 +29,11 @@ class TrainConfig:
         clip_norm: greatest global norm of the gradients; larger gradients are scaled down to it.
         ema_decay: decay of the averaged parameters, which become the model; it is lower at the start.
         loss: `plain`, the mean squared error of x_0; or `weighted`, this error times the step's variational weight.
+        perceptual: metric of the decoded x_0 that is added to the squared error, or `none`. Its weights are read from,
+            or downloaded to, the folder that `evaluate` keeps them in.
+        perceptual_weight: factor of this metric in the loss; the squared error, on the scale [-1, 1], has the factor 1.
+        start_share: share of the examples that are trained at t = T, where every sampling chain begins. The other
+            examples have t uniform.
         precision: compute dtype, `fp32` or `bf16`; parameters stay in float32.
         checkpoint_every: number of updates between checkpoints.
         sample_every: number of updates between sample images; 0 writes none.
@@ -41,8 +48,8 @@ class TrainConfig:
     """
 
     preset: ModelPreset
-    data: str
-    degradation: Literal["bicubic", "real_esrgan"] = "bicubic"
+    data: str | tuple[str, ...]
+    degradation: Literal["bicubic", "real_esrgan", "photo"] = "bicubic"
     hr_size: int
     batch_size: int
     accumulate: int = 1
@@ -53,6 +60,9 @@ class TrainConfig:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     loss: Literal["plain", "weighted"] = "plain"
+    perceptual: Literal["none", "lpips-alex", "lpips-vgg"] = "none"
+    perceptual_weight: float = 0.0
+    start_share: float = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = 500
     sample_every: int = 0
@@ -86,6 +96,13 @@ class TrainConfig:
         for name, hint in get_type_hints(type(self)).items():
             if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
                 raise ValueError(f"{name}: no {getattr(self, name)!r}; choose one of {', '.join(get_args(hint))}.")
+        if (self.perceptual != "none") != (self.perceptual_weight > 0):
+            raise ValueError(
+                f"perceptual_weight: must be above 0 with a perceptual metric and 0 without one, got "
+                f"{self.perceptual_weight} with {self.perceptual!r}."
+            )
+        if not 0 <= self.start_share <= 1:
+            raise ValueError(f"start_share: must be 0 to 1, got {self.start_share}.")
 
     def _check_preset(self) -> None:
         name, latent = self.preset.name, isinstance(self.preset.codec, VQConfig)

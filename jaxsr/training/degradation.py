@@ -6,7 +6,7 @@ multiples of the scale. It returns the uint8 [h/scale, w/scale, 3] LR image, and
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ Range = tuple[float, float]
 Pixels = Float[np.ndarray, "_ _ 3"]
 
 FILTERS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
-LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def real_esrgan(
             f"an image of {h} x {w} pixels has no LR image of scale {scale}; crop its sides to multiples of {scale}."
         )
     size = h // scale, w // scale
-    x = blur_resize_noise(hr / 255.0, (h, w), rng, config.first)
+    x = blur_resize_noise(hr / np.float32(255), (h, w), rng, config.first)
     x = jpeg(x, draw_quality(rng, config.first))
     x = blur_resize_noise(x, size, rng, config.second)
     quality = draw_quality(rng, config.second)
@@ -111,10 +111,6 @@ def real_esrgan(
     else:
         x = final_sinc(jpeg(x, quality), size, rng, config.final_sinc_probability)
     return to_uint8(x)
-
-
-DEGRADATIONS: Mapping[str, Degradation] = {"bicubic": bicubic, "real_esrgan": real_esrgan}
-"""The degradations by name."""
 
 
 def blur_resize_noise(x: Pixels, size: tuple[int, int], rng: np.random.Generator, config: RoundConfig) -> Pixels:
@@ -160,8 +156,8 @@ def resize(x: Pixels, size: tuple[int, int], resample: Image.Resampling) -> Pixe
     if x.shape[:2] == size:
         return x
     h, w = size
-    channels = (Image.fromarray(x[..., c].astype(np.float32)) for c in range(3))
-    return np.stack([np.asarray(c.resize((w, h), resample), np.float64) for c in channels], axis=-1)
+    channels = (Image.fromarray(np.ascontiguousarray(x[..., c], np.float32)) for c in range(3))
+    return np.stack([np.asarray(c.resize((w, h), resample)) for c in channels], axis=-1)
 
 
 def add_noise(x: Pixels, rng: np.random.Generator, config: RoundConfig) -> Pixels:
@@ -170,9 +166,11 @@ def add_noise(x: Pixels, rng: np.random.Generator, config: RoundConfig) -> Pixel
     gray = rng.random() < config.gray_probability
     source = x @ LUMA[:, None] if gray else x
     if rng.random() < config.gaussian_probability:
-        noise = rng.normal(0, rng.uniform(*config.noise_sigma) / 255, source.shape)
+        noise = np.float32(rng.uniform(*config.noise_sigma) / 255) * rng.standard_normal(source.shape, np.float32)
     else:
-        noise = rng.uniform(*config.poisson_scale) * (rng.poisson(source * 255) / 255 - source)
+        noise = np.float32(rng.uniform(*config.poisson_scale)) * (
+            rng.poisson(source * 255).astype(np.float32) / 255 - source
+        )
     return np.clip(x + noise, 0, 1)
 
 
@@ -181,11 +179,11 @@ def draw_quality(rng: np.random.Generator, config: RoundConfig) -> int:
     return int(rng.integers(*config.jpeg_quality, endpoint=True))
 
 
-def jpeg(x: Pixels, quality: int) -> Pixels:
-    """Compress to JPEG in memory and read it back."""
+def jpeg(x: Pixels, quality: int, subsampling: int = 2) -> Pixels:
+    """Compress to JPEG in memory and read it back. `subsampling` of the colours: 0 is 4:4:4, 1 is 4:2:2, 2 is 4:2:0."""
     with io.BytesIO() as buffer:
-        Image.fromarray(to_uint8(x)).save(buffer, "JPEG", quality=quality)
-        return np.asarray(Image.open(buffer)) / 255.0
+        Image.fromarray(to_uint8(x)).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+        return np.asarray(Image.open(buffer)) / np.float32(255)
 
 
 def to_uint8(x: Pixels) -> UInt8[np.ndarray, "h w 3"]:

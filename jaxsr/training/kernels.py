@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float, Float64
+from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.special import j1
 
 Kernel = Float64[np.ndarray, "k k"]
@@ -37,7 +38,8 @@ def normalised(kernel: Kernel) -> Kernel:
 def blur(x: Float[np.ndarray, "h w 3"], kernel: Kernel) -> Float[np.ndarray, "h w 3"]:
     """Filter with an odd-sized kernel and reflected borders, by FFT. The border that the FFT wraps is cut off."""
     r = kernel.shape[0] // 2
-    padded = np.pad(x, ((r, r), (r, r), (0, 0)), mode="reflect")
-    shape = padded.shape[:2]
-    spectrum = np.fft.rfft2(padded, axes=(0, 1)) * np.fft.rfft2(kernel, shape)[..., None]
-    return np.fft.irfft2(spectrum, shape, axes=(0, 1))[2 * r :, 2 * r :]
+    padded = np.pad(x, ((r, r), (r, r), (0, 0)), mode="reflect").transpose(2, 0, 1)
+    h, w = padded.shape[1:]
+    shape = next_fast_len(h, True), next_fast_len(w, True)
+    blurred = irfft2(rfft2(padded, shape) * rfft2(kernel.astype(x.dtype), shape), shape)
+    return blurred[:, 2 * r : h, 2 * r : w].transpose(1, 2, 0)

@@ -51,29 +51,37 @@ class Meter:
         self._restart()
 
     def _restart(self) -> None:
-        self._losses: list[Array] = []
+        self._losses: list[Mapping[str, Array]] = []
         self._since = time.perf_counter()
 
-    def add(self, loss: Array) -> None:
-        """Count one update, without waiting for the device."""
-        self._losses.append(loss)
+    def add(self, losses: Mapping[str, Array]) -> None:
+        """Count one update, with its `loss` and the terms of the loss, without waiting for the device."""
+        self._losses.append(losses)
 
     def row(self, step: int, grad_norm: Array) -> dict[str, int | float]:
-        """Return the step, the mean loss since the last row, this step's gradient norm, and the speed.
+        """Return the step, the mean loss and terms since the last row, this step's gradient norm, and the speed.
+
+        A loss of a single term is not repeated as a term.
 
         The speed counts HR crops per second.
 
         Raises:
             FloatingPointError: if the loss or the gradient is not finite.
         """
-        loss, norm = float(np.mean(jax.device_get(self._losses))), float(grad_norm)
+        means = {name: float(np.mean(values)) for name, values in _columns(jax.device_get(self._losses)).items()}
+        loss, norm = means.pop("loss"), float(grad_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise FloatingPointError(
                 f"step {step}: the loss is {loss} and the gradient norm {norm}; lower learning_rate and start again."
             )
         speed = len(self._losses) * self._batch_size / (time.perf_counter() - self._since)
         self._restart()
-        return {"step": step, "loss": loss, "grad_norm": norm, "images_per_s": round(speed, 2)}
+        terms = means if len(means) > 1 else {}
+        return {"step": step, "loss": loss, **terms, "grad_norm": norm, "images_per_s": round(speed, 2)}
+
+
+def _columns(rows: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _step_of(line: str) -> int | float:

@@ -15,15 +15,16 @@ from orbax.checkpoint import v1 as ocp
 from jaxsr.data.prefetch import prefetch
 from jaxsr.data.sources import open_photographs
 from jaxsr.hub import checkpoint
+from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.storage import write_whole
+from jaxsr.training.camera import DEGRADATIONS
 from jaxsr.training.config import TrainConfig
 from jaxsr.training.dataset import PairDataset, pair_dataset
-from jaxsr.training.degradation import DEGRADATIONS
 from jaxsr.training.log import Meter, RunLog
 from jaxsr.training.samples import make_enlarge, write_samples
-from jaxsr.training.step import Batch, TrainState, Weights, init_state, make_optimizer, make_update
+from jaxsr.training.step import METRIC, Batch, TrainState, Weights, init_state, make_optimizer, make_update
 
 Report = Callable[[str], None]
 Values = dict[str, jax.Array]
@@ -32,7 +33,9 @@ AfterUpdate = Callable[[int, TrainState, Batch, Values], None]
 
 def make_dataset(config: TrainConfig) -> PairDataset:
     """Open the training data that `config` names, and return this host's share."""
-    images = open_photographs(config.data, min_size=config.hr_size)
+    sources = (config.data,) if isinstance(config.data, str) else config.data
+    opened = [open_photographs(source, min_size=config.hr_size) for source in sources]
+    images = opened[0] if len(opened) == 1 else [image for photographs in opened for image in photographs]
     sizes = {"hr_size": config.hr_size, "scale": config.preset.scale, "batch_size": config.batch_size}
     dataset = pair_dataset(images, **sizes, seed=config.seed, degrade=DEGRADATIONS[config.degradation])
     return dataset.for_host(jax.process_index(), jax.process_count())
@@ -83,7 +86,7 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     state = init_state(model, make_optimizer(config), jax.random.key(config.seed))
     if start:
         state = state._replace(params=start, ema=start)
-    state, codec = jax.device_put((state, codec), everywhere)
+    state, codec, metric = jax.device_put((state, codec, _metric(config)), everywhere)
     options = compiler_options()
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=options)
 
@@ -100,12 +103,19 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
         first = int(state.step)
         hooks = [_logging(config, output, first, progress), _sampling(config, model, codec, output)]
         for step, batch in enumerate(prefetch(batches(first)), start=first + 1):
-            state, values = update(state, batch, codec)
+            state, values = update(state, batch, codec | metric)
             for hook in hooks:
                 hook(step, state, batch, values)
             if _saves(config, step):
                 checkpoints.save_async(step, state)
     return _export(config, state.ema | codec, output / "model")
+
+
+def _metric(config: TrainConfig) -> dict[str, np.ndarray]:
+    """Load the parameters of the perceptual metric, under the names that the loss expects."""
+    if config.perceptual == "none":
+        return {}
+    return {f"{METRIC}{name}": value for name, value in load_perceptual(config.perceptual).items()}
 
 
 def _saves(config: TrainConfig, step: int) -> bool:
@@ -121,7 +131,7 @@ def _logging(config: TrainConfig, output: Path, first: int, progress: Report) ->
     log = RunLog(output, first) if jax.process_index() == 0 else None
 
     def after_update(step: int, state: TrainState, batch: Batch, values: Values) -> None:
-        meter.add(values["loss"])
+        meter.add({name: value for name, value in values.items() if name != "grad_norm"})
         if step % every and not _saves(config, step):
             return
         row = meter.row(step, values["grad_norm"])

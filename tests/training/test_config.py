@@ -35,7 +35,8 @@ def test_values_that_do_not_fit_are_refused(changed, message):
     [
         ("loss", "huber", "plain, weighted"),
         ("precision", "fp16", "fp32, bf16"),
-        ("degradation", "blur", "bicubic, real_esrgan"),
+        ("degradation", "blur", "bicubic, real_esrgan, photo"),
+        ("perceptual", "ssim", "none, lpips-alex, lpips-vgg"),
     ],
 )
 def test_unknown_choices_are_refused(name, value, choices):

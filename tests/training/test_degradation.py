@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.training import degradation as d
+from jaxsr.training.camera import DEGRADATIONS
 from jaxsr.training.kernels import blur, mahalanobis, normalised, sinc_kernel
 
 # All shapes of kernel are about equally likely, so that few draws cover every option.
@@ -51,9 +52,9 @@ def usual() -> np.ndarray:
     return degraded(EVEN)
 
 
-@pytest.mark.parametrize("name", d.DEGRADATIONS)
+@pytest.mark.parametrize("name", DEGRADATIONS)
 def test_degradation_gives_a_small_8_bit_image_that_depends_on_the_generator_alone(name):
-    degrade = d.DEGRADATIONS[name]
+    degrade = DEGRADATIONS[name]
     first, again = (degrade(photo(48, 32), 4, np.random.default_rng(3)) for _ in range(2))
     assert (first.shape, first.dtype) == ((12, 8, 3), np.uint8)
     np.testing.assert_array_equal(first, again)

@@ -75,16 +75,25 @@ def test_a_row_is_about_the_updates_since_the_last(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     meter = Meter(batch_size=8)
     for loss in (1.0, 2.0, 6.0):
-        meter.add(jnp.float32(loss))
+        meter.add({"loss": jnp.float32(loss), "error": jnp.float32(loss)})
     assert meter.row(3, jnp.float32(0.5)) == {"step": 3, "loss": 3.0, "grad_norm": 0.5, "images_per_s": 6.0}
-    meter.add(jnp.float32(7.0))
+    meter.add({"loss": jnp.float32(7.0), "error": jnp.float32(7.0)})
     assert meter.row(4, jnp.float32(0.25)) == {"step": 4, "loss": 7.0, "grad_norm": 0.25, "images_per_s": 0.8}
+
+
+def test_a_row_has_the_terms_of_a_loss_with_several():
+    meter = Meter(batch_size=8)
+    for error, perceptual in ((1.0, 3.0), (2.0, 5.0)):
+        terms = {"error": jnp.float32(error), "perceptual": jnp.float32(perceptual)}
+        meter.add({"loss": jnp.float32(error + perceptual), **terms})
+    row = meter.row(2, jnp.float32(0.5))
+    assert (row["loss"], row["error"], row["perceptual"]) == (5.5, 1.5, 4.0)
 
 
 @pytest.mark.parametrize(("losses", "norm"), [([1.0, float("nan"), 1.0], 1.0), ([float("inf")], 1.0), ([1.0], jnp.inf)])
 def test_a_row_that_is_not_finite_is_an_error(losses, norm):
     meter = Meter(batch_size=8)
     for loss in losses:
-        meter.add(jnp.float32(loss))
+        meter.add({"loss": jnp.float32(loss), "error": jnp.float32(loss)})
     with pytest.raises(FloatingPointError, match=r"^step 9: the loss is .* lower learning_rate"):
         meter.row(9, jnp.float32(norm))
