@@ -1,0 +1,182 @@
+"""Compare the bundled models with other upscalers on real photographs and on bicubic reductions, and draw the front.
+
+    python -m benchmarks.photo --data ../shared/data --wheels WHEELS -o benchmarks/results/photo
+
+Rows: bicubic, every rival of `benchmarks.rivals` that is installed, `tiny-x4` and `photo-x4` plain at several numbers
+of steps, and their presets. Each table is of one set; in parentheses is the mean difference to `photo-x4` with its own
+steps, and its 95 % interval. The last table has seconds per megapixel of the result, side by side in one run.
+`front.png` shows PSNR against LPIPS of every row, `pictures.png` parts of the results at 100 %.
+LPIPS and DISTS need their weights (`python -m jaxsr.cli.convert_lpips lpips-alex dists`). A stopped run resumes.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import jaxsr
+from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark
+from benchmarks.quality import to_uint8
+from benchmarks.readings import score_all
+from benchmarks.rivals import Upscale, installed
+from jaxsr.evaluation.datasets import fit_list, folder_items, open_dataset
+from jaxsr.evaluation.images import Pair, load
+from jaxsr.evaluation.methods import Method, bicubic_method, model_method
+from jaxsr.evaluation.pairs import Item
+from jaxsr.evaluation.protocol_files import load_protocol
+from jaxsr.evaluation.result import Result
+from jaxsr.evaluation.suite import spread
+from jaxsr.evaluation.tables import render
+from jaxsr.options import Options
+from jaxsr.storage import write_whole
+from jaxsr.upscaling.upscaler import Upscaler
+
+SETS = {"realsr": "realsr-sub", "div2k": "div2k-sub", "set14": "set14", "kodak": "plain"}
+STEPS = {"tiny-x4": (1, 4, 15), "photo-x4": (1, 2, 4, 8, 15, 30, 60)}
+PRESETS = ("faithful", "balanced", "vivid")
+METRICS = ("psnr", "lpips", "dists", "niqe", "swd", "lr_consistency")
+SHOWN = ("bicubic", "DAT-light", "Real-ESRGAN x4plus", "photo-x4, 1 step", "photo-x4, 4 steps", "photo-x4, vivid")
+PART = 192
+
+
+def rival_method(name: str, upscale: Upscale) -> Method:
+    """Make the method of a rival, which takes 8-bit pixels and has no seed."""
+
+    def make(pair: Pair, seed: int) -> np.ndarray:
+        assert pair.lr is not None
+        return upscale(pair.lr if pair.lr.dtype == np.uint8 else to_uint8(pair.lr))
+
+    return Method(name, make, {"kind": "rival", "name": name}, random=False)
+
+
+def model_rows(name: str, upscaler: Upscaler, steps: Sequence[int]) -> list[Method]:
+    """List the plain sampler at several numbers of steps, and the presets of the model's own number."""
+    rows = [
+        model_method(upscaler, Options(steps=n), name=f"{name}, {n} step{'s' * (n > 1)}", model=name) for n in steps
+    ]
+    found = _presets(upscaler)
+    return rows + [model_method(upscaler, Options(), name=f"{name}, {p}", model=name, preset=p) for p in found]
+
+
+def _presets(upscaler: Upscaler) -> list[str]:
+    """List the presets beside a model's file; a model without a calibration has none."""
+    try:
+        presets = upscaler.find_calibration(Options()).calibration.presets
+    except ValueError:
+        return []
+    return [name for name in PRESETS if name in presets]
+
+
+def items_of(name: str, data: Path, limit: int | None) -> list[Item]:
+    """List the images of a set, spread evenly over it."""
+    items = folder_items(data / "kodak24") if name == "kodak" else open_dataset(name, data)
+    return spread(fit_list(items, load_protocol(SETS[name])), limit)
+
+
+def timings(calls: dict[str, Callable[[], Any]], pixels: int, runs: int) -> str:
+    """Time every call in turns, and return a table of seconds per megapixel, with ratios to the first call."""
+    seconds = {name: value / (pixels / 1e6) for name, value in medians(calls, runs).items()}
+    first = next(iter(seconds.values()))
+    rows = [{"method": name, "s/megapixel": value, "of the first": value / first} for name, value in seconds.items()]
+    return markdown(rows)
+
+
+def draw_front(results: Sequence[Result], path: Path) -> None:
+    """Plot PSNR against LPIPS; without matplotlib nothing is written."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("no plot: it needs matplotlib; install it with pip install 'jaxsr[notebooks]'", file=sys.stderr)
+        return
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for result in results:
+        x, y = (result.metrics[name].get("mean") for name in ("psnr", "lpips"))
+        if x is None or y is None:
+            continue
+        colour = {"photo": "tab:red", "tiny-": "tab:blue"}.get(result.name[:5], "black")
+        axes.scatter([x], [y], color=colour, s=18)
+        axes.annotate(result.name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
+    axes.set(xlabel="PSNR-Y (dB), right is more faithful", ylabel="LPIPS, lower is better")
+    axes.invert_yaxis()
+    figure.savefig(path, dpi=140)
+
+
+def draw_pictures(rows: Sequence[Method], items: Sequence[Item], path: Path, protocol: Any) -> None:
+    """Draw one row per image: the middle of the results of the methods in SHOWN and of the original, at 100 %."""
+    shown = [row for name in SHOWN for row in rows if row.name == name]
+    width, caption = PART + 4, 18
+    sheet = Image.new("RGB", (width * (len(shown) + 1), caption + width * len(items)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for column, name in enumerate([*(row.name for row in shown), "original"]):
+        draw.text((column * width + 2, 2), name, fill="black", font=font)
+    for line, item in enumerate(items):
+        pair = load(item, protocol, make_lr=True).pairs[0]
+        pictures = [to_uint8(row.make(pair, 0)) for row in shown] + [to_uint8(pair.hr)]
+        for column, picture in enumerate(pictures):
+            top, left = ((side - PART) // 2 for side in picture.shape[:2])
+            part = Image.fromarray(picture[max(top, 0) :, max(left, 0) :][:PART, :PART])
+            sheet.paste(part, (column * width, caption + line * width))
+    sheet.save(path, optimize=True)
+
+
+def run(args: argparse.Namespace, command: str) -> None:
+    args.output.mkdir(parents=True, exist_ok=True)
+    rivals = installed(args.wheels)
+    upscalers = {name: jaxsr.load(path) for name, path in (("tiny-x4", "tiny-x4"), ("photo-x4", args.model))}
+    rows = [bicubic_method(4), *(rival_method(name, upscale) for name, upscale in rivals.items())]
+    for name, upscaler in upscalers.items():
+        rows += model_rows(name, upscaler, [n for n in STEPS[name] if n <= args.most_steps])
+    text, against = [f"`{command}`  \n{machine()}\n"], f"photo-x4, {upscalers['photo-x4'].preset.steps} steps"
+    for name in args.sets:
+        protocol, items = load_protocol(SETS[name]), items_of(name, args.data, args.limit)
+        shared = {"items": items, "data": name, "protocol": protocol, "command": command}
+        results = score_all(rows, args.metrics, args.output / "scores", name, **shared)
+        text.append(f"\n{render(results, 'md', against=against)}")
+        write_whole(args.output / "table.md", "".join(text))
+        draw_front(results, args.output / f"front-{name}.png")
+        if args.pictures:
+            draw_pictures(rows, items[: args.pictures], args.output / f"pictures-{name}.png", protocol)
+    if args.runs:
+        text.append(f"\n\n## Seconds per megapixel of the result, 192x128 input\n\n{_time(args, rivals, upscalers)}\n")
+    write_whole(args.output / "table.md", "".join(text))
+    print("".join(text))
+
+
+def _time(args: argparse.Namespace, rivals: dict[str, Upscale], upscalers: dict[str, Upscaler]) -> str:
+    lr = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
+    calls: dict[str, Callable[[], Any]] = {
+        name: (lambda upscale=upscale: upscale(lr)) for name, upscale in sorted(rivals.items(), reverse=True)
+    }
+    for name, upscaler in upscalers.items():
+        for n in (1, upscaler.preset.steps):
+            calls[f"{name}, {n} step{'s' * (n > 1)}"] = lambda u=upscaler, n=n: u.upscale(lr, seed=0, steps=n)
+    return timings(calls, 16 * lr.shape[0] * lr.shape[1], args.runs)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.photo", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="photo-x4", help="name, folder or file of the model called photo-x4")
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds the sets")
+    parser.add_argument("--wheels", type=Path, help="folder with the wheels of the rivals, see benchmarks/rivals")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=["realsr", "div2k", "set14"])
+    parser.add_argument("--metrics", nargs="+", default=list(METRICS), help="names of metrics")
+    parser.add_argument("--most-steps", type=int, default=60, help="leave rows with more steps out")
+    parser.add_argument("--limit", type=int, help="images per set, spread evenly over it (default: all)")
+    parser.add_argument("--pictures", type=int, default=0, help="images of each set to draw (default: none)")
+    parser.add_argument("--runs", type=int, default=3, help="timed runs of each method; 0 times none")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for all files")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    return run_benchmark(lambda: run(args, command_line("photo", argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
