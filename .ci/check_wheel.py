@@ -15,6 +15,7 @@ from pathlib import Path
 NEEDED = (
     "jaxsr/assets/niqe.npz",
     "jaxsr/assets/perceptual/LICENSES.txt",
+    "jaxsr/assets/perceptual/lpips-alex/model.safetensors",
     "jaxsr/assets/perceptual/model.safetensors",
     "jaxsr/assets/tiny-x4/calibration-ancestral-4.json",
     "jaxsr/assets/tiny-x4/model.safetensors",

@@ -1,0 +1,87 @@
+"""Test the benchmark of photographs: its rivals, rows, front and pictures; and the statistics of degradations."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import chi2
+
+from benchmarks import degradations, photo, rivals
+from jaxsr.evaluation.images import Pair
+from jaxsr.evaluation.pairs import Item
+from jaxsr.evaluation.protocol_files import load_protocol
+from jaxsr.imaging.resize import downsample_bicubic_uint8
+from jaxsr.models.residual_spectrum import PHOTO_RESIDUALS
+
+
+def scene(side: int = 128, seed: int = 0) -> np.ndarray:
+    y, x = np.mgrid[:side, :side][..., None]
+    waves = np.sin(0.7 * x + np.arange(3) + seed) * np.cos(0.5 * y)
+    return (127 + 90 * waves).astype(np.uint8)
+
+
+def test_rivals_without_wheels_are_left_out(tmp_path):
+    assert rivals.installed(None) == {}
+    assert rivals.installed(tmp_path) == {}
+
+
+def test_a_rival_gets_8_bit_pixels():
+    given = []
+    method = photo.rival_method("copy", lambda lr: given.append(lr) or lr.repeat(4, 0).repeat(4, 1) / 255)
+    lr = np.float32([[[0.0, 0.5, 1.0]]])
+    result = method.make(Pair("a", 0, None, lr, None, False), 0)
+    assert (given[0].dtype, given[0].tolist()) == (np.uint8, [[[0, 128, 255]]])
+    assert result.shape == (4, 4, 3)
+    assert not method.random
+
+
+def test_rows_are_steps_and_the_presets_that_there_are(small_upscalers, tmp_path):
+    upscaler = replace(small_upscalers["channel"], source=tmp_path / "model.safetensors")
+    rows = photo.model_rows("m", upscaler, [1, 2])
+    assert [(row.name, row.record["options"]["steps"]) for row in rows] == [("m, 1 step", 1), ("m, 2 steps", 2)]
+
+
+def test_pictures_show_the_methods_in_order(tmp_path):
+    Image.fromarray(scene()).save(tmp_path / "a.png")
+    black, white = (
+        photo.rival_method(name, lambda lr, v=v: np.full((4 * lr.shape[0], 4 * lr.shape[1], 3), v))
+        for name, v in (("DAT-light", 0.0), ("Real-ESRGAN x4plus", 1.0))
+    )
+    items, protocol = [Item("a", target=tmp_path / "a.png")], load_protocol("plain")
+    photo.draw_pictures([white, black], items, tmp_path / "sheet.png", protocol)
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    middle, width = sheet[18 + 60], photo.PART + 4
+    assert middle[60].tolist() == [0, 0, 0]
+    assert middle[width + 60].tolist() == [255, 255, 255]
+    np.testing.assert_array_equal(sheet[18 : 18 + 128, 2 * width : 2 * width + 128], scene())
+
+
+def test_sharpness_of_a_bicubic_reduction_is_one_and_of_a_softer_one_less():
+    hr = scene()
+    sharp = downsample_bicubic_uint8(hr, 4)
+    soft = np.asarray(Image.fromarray(hr).resize((32, 32), Image.Resampling.BILINEAR))
+    assert degradations.statistics(sharp, hr)[0] == pytest.approx(1)
+    assert degradations.statistics(soft, hr)[0] < 0.95
+
+
+def test_noise_is_the_deviation_of_flat_parts():
+    noisy = 127 + 5 * np.random.default_rng(0).normal(size=(256, 256))
+    expected = 5 * np.sqrt(chi2.ppf(0.1, 15) / 16)  # of the deviations of 16 independent details
+    assert degradations._noise(noisy) == pytest.approx(expected, rel=0.03)
+    assert degradations._noise(np.tile(np.arange(256.0), (256, 1))) < 1e-9
+
+
+def test_blocks_are_steps_at_every_eighth_column():
+    ramp = np.tile(np.arange(64.0), (64, 1))
+    assert degradations._blocks(ramp) == pytest.approx(1)
+    assert degradations._blocks(ramp + 2 * (np.arange(64) // 8)) == pytest.approx(3)
+
+
+def test_residuals_are_those_of_the_preset_in_kind():
+    table = degradations.residuals([scene(192, seed) for seed in range(2)], 16, 0)
+    assert table.shape == (8, 8, 3)
+    np.testing.assert_allclose(table, table.transpose(1, 0, 2))
+    stored = np.array(PHOTO_RESIDUALS).reshape(8, 8, 3)
+    assert (np.diff(stored[0, 1:, 0]) < 0).all()  # in photographs, less and less
+    np.testing.assert_array_equal(stored, stored.transpose(1, 0, 2))
