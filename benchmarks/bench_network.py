@@ -35,6 +35,7 @@ from benchmarks.flops import stage_flops
 from benchmarks.harness import Call, command_line, machine, markdown, run_benchmark, turns, write_results
 from benchmarks.network_cases import DTYPES, STAGES, Case, make_inputs, matrix_peak, our_program, random_params
 from jaxsr.models.presets import PRESETS, ModelPreset, PixelCodecConfig
+from jaxsr.models.swin_unet import SwinUNetConfig
 
 Row = dict[str, Any]
 Note = Callable[[str], None]
@@ -138,7 +139,8 @@ def check(args: argparse.Namespace) -> ModelPreset:
         ValueError, OSError: if the options cannot be measured, or the folder cannot be made.
     """
     name = args.model.replace("-", "_")
-    known = [name for name, preset in PRESETS.items() if not preset.network.cond_mask]
+    swin = {name: preset for name, preset in PRESETS.items() if isinstance(preset.network, SwinUNetConfig)}
+    known = [name for name, preset in swin.items() if not preset.network.cond_mask]
     if name not in known:
         raise ValueError(f"--model: cannot measure {args.model!r}; choose one of {', '.join(known)}.")
     preset = PRESETS[name]

@@ -21,8 +21,9 @@ def stage_flops(preset: ModelPreset, stage: str, size: int, batch: int, steps: i
     """Count the operations of one call of a stage, for `batch` square LR images of side `size`.
 
     The stage is `unet`, `encode` or `decode`. Any other name is a whole chain: `steps` calls of the network between
-    encoding and decoding.
+    encoding and decoding. The network must be a Swin-UNet.
     """
+    assert isinstance(preset.network, SwinUNetConfig)
     shapes, side = Model(preset).shapes(), size * preset.scale // preset.latent_factor
     network = {name.removeprefix("network."): s for name, s in shapes.items() if name.startswith("network.")}
     codec = {name.removeprefix("codec."): s for name, s in shapes.items() if name.startswith("codec.")}

@@ -116,6 +116,7 @@ def draw_pictures(rows: Sequence[Method], items: Sequence[Item], path: Path, pro
         draw.text((column * width + 2, 2), name, fill="black", font=font)
     for line, item in enumerate(items):
         pair = load(item, protocol, make_lr=True).pairs[0]
+        assert pair.hr is not None
         pictures = [to_uint8(row.make(pair, 0)) for row in shown] + [to_uint8(pair.hr)]
         for column, picture in enumerate(pictures):
             top, left = ((side - PART) // 2 for side in picture.shape[:2])

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxsr.diffusion import Schedule
 from jaxsr.models.presets import ModelPreset, PixelCodecConfig
+from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
 from jaxsr.torch_files.reader import Tensor as StoredTensor
 from weight_conversion.architecture import derived_buffers
@@ -74,6 +75,7 @@ def make(preset: ModelPreset, params: Mapping[str, np.ndarray]) -> Rival:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     codec = preset.codec
+    assert isinstance(preset.network, SwinUNetConfig)
     parts = {"network": UNet(preset.network)}
     parts["codec"] = PixelCodec(codec.factor) if isinstance(codec, PixelCodecConfig) else VQAutoencoder(codec)
     for part, module in parts.items():

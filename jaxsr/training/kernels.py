@@ -41,5 +41,6 @@ def blur(x: Float[np.ndarray, "h w 3"], kernel: Kernel) -> Float[np.ndarray, "h 
     padded = np.pad(x, ((r, r), (r, r), (0, 0)), mode="reflect").transpose(2, 0, 1)
     h, w = padded.shape[1:]
     shape = next_fast_len(h, True), next_fast_len(w, True)
-    blurred = irfft2(rfft2(padded, shape) * rfft2(kernel.astype(x.dtype), shape), shape)
+    spectra = (np.asarray(rfft2(image, shape)) for image in (padded, kernel.astype(x.dtype)))
+    blurred = np.asarray(irfft2(np.multiply(*spectra), shape))
     return blurred[:, 2 * r : h, 2 * r : w].transpose(1, 2, 0)

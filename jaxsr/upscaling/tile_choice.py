@@ -11,6 +11,7 @@ from itertools import product
 
 from jaxsr.imaging import noise, tiling
 from jaxsr.models.presets import ModelPreset, PixelCodecConfig
+from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.options import Options, options_like, tile_sides
 
 Tile = tuple[int, int]
@@ -41,8 +42,8 @@ def whole_unit(preset: ModelPreset) -> int:
     It is the network's nominal size where the network sees the whole image, as in the released tool, because padding
     changes the result there. Elsewhere it is the unit of tile sides, which computes least.
     """
-    unit = tile_unit(preset)
-    return math.lcm(unit, preset.network.lq_size) if sees_whole_image(preset) else unit
+    unit, network = tile_unit(preset), preset.network
+    return math.lcm(unit, network.lq_size) if isinstance(network, SwinUNetConfig) and sees_whole_image(preset) else unit
 
 
 def origin_unit(preset: ModelPreset) -> int:
@@ -51,9 +52,10 @@ def origin_unit(preset: ModelPreset) -> int:
     Its multiples are whole windows of the first level, hence whole latent positions. Where a tile gives the pixels of
     the whole image, they are also whole blocks of noise. It divides the unit of tile sides.
     """
-    if not sees_whole_image(preset):
+    network = preset.network
+    if not isinstance(network, SwinUNetConfig) or not sees_whole_image(preset):
         return tile_unit(preset)
-    return max(preset.network.window_size * preset.latent_factor // preset.scale, 1)
+    return max(network.window_size * preset.latent_factor // preset.scale, 1)
 
 
 def whole_tile(preset: ModelPreset, size: Tile) -> Tile:

@@ -10,13 +10,13 @@ from scipy.signal import correlate2d
 
 from jaxsr.diffusion.process import forward_sample
 from jaxsr.models.conv_unet import ConvBlock, ConvUNet, ConvUNetConfig
-from jaxsr.models.model import Model
+from jaxsr.models.model import Model, linear_estimate
 from jaxsr.models.pixel_codec import block_transform
 from jaxsr.models.presets import PRESETS, PixelCodecConfig, preset_from_dict
 from tests.models.tiny import compiled, random_values, randomised
 
 SMALL = ConvUNetConfig(in_channels=12, out_channels=12, widths=(8, 12), blocks=(1, 1), lq_factor=2)
-PRESET = replace(PRESETS["photo_x4"], network=replace(SMALL, in_channels=192, out_channels=192))
+PRESET = replace(PRESETS["photo_x4"], network=replace(SMALL, in_channels=192, out_channels=384))
 
 
 def images(*shape: int, seed: int = 0) -> jax.Array:
@@ -67,12 +67,11 @@ def test_a_tile_gives_the_pixels_of_the_whole_image():
 
 
 def test_remat_gives_the_same_gradient():
-    preset = replace(PRESET, network=replace(SMALL, in_channels=192, out_channels=192))
-    params = jax.tree.map(jnp.asarray, random_values(Model(preset).shapes()))
+    params = jax.tree.map(jnp.asarray, random_values(Model(PRESET).shapes()))
     x, lq = images(1, 4, 4, 192), images(1, 8, 8, 3, seed=1)
 
     def gradient(remat: bool) -> jax.Array:
-        model = Model(preset, remat=remat)
+        model = Model(PRESET, remat=remat)
         return compiled(
             jax.grad(lambda z: jnp.square(model.predict(params, z, jnp.ones(()), jnp.array([5]), x, lq)).sum())
         )(x + 0.1)
@@ -118,6 +117,7 @@ def test_hyperparameters_that_do_not_fit_are_refused(changed, message):
     [
         ({"residual_std": (0.1, 0.2)}, "one number, or one for each channel"),
         ({"codec": PRESETS["realsr_s4_v3"].codec}, "needs the codec without parameters"),
+        ({"network": replace(SMALL, in_channels=192, out_channels=192)}, "twice as many channels out as in"),
     ],
 )
 def test_a_prediction_that_does_not_fit_is_refused(changed, message):
@@ -158,7 +158,7 @@ def test_one_standard_deviation_stands_for_all():
 def test_the_network_sees_as_much_of_x_t_as_it_tells(monkeypatch):
     """x_t comes from (F), with coefficients of the standard deviations that the preset supposes."""
     seen = []
-    monkeypatch.setattr(ConvUNet, "__call__", lambda self, x, t, lq, mask=None: seen.append(x) or jnp.zeros_like(x))
+    monkeypatch.setattr(ConvUNet, "__call__", lambda self, x, t, lq, mask=None: seen.append(x) or jnp.tile(0 * x, 2))
     model, schedule, s = Model(PRESET), PRESET.schedule.build(), np.asarray(PRESET.residual_std)
     params = jax.tree.map(jnp.asarray, random_values(model.shapes()))
     for t in (0, 20, 59):
@@ -172,12 +172,32 @@ def test_the_network_sees_as_much_of_x_t_as_it_tells(monkeypatch):
     assert expected.max() < 0.03  # at t = T, x_t tells nothing
 
 
-def test_the_deviation_is_that_of_the_posterior():
-    """The output 1 adds the posterior's standard deviation: its precision is the sum of both precisions."""
-    schedule, s = PRESET.schedule.build(), np.asarray(PRESET.residual_std)
-    noise = (schedule.kappa**2 * schedule.eta)[:, None]
-    precision = 1 / s**2 + (1 - schedule.eta[:, None]) ** 2 / noise
-    np.testing.assert_allclose(Model(PRESET)._linear_estimate[2], precision**-0.5, rtol=1e-5)
+def test_gain_and_deviation_are_those_of_the_posterior():
+    """Prior and observation add their precisions; the mean is the observation's share of them."""
+    schedule, s = PRESET.schedule.build(), np.geomspace(0.01, 1, 7)[None]
+    eta, kappa = schedule.eta[:, None], schedule.kappa
+    seen = (1 - eta) ** 2 / (kappa**2 * eta)
+    gain, deviation = linear_estimate(jnp.asarray(s, jnp.float32), jnp.asarray(eta, jnp.float32), kappa)
+    np.testing.assert_allclose(deviation, (1 / s**2 + seen) ** -0.5, rtol=1e-5)
+    np.testing.assert_allclose(gain, seen / (1 / s**2 + seen) / (1 - eta), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("output", "factor"), [(0.5, np.exp(4 * np.tanh(0.5 / 4))), (-1e3, np.exp(-4))])
+def test_the_network_sets_the_local_detail_and_corrects_the_mean(monkeypatch, output, factor):
+    halves = {"detail": output, "correction": 0.7}
+
+    def fake(self, x, t, lq, mask=None):
+        return jnp.concatenate([jnp.full_like(x, value) for value in halves.values()], -1)
+
+    monkeypatch.setattr(ConvUNet, "__call__", fake)
+    model, basis, t = Model(PRESET), block_transform(8), 20
+    params = jax.tree.map(jnp.asarray, random_values(model.shapes()))
+    z_lr, x_t = images(1, 2, 4, 192) * 0.3, images(1, 2, 4, 192, seed=1)
+    got = model.predict(params, x_t, jnp.ones(()), jnp.array([t]), z_lr, jnp.zeros((1, 4, 8, 3)))
+    eta, s = PRESET.schedule.build().eta[t], np.asarray(PRESET.residual_std) * factor
+    gain, deviation = (np.asarray(a) for a in linear_estimate(jnp.asarray(s, jnp.float32), jnp.float32(eta), 0.5))
+    expected = np.asarray(z_lr) + (gain * (np.asarray(x_t - z_lr) @ basis.T) + deviation * 0.7) @ basis
+    np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
 def test_the_codec_of_the_preset_folds_whole_blocks():

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxsr.models.conv_unet import ConvUNetConfig
 from jaxsr.models.model import Model
 from jaxsr.models.presets import PRESETS, PixelCodecConfig, preset_from_dict
 from jaxsr.models.swin_layer import attention_mask, relative_position_index
@@ -194,8 +195,13 @@ def test_multiple_that_the_lr_image_is_padded_to(name: str, align: int, factor: 
 @pytest.mark.parametrize("name", PRESETS)
 def test_network_and_codec_fit_each_other(name: str) -> None:
     preset = PRESETS[name]
-    assert preset.network.in_channels == preset.network.out_channels == preset.codec.latent_channels
-    assert preset.network.lq_size * preset.scale == preset.network.image_size * preset.latent_factor
+    outputs = 2 if preset.prediction == "wiener" else 1
+    assert preset.network.in_channels == preset.codec.latent_channels
+    assert preset.network.out_channels == outputs * preset.codec.latent_channels
+    if isinstance(preset.network, ConvUNetConfig):
+        assert preset.network.lq_factor * preset.scale == preset.latent_factor
+    else:
+        assert preset.network.lq_size * preset.scale == preset.network.image_size * preset.latent_factor
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -147,12 +147,14 @@ def test_a_default_overlap_is_an_eighth_of_the_tile(name, tile, overlap):
 @pytest.mark.parametrize("name", PRESETS)
 def test_units_hold_whole_windows_latent_positions_and_blocks_of_noise(name):
     preset = PRESETS[name]
-    latent, window = tile_unit(preset) * preset.scale // preset.latent_factor, preset.network.window_size
+    latent = tile_unit(preset) * preset.scale // preset.latent_factor
+    window = getattr(preset.network, "window_size", 1)
     assert latent % 16 == latent % preset.network.align == 0
     assert origin_unit(preset) * preset.scale % (preset.latent_factor * window) == 0
     assert tile_unit(preset) % origin_unit(preset) == 0
-    assert whole_tile(preset, (1, 1))[0] == (16 if name == "tiny_x4" else preset.network.lq_size)
-    if name == "tiny_x4":
+    own = {"tiny_x4": 16, "photo_x4": 32}
+    assert whole_tile(preset, (1, 1))[0] == (own.get(name) or preset.network.lq_size)
+    if name in own:
         assert origin_unit(preset) * preset.scale // preset.latent_factor % 16 == 0
 
 
