@@ -15,6 +15,7 @@ from jaxsr.diffusion import thin
 from jaxsr.guidance.calibration_file import Calibration
 from jaxsr.hub import download
 from jaxsr.hub.checkpoint import FILE_NAME, save
+from jaxsr.metrics import perceptual_files
 from jaxsr.metrics.dists import dists
 from jaxsr.metrics.lpips import lpips
 from jaxsr.storage import sha256_file
@@ -162,6 +163,7 @@ def test_weights_that_cannot_be_had_are_told_before_the_first_sample(arguments, 
     monkeypatch.setenv("JAXSR_METRICS_DIR", str(tmp_path / "none"))
     monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(download, "fetch", offline)
+    monkeypatch.setattr(perceptual_files, "BUNDLED_HEADS", tmp_path / "none" / "model.safetensors")
     error = error_of(arguments(f"psnr,{metric}"), capsys)
     assert f"the weights of {CARDS[metric]} are not on this machine and cannot be fetched" in error
 
