@@ -21,24 +21,22 @@ from PIL import Image, ImageDraw, ImageFont
 import jaxsr
 from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark
 from benchmarks.quality import to_uint8
-from benchmarks.readings import score_all
+from benchmarks.readings import METRICS, items_of, score_all
+from benchmarks.readings import SETS as READINGS_SETS
 from benchmarks.rivals import Upscale, installed
-from jaxsr.evaluation.datasets import fit_list, folder_items, open_dataset
 from jaxsr.evaluation.images import Pair, load
 from jaxsr.evaluation.methods import Method, bicubic_method, model_method
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.result import Result
-from jaxsr.evaluation.suite import spread
+from jaxsr.evaluation.suite import PRESETS
 from jaxsr.evaluation.tables import render
 from jaxsr.options import Options
 from jaxsr.storage import write_whole
 from jaxsr.upscaling.upscaler import Upscaler
 
-SETS = {"realsr": "realsr-sub", "div2k": "div2k-sub", "set14": "set14", "kodak": "plain"}
+SETS = {**READINGS_SETS, "set14": "set14"}
 STEPS = {"tiny-x4": (1, 4, 15), "photo-x4": (1, 2, 4, 8, 15, 30, 60)}
-PRESETS = ("faithful", "balanced", "vivid")
-METRICS = ("psnr", "lpips", "dists", "niqe", "swd", "lr_consistency")
 SHOWN = ("bicubic", "DAT-light", "Real-ESRGAN x4plus", "photo-x4, 1 step", "photo-x4, 4 steps", "photo-x4, vivid")
 PART = 192
 
@@ -48,7 +46,7 @@ def rival_method(name: str, upscale: Upscale) -> Method:
 
     def make(pair: Pair, seed: int) -> np.ndarray:
         assert pair.lr is not None
-        return upscale(pair.lr if pair.lr.dtype == np.uint8 else to_uint8(pair.lr))
+        return upscale(to_uint8(pair.lr))
 
     return Method(name, make, {"kind": "rival", "name": name}, random=False)
 
@@ -69,12 +67,6 @@ def _presets(upscaler: Upscaler) -> list[str]:
     except ValueError:
         return []
     return [name for name in PRESETS if name in presets]
-
-
-def items_of(name: str, data: Path, limit: int | None) -> list[Item]:
-    """List the images of a set, spread evenly over it."""
-    items = folder_items(data / "kodak24") if name == "kodak" else open_dataset(name, data)
-    return spread(fit_list(items, load_protocol(SETS[name])), limit)
 
 
 def timings(calls: dict[str, Callable[[], Any]], pixels: int, runs: int) -> str:
@@ -134,7 +126,8 @@ def run(args: argparse.Namespace, command: str) -> None:
         rows += model_rows(name, upscaler, [n for n in STEPS[name] if n <= args.most_steps])
     text, against = [f"`{command}`  \n{machine()}\n"], f"photo-x4, {upscalers['photo-x4'].preset.steps} steps"
     for name in args.sets:
-        protocol, items = load_protocol(SETS[name]), items_of(name, args.data, args.limit)
+        protocol = load_protocol(SETS[name])
+        items = items_of(name, args.data, protocol, args.limit)
         shared = {"items": items, "data": name, "protocol": protocol, "command": command}
         results = score_all(rows, args.metrics, args.output / "scores", name, **shared)
         text.append(f"\n{render(results, 'md', against=against)}")

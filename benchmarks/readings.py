@@ -20,6 +20,7 @@ from benchmarks.harness import command_line, machine, run_benchmark
 from jaxsr.evaluation.datasets import fit_list, folder_items, open_dataset
 from jaxsr.evaluation.methods import Method, model_method
 from jaxsr.evaluation.metrics import check_metrics
+from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.evaluation.result import Result
@@ -54,14 +55,19 @@ def run(args: argparse.Namespace, command: str) -> None:
     for steps in args.steps:
         for name in args.sets:
             protocol = load_protocol(SETS[name])
-            items = folder_items(args.data / "kodak24") if name == "kodak" else open_dataset(name, args.data)
-            items = spread(fit_list(items, protocol), args.limit)
+            items = items_of(name, args.data, protocol, args.limit)
             rows = methods(upscaler, args.model, steps, args.sampler)
             shared = {"items": items, "data": name, "protocol": protocol, "command": command}
             results = score_all(rows, METRICS, args.output, f"{name}-{steps}", **shared)
             text.append(f"\n# {steps} steps\n{render(results, 'md', against='plain')}")
             write_whole(args.output / "table.md", "".join(text))
     print("".join(text))
+
+
+def items_of(name: str, data: Path, protocol: Protocol, limit: int | None) -> list[Item]:
+    """List the images of a set, spread evenly over it."""
+    items = folder_items(data / "kodak24") if name == "kodak" else open_dataset(name, data)
+    return spread(fit_list(items, protocol), limit)
 
 
 def score_all(

@@ -16,7 +16,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxsr.models.layers import ChannelNorm, Image, Linear, conv3x3, silu, slots, timestep_embedding
+from jaxsr.models.layers import ChannelNorm, Image, Linear, check_sizes, conv3x3, silu, slots, timestep_embedding
 from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
 
 DETAIL = 8.0
@@ -161,10 +161,6 @@ class ConvUNet(nnx.Module):
 
     def check(self, x: Array, lq: Array, mask: Array | None) -> None:
         """Raise ValueError if the sizes of the arguments do not fit, or if there is a mask."""
-        align, factor = self.config.align, self.config.lq_factor
-        if x.shape[1] % align or x.shape[2] % align:
-            raise ValueError(f"ConvUNet: height and width must be multiples of {align}, got {x.shape[1:3]}; pad first.")
-        if (lq.shape[1], lq.shape[2]) != (factor * x.shape[1], factor * x.shape[2]):
-            raise ValueError(f"ConvUNet: lq must be {factor} times the size of x, got {lq.shape} for {x.shape}.")
+        check_sizes("ConvUNet", x, lq, self.config.align, self.config.lq_factor)
         if mask is not None:
             raise ValueError("ConvUNet: this network takes no mask.")

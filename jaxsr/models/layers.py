@@ -164,3 +164,11 @@ def timestep_embedding(timesteps: Int[Array, " b"], channels: int) -> Float[Arra
     frequencies = jnp.exp(-math.log(10000) / half * jnp.arange(half, dtype=jnp.float32))
     angles = timesteps.astype(jnp.float32)[:, None] * frequencies[None]
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def check_sizes(network: str, x: Array, lq: Array, align: int, factor: int) -> None:
+    """Raise ValueError unless the sides of x are multiples of `align`, and those of lq are `factor` times as long."""
+    if x.shape[1] % align or x.shape[2] % align:
+        raise ValueError(f"{network}: height and width must be multiples of {align}, got {x.shape[1:3]}; pad first.")
+    if (lq.shape[1], lq.shape[2]) != (factor * x.shape[1], factor * x.shape[2]):
+        raise ValueError(f"{network}: lq must be {factor} times the size of x, got {lq.shape} for {x.shape}.")

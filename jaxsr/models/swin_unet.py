@@ -10,7 +10,17 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxsr.models.layers import NORMS, Image, Linear, conv1x1, conv3x3, silu, slots, timestep_embedding
+from jaxsr.models.layers import (
+    NORMS,
+    Image,
+    Linear,
+    check_sizes,
+    conv1x1,
+    conv3x3,
+    silu,
+    slots,
+    timestep_embedding,
+)
 from jaxsr.models.swin_layer import SwinLayer
 
 
@@ -264,11 +274,7 @@ class SwinUNet(nnx.Module):
 
     def check(self, x: Array, lq: Array, mask: Array | None) -> None:
         """Raise ValueError if the sizes of the arguments do not fit, or the mask is missing or not wanted."""
-        align, factor = self.config.align, 2**self.config.halvings
-        if x.shape[1] % align or x.shape[2] % align:
-            raise ValueError(f"SwinUNet: height and width must be multiples of {align}, got {x.shape[1:3]}; pad first.")
-        if (lq.shape[1], lq.shape[2]) != (factor * x.shape[1], factor * x.shape[2]):
-            raise ValueError(f"SwinUNet: lq must be {factor} times the size of x, got {lq.shape} for {x.shape}.")
+        check_sizes("SwinUNet", x, lq, self.config.align, 2**self.config.halvings)
         if (mask is not None) != self.config.cond_mask:
             raise ValueError(f"SwinUNet: this network {'needs a' if self.config.cond_mask else 'takes no'} mask.")
 

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxsr.training.degradation import (
+    FILTERS,
     LUMA,
     Degradation,
     Pixels,
@@ -20,6 +21,8 @@ from jaxsr.training.degradation import (
     RealEsrganConfig,
     RoundConfig,
     bicubic,
+    draw_quality,
+    draw_sigmas,
     jpeg,
     real_esrgan,
     resize,
@@ -27,7 +30,7 @@ from jaxsr.training.degradation import (
 )
 from jaxsr.training.kernels import blur, mahalanobis, normalised
 
-FILTERS = (*(Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC), Image.Resampling.LANCZOS)
+RESIZES = (*FILTERS, Image.Resampling.LANCZOS)
 
 STRONG = RealEsrganConfig(
     first=RoundConfig(sigma=(0.2, 2.5), noise_sigma=(1.0, 20.0), poisson_scale=(0.05, 2.0), jpeg_quality=(40, 95)),
@@ -103,16 +106,15 @@ def camera(
     x = _lens(hr / np.float32(255), rng, config)
     if rng.random() < config.two_resizes_probability:
         between = rng.uniform(1.1, scale)
-        x = resize(x, (round(h * between), round(w * between)), FILTERS[rng.integers(len(FILTERS))])
-    x = np.clip(resize(x, (h, w), FILTERS[rng.integers(len(FILTERS))]), 0, 1)
+        x = resize(x, (round(h * between), round(w * between)), RESIZES[rng.integers(len(RESIZES))])
+    x = np.clip(resize(x, (h, w), RESIZES[rng.integers(len(RESIZES))]), 0, 1)
     if rng.random() < config.noise_probability:
         x = np.clip(x + _sensor_noise(x, rng, config), 0, 1)
     if rng.random() < config.sharpen_probability:
         soft = blur(x, _gaussian(rng.uniform(*config.sharpen_sigma)))
         x = np.clip(x + np.float32(rng.uniform(*config.sharpen_amount)) * (x - soft), 0, 1)
     if rng.random() < config.jpeg_probability:
-        quality = int(rng.integers(*config.jpeg_quality, endpoint=True))
-        x = jpeg(x, quality, subsampling=int(rng.integers(3)))
+        x = jpeg(x, draw_quality(rng, config.jpeg_quality), subsampling=int(rng.integers(3)))
     return to_uint8(x)
 
 
@@ -121,10 +123,8 @@ DEGRADATIONS: Mapping[str, Degradation] = {"bicubic": bicubic, "real_esrgan": re
 
 
 def _lens(x: Pixels, rng: np.random.Generator, config: CameraConfig) -> Pixels:
-    sigmas = rng.uniform(*config.blur_sigma, size=2)
-    if rng.random() < config.isotropic_probability:
-        sigmas = sigmas[[0, 0]]
-    q = mahalanobis(_size(max(sigmas)), sigmas[0], sigmas[1], rng.uniform(-np.pi, np.pi))
+    sigmas = draw_sigmas(rng, config.blur_sigma, config.isotropic_probability)
+    q = mahalanobis(_size(max(sigmas)), *sigmas, rng.uniform(-np.pi, np.pi))
     disc = rng.random() < config.disc_probability
     # A disc of radius 2 sigma has the variance sigma^2. Its edge is about a pixel wide.
     kernel = 1 / (1 + np.exp((np.sqrt(q) - 2) * 2 * max(sigmas))) if disc else np.exp(-0.5 * q)

@@ -29,8 +29,8 @@ class TrainConfig:
         clip_norm: greatest global norm of the gradients; larger gradients are scaled down to it.
         ema_decay: decay of the averaged parameters, which become the model; it is lower at the start.
         loss: `plain`, the mean squared error of x_0; or `weighted`, this error times the step's variational weight.
-        perceptual: metric of the decoded x_0 that is added to the squared error, or `none`. Its weights are read from,
-            or downloaded to, the folder that `evaluate` keeps them in.
+        perceptual: metric of the decoded x_0 that is added to the squared error, or `none`. Its weights are those that
+            `evaluate` uses.
         perceptual_weight: factor of this metric in the loss; the squared error, on the scale [-1, 1], has the factor 1.
         start_share: share of the examples that are trained at t = T, where every sampling chain begins. The other
             examples have t uniform.

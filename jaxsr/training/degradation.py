@@ -103,9 +103,9 @@ def real_esrgan(
         )
     size = h // scale, w // scale
     x = blur_resize_noise(hr / np.float32(255), (h, w), rng, config.first)
-    x = jpeg(x, draw_quality(rng, config.first))
+    x = jpeg(x, draw_quality(rng, config.first.jpeg_quality))
     x = blur_resize_noise(x, size, rng, config.second)
-    quality = draw_quality(rng, config.second)
+    quality = draw_quality(rng, config.second.jpeg_quality)
     if rng.random() < 0.5:
         x = jpeg(final_sinc(x, size, rng, config.final_sinc_probability), quality)
     else:
@@ -134,14 +134,18 @@ def draw_kernel(rng: np.random.Generator, config: RoundConfig) -> Kernel:
     if rng.random() < config.sinc_probability:
         return draw_sinc(rng)
     size, shape = int(rng.choice(KERNEL_SIZES)), int(rng.choice(3, p=config.shape_probabilities))
-    sigmas = rng.uniform(*config.sigma, size=2)
-    if rng.random() < config.isotropic_probability:
-        sigmas = sigmas[[0, 0]]
-    q = mahalanobis(size, sigmas[0], sigmas[1], rng.uniform(-np.pi, np.pi))
+    sigmas = draw_sigmas(rng, config.sigma, config.isotropic_probability)
+    q = mahalanobis(size, *sigmas, rng.uniform(-np.pi, np.pi))
     if shape == 2:
         return normalised(1 / (1 + q ** rng.uniform(*config.beta_plateau)))
     beta = rng.uniform(*config.beta_generalized) if shape == 1 else 1.0
     return normalised(np.exp(-0.5 * q**beta))
+
+
+def draw_sigmas(rng: np.random.Generator, sigma: Range, isotropic_probability: float) -> tuple[float, float]:
+    """Draw the standard deviations of a blur along its two axes; they are equal with the given probability."""
+    first, second = rng.uniform(*sigma, size=2)
+    return (first, first) if rng.random() < isotropic_probability else (first, second)
 
 
 def draw_factor(rng: np.random.Generator, config: RoundConfig) -> float:
@@ -174,9 +178,9 @@ def add_noise(x: Pixels, rng: np.random.Generator, config: RoundConfig) -> Pixel
     return np.clip(x + noise, 0, 1)
 
 
-def draw_quality(rng: np.random.Generator, config: RoundConfig) -> int:
-    """Draw a random JPEG quality factor of a round."""
-    return int(rng.integers(*config.jpeg_quality, endpoint=True))
+def draw_quality(rng: np.random.Generator, quality: tuple[int, int]) -> int:
+    """Draw a JPEG quality factor of a range, both ends included."""
+    return int(rng.integers(*quality, endpoint=True))
 
 
 def jpeg(x: Pixels, quality: int, subsampling: int = 2) -> Pixels:

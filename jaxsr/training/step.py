@@ -127,14 +127,14 @@ def make_update(model: Model, config: TrainConfig) -> Callable[..., tuple[TrainS
         n = config.accumulate
         # Strided parts split each device's share of the batch, so that nothing moves between devices.
         parts = jax.tree.map(lambda a: a.reshape(-1, n, *a.shape[1:]).swapaxes(0, 1), batch)
-        names = ("error", "perceptual") if config.perceptual != "none" else ("error",)
-        zero = dict.fromkeys(names, jnp.float32(0)), jax.tree.map(jnp.zeros_like, params)
+        zero = jax.tree.map(jnp.zeros_like, params)
 
         def body(total, part):
-            return jax.tree.map(jnp.add, total, gradient(params, frozen, *part)), None
+            terms, grads = gradient(params, frozen, *part)
+            return jax.tree.map(jnp.add, total, grads), terms
 
-        total, _ = jax.lax.scan(body, zero, (parts, jax.random.split(key, n)))
-        return jax.tree.map(lambda a: a / n, total)
+        total, terms = jax.lax.scan(body, zero, (parts, jax.random.split(key, n)))
+        return jax.tree.map(jnp.mean, terms), jax.tree.map(lambda a: a / n, total)
 
     def update(state: TrainState, batch: Batch, frozen: Weights | None = None) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
