@@ -1,4 +1,4 @@
-"""One update of ResShift training: random t and noise, prediction of x_0, squared error, AdamW, EMA.
+"""One update of ResShift training: random t and noise, prediction of x_0, squared error, AdamW or Muon, EMA.
 
 A perceptual metric of the decoded prediction can be added to the squared error. With it the prediction is no longer the
 posterior mean of x_0: it gets texture instead of blur, so that one or a few steps are enough for a sharp picture.
@@ -6,12 +6,13 @@ posterior mean of x_0: it gets texture instead of blur, so that one or a few ste
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, UInt8
+from optax.contrib import MuonDimensionNumbers, muon
 
 from jaxsr.diffusion.process import forward_sample
 from jaxsr.metrics.lpips import lpips
@@ -37,15 +38,45 @@ class TrainState(NamedTuple):
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    """Make AdamW with linear warm-up, a cosine to zero, clipped gradients, and weight decay on kernels alone."""
+    """Make the optimizer with linear warm-up, a cosine to zero, clipped gradients, and weight decay on kernels alone.
+
+    Muon takes a kernel as a matrix from all its inputs to its outputs, and scales the update to the size that AdamW's
+    has (Liu et al., 2025), so that both use the same learning rates. The kernels of the time embedding stay with Adam,
+    which has Nesterov's momentum here and no decay.
+    """
     rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, config.warmup, config.steps)
 
-    def decayed(params: Weights) -> dict[str, bool]:
+    def decayed(params: dict[str, Any]) -> dict[str, bool]:  # Muon's have placeholders for Adam's parameters
         return {name: name.endswith("kernel") for name in params}
 
     # The gradient of a mean over millions of pixels can be as small as 1e-8, optax's own epsilon.
-    adamw = optax.adamw(rate, b2=0.99, eps=1e-14, weight_decay=config.weight_decay, mask=decayed)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    if config.optimizer == "adamw":
+        optimizer = optax.adamw(rate, b2=0.99, eps=1e-14, weight_decay=config.weight_decay, mask=decayed)
+    else:
+        optimizer = muon(
+            rate,
+            eps=1e-30,  # Muon adds it to sums of squared gradients
+            ns_steps=4,
+            preconditioning="aol",  # saves one of five iterations
+            consistent_rms=0.2,
+            adam_b2=0.99,
+            adam_learning_rate=rate,
+            weight_decay=config.weight_decay,
+            weight_decay_mask=decayed,
+            muon_weight_dimension_numbers=_matrices(Model(config.preset).shapes()),
+        )
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+
+
+def _matrices(shapes: dict[str, tuple[int, ...]]) -> Any:  # optax's annotation does not allow a dict of these
+    """Say which axes of each parameter Muon takes as inputs and outputs of a matrix; None leaves it to Adam."""
+
+    def axes(name: str, shape: tuple[int, ...]) -> MuonDimensionNumbers | None:
+        if not name.endswith("kernel") or "time_embed" in name:
+            return None
+        return MuonDimensionNumbers(tuple(range(len(shape) - 1)), (len(shape) - 1,))
+
+    return {name: axes(name, shape) for name, shape in shapes.items() if name.startswith("network.")}
 
 
 def init_state(model: Model, optimizer: optax.GradientTransformation, key: Key[Array, ""]) -> TrainState:
