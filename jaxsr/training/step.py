@@ -53,9 +53,9 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     if config.optimizer == "adamw":
         optimizer = optax.adamw(rate, b2=0.99, eps=1e-14, weight_decay=config.weight_decay, mask=decayed)
     else:
-        optimizer = muon(
+        orthogonal = muon(
             rate,
-            eps=1e-30,  # Muon adds it to sums of squared gradients
+            eps=1e-14,
             ns_steps=4,
             preconditioning="aol",  # saves one of five iterations
             consistent_rms=0.2,
@@ -65,6 +65,8 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
             weight_decay_mask=decayed,
             muon_weight_dimension_numbers=_matrices(Model(config.preset).shapes()),
         )
+        # Updates do not depend on the gradient's size, but optax takes sums of squared gradients to be at least 1e-8.
+        optimizer = optax.chain(optax.scale(1e6), orthogonal)
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
 
 
