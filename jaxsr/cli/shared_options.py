@@ -31,7 +31,7 @@ _NEGATIVE = re.compile(r"-[\d.].*")
 
 def add_model(parser: argparse._ActionsContainer, default: str | None = "tiny-x4", text: str = "") -> None:
     """Add --model and --accept-license."""
-    text = text or "a known model or a checkpoint (default: tiny-x4)"
+    text = text or f"a known model or a checkpoint (default: {default})"
     parser.add_argument("-n", "--model", default=default, metavar="NAME", help=text)
     parser.add_argument("--accept-license", action="store_true", help="accept a model's non-commercial licence")
 

@@ -46,11 +46,18 @@ class ModelCard:
     needs_mask: bool = False
 
 
-_CC_BY_SA = Licence(
+_TINY = Licence(
     name="CC BY-SA 4.0",
     url="https://creativecommons.org/licenses/by-sa/4.0/",
     noncommercial=False,
     notice="weights trained on photographs of CID22 (CC BY-SA 4.0) and of gb82 (CC0 1.0); the code is Apache-2.0",
+)
+_PHOTO = Licence(
+    name="CC BY-SA 4.0",
+    url="https://creativecommons.org/licenses/by-sa/4.0/",
+    noncommercial=False,
+    notice="weights trained on photographs of CID22 (CC BY-SA 4.0), of gb82 (CC0 1.0), and of the wallpapers of Ubuntu "
+    "(CC BY-SA 3.0) and Budgie (CC0 1.0); the code is Apache-2.0",
 )
 _S_LAB = Licence(
     name="S-Lab License 1.0",
@@ -84,7 +91,8 @@ def _resshift(
 
 
 _CARDS = (
-    ModelCard("tiny-x4", "tiny_x4", "small demonstration model, in the package", 4, (), _CC_BY_SA, bundled=True),
+    ModelCard("photo-x4", "photo_x4", "real photographs, in the package", 4, (), _PHOTO, bundled=True),
+    ModelCard("tiny-x4", "tiny_x4", "bicubic reductions, in the package", 4, (), _TINY, bundled=True),
     _resshift("realsr-s4-v3", "real photographs, 4 steps", 4, "resshift_realsrx4_s4_v3.pth"),
     _resshift("realsr-s15-v1", "real photographs, 15 steps", 4, "resshift_realsrx4_s15_v1.pth"),
     _resshift("realsr-s15-v2", "real photographs, 15 steps, second version", 4, "resshift_realsrx4_s15_v2.pth"),

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.stats import chi2
 
-from benchmarks import degradations, photo, rivals
+from benchmarks import camera_pairs, degradations, photo, rivals
 from jaxsr.evaluation.images import Pair
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
@@ -55,6 +55,20 @@ def test_pictures_show_the_methods_in_order(tmp_path):
     assert middle[60].tolist() == [0, 0, 0]
     assert middle[width + 60].tolist() == [255, 255, 255]
     np.testing.assert_array_equal(sheet[18 : 18 + 128, 2 * width : 2 * width + 128], scene())
+
+
+def test_pairs_have_the_photographs_and_lr_images_that_depend_on_the_seed(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(scene(131)).save(tmp_path / "in" / "a.png")
+    pairs = []
+    for seed in (0, 0, 1):
+        assert camera_pairs.main(["--photographs", str(tmp_path / "in"), "--seed", str(seed), "-o", str(tmp_path)]) == 0
+        pairs.append([np.asarray(Image.open(tmp_path / name / "0000.png")) for name in ("HR", "LR")])
+    np.testing.assert_array_equal(pairs[0][0], scene(131)[:128, :128])
+    assert pairs[0][1].shape == (32, 32, 3)
+    np.testing.assert_array_equal(pairs[0][1], pairs[1][1])
+    assert (pairs[0][1] != pairs[2][1]).any()
+    assert np.abs(pairs[0][1].mean((0, 1)) - scene(131).mean((0, 1))).max() < 12  # the same scene
 
 
 def test_sharpness_of_a_bicubic_reduction_is_one_and_of_a_softer_one_less():

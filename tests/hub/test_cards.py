@@ -15,6 +15,7 @@ RELEASED = [card for card in known_models() if not card.bundled]
 
 def test_names_and_presets():
     assert {card.name: card.preset for card in known_models()} == {
+        "photo-x4": "photo_x4",
         "tiny-x4": "tiny_x4",
         "resshift-realsr-s4-v3": "realsr_s4_v3",
         "resshift-realsr-s15-v1": "realsr_s15_v1",

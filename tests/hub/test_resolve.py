@@ -71,11 +71,12 @@ def test_bundled_model_is_found_in_the_package(monkeypatch, tmp_path):
     assert resolve("tiny-x4") == path
 
 
-def test_bundled_model_loads_and_enlarges():
-    _, metadata = checkpoint.load(resolve("tiny-x4"))
-    assert preset_from_dict(metadata["preset"]) == PRESETS["tiny_x4"]
+@pytest.mark.parametrize(("name", "preset"), [("tiny-x4", "tiny_x4"), ("photo-x4", "photo_x4")])
+def test_bundled_models_load_and_enlarge(name, preset):
+    _, metadata = checkpoint.load(resolve(name))
+    assert preset_from_dict(metadata["preset"]) == PRESETS[preset]
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    enlarged = jaxsr.load("tiny-x4").upscale(image)
+    enlarged = jaxsr.load(name).upscale(image)
     assert (enlarged.shape, enlarged.dtype) == ((32, 32, 3), np.uint8)
 
 
