@@ -10,14 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from benchmarks.degradations import CAMERA, made_pairs
 from benchmarks.harness import run_benchmark
 from jaxsr.data.sources import load_folder
-from jaxsr.training.camera import camera
-
-SCALE = 4
 
 
 def write_pairs(photographs: Path, output: Path, seed: int) -> int:
@@ -25,9 +22,7 @@ def write_pairs(photographs: Path, output: Path, seed: int) -> int:
     images = load_folder(photographs)
     for name in ("HR", "LR"):
         (output / name).mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(images):
-        hr = image[: image.shape[0] // SCALE * SCALE, : image.shape[1] // SCALE * SCALE]
-        lr = camera(hr, SCALE, np.random.default_rng([seed, i]))
+    for i, (lr, hr) in enumerate(made_pairs(images, CAMERA, seed)):
         for name, pixels in (("HR", hr), ("LR", lr)):
             Image.fromarray(pixels).save(output / name / f"{i:04d}.png")
     return len(images)

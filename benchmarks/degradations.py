@@ -33,6 +33,7 @@ from jaxsr.training.degradation import LUMA
 from jaxsr.training.step import to_signed
 
 FOLDERS = ("train/cid22_training", "train/gb82", "train_more")
+CAMERA = "camera (part of photo)"
 Pairs = Iterable[tuple[np.ndarray, np.ndarray]]
 
 
@@ -72,9 +73,11 @@ def real_pairs(data: Path) -> Pairs:
         yield read_picture(item.lr).pixels, read_picture(item.target).pixels
 
 
-def made_pairs(photographs: list[np.ndarray], name: str, seed: int) -> Pairs:
-    degrade = {**DEGRADATIONS, "camera (part of photo)": camera}[name]
-    for i, hr in enumerate(photographs):
+def made_pairs(photographs: Iterable[np.ndarray], name: str, seed: int) -> Pairs:
+    """Yield what a degradation makes of each photograph, and the photograph, cut to whole LR pixels."""
+    degrade = {**DEGRADATIONS, CAMERA: camera}[name]
+    for i, photograph in enumerate(photographs):
+        hr = photograph[: photograph.shape[0] // 4 * 4, : photograph.shape[1] // 4 * 4]
         yield degrade(hr, 4, np.random.default_rng([seed, i])), hr
 
 
@@ -98,10 +101,9 @@ def residuals(photographs: list[np.ndarray], crops: int, seed: int) -> np.ndarra
 def run(args: argparse.Namespace, command: str) -> None:
     photographs = [image for folder in FOLDERS for image in load_folder(args.data / folder, min_size=192)]
     chosen = photographs[:: max(len(photographs) // args.limit, 1)]
-    whole = [image[: image.shape[0] // 4 * 4, : image.shape[1] // 4 * 4] for image in chosen]
     print(f"`{command}`  \n{machine()}\n", flush=True)
     rows = [row("RealSR", real_pairs(args.data))]
-    rows += [row(name, made_pairs(whole, name, args.seed)) for name in ("camera (part of photo)", *DEGRADATIONS)]
+    rows += [row(name, made_pairs(chosen, name, args.seed)) for name in (CAMERA, *DEGRADATIONS)]
     print(markdown(rows), flush=True)
     table = residuals(photographs, args.crops, args.seed)
     print("\n" + "\n".join(" ".join(f"{value:.3g}" for value in line) for line in table[..., 0]))

@@ -1,7 +1,7 @@
 """The models that are known by name, as data: preset, files, licence."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,8 @@ _TINY = Licence(
     noncommercial=False,
     notice="weights trained on photographs of CID22 (CC BY-SA 4.0) and of gb82 (CC0 1.0); the code is Apache-2.0",
 )
-_PHOTO = Licence(
-    name="CC BY-SA 4.0",
-    url="https://creativecommons.org/licenses/by-sa/4.0/",
-    noncommercial=False,
+_PHOTO = replace(
+    _TINY,
     notice="weights trained on photographs of CID22 (CC BY-SA 4.0), of gb82 (CC0 1.0), and of the wallpapers of Ubuntu "
     "(CC BY-SA 3.0) and Budgie (CC0 1.0); the code is Apache-2.0",
 )

@@ -24,7 +24,7 @@ class TrainConfig:
         accumulate: number of micro-batches in the batch of an update; their gradients are averaged.
         steps: number of updates.
         optimizer: `adamw`; or `muon`, which makes the update of each kernel orthogonal (Jordan, 2024) and trains the
-            rest with Adam. In the training of `photo_x4` it needed a third of the updates, each of 1.5 times the time.
+            rest with Adam. In short trials with `photo_x4` it needed a third of the updates, each 1.5 times as long.
         learning_rate: peak of the learning rate, after `warmup` updates; a cosine then lowers it to zero.
         warmup: number of updates of linear warm-up.
         weight_decay: weight decay, on kernels alone; with `muon` on those that Muon trains.

@@ -53,6 +53,7 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
     if config.optimizer == "adamw":
         optimizer = optax.adamw(rate, b2=0.99, eps=1e-14, weight_decay=config.weight_decay, mask=decayed)
     else:
+        matrices: Any = _matrices  # optax's annotation does not allow a function that returns a dict
         orthogonal = muon(
             rate,
             eps=1e-14,
@@ -63,22 +64,22 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
             adam_learning_rate=rate,
             weight_decay=config.weight_decay,
             weight_decay_mask=decayed,
-            muon_weight_dimension_numbers=_matrices(Model(config.preset).shapes()),
+            muon_weight_dimension_numbers=matrices,
         )
         # Updates do not depend on the gradient's size, but optax takes sums of squared gradients to be at least 1e-8.
         optimizer = optax.chain(optax.scale(1e6), orthogonal)
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
 
 
-def _matrices(shapes: dict[str, tuple[int, ...]]) -> Any:  # optax's annotation does not allow a dict of these
+def _matrices(params: dict[str, Any]) -> dict[str, MuonDimensionNumbers | None]:
     """Say which axes of each parameter Muon takes as inputs and outputs of a matrix; None leaves it to Adam."""
 
-    def axes(name: str, shape: tuple[int, ...]) -> MuonDimensionNumbers | None:
+    def axes(name: str, value: Any) -> MuonDimensionNumbers | None:
         if not name.endswith("kernel") or "time_embed" in name:
             return None
-        return MuonDimensionNumbers(tuple(range(len(shape) - 1)), (len(shape) - 1,))
+        return MuonDimensionNumbers(tuple(range(value.ndim - 1)), (value.ndim - 1,))
 
-    return {name: axes(name, shape) for name, shape in shapes.items() if name.startswith("network.")}
+    return {name: axes(name, value) for name, value in params.items()}
 
 
 def init_state(model: Model, optimizer: optax.GradientTransformation, key: Key[Array, ""]) -> TrainState:
