@@ -17,8 +17,8 @@ class TrainConfig:
         preset: the model to train; it must not take a mask.
         data: a folder of photographs, or `tfds:NAME/SPLIT` (`div2k`, `imagenet2012`); or a tuple of these, whose
             photographs are all held in memory.
-        degradation: degradation that makes the LR images: `bicubic` (MATLAB's), `real_esrgan` (second order), or
-            `photo` (a mixture of both and of what cameras do).
+        degradation: degradation that makes the LR images: `bicubic` (MATLAB's), `real_esrgan` (second order),
+            `photo` (a mixture of both and of what cameras do), or `photo_mild` (with more of the bicubic one).
         hr_size: side of the HR crops in pixels, a multiple of the preset's `align` times its scale.
         batch_size: number of examples per update, over all devices and hosts.
         accumulate: number of micro-batches in the batch of an update; their gradients are averaged.
@@ -34,6 +34,10 @@ class TrainConfig:
         perceptual: metric of the decoded x_0 that is added to the squared error, or `none`. Its weights are those that
             `evaluate` uses.
         perceptual_weight: factor of this metric in the loss; the squared error, on the scale [-1, 1], has the factor 1.
+        perceptual_over_t: how this factor depends on t: `constant`; or `eta`, which multiplies it by eta_t, so that
+            steps near the end of a chain remove noise and hardly add texture.
+        chain_share: share of the examples whose x_t is made from the model's own prediction at t = T instead of from
+            x_0, as in a sampling chain. It costs one more evaluation of the network, without a gradient.
         start_share: share of the examples that are trained at t = T, where every sampling chain begins. The other
             examples have t uniform.
         precision: compute dtype, `fp32` or `bf16`; parameters stay in float32.
@@ -51,7 +55,7 @@ class TrainConfig:
 
     preset: ModelPreset
     data: str | tuple[str, ...]
-    degradation: Literal["bicubic", "real_esrgan", "photo"] = "bicubic"
+    degradation: Literal["bicubic", "real_esrgan", "photo", "photo_mild"] = "bicubic"
     hr_size: int
     batch_size: int
     accumulate: int = 1
@@ -65,6 +69,8 @@ class TrainConfig:
     loss: Literal["plain", "weighted"] = "plain"
     perceptual: Literal["none", "lpips-alex", "lpips-vgg"] = "none"
     perceptual_weight: float = 0.0
+    perceptual_over_t: Literal["constant", "eta"] = "constant"
+    chain_share: float = 0.0
     start_share: float = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = 500
@@ -104,8 +110,11 @@ class TrainConfig:
                 f"perceptual_weight: must be above 0 with a perceptual metric and 0 without one, got "
                 f"{self.perceptual_weight} with {self.perceptual!r}."
             )
-        if not 0 <= self.start_share <= 1:
-            raise ValueError(f"start_share: must be 0 to 1, got {self.start_share}.")
+        if self.perceptual == "none" and self.perceptual_over_t != "constant":
+            raise ValueError(f"perceptual_over_t: {self.perceptual_over_t!r} needs a perceptual metric; name one.")
+        for name in ("start_share", "chain_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: must be 0 to 1, got {getattr(self, name)}.")
 
     def _check_preset(self) -> None:
         name, latent = self.preset.name, isinstance(self.preset.codec, VQConfig)

@@ -23,6 +23,7 @@ Batch = dict[str, UInt8[Array, "b size size 3"]]
 Weights = dict[str, Array]
 Terms = dict[str, Float[Array, ""]]
 Pixels = Float[Array, "b h w 3"]
+Latent = Float[Array, "b m n c"]
 METRIC = "perceptual."
 """Prefix of the parameters of the perceptual metric, among those that training does not change."""
 SHIFTS = 8
@@ -98,7 +99,8 @@ def loss_fn(
 ) -> tuple[Float[Array, ""], Terms]:
     """Average w_t ||x_0 - f(x_t, y_0, t)||^2 per element over the batch (ResShift, Eq. 10), and add the metric.
 
-    A share of the examples, `config.start_share`, has t = T; the others have t uniform. `params` include the parameters
+    A share of the examples, `config.start_share`, has t = T; the others have t uniform. For the share
+    `config.chain_share`, x_t comes from the model's prediction at t = T instead of x_0. `params` include the parameters
     of the codec, if the model has any, and of the perceptual metric, if the config names one, as `perceptual.NAME`; no
     gradient reaches these. Returns the loss and its terms.
     """
@@ -106,15 +108,19 @@ def loss_fn(
     lr = to_signed(batch["lr"])
     latents = model.encode(params, to_signed(batch["hr"])), model.encode_lr(params, lr)
     z_hr, z_lr = jax.lax.stop_gradient(latents)
-    key_t, key_eps, key_start, key_shift = _loss_keys(key)
+    key_t, key_eps, key_start, key_shift, key_chain = _loss_keys(key)
     t = jax.random.randint(key_t, (len(lr),), 0, schedule.steps)
     if config.start_share:
         t = jnp.where(jax.random.uniform(key_start, t.shape) < config.start_share, schedule.steps - 1, t)
     eps = jax.random.normal(key_eps, z_hr.shape)
     eta = jnp.asarray(schedule.eta, jnp.float32)[t]
-    x_t = forward_sample(z_hr, z_lr, eps, eta[:, None, None, None], schedule.kappa)
-    scale = jnp.asarray(schedule.input_scale, jnp.float32)[t]
-    x0_hat = model.predict(params, x_t, scale, t, z_lr, lr)
+    scale = jnp.asarray(schedule.input_scale, jnp.float32)
+    origin = z_hr
+    if config.chain_share:
+        frozen = jax.lax.stop_gradient(params)
+        origin = _chain_origin(model, frozen, z_hr, z_lr, lr, key_chain, config.chain_share)
+    x_t = forward_sample(origin, z_lr, eps, eta[:, None, None, None], schedule.kappa)
+    x0_hat = model.predict(params, x_t, scale[t], t, z_lr, lr)
     error = jnp.square(x0_hat - z_hr).mean((1, 2, 3))
     weight = jnp.asarray(schedule.loss_weight, jnp.float32)[t] if config.loss == "weighted" else jnp.ones_like(error)
     terms = {"error": (weight * error).mean()}
@@ -122,13 +128,33 @@ def loss_fn(
         sr, hr = _shifted((model.decode(params, x0_hat) + 1) / 2, batch["hr"].astype(jnp.float32) / 255, key_shift)
         metric = {name.removeprefix(METRIC): value for name, value in params.items() if name.startswith(METRIC)}
         net = config.perceptual.removeprefix("lpips-")
-        terms["perceptual"] = config.perceptual_weight * lpips(sr, hr, metric, net=net).mean()
+        over_t = eta if config.perceptual_over_t == "eta" else jnp.ones_like(eta)
+        terms["perceptual"] = config.perceptual_weight * (over_t * lpips(sr, hr, metric, net=net)).mean()
     return jnp.stack([*terms.values()]).sum(), terms
 
 
 def _loss_keys(key: Key[Array, ""]) -> tuple[Key[Array, ""], ...]:
     """Derive the keys of t and noise, as in runs of the first version, and those of the newer random choices."""
-    return *jax.random.split(key), jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)
+    return *jax.random.split(key), *(jax.random.fold_in(key, i) for i in (1, 2, 3))
+
+
+def _chain_origin(
+    model: Model, params: Weights, z_hr: Latent, z_lr: Latent, lr: Pixels, key: Key[Array, ""], share: float
+) -> Latent:
+    """Replace x_0 of a random share of the examples by the model's prediction at t = T.
+
+    In a chain, x_t holds the model's own details instead of the true ones. A model that has seen true ones alone takes
+    its own for evidence and adds to them in every step.
+    """
+    schedule = model.preset.schedule.build()
+    key_eps, key_share = jax.random.split(key)
+    last = schedule.steps - 1
+    x_t = forward_sample(z_hr, z_lr, jax.random.normal(key_eps, z_hr.shape), schedule.eta[last], schedule.kappa)
+    t = jnp.full((len(lr),), last)
+    scale = jnp.full(t.shape, schedule.input_scale[last], jnp.float32)
+    own = model.predict(params, x_t, scale, t, z_lr, lr)
+    chosen = jax.random.uniform(key_share, t.shape) < share
+    return jnp.where(chosen[:, None, None, None], own, z_hr)
 
 
 def _shifted(sr: Pixels, hr: Pixels, key: Key[Array, ""]) -> tuple[Array, Array]:

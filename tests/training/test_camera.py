@@ -107,14 +107,15 @@ def test_blur_has_the_width_that_was_drawn(disc):
     assert width == pytest.approx(5.0, rel=0.05)
 
 
-def test_photo_mixes_three_kinds(monkeypatch):
+@pytest.mark.parametrize(("name", "shares"), [("photo", (0.15, 0.45, 0.4)), ("photo_mild", (0.3, 0.45, 0.25))])
+def test_photo_mixes_three_kinds(name, shares, monkeypatch):
     kinds, lr = [], np.zeros((16, 12, 3), np.uint8)
-    for name in ("bicubic", "camera", "real_esrgan"):
-        monkeypatch.setattr(c, name, lambda hr, scale, rng, *_, name=name: kinds.append(name) or lr)
+    for kind in ("bicubic", "camera", "real_esrgan"):
+        monkeypatch.setattr(c, kind, lambda hr, scale, rng, *_, kind=kind: kinds.append(kind) or lr)
     for seed in range(4000):
-        c.photo(picture(), 4, np.random.default_rng(seed))
-    for name, share in (("bicubic", 0.15), ("camera", 0.45), ("real_esrgan", 0.4)):
-        assert kinds.count(name) / 4000 == pytest.approx(share, abs=0.03)
+        c.DEGRADATIONS[name](picture(), 4, np.random.default_rng(seed))
+    for kind, share in zip(("bicubic", "camera", "real_esrgan"), shares, strict=True):
+        assert kinds.count(kind) / 4000 == pytest.approx(share, abs=0.03)
 
 
 def test_a_clear_camera_is_close_to_bicubic():

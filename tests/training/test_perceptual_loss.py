@@ -1,4 +1,6 @@
-"""Test the perceptual term of the loss, the share of examples at t = T, and the config's rules about both."""
+"""Test the perceptual term of the loss, the shares of examples at t = T and of a chain, and the config's rules."""
+
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import pytest
 
 from jaxsr.metrics.lpips import lpips
 from jaxsr.metrics.perceptual_files import load_perceptual
-from jaxsr.models.pixel_codec import pixel_shuffle
+from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
 from jaxsr.training.step import METRIC, SHIFTS, init_state, loss_fn, make_optimizer, make_update
 from tests.training.test_step import KEY, make_batch
 from tests.training.tiny_run import PIXEL, Fake, make_config, sine_noise
@@ -79,6 +81,54 @@ def test_accumulated_terms_are_means(metric):
         np.testing.assert_allclose(values[name], np.mean(parts), rtol=1e-4)
 
 
+def test_the_term_can_fall_with_eta(metric):
+    model, batch = Fake(PIXEL), make_batch(1, size=40)
+    params, seen = model.init(KEY) | metric, set()
+    for key in jax.random.split(KEY, 6):
+        eta = PERCEPTUAL.preset.schedule.build().eta
+        (_, constant), (_, falling) = (
+            loss_fn(model, replace(PERCEPTUAL, perceptual_over_t=over_t), params, batch, key)
+            for over_t in ("constant", "eta")
+        )
+        t = int(model.calls[-1][2][0])
+        seen.add(t)
+        np.testing.assert_allclose(falling["perceptual"], eta[t] * constant["perceptual"], rtol=1e-5)
+        np.testing.assert_allclose(falling["error"], constant["error"], rtol=1e-6)
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_a_share_of_the_examples_is_of_a_chain(share):
+    model, batch, schedule = Fake(PIXEL), make_batch(400, size=4), PIXEL.schedule.build()
+    params = model.init(KEY)
+    loss_fn(model, make_config(), params, batch, KEY)
+    loss_fn(model, make_config(chain_share=share), params, batch, KEY)
+    (plain, _, t, *_), (x_last, last_scale, last, *_), (x_t, *_) = model.calls
+    assert (last == schedule.steps - 1).all()
+    own = 0.5 * x_last * last_scale.reshape(-1, 1, 1, 1) + 0.1
+    eta = schedule.eta[np.asarray(t)].reshape(-1, 1, 1, 1)
+    z_hr = pixel_unshuffle(batch["hr"].astype(jnp.float32) / 127.5 - 1, 2)
+    expected = plain + (1 - eta) * (own - z_hr)  # the same noise around the mean of the own prediction
+    of_chain = np.abs(x_t - expected).max((1, 2, 3)) < 1e-5
+    assert of_chain.mean() == pytest.approx(share, abs=0.08)
+    np.testing.assert_allclose(x_t[~of_chain], plain[~of_chain], atol=1e-6)
+
+
+def test_no_gradient_flows_through_the_chain():
+    model, batch = Fake(PIXEL), make_batch(4)
+    params, config = model.init(KEY), make_config(chain_share=1.0)
+
+    def loss(p):
+        return loss_fn(model, config, p, batch, KEY)[0]
+
+    gradient = jax.grad(loss)(params)["network.bias"]
+    z_hr = pixel_unshuffle(batch["hr"].astype(jnp.float32) / 127.5 - 1, 2)
+    loss(params)
+    x_t, scale, *_ = model.calls[-1]
+    expected = 2 * (0.5 * x_t * scale.reshape(-1, 1, 1, 1) + 0.1 - z_hr).mean()
+    np.testing.assert_allclose(gradient.sum(), expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("share", "expected"), [(1.0, 1.0), (0.6, 0.7), (0.0, 0.25)])
 def test_a_share_of_the_examples_starts_where_chains_begin(share, expected):
     model, batch = Fake(PIXEL), make_batch(4000, size=4)
@@ -93,6 +143,8 @@ def test_a_share_of_the_examples_starts_where_chains_begin(share, expected):
         ({"perceptual": "lpips-alex"}, "perceptual_weight: must be above 0 with a perceptual metric"),
         ({"perceptual_weight": 0.1}, "perceptual_weight: .* 0 without one, got 0.1 with 'none'"),
         ({"start_share": 1.5}, "start_share: must be 0 to 1, got 1.5"),
+        ({"chain_share": -0.5}, "chain_share: must be 0 to 1, got -0.5"),
+        ({"perceptual_over_t": "eta"}, "perceptual_over_t: 'eta' needs a perceptual metric"),
     ],
 )
 def test_choices_that_do_not_fit_are_refused(changed, message):
