@@ -38,6 +38,7 @@ from jaxsr.upscaling.upscaler import Upscaler
 SETS = {**READINGS_SETS, "set14": "set14"}
 STEPS = {"tiny-x4": (1, 4, 15), "photo-x4": (1, 2, 4, 8, 15, 30, 60)}
 SHOWN = ("bicubic", "DAT-light", "Real-ESRGAN x4plus", "photo-x4, 1 step", "photo-x4, 4 steps", "photo-x4, vivid")
+COLOURS = {"photo-x4": "tab:red", "tiny-x4": "tab:blue"}
 PART = 192
 
 
@@ -86,16 +87,34 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
         return
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
+    for family, points in _families(results).items():
+        colour, label = COLOURS.get(family, "black"), f"{family} (numbers: steps)" if family in COLOURS else None
+        steps = sorted((int(name.split()[0]), at) for at, names in points.items() for name in names if "step" in name)
+        axes.plot(*zip(*(at for _, at in steps), strict=True) if steps else ([], []), color=colour, lw=0.8)
+        axes.scatter(*zip(*points, strict=True), color=colour, s=18, label=label)
+        for i, (at, names) in enumerate(sorted(points.items())):
+            text = ", ".join(name.removesuffix(" steps").removesuffix(" step") for name in names)
+            left = i % 2 == 1  # neighbours along the front have their names on either side
+            side = {"xytext": (-6 if left else 6, 0), "ha": "right" if left else "left", "va": "center"}
+            axes.annotate(text, at, textcoords="offset points", fontsize=8, color=colour, **side)
+    axes.set(xlabel="PSNR-Y (dB), right is more faithful", ylabel="LPIPS, lower is better")
+    axes.margins(x=0.15, y=0.08)
+    axes.invert_yaxis()
+    axes.legend(loc="best")
+    figure.savefig(path, dpi=140)
+
+
+def _families(results: Sequence[Result]) -> dict[str, dict[tuple[float, float], list[str]]]:
+    """Group the names of results by model, and by place on the front: presets that are equal share a name there."""
+    families: dict[str, dict[tuple[float, float], list[str]]] = {}
     for result in results:
         x, y = (result.metrics[name].get("mean") for name in ("psnr", "lpips"))
         if x is None or y is None:
             continue
-        colour = {"photo": "tab:red", "tiny-": "tab:blue"}.get(result.name[:5], "black")
-        axes.scatter([x], [y], color=colour, s=18)
-        axes.annotate(result.name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7, color=colour)
-    axes.set(xlabel="PSNR-Y (dB), right is more faithful", ylabel="LPIPS, lower is better")
-    axes.invert_yaxis()
-    figure.savefig(path, dpi=140)
+        family, _, rest = result.name.partition(", ")
+        at = round(x, 2), round(y, 3)
+        families.setdefault(family, {}).setdefault(at, []).append(rest or family)
+    return families
 
 
 def draw_pictures(rows: Sequence[Method], items: Sequence[Item], path: Path, protocol: Any) -> None:
