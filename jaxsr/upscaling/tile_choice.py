@@ -17,7 +17,7 @@ from jaxsr.options import Options, options_like, tile_sides
 Tile = tuple[int, int]
 """Height and width, in pixels of the input."""
 
-AUTO_SIDES = (64, 128, 256)
+AUTO_SIDES = (64, 128, 192, 256)
 """Sides of `auto` for networks that do not see the whole image."""
 AUTO_PIXELS = 2**20
 """Most pixels of the result per tile of `auto`, for networks that see the whole image; docs/performance.md has the
