@@ -1,12 +1,15 @@
 """Test training configs: values that do not fit together, presets that need a codec, and config files."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from jaxsr.models.presets import PRESETS
 from jaxsr.training.config import load_config
 from tests.training.tiny_run import LATENT, PIXEL, make_config, write_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,12 @@ def test_config_file(tmp_path):
     assert config == make_config(seed=5)
     assert config.preset == PIXEL
     assert not (tmp_path / "__pycache__").exists()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.py")), ids=str)
+def test_every_config_of_the_repository_loads(path):
+    config = load_config(path)
+    assert config.hr_size % (config.preset.align * config.preset.scale) == 0
 
 
 @pytest.mark.parametrize(
