@@ -30,13 +30,19 @@ FULL = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 
 
 
 @pytest.mark.parametrize(
-    ("batch", "limit", "expected"), [(1, 64, (1, (64, 128))), (3, 128, (1, (128, 256))), (8, 256, (2, (128, 256)))]
+    ("height", "batch", "limit", "expected"),
+    [
+        (570, 1, 64, (1, (64, 128))),
+        (570, 3, 128, (1, (128, 256))),
+        (570, 8, 256, (2, (128, 256))),
+        (500, 1, 64, (1, (48, 64))),  # from tiles of (192, 256)
+    ],
 )
-def test_short_memory_starts_the_image_again_with_less(channel, monkeypatch, batch, limit, expected):
+def test_short_memory_starts_the_image_again_with_less(channel, monkeypatch, height, batch, limit, expected):
     fails = lambda batch, tile: batch * tile > limit  # noqa: E731
     monkeypatch.setattr(Upscaler, "compiled", _failing(fails, FULL))
-    image = noise_image(500, 200, np.uint8, 3) / np.float32(255)
-    out = np.empty((2000, 800, 3), np.float32)
+    image = noise_image(height, 200, np.uint8, 3) / np.float32(255)
+    out = np.empty((4 * height, 800, 3), np.float32)
     run = channel.enlarge(image, out, Options(), seed=0, batch=batch)
     assert (run.batch, run.options.tile) == (run.batch, run.plan.tile) == expected
     np.testing.assert_allclose(out, enlarged(image), atol=1e-7)
@@ -46,7 +52,7 @@ def test_short_memory_in_the_middle_of_an_image_leaves_nothing_of_the_first_try(
     calls = []
     fails = lambda batch, tile: calls.append(tile) is None and tile == 128 and calls.count(128) > 1  # noqa: E731
     monkeypatch.setattr(Upscaler, "compiled", _failing(fails, FULL))
-    image = noise_image(260, 20, np.uint8, 3)
+    image = noise_image(570, 20, np.uint8, 3)
     np.testing.assert_array_equal(channel.upscale(image), enlarged(image))
     assert calls[:3] == [128, 128, 64]
 
