@@ -113,14 +113,12 @@ def loss_fn(
     if config.start_share:
         t = jnp.where(jax.random.uniform(key_start, t.shape) < config.start_share, schedule.steps - 1, t)
     eps = jax.random.normal(key_eps, z_hr.shape)
-    eta = jnp.asarray(schedule.eta, jnp.float32)[t]
-    scale = jnp.asarray(schedule.input_scale, jnp.float32)
+    predict = partial(_predict_noised, model, z_lr=z_lr, lr=lr)
     origin = z_hr
     if config.chain_share:
-        frozen = jax.lax.stop_gradient(params)
-        origin = _chain_origin(model, frozen, z_hr, z_lr, lr, key_chain, config.chain_share)
-    x_t = forward_sample(origin, z_lr, eps, eta[:, None, None, None], schedule.kappa)
-    x0_hat = model.predict(params, x_t, scale[t], t, z_lr, lr)
+        own = partial(predict, jax.lax.stop_gradient(params))
+        origin = _chain_origin(own, z_hr, schedule.steps - 1, key_chain, config.chain_share)
+    x0_hat = predict(params, origin, eps, t)
     error = jnp.square(x0_hat - z_hr).mean((1, 2, 3))
     weight = jnp.asarray(schedule.loss_weight, jnp.float32)[t] if config.loss == "weighted" else jnp.ones_like(error)
     terms = {"error": (weight * error).mean()}
@@ -128,8 +126,10 @@ def loss_fn(
         sr, hr = _shifted((model.decode(params, x0_hat) + 1) / 2, batch["hr"].astype(jnp.float32) / 255, key_shift)
         metric = {name.removeprefix(METRIC): value for name, value in params.items() if name.startswith(METRIC)}
         net = config.perceptual.removeprefix("lpips-")
-        over_t = eta if config.perceptual_over_t == "eta" else jnp.ones_like(eta)
-        terms["perceptual"] = config.perceptual_weight * (over_t * lpips(sr, hr, metric, net=net)).mean()
+        distance = lpips(sr, hr, metric, net=net)
+        if config.perceptual_over_t == "eta":
+            distance *= jnp.asarray(schedule.eta, jnp.float32)[t]
+        terms["perceptual"] = config.perceptual_weight * distance.mean()
     return jnp.stack([*terms.values()]).sum(), terms
 
 
@@ -138,22 +138,25 @@ def _loss_keys(key: Key[Array, ""]) -> tuple[Key[Array, ""], ...]:
     return *jax.random.split(key), *(jax.random.fold_in(key, i) for i in (1, 2, 3))
 
 
-def _chain_origin(
-    model: Model, params: Weights, z_hr: Latent, z_lr: Latent, lr: Pixels, key: Key[Array, ""], share: float
+def _predict_noised(
+    model: Model, params: Weights, origin: Latent, eps: Latent, t: Int[Array, " b"], *, z_lr: Latent, lr: Pixels
 ) -> Latent:
-    """Replace x_0 of a random share of the examples by the model's prediction at t = T.
+    """Noise `origin` to x_t by equation (F), and predict x_0 from it."""
+    schedule = model.preset.schedule.build()
+    eta, scale = (jnp.asarray(values, jnp.float32)[t] for values in (schedule.eta, schedule.input_scale))
+    x_t = forward_sample(origin, z_lr, eps, eta[:, None, None, None], schedule.kappa)
+    return model.predict(params, x_t, scale, t, z_lr, lr)
+
+
+def _chain_origin(predict: Callable[..., Latent], z_hr: Latent, last: int, key: Key[Array, ""], share: float) -> Latent:
+    """Replace x_0 of a random share of the examples by the prediction at t = T, the step `last`.
 
     In a chain, x_t holds the model's own details instead of the true ones. A model that has seen true ones alone takes
     its own for evidence and adds to them in every step.
     """
-    schedule = model.preset.schedule.build()
     key_eps, key_share = jax.random.split(key)
-    last = schedule.steps - 1
-    x_t = forward_sample(z_hr, z_lr, jax.random.normal(key_eps, z_hr.shape), schedule.eta[last], schedule.kappa)
-    t = jnp.full((len(lr),), last)
-    scale = jnp.full(t.shape, schedule.input_scale[last], jnp.float32)
-    own = model.predict(params, x_t, scale, t, z_lr, lr)
-    chosen = jax.random.uniform(key_share, t.shape) < share
+    own = predict(z_hr, jax.random.normal(key_eps, z_hr.shape), jnp.full(len(z_hr), last))
+    chosen = jax.random.uniform(key_share, z_hr.shape[:1]) < share
     return jnp.where(chosen[:, None, None, None], own, z_hr)
 
 
