@@ -90,7 +90,8 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
     for family, points in _families(results).items():
         colour, label = COLOURS.get(family, "black"), f"{family} (numbers: steps)" if family in COLOURS else None
         steps = sorted((int(name.split()[0]), at) for at, names in points.items() for name in names if "step" in name)
-        axes.plot(*zip(*(at for _, at in steps), strict=True) if steps else ([], []), color=colour, lw=0.8)
+        if steps:
+            axes.plot(*zip(*(at for _, at in steps), strict=True), color=colour, lw=0.8)
         axes.scatter(*zip(*points, strict=True), color=colour, s=18, label=label)
         for i, (at, names) in enumerate(sorted(points.items())):
             text = ", ".join(name.removesuffix(" steps").removesuffix(" step") for name in names)
