@@ -38,6 +38,8 @@ class TrainConfig:
             steps near the end of a chain remove noise and hardly add texture.
         chain_share: share of the examples whose x_t is made from the model's own prediction at t = T instead of from
             x_0, as in a sampling chain. It costs one more evaluation of the network, without a gradient.
+        chain_length: greatest number of own predictions, one from the other, that such an x_t comes from. Each costs an
+            evaluation. Chains of all lengths up to it occur.
         start_share: share of the examples that are trained at t = T, where every sampling chain begins. The other
             examples have t uniform.
         precision: compute dtype, `fp32` or `bf16`; parameters stay in float32.
@@ -71,6 +73,7 @@ class TrainConfig:
     perceptual_weight: float = 0.0
     perceptual_over_t: Literal["constant", "eta"] = "constant"
     chain_share: float = 0.0
+    chain_length: int = 1
     start_share: float = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = 500
@@ -99,7 +102,7 @@ class TrainConfig:
         return self.stop_at or self.steps
 
     def _check_values(self) -> None:
-        for name in ("batch_size", "accumulate", "steps", "checkpoint_every"):
+        for name in ("batch_size", "accumulate", "steps", "checkpoint_every", "chain_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}.")
         for name, hint in get_type_hints(type(self)).items():
@@ -112,6 +115,8 @@ class TrainConfig:
             )
         if self.perceptual == "none" and self.perceptual_over_t != "constant":
             raise ValueError(f"perceptual_over_t: {self.perceptual_over_t!r} needs a perceptual metric; name one.")
+        if self.chain_length > 1 and not self.chain_share:
+            raise ValueError(f"chain_length: {self.chain_length} needs a chain_share above 0; set one.")
         for name in ("start_share", "chain_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: must be 0 to 1, got {getattr(self, name)}.")

@@ -100,8 +100,8 @@ def loss_fn(
     """Average w_t ||x_0 - f(x_t, y_0, t)||^2 per element over the batch (ResShift, Eq. 10), and add the metric.
 
     A share of the examples, `config.start_share`, has t = T; the others have t uniform. For the share
-    `config.chain_share`, x_t comes from the model's prediction at t = T instead of x_0. `params` include the parameters
-    of the codec, if the model has any, and of the perceptual metric, if the config names one, as `perceptual.NAME`; no
+    `config.chain_share`, x_t comes from the model's own predictions instead of x_0. `params` include the parameters of
+    the codec, if the model has any, and of the perceptual metric, if the config names one, as `perceptual.NAME`; no
     gradient reaches these. Returns the loss and its terms.
     """
     schedule = model.preset.schedule.build()
@@ -117,7 +117,7 @@ def loss_fn(
     origin = z_hr
     if config.chain_share:
         own = partial(predict, jax.lax.stop_gradient(params))
-        origin = _chain_origin(own, z_hr, schedule.steps - 1, key_chain, config.chain_share)
+        origin = _chain_origin(own, z_hr, t, schedule.steps - 1, key_chain, config)
     x0_hat = predict(params, origin, eps, t)
     error = jnp.square(x0_hat - z_hr).mean((1, 2, 3))
     weight = jnp.asarray(schedule.loss_weight, jnp.float32)[t] if config.loss == "weighted" else jnp.ones_like(error)
@@ -148,16 +148,34 @@ def _predict_noised(
     return model.predict(params, x_t, scale, t, z_lr, lr)
 
 
-def _chain_origin(predict: Callable[..., Latent], z_hr: Latent, last: int, key: Key[Array, ""], share: float) -> Latent:
-    """Replace x_0 of a random share of the examples by the prediction at t = T, the step `last`.
+def _chain_origin(
+    predict: Callable[..., Latent],
+    z_hr: Latent,
+    t: Int[Array, " b"],
+    last: int,
+    key: Key[Array, ""],
+    config: TrainConfig,
+) -> Latent:
+    """Replace x_0 of a random share of the examples by a prediction at the end of a short chain above t.
 
-    In a chain, x_t holds the model's own details instead of the true ones. A model that has seen true ones alone takes
-    its own for evidence and adds to them in every step.
+    The chain begins at t = T, the step `last`. Each further step, at a random time between t and the one before, is
+    taken with a probability of 1/2. In a chain, x_t holds the model's own details instead of the true ones. A model that has seen
+    true ones alone takes its own for evidence and adds to them in every step.
     """
     key_eps, key_share = jax.random.split(key)
     own = predict(z_hr, jax.random.normal(key_eps, z_hr.shape), jnp.full(len(z_hr), last))
-    chosen = jax.random.uniform(key_share, z_hr.shape[:1]) < share
-    return jnp.where(chosen[:, None, None, None], own, z_hr)
+    above = jnp.full_like(t, last)
+    for i in range(1, config.chain_length):
+        key_t, key_eps, key_taken = jax.random.split(jax.random.fold_in(key, i), 3)
+        above = jax.random.randint(key_t, t.shape, t, above + 1)
+        further = predict(own, jax.random.normal(key_eps, z_hr.shape), above)
+        own = _choose(key_taken, 0.5, further, own)
+    return _choose(key_share, config.chain_share, own, z_hr)
+
+
+def _choose(key: Key[Array, ""], share: float, first: Latent, second: Latent) -> Latent:
+    """Take a random share of the examples from `first` and the others from `second`."""
+    return jnp.where(jax.random.uniform(key, (len(first), 1, 1, 1)) < share, first, second)
 
 
 def _shifted(sr: Pixels, hr: Pixels, key: Key[Array, ""]) -> tuple[Array, Array]:

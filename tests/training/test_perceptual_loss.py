@@ -114,6 +114,23 @@ def test_a_share_of_the_examples_is_of_a_chain(share):
     np.testing.assert_allclose(x_t[~of_chain], plain[~of_chain], atol=1e-6)
 
 
+def test_a_chain_takes_further_steps_for_a_half_of_its_examples():
+    model, batch, schedule = Fake(PIXEL), make_batch(400, size=4), PIXEL.schedule.build()
+    params = model.init(KEY)
+    loss_fn(model, make_config(), params, batch, KEY)
+    loss_fn(model, make_config(chain_share=1.0, chain_length=2), params, batch, KEY)
+    (plain, _, t, *_), first, second, (x_t, *_) = model.calls
+    assert (first[2] == schedule.steps - 1).all()
+    assert (second[2] >= t).all()
+    assert (np.asarray(second[2])[np.asarray(t) == 0] > 0).mean() == pytest.approx(0.75, abs=0.15)  # of four steps
+    eta = schedule.eta[np.asarray(t)].reshape(-1, 1, 1, 1)
+    z_hr = pixel_unshuffle(batch["hr"].astype(jnp.float32) / 127.5 - 1, 2)
+    ends = [0.5 * x * scale.reshape(-1, 1, 1, 1) + 0.1 for x, scale, *_ in (first, second)]
+    of_first, of_second = (np.abs(x_t - plain - (1 - eta) * (own - z_hr)).max((1, 2, 3)) < 1e-5 for own in ends)
+    assert of_second.mean() == pytest.approx(0.5, abs=0.08)
+    assert (of_first != of_second).all()
+
+
 def test_no_gradient_flows_through_the_chain():
     model, batch = Fake(PIXEL), make_batch(4)
     params, config = model.init(KEY), make_config(chain_share=1.0)
@@ -144,6 +161,8 @@ def test_a_share_of_the_examples_starts_where_chains_begin(share, expected):
         ({"perceptual_weight": 0.1}, "perceptual_weight: .* 0 without one, got 0.1 with 'none'"),
         ({"start_share": 1.5}, "start_share: must be 0 to 1, got 1.5"),
         ({"chain_share": -0.5}, "chain_share: must be 0 to 1, got -0.5"),
+        ({"chain_length": 2}, "chain_length: 2 needs a chain_share above 0; set one"),
+        ({"chain_length": 0}, "chain_length: must be at least 1, got 0"),
         ({"perceptual_over_t": "eta"}, "perceptual_over_t: 'eta' needs a perceptual metric"),
     ],
 )
