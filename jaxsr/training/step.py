@@ -159,8 +159,8 @@ def _chain_origin(
     """Replace x_0 of a random share of the examples by a prediction at the end of a short chain above t.
 
     The chain begins at t = T, the step `last`. Each further step, at a random time between t and the one before, is
-    taken with a probability of 1/2. In a chain, x_t holds the model's own details instead of the true ones. A model that has seen
-    true ones alone takes its own for evidence and adds to them in every step.
+    taken with a probability of 1/2. In a chain, x_t holds the model's own details instead of the true ones. A model
+    that has seen true ones alone takes its own for evidence and adds to them in every step.
     """
     key_eps, key_share = jax.random.split(key)
     own = predict(z_hr, jax.random.normal(key_eps, z_hr.shape), jnp.full(len(z_hr), last))
