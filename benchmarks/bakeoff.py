@@ -26,17 +26,15 @@ import numpy as np
 
 from benchmarks import taef2
 from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark
-from benchmarks.quality import to_uint8
+from benchmarks.photo import rival_method
 from benchmarks.readings import SETS, items_of, score_all
 from jaxsr.data.prefetch import prefetch
 from jaxsr.diffusion import Denoiser, Schedule
-from jaxsr.evaluation.images import Pair
-from jaxsr.evaluation.methods import Method
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.tables import render
 from jaxsr.hub import checkpoint
 from jaxsr.metrics.perceptual_files import load_perceptual
-from jaxsr.models.model import Model, Params, linear_estimate
+from jaxsr.models.model import Model, Params
 from jaxsr.models.presets import PRESETS, PixelCodecConfig
 from jaxsr.models.residual_spectrum import PHOTO_RESIDUALS
 from jaxsr.runtime.compilation import compiler_options
@@ -65,10 +63,10 @@ class LatentModel(Model):
     """`photo-x4` over the latent of TAEF2. Its parameters include the codec's, and `codec.scale` and `codec.basis`."""
 
     def encode(self, params: Params, image: jax.Array) -> jax.Array:
-        return taef2.encode(_codec(params), (image + 1) / 2) / params["codec.scale"]
+        return taef2.encode(taef2.part(params, "codec"), (image + 1) / 2) / params["codec.scale"]
 
     def decode(self, params: Params, latent: jax.Array) -> jax.Array:
-        return taef2.decode(_codec(params), latent * params["codec.scale"]) * 2 - 1
+        return taef2.decode(taef2.part(params, "codec"), latent * params["codec.scale"]) * 2 - 1
 
     def denoiser(
         self, params: Params, schedule: Schedule, z_lr: jax.Array, lq: jax.Array, mask: jax.Array | None = None
@@ -80,21 +78,8 @@ class LatentModel(Model):
 
         return denoise
 
-    def _predict_wiener(
-        self, params: Params, x_t: jax.Array, timesteps: jax.Array, z_lr: jax.Array, lq: jax.Array, mask: Any
-    ) -> jax.Array:
-        schedule, basis = self.preset.schedule.build(), params["codec.basis"]
-        eta = jnp.asarray(schedule.eta, jnp.float32)[timesteps, None, None, None]
-        spread = jnp.asarray(self.preset.residual_std, jnp.float32).reshape(1, 1, 1, -1)
-        seen = (x_t - z_lr) @ basis.T
-        gain, _ = linear_estimate(spread, eta, schedule.kappa)
-        detail, correction = jnp.split(self._network(params, gain / spread * seen, timesteps, lq, mask), 2, axis=-1)
-        gain, deviation = linear_estimate(spread * jnp.exp(4 * jnp.tanh(detail / 4)), eta, schedule.kappa)
-        return z_lr + (gain * seen + deviation * correction) @ basis
-
-
-def _codec(params: Params) -> dict[str, jax.Array]:
-    return {name.removeprefix("codec."): value for name, value in params.items() if name.startswith("codec.")}
+    def _residual_basis(self, params: Params) -> jax.Array:
+        return params["codec.basis"]
 
 
 def latent_model(folder: Path, dataset: PairDataset, batches: int = 30) -> tuple[Model, dict[str, jax.Array]]:
@@ -197,20 +182,12 @@ def run(args: argparse.Namespace, command: str) -> None:
     timed = [{"arm": name, "s/megapixel": value / megapixels} for name, value in times.items()]
     protocol = load_protocol(SETS["realsr"])
     shared = {"items": items_of("realsr", args.data, protocol, args.limit), "data": "realsr", "command": command}
-    methods = [_method(name, function) for name, function in enlarge.items()]
+    methods = [rival_method(name, function) for name, function in enlarge.items()]
     results = score_all(methods, args.metrics, args.output, "realsr", protocol=protocol, **shared)
     tables = markdown(rows), markdown(timed), render(results, "md", against="pixels, 4 steps")
     text = "\n\n".join([f"`{command}`  \n{machine()}", *tables]) + "\n"
     write_whole(args.output / "table.md", text)
     print(text)
-
-
-def _method(name: str, enlarge: Callable[[np.ndarray], np.ndarray]) -> Method:
-    def make(pair: Pair, seed: int) -> np.ndarray:
-        assert pair.lr is not None
-        return enlarge(to_uint8(pair.lr))
-
-    return Method(name, make, {"kind": "bakeoff", "name": name}, random=False)
 
 
 def make_parser() -> argparse.ArgumentParser:

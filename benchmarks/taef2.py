@@ -21,29 +21,30 @@ POINT = ((0, 0), (0, 0))
 def load_taef2(folder: Path) -> dict[str, np.ndarray]:
     """Read `taef2_encoder.pth` and `taef2_decoder.pth`: float32, under `encoder.NAME` and `decoder.NAME`."""
     params = {}
-    for part in ("encoder", "decoder"):
-        for name, tensor in read_state_dict(folder / f"taef2_{part}.pth").items():
+    for half in ("encoder", "decoder"):
+        for name, tensor in read_state_dict(folder / f"taef2_{half}.pth").items():
             value = np.asarray(tensor.read(), np.float32)
             # Kernels are OIHW in the file. Other parameters are one number per channel.
             value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.reshape(1, 1, 1, -1)
-            params[f"{part}.{name}"] = np.ascontiguousarray(value)
+            params[f"{half}.{name}"] = np.ascontiguousarray(value)
     return params
 
 
 def encode(params: Weights, image: jax.Array) -> jax.Array:
     """Encode images whose sides are multiples of 8."""
-    names = _part(params, "encoder")
+    names = part(params, "encoder")
     return _run(names, image, {index for index in _indices(names) if f"{index}.bias" not in names})
 
 
 def decode(params: Weights, latent: jax.Array) -> jax.Array:
     """Decode a latent to images, not clipped."""
-    names = _part(params, "decoder")
+    names = part(params, "decoder")
     return _run(names, jnp.tanh(latent / 3) * 3, set())
 
 
-def _part(params: Weights, part: str) -> dict[str, jax.Array]:
-    return {name.removeprefix(f"{part}."): value for name, value in params.items() if name.startswith(f"{part}.")}
+def part(params: Weights, name: str) -> dict[str, jax.Array]:
+    """Return the parameters under `name.`, without this prefix."""
+    return {key.removeprefix(f"{name}."): value for key, value in params.items() if key.startswith(f"{name}.")}
 
 
 def _indices(names: Weights) -> list[int]:

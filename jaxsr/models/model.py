@@ -148,13 +148,18 @@ class Model:
         with self._precision():
             return self._merge("network", params)(*inputs)
 
+    def _residual_basis(self, params: Params) -> Float[Array, "z z"]:
+        """Return the rows in which the coefficients of x_0 - z_lr are nearly uncorrelated; see `predict`."""
+        del params
+        return jnp.asarray(block_transform(self.preset.codec.factor), jnp.float32)
+
     def _predict_wiener(
         self, params: Params, x_t: Array, timesteps: Array, z_lr: Array, lq: Array, mask: Array | None
     ) -> Array:
         schedule, codec = self.preset.schedule.build(), self.preset.codec
         eta = jnp.asarray(schedule.eta, jnp.float32)[timesteps, None, None, None]
         spread = jnp.broadcast_to(jnp.asarray(self.preset.residual_std, jnp.float32), (1, 1, 1, codec.latent_channels))
-        basis = jnp.asarray(block_transform(codec.factor), jnp.float32)
+        basis = self._residual_basis(params)
         seen = matmul(x_t - z_lr, basis, transpose_b=True)
         gain, _ = linear_estimate(spread, eta, schedule.kappa)
         out = self._network(params, gain / spread * seen, timesteps, lq, mask)
