@@ -33,7 +33,6 @@ from jaxsr.diffusion import Denoiser, Schedule
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.tables import render
 from jaxsr.hub import checkpoint
-from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.models.model import Model, Params
 from jaxsr.models.presets import PRESETS, PixelCodecConfig
 from jaxsr.models.residual_spectrum import PHOTO_RESIDUALS
@@ -41,9 +40,9 @@ from jaxsr.runtime.compilation import compiler_options
 from jaxsr.storage import write_whole
 from jaxsr.training.config import TrainConfig
 from jaxsr.training.dataset import PairDataset
-from jaxsr.training.loop import make_dataset
+from jaxsr.training.loop import load_metrics, make_dataset
 from jaxsr.training.samples import make_enlarge
-from jaxsr.training.step import METRIC, init_state, make_optimizer, make_update, to_signed
+from jaxsr.training.step import init_state, make_optimizer, make_update, to_signed
 
 PART1 = Path(__file__).parents[1] / "configs/photo_x4/part1.py"
 UNIT = 32
@@ -110,13 +109,13 @@ class Arm:
 
     def __init__(self, name: str, model: Model, frozen: dict[str, jax.Array], config: TrainConfig):
         self.name, self.model, self.frozen = name, model, frozen
-        self.metric = {f"{METRIC}{key}": jnp.asarray(value) for key, value in load_perceptual("lpips-alex").items()}
+        self.metrics = {name: jnp.asarray(value) for name, value in load_metrics(config).items()}
         self.config = config
 
     def compiled(self) -> tuple[Callable[..., Any], Any]:
         state = init_state(self.model, make_optimizer(self.config), jax.random.key(self.config.seed))
         update = jax.jit(make_update(self.model, self.config), donate_argnums=0, compiler_options=compiler_options())
-        return partial(update, frozen=self.frozen | self.metric), state
+        return partial(update, frozen=self.frozen | self.metrics), state
 
     def train(self, dataset: PairDataset, updates: int, log: Path) -> dict[str, np.ndarray]:
         """Run all updates, and return the averaged parameters of the network."""

@@ -36,6 +36,9 @@ class TrainConfig:
         perceptual_weight: factor of this metric in the loss; the squared error, on the scale [-1, 1], has the factor 1.
         perceptual_over_t: how this factor depends on t: `constant`; or `eta`, which multiplies it by eta_t, so that
             steps near the end of a chain remove noise and hardly add texture.
+        detail_weight: factor of another term, LPIPS with VGG on a random crop of the decoded x_0; 0 leaves it out. VGG
+            sees every pixel, AlexNet every fourth: this term sees fine hatch and soft edges that AlexNet's misses.
+        detail_size: side of this crop in pixels, 16 to `hr_size`. The term's time grows with its area.
         chain_share: share of the examples whose x_t is made from the model's own prediction at t = T instead of from
             x_0, as in a sampling chain. It costs one more evaluation of the network, without a gradient.
         chain_length: greatest number of own predictions, one from the other, that such an x_t comes from. Each costs an
@@ -72,6 +75,8 @@ class TrainConfig:
     perceptual: Literal["none", "lpips-alex", "lpips-vgg"] = "none"
     perceptual_weight: float = 0.0
     perceptual_over_t: Literal["constant", "eta"] = "constant"
+    detail_weight: float = 0.0
+    detail_size: int = 64
     chain_share: float = 0.0
     chain_length: int = 1
     start_share: float = 0.0
@@ -115,6 +120,12 @@ class TrainConfig:
             )
         if self.perceptual == "none" and self.perceptual_over_t != "constant":
             raise ValueError(f"perceptual_over_t: {self.perceptual_over_t!r} needs a perceptual metric; name one.")
+        if self.detail_weight < 0:
+            raise ValueError(f"detail_weight: must be 0 or more, got {self.detail_weight}.")
+        if self.detail_weight and not 16 <= self.detail_size <= self.hr_size:
+            raise ValueError(f"detail_size: must be 16 to hr_size ({self.hr_size}), got {self.detail_size}.")
+        if not self.detail_weight and self.detail_size != type(self).detail_size:
+            raise ValueError(f"detail_size: {self.detail_size} needs a detail_weight above 0; set one.")
         if self.chain_length > 1 and not self.chain_share:
             raise ValueError(f"chain_length: {self.chain_length} needs a chain_share above 0; set one.")
         for name in ("start_share", "chain_share"):

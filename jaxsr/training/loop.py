@@ -24,7 +24,7 @@ from jaxsr.training.config import TrainConfig
 from jaxsr.training.dataset import PairDataset, pair_dataset
 from jaxsr.training.log import Meter, RunLog
 from jaxsr.training.samples import make_enlarge, write_samples
-from jaxsr.training.step import METRIC, Batch, TrainState, Weights, init_state, make_optimizer, make_update
+from jaxsr.training.step import DETAIL, METRIC, Batch, TrainState, Weights, init_state, make_optimizer, make_update
 
 Report = Callable[[str], None]
 Values = dict[str, jax.Array]
@@ -86,7 +86,7 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     state = init_state(model, make_optimizer(config), jax.random.key(config.seed))
     if start:
         state = state._replace(params=start, ema=start)
-    state, codec, metric = jax.device_put((state, codec, _metric(config)), everywhere)
+    state, codec, metrics = jax.device_put((state, codec, load_metrics(config)), everywhere)
     options = compiler_options()
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=options)
 
@@ -103,7 +103,7 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
         first = int(state.step)
         hooks = [_logging(config, output, first, progress), _sampling(config, model, codec, output)]
         for step, batch in enumerate(prefetch(batches(first)), start=first + 1):
-            state, values = update(state, batch, codec | metric)
+            state, values = update(state, batch, codec | metrics)
             for hook in hooks:
                 hook(step, state, batch, values)
             if _saves(config, step):
@@ -111,11 +111,12 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     return _export(config, state.ema | codec, output / "model")
 
 
-def _metric(config: TrainConfig) -> dict[str, np.ndarray]:
-    """Load the parameters of the perceptual metric, under the names that the loss expects."""
-    if config.perceptual == "none":
-        return {}
-    return {f"{METRIC}{name}": value for name, value in load_perceptual(config.perceptual).items()}
+def load_metrics(config: TrainConfig) -> dict[str, np.ndarray]:
+    """Load the parameters of the perceptual metrics that `config` asks for, under the names that the loss expects."""
+    wanted = {METRIC: config.perceptual} if config.perceptual != "none" else {}
+    if config.detail_weight:
+        wanted[DETAIL] = "lpips-vgg"
+    return {f"{prefix}{key}": value for prefix, name in wanted.items() for key, value in load_perceptual(name).items()}
 
 
 def _saves(config: TrainConfig, step: int) -> bool:

@@ -1,7 +1,7 @@
 """One update of ResShift training: random t and noise, prediction of x_0, squared error, AdamW or Muon, EMA.
 
-A perceptual metric of the decoded prediction can be added to the squared error. With it the prediction is no longer the
-posterior mean of x_0: it gets texture instead of blur, so that one or a few steps are enough for a sharp picture.
+Perceptual metrics of the decoded prediction can be added to the squared error. With them the prediction is no longer
+the posterior mean of x_0: it gets texture instead of blur, so that one or a few steps are enough for a sharp picture.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ Weights = dict[str, Array]
 Terms = dict[str, Float[Array, ""]]
 Pixels = Float[Array, "b h w 3"]
 Latent = Float[Array, "b m n c"]
-METRIC = "perceptual."
-"""Prefix of the parameters of the perceptual metric, among those that training does not change."""
+METRIC, DETAIL = "perceptual.", "detail."
+"""Prefixes of the parameters of the two perceptual metrics, among those that training does not change."""
 SHIFTS = 8
 
 
@@ -108,7 +108,7 @@ def loss_fn(
     lr = to_signed(batch["lr"])
     latents = model.encode(params, to_signed(batch["hr"])), model.encode_lr(params, lr)
     z_hr, z_lr = jax.lax.stop_gradient(latents)
-    key_t, key_eps, key_start, key_shift, key_chain = _loss_keys(key)
+    key_t, key_eps, key_start, key_shift, key_chain, key_detail = _loss_keys(key)
     t = jax.random.randint(key_t, (len(lr),), 0, schedule.steps)
     if config.start_share:
         t = jnp.where(jax.random.uniform(key_start, t.shape) < config.start_share, schedule.steps - 1, t)
@@ -122,20 +122,24 @@ def loss_fn(
     error = jnp.square(x0_hat - z_hr).mean((1, 2, 3))
     weight = jnp.asarray(schedule.loss_weight, jnp.float32)[t] if config.loss == "weighted" else jnp.ones_like(error)
     terms = {"error": (weight * error).mean()}
+    sr, hr = (model.decode(params, x0_hat) + 1) / 2, batch["hr"].astype(jnp.float32) / 255
     if config.perceptual != "none":
-        sr, hr = _shifted((model.decode(params, x0_hat) + 1) / 2, batch["hr"].astype(jnp.float32) / 255, key_shift)
-        metric = {name.removeprefix(METRIC): value for name, value in params.items() if name.startswith(METRIC)}
-        net = config.perceptual.removeprefix("lpips-")
-        distance = lpips(sr, hr, metric, net=net)
+        # The metric's network looks at every fourth pixel. Without a shift of the crop a model learns patterns of that
+        # period, which the metric does not see.
+        crops = _random_crops(sr, hr, sr.shape[1] - SHIFTS + 1, key_shift)
+        distance = lpips(*crops, _part(params, METRIC), net=config.perceptual.removeprefix("lpips-"))
         if config.perceptual_over_t == "eta":
             distance *= jnp.asarray(schedule.eta, jnp.float32)[t]
         terms["perceptual"] = config.perceptual_weight * distance.mean()
+    if config.detail_weight:
+        crops = _random_crops(sr, hr, config.detail_size, key_detail)
+        terms["detail"] = config.detail_weight * lpips(*crops, _part(params, DETAIL), net="vgg").mean()
     return jnp.stack([*terms.values()]).sum(), terms
 
 
 def _loss_keys(key: Key[Array, ""]) -> tuple[Key[Array, ""], ...]:
     """Derive the keys of t and noise, as in runs of the first version, and those of the newer random choices."""
-    return *jax.random.split(key), *(jax.random.fold_in(key, i) for i in (1, 2, 3))
+    return *jax.random.split(key), *(jax.random.fold_in(key, i) for i in (1, 2, 3, 4))
 
 
 def _predict_noised(
@@ -178,16 +182,16 @@ def _choose(key: Key[Array, ""], share: float, first: Latent, second: Latent) ->
     return jnp.where(jax.random.uniform(key, (len(first), 1, 1, 1)) < share, first, second)
 
 
-def _shifted(sr: Pixels, hr: Pixels, key: Key[Array, ""]) -> tuple[Array, Array]:
-    """Cut the same random crop, 7 pixels smaller, out of both batches.
+def _part(params: Weights, prefix: str) -> Weights:
+    """Pick the parameters whose names begin with `prefix`, and remove it."""
+    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
 
-    The metric's network looks at every fourth pixel. Without the shift a model learns patterns of that period, which
-    the metric does not see.
-    """
+
+def _random_crops(sr: Pixels, hr: Pixels, size: int, key: Key[Array, ""]) -> tuple[Array, Array]:
+    """Cut the same random square, `size` pixels a side, out of both batches."""
     b, h, w, c = sr.shape
-    y, x = jax.random.randint(key, (2,), 0, SHIFTS)
-    sizes = b, h - SHIFTS + 1, w - SHIFTS + 1, c
-    first, second = (jax.lax.dynamic_slice(image, (0, y, x, 0), sizes) for image in (sr, hr))
+    y, x = jax.random.randint(key, (2,), 0, jnp.asarray([h, w]) - size + 1)
+    first, second = (jax.lax.dynamic_slice(image, (0, y, x, 0), (b, size, size, c)) for image in (sr, hr))
     return first, second
 
 
@@ -195,7 +199,7 @@ def make_update(model: Model, config: TrainConfig) -> Callable[..., tuple[TrainS
     """Make the jittable update (state, batch, frozen) -> (state, {loss, its terms, grad_norm}).
 
     Its randomness is a function of (seed, step). `frozen` holds the parameters of a VQ codec and of the perceptual
-    metric; runs without these leave it out.
+    metrics; runs without these leave it out.
     """
     optimizer = make_optimizer(config)
 

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr.metrics.lpips import lpips
+from jaxsr.metrics.lpips import lpips, lpips_shapes
 from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
-from jaxsr.training.step import METRIC, SHIFTS, init_state, loss_fn, make_optimizer, make_update
+from jaxsr.training import loop
+from jaxsr.training.step import DETAIL, METRIC, SHIFTS, init_state, loss_fn, make_optimizer, make_update
 from tests.training.test_step import KEY, make_batch
 from tests.training.tiny_run import PIXEL, Fake, make_config, sine_noise
 
@@ -51,6 +52,47 @@ def test_the_crop_is_random(metric):
     same = model.init(KEY) | {"network.gain.kernel": jnp.zeros((1, 1, 1, 1))} | metric  # the prediction is constant
     terms = [float(loss_fn(model, PERCEPTUAL, same, batch, key)[1]["perceptual"]) for key in jax.random.split(KEY, 6)]
     assert len(set(terms)) > 1
+
+
+@pytest.fixture(scope="module")
+def detail():
+    """Random weights of LPIPS with VGG, as its network is not bundled."""
+    keys = jax.random.split(KEY, 100)
+    shapes = enumerate(lpips_shapes("vgg").items())
+    return {f"{DETAIL}{name}": 0.1 * jnp.abs(jax.random.uniform(keys[i], shape)) for i, (name, shape) in shapes}
+
+
+@pytest.mark.parametrize("size", [38, 40])
+def test_the_second_term_is_lpips_of_vgg_on_a_random_crop(detail, size):
+    model, batch = Fake(PIXEL), make_batch(2, size=40)
+    config = make_config(detail_weight=0.25, detail_size=size, hr_size=40)
+    loss, terms = loss_fn(model, config, model.init(KEY) | detail, batch, KEY)
+    assert terms.keys() == {"error", "detail"}
+    np.testing.assert_allclose(loss, terms["error"] + terms["detail"], rtol=1e-6)
+    x_t, scale, *_ = model.calls[0]
+    sr = (pixel_shuffle(0.5 * x_t * scale.reshape(-1, 1, 1, 1) + 0.1, 2) + 1) / 2
+    hr = batch["hr"].astype(jnp.float32) / 255
+    weights = {name.removeprefix(DETAIL): value for name, value in detail.items()}
+    starts = range(40 - size + 1)
+    crops = [(slice(None), slice(y, y + size), slice(x, x + size)) for y in starts for x in starts]
+    values = [0.25 * float(lpips(sr[crop], hr[crop], weights, net="vgg").mean()) for crop in crops]
+    np.testing.assert_allclose(min(values, key=lambda v: abs(v - terms["detail"])), terms["detail"], rtol=1e-5)
+
+
+def test_both_terms_add_up_and_only_their_own_metric_counts(metric, detail):
+    model, batch = Fake(PIXEL), make_batch(1, size=40)
+    config = replace(PERCEPTUAL, hr_size=40, detail_weight=0.25, detail_size=32)
+    loss, terms = loss_fn(model, config, model.init(KEY) | metric | detail, batch, KEY)
+    _, first = loss_fn(model, PERCEPTUAL, model.init(KEY) | metric, batch, KEY)
+    np.testing.assert_allclose(terms["perceptual"], first["perceptual"], rtol=1e-6)
+    np.testing.assert_allclose(loss, sum(terms.values()), rtol=1e-6)
+
+
+def test_the_metrics_of_a_run_are_those_that_its_config_asks_for(monkeypatch):
+    monkeypatch.setattr(loop, "load_perceptual", lambda name: {f"{name}.head": np.zeros(1)})
+    assert loop.load_metrics(make_config()) == {}
+    both = make_config(perceptual="lpips-alex", perceptual_weight=1.0, detail_weight=1.0, hr_size=40, detail_size=16)
+    assert loop.load_metrics(both).keys() == {"perceptual.lpips-alex.head", "detail.lpips-vgg.head"}
 
 
 def test_the_metric_moves_the_parameters_and_stays_as_it_is(metric):
@@ -163,6 +205,10 @@ def test_a_share_of_the_examples_starts_where_chains_begin(share, expected):
         ({"chain_share": -0.5}, "chain_share: must be 0 to 1, got -0.5"),
         ({"chain_length": 2}, "chain_length: 2 needs a chain_share above 0; set one"),
         ({"chain_length": 0}, "chain_length: must be at least 1, got 0"),
+        ({"detail_size": 32}, "detail_size: 32 needs a detail_weight above 0; set one"),
+        ({"detail_weight": -0.1}, "detail_weight: must be 0 or more, got -0.1"),
+        ({"detail_weight": 0.1, "detail_size": 15}, "detail_size: must be 16 to hr_size"),
+        ({"detail_weight": 0.1, "detail_size": 4000}, "detail_size: must be 16 to hr_size"),
         ({"perceptual_over_t": "eta"}, "perceptual_over_t: 'eta' needs a perceptual metric"),
     ],
 )
