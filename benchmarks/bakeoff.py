@@ -37,7 +37,7 @@ from jaxsr.models.model import Model, Params
 from jaxsr.models.presets import PRESETS, PixelCodecConfig
 from jaxsr.models.residual_spectrum import PHOTO_RESIDUALS
 from jaxsr.runtime.compilation import compiler_options
-from jaxsr.storage import write_whole
+from jaxsr.storage import sha256_file, write_whole
 from jaxsr.training.config import TrainConfig
 from jaxsr.training.dataset import PairDataset
 from jaxsr.training.loop import load_metrics, make_dataset
@@ -165,23 +165,26 @@ def run(args: argparse.Namespace, command: str) -> None:
     dataset = make_dataset(config)
     arms = [Arm("pixels", Model(config.preset), {}, config), Arm("latent", *latent_model(args.taef2, dataset), config)]
     seconds = rates(arms, dataset, args.runs)
-    enlarge, rows = {}, []
+    enlarge, hashes, rows = {}, {}, []
     for arm in arms:
         updates = max(round(args.minutes * 60 / seconds[arm.name]), config.warmup + 1)
         file = args.output / arm.name
         if not (file / "model.safetensors").is_file():
-            checkpoint.save(file, arm.train(dataset, updates, args.output / f"{arm.name}.jsonl"), {"updates": updates})
+            trained = arm.train(dataset, updates, args.output / f"{arm.name}.jsonl")
+            checkpoint.save(file, trained, {"updates": updates, "seconds": seconds[arm.name]})
         stored, metadata = checkpoint.load(file, dtype=np.float32)
         params = {name: jnp.asarray(value) for name, value in stored.items()}
-        rows.append({"arm": arm.name, "s/update": seconds[arm.name], "updates": metadata["updates"]})
-        enlarge |= {f"{arm.name}, {n} step{'s' * (n > 1)}": arm.enlarge(params, n) for n in STEPS}
+        rows.append({"arm": arm.name, "s/update": metadata["seconds"], "updates": metadata["updates"]})
+        names = {n: f"{arm.name}, {n} step{'s' * (n > 1)}" for n in STEPS}
+        enlarge |= {name: arm.enlarge(params, n) for n, name in names.items()}
+        hashes |= dict.fromkeys(names.values(), sha256_file(file / "model.safetensors"))
     lr = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
     times = medians({name: partial(function, lr) for name, function in enlarge.items()}, args.runs)
     megapixels = 16 * lr.shape[0] * lr.shape[1] / 1e6
     timed = [{"arm": name, "s/megapixel": value / megapixels} for name, value in times.items()]
     protocol = load_protocol(SETS["realsr"])
     shared = {"items": items_of("realsr", args.data, protocol, args.limit), "data": "realsr", "command": command}
-    methods = [rival_method(name, function) for name, function in enlarge.items()]
+    methods = [rival_method(name, function, weights=hashes[name]) for name, function in enlarge.items()]
     results = score_all(methods, args.metrics, args.output, "realsr", protocol=protocol, **shared)
     tables = markdown(rows), markdown(timed), render(results, "md", against="pixels, 4 steps")
     text = "\n\n".join([f"`{command}`  \n{machine()}", *tables]) + "\n"

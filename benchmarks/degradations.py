@@ -5,9 +5,10 @@
 The first table has quartiles over images. Sharpness is the standard deviation of the Laplacian of an LR image, relative
 to that of its HR image reduced bicubically; noise is the 10th percentile of the deviations of the diagonal detail in
 blocks of 8x8, in grey levels; blocks is the mean step across borders of 8x8 JPEG blocks over that inside of them (1 is
-none). Rows: the LR images of RealSR, and the LR images that each degradation makes of training photographs. No pixel of
-RealSR is used for more than this. The second table has the standard deviations that `jaxsr.models.residual_spectrum`
-holds: of the coefficients of x_0 - z_lr, grey, for crops with the degradation `photo`.
+none), for the grid that makes it greatest, as the grid of a crop may begin anywhere. Rows: the LR images of RealSR, and
+the LR images that each degradation makes of training photographs. No pixel of RealSR is used for more than this. The
+second table has the standard deviations that `jaxsr.models.residual_spectrum` holds: of the coefficients of x_0 - z_lr,
+for crops with the degradation `photo`.
 """
 
 import argparse
@@ -56,7 +57,8 @@ def _noise(y: np.ndarray) -> float:
 def _blocks(y: np.ndarray) -> float:
     steps = np.abs(np.diff(y, axis=1))
     columns = [steps[:, k::8].mean() for k in range(8)]
-    return float(columns[7] / np.mean(columns[:7]))
+    total = sum(columns)
+    return float(max(7 * column / (total - column) for column in columns))
 
 
 def row(name: str, pairs: Pairs) -> dict[str, str]:
@@ -106,7 +108,8 @@ def run(args: argparse.Namespace, command: str) -> None:
     rows += [row(name, made_pairs(chosen, name, args.seed)) for name in (CAMERA, *DEGRADATIONS)]
     print(markdown(rows), flush=True)
     table = residuals(photographs, args.crops, args.seed)
-    print("\n" + "\n".join(" ".join(f"{value:.3g}" for value in line) for line in table[..., 0]))
+    for name, channel in zip(("grey", "red - blue", "green - magenta"), np.moveaxis(table, -1, 0), strict=True):
+        print(f"\n{name}\n" + "\n".join(" ".join(f"{value:.3g}" for value in line) for line in channel))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@
 Rows: bicubic, every rival of `benchmarks.rivals` that is installed, `tiny-x4` and `photo-x4` plain at several numbers
 of steps, and their presets. Each table is of one set; in parentheses is the mean difference to `photo-x4` with its own
 steps, and its 95 % interval. The last table has seconds per megapixel of the result, side by side in one run.
-`front.png` shows PSNR against LPIPS of every row, `pictures.png` parts of the results at 100 %.
+`front-SET.png` shows PSNR against LPIPS of every row, `pictures-SET.png` parts of the results at 100 %.
 LPIPS and DISTS need their weights (`python -m jaxsr.cli.convert_lpips lpips-alex dists`). A stopped run resumes.
 """
 
@@ -21,9 +21,9 @@ from PIL import Image, ImageDraw, ImageFont
 import jaxsr
 from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark
 from benchmarks.quality import to_uint8
-from benchmarks.readings import METRICS, items_of, score_all
 from benchmarks.readings import SETS as READINGS_SETS
-from benchmarks.rivals import Upscale, installed
+from benchmarks.readings import items_of, score_all
+from benchmarks.rivals import RIVALS, Upscale, installed
 from jaxsr.evaluation.images import Pair, load
 from jaxsr.evaluation.methods import Method, bicubic_method, model_method
 from jaxsr.evaluation.pairs import Item
@@ -35,6 +35,7 @@ from jaxsr.options import Options
 from jaxsr.storage import write_whole
 from jaxsr.upscaling.upscaler import Upscaler
 
+METRICS = ("psnr", "lpips", "dists", "niqe", "swd", "lr_consistency", "colour_drift", "flat_grain")
 SETS = {**READINGS_SETS, "set14": "set14"}
 STEPS = {"tiny-x4": (1, 4, 15), "photo-x4": (1, 2, 4, 8, 15, 30, 60)}
 SHOWN = ("bicubic", "DAT-light", "Real-ESRGAN x4plus", "photo-x4, 1 step", "photo-x4, 4 steps", "photo-x4, vivid")
@@ -42,14 +43,14 @@ COLOURS = {"photo-x4": "tab:red", "tiny-x4": "tab:blue"}
 PART = 192
 
 
-def rival_method(name: str, upscale: Upscale) -> Method:
-    """Make the method of a rival, which takes 8-bit pixels and has no seed."""
+def rival_method(name: str, upscale: Upscale, **record: Any) -> Method:
+    """Make the method of a rival, which takes 8-bit pixels and has no seed. `record` says what else decides it."""
 
     def make(pair: Pair, seed: int) -> np.ndarray:
         assert pair.lr is not None
         return upscale(to_uint8(pair.lr))
 
-    return Method(name, make, {"kind": "rival", "name": name}, random=False)
+    return Method(name, make, {"kind": "rival", "name": name} | record, random=False)
 
 
 def model_rows(name: str, upscaler: Upscaler, steps: Sequence[int]) -> list[Method]:
@@ -109,9 +110,9 @@ def _families(results: Sequence[Result]) -> dict[str, dict[tuple[float, float], 
     """Group the names of results by model, and by place on the front: presets that are equal share a name there."""
     families: dict[str, dict[tuple[float, float], list[str]]] = {}
     for result in results:
-        x, y = (result.metrics[name].get("mean") for name in ("psnr", "lpips"))
+        x, y = (result.metrics.get(name, {}).get("mean") for name in ("psnr", "lpips"))
         if x is None or y is None:
-            continue
+            continue  # a metric that was not asked for, or has no weights
         family, _, rest = result.name.partition(", ")
         at = round(x, 2), round(y, 3)
         families.setdefault(family, {}).setdefault(at, []).append(rest or family)
@@ -138,13 +139,19 @@ def draw_pictures(rows: Sequence[Method], items: Sequence[Item], path: Path, pro
 
 
 def run(args: argparse.Namespace, command: str) -> None:
+    if args.wheels is not None and not args.wheels.is_dir():
+        raise ValueError(f"--wheels: there is no folder {args.wheels}; check the name.")
+    upscalers = {name: jaxsr.load(path) for name, path in (("tiny-x4", "tiny-x4"), ("photo-x4", args.model))}
+    if args.most_steps < (own := upscalers["photo-x4"].preset.steps):
+        raise ValueError(f"--most-steps: must be at least {own}, the row that all others are compared with.")
     args.output.mkdir(parents=True, exist_ok=True)
     rivals = installed(args.wheels)
-    upscalers = {name: jaxsr.load(path) for name, path in (("tiny-x4", "tiny-x4"), ("photo-x4", args.model))}
+    for name in RIVALS.keys() - rivals.keys():
+        print(f"{name} is left out: its packages or its wheel are missing, see benchmarks/rivals", file=sys.stderr)
     rows = [bicubic_method(4), *(rival_method(name, upscale) for name, upscale in rivals.items())]
     for name, upscaler in upscalers.items():
         rows += model_rows(name, upscaler, [n for n in STEPS[name] if n <= args.most_steps])
-    text, against = [f"`{command}`  \n{machine()}\n"], f"photo-x4, {upscalers['photo-x4'].preset.steps} steps"
+    text, against = [f"`{command}`  \n{machine()}\n"], f"photo-x4, {own} steps"
     for name in args.sets:
         protocol = load_protocol(SETS[name])
         items = items_of(name, args.data, protocol, args.limit)

@@ -15,14 +15,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxsr.metrics import niqe_model
-from jaxsr.metrics.consistency import lr_consistency
+from jaxsr.metrics.consistency import colour_drift, lr_consistency
 from jaxsr.metrics.dists import dists
 from jaxsr.metrics.lpips import lpips
 from jaxsr.metrics.niqe import niqe
 from jaxsr.metrics.perceptual_files import perceptual_path, present_path
 from jaxsr.metrics.psnr import psnr, rgb_to_y
 from jaxsr.metrics.ssim import ms_ssim, ssim
-from jaxsr.metrics.texture import PATCHES, PROJECTIONS, high_frequency_ratio, texture_distance
+from jaxsr.metrics.texture import PATCHES, PROJECTIONS, flat_grain, high_frequency_ratio, texture_distance
 from jaxsr.storage import sha256_file
 
 Images = Float[Array, "b h w 3"]
@@ -220,6 +220,22 @@ METRICS: dict[str, Metric] = {
         lambda c: "variance of the finest Laplacian level over the original's (1 is right)",
         lambda sr, hr, lr, c: high_frequency_ratio(sr, hr),
         digits=2,
+    ),
+    "flat_grain": Metric(
+        "flat",
+        None,
+        lambda c: "deviation of the finest Laplacian level in the original's flattest tenth, minus the original's",
+        lambda sr, hr, lr, c: flat_grain(sr, hr),
+        digits=2,
+    ),
+    "colour_drift": Metric(
+        "drift",
+        False,
+        lambda c: "largest difference of a channel's mean from the LR image's, in grey levels",
+        lambda sr, hr, lr, c: colour_drift(sr, lr),
+        digits=2,
+        needs_target=False,
+        needs_lr=True,
     ),
     "niqe": Metric(
         "NIQE",

@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
@@ -22,6 +23,14 @@ def lr_consistency(sr: Float[Array, "b h w c"], lr: Float[Array, "n p q d"], sca
         ValueError: if the sizes do not fit the scale.
     """
     return psnr(downsample_bicubic(sr, scale), lr)
+
+
+def colour_drift(sr: Float[Array, "b h w c"], lr: Float[Array, "b p q c"]) -> Float[Array, " b"]:
+    """Compute the largest difference of a channel's mean between the result and its LR image, in grey levels of 0..255.
+
+    Images are NHWC, float32 in [0,1]. 0 is no drift of colour or brightness.
+    """
+    return 255 * jnp.abs(sr.mean(axis=(1, 2)) - lr.mean(axis=(1, 2))).max(axis=1)
 
 
 def lr_consistency_by_bands(

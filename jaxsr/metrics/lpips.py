@@ -40,10 +40,11 @@ def lpips(
         raise ValueError(f"net {net!r} is not known: use one of {', '.join(NETS)}")
     check_images(a, b, NETS[net].min_side, f"LPIPS with {net}")
     check_shapes_of(params, lpips_shapes(net), f"lpips-{net}")
-    scaled = (2 * jnp.concatenate([a, b]) - 1 - _row(_SHIFT)) / _row(_SCALE)
+    # The images go through the network apart, so that a gradient with respect to one needs no pass back for the other.
+    first, second = (stage_outputs(params, (2 * x - 1 - _row(_SHIFT)) / _row(_SCALE), NETS[net]) for x in (a, b))
     terms = [
-        _stage_distance(features, jnp.asarray(params[f"head.{k}"]))
-        for k, features in enumerate(stage_outputs(params, scaled, NETS[net]))
+        _stage_distance(u, v, jnp.asarray(params[f"head.{k}"]))
+        for k, (u, v) in enumerate(zip(first, second, strict=True))
     ]
     return jnp.stack(terms).sum(axis=0)
 
@@ -54,11 +55,10 @@ def lpips_shapes(net: str) -> dict[str, tuple[int, ...]]:
     return NETS[net].shapes() | heads
 
 
-def _stage_distance(features: Float[Array, "k h w c"], head: Float[Array, " c"]) -> Array:
-    """Compute the distance between the two halves of the batch in one stage."""
-    u, v = jnp.split(_unit(features), 2)
-    _, h, w, _ = features.shape
-    return jnp.einsum("bhwc,c->b", jnp.square(u - v), head, precision=jax.lax.Precision.HIGHEST) / (h * w)
+def _stage_distance(u: Float[Array, "b h w c"], v: Float[Array, "b h w c"], head: Float[Array, " c"]) -> Array:
+    """Compute the distance between the features of two batches in one stage."""
+    _, h, w, _ = u.shape
+    return jnp.einsum("bhwc,c->b", jnp.square(_unit(u) - _unit(v)), head, precision=jax.lax.Precision.HIGHEST) / (h * w)
 
 
 def _unit(x: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:

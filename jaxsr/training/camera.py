@@ -52,8 +52,8 @@ STRONG = RealEsrganConfig(
 class CameraConfig:
     """The parameters of `camera`. Values are drawn uniformly from a range.
 
-    They are chosen so that the sharpness, noise and JPEG blocks of the results resemble those of photographs of one
-    scene at two focal lengths (RealSR).
+    They are chosen so that the sharpness and JPEG blocks of the results resemble those of photographs of one scene at
+    two focal lengths (RealSR). There is about twice as much noise as in those, which were taken in good light.
     """
 
     blur_sigma: Range = (0.4, 3.2)

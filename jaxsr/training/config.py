@@ -5,8 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from jaxsr.metrics.lpips import NETS
 from jaxsr.models.presets import ModelPreset
 from jaxsr.models.vq_autoencoder import VQConfig
+
+SHIFTS = 8
+"""Number of positions of the perceptual metric's crop along each axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class TrainConfig:
             steps near the end of a chain remove noise and hardly add texture.
         detail_weight: factor of another term, LPIPS with VGG on a random crop of the decoded x_0; 0 leaves it out. VGG
             sees every pixel, AlexNet every fourth: this term sees fine hatch and soft edges that AlexNet's misses.
+            Its network, VGG-16, is downloaded at the first use (553 MB).
         detail_size: side of this crop in pixels, 16 to `hr_size`. The term's time grows with its area.
         chain_share: share of the examples whose x_t is made from the model's own prediction at t = T instead of from
             x_0, as in a sampling chain. It costs one more evaluation of the network, without a gradient.
@@ -118,6 +123,9 @@ class TrainConfig:
                 f"perceptual_weight: must be above 0 with a perceptual metric and 0 without one, got "
                 f"{self.perceptual_weight} with {self.perceptual!r}."
             )
+        least = _least_sizes().get(self.perceptual, 1)
+        if self.hr_size < least:
+            raise ValueError(f"hr_size: must be at least {least} for {self.perceptual}, got {self.hr_size}.")
         if self.perceptual == "none" and self.perceptual_over_t != "constant":
             raise ValueError(f"perceptual_over_t: {self.perceptual_over_t!r} needs a perceptual metric; name one.")
         if self.detail_weight < 0:
@@ -146,6 +154,11 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain data, for the log and the checkpoint."""
         return asdict(self)
+
+
+def _least_sizes() -> dict[str, int]:
+    """Return the least crop for each metric: its network's least image, and the random shift."""
+    return {f"lpips-{name}": net.min_side + SHIFTS - 1 for name, net in NETS.items()}
 
 
 def load_config(path: Path) -> TrainConfig:

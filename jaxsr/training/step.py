@@ -17,7 +17,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 from jaxsr.diffusion.process import forward_sample
 from jaxsr.metrics.lpips import lpips
 from jaxsr.models.model import Model
-from jaxsr.training.config import TrainConfig
+from jaxsr.training.config import SHIFTS, TrainConfig
 
 Batch = dict[str, UInt8[Array, "b size size 3"]]
 Weights = dict[str, Array]
@@ -26,7 +26,6 @@ Pixels = Float[Array, "b h w 3"]
 Latent = Float[Array, "b m n c"]
 METRIC, DETAIL = "perceptual.", "detail."
 """Prefixes of the parameters of the two perceptual metrics, among those that training does not change."""
-SHIFTS = 8
 
 
 class TrainState(NamedTuple):

@@ -1,6 +1,7 @@
 """Test the benchmark of photographs: its rivals, rows, front and pictures; and the statistics of degradations."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,6 +35,28 @@ def test_a_rival_gets_8_bit_pixels():
     assert (given[0].dtype, given[0].tolist()) == (np.uint8, [[[0, 128, 255]]])
     assert result.shape == (4, 4, 3)
     assert not method.random
+
+
+def test_what_decides_a_rival_is_recorded():
+    assert photo.rival_method("a", lambda lr: lr, weights="x").record == {"kind": "rival", "name": "a", "weights": "x"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--wheels", "none"), "--wheels: there is no folder none"),
+        (("--most-steps", "3"), "--most-steps: must be at least 4"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_work(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert photo.main(["--data", ".", "-o", "out", *words]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_without_both_metrics_are_not_on_the_front():
+    assert photo._families([SimpleNamespace(name="a", metrics={"psnr": {"mean": 1.0}})]) == {}
 
 
 def test_rows_are_steps_and_the_presets_that_there_are(small_upscalers, tmp_path):

@@ -39,6 +39,8 @@ def test_values_that_do_not_fit_are_refused(changed, message):
         ("loss", "huber", "plain, weighted"),
         ("precision", "fp16", "fp32, bf16"),
         ("degradation", "blur", "bicubic, real_esrgan, photo, photo_mild"),
+        ("optimizer", "sgd", "adamw, muon"),
+        ("perceptual_over_t", "t", "constant, eta"),
         ("perceptual", "ssim", "none, lpips-alex, lpips-vgg"),
     ],
 )

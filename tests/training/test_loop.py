@@ -139,6 +139,28 @@ def test_a_run_killed_in_the_middle_resumes_exactly(runs):
     assert model_bytes(output) == model_bytes(folder / "whole")
 
 
+def test_muon_with_chains_resumes_exactly_after_an_interrupt(tmp_path):
+    """Muon's state is nested otherwise than AdamW's, and the chains draw more random numbers."""
+    photos = str(write_photos(tmp_path / "photos"))
+    random = {"chain_share": 0.5, "chain_length": 2, "start_share": 0.3}
+    config = make_config(data=photos, optimizer="muon", **random)
+
+    def interrupt(line: str) -> None:
+        if line.startswith("step 8/12"):
+            raise KeyboardInterrupt
+
+    said: list[str] = []
+    loop.train(config, tmp_path / "whole", said.append, said.append)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(config, tmp_path / "stopped", said.append, interrupt)
+    assert not (tmp_path / "stopped/model").exists()
+    loop.train(config, tmp_path / "stopped", said.append, said.append)
+    assert "resuming from step 6" in said
+    states = (load_state(tmp_path / name, config) for name in ("stopped", "whole"))
+    for mine, whole in zip(*states, strict=True):
+        np.testing.assert_array_equal(mine, whole)
+
+
 @pytest.mark.slow
 def test_four_devices_make_the_same_run_as_one(runs):
     folder, _ = runs

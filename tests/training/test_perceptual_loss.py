@@ -11,11 +11,12 @@ from jaxsr.metrics.lpips import lpips, lpips_shapes
 from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
 from jaxsr.training import loop
-from jaxsr.training.step import DETAIL, METRIC, SHIFTS, init_state, loss_fn, make_optimizer, make_update
+from jaxsr.training.config import SHIFTS
+from jaxsr.training.step import DETAIL, METRIC, init_state, loss_fn, make_optimizer, make_update
 from tests.training.test_step import KEY, make_batch
 from tests.training.tiny_run import PIXEL, Fake, make_config, sine_noise
 
-PERCEPTUAL = make_config(perceptual="lpips-alex", perceptual_weight=0.5)
+PERCEPTUAL = make_config(perceptual="lpips-alex", perceptual_weight=0.5, hr_size=40)
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +111,7 @@ def test_the_metric_moves_the_parameters_and_stays_as_it_is(metric):
 
 
 def test_accumulated_terms_are_means(metric):
-    config = make_config(batch_size=4, accumulate=2, perceptual="lpips-alex", perceptual_weight=0.5)
+    config = make_config(batch_size=4, accumulate=2, perceptual="lpips-alex", perceptual_weight=0.5, hr_size=40)
     model, batch = Fake(PIXEL), make_batch(4, size=40)
     state = init_state(model, make_optimizer(config), KEY)
     _, values = make_update(model, config)(state, batch, metric)
@@ -205,6 +206,8 @@ def test_a_share_of_the_examples_starts_where_chains_begin(share, expected):
         ({"chain_share": -0.5}, "chain_share: must be 0 to 1, got -0.5"),
         ({"chain_length": 2}, "chain_length: 2 needs a chain_share above 0; set one"),
         ({"chain_length": 0}, "chain_length: must be at least 1, got 0"),
+        ({"perceptual": "lpips-alex", "perceptual_weight": 1.0}, "hr_size: must be at least 38 for lpips-alex, got 16"),
+        ({"perceptual": "lpips-vgg", "perceptual_weight": 1.0}, "hr_size: must be at least 23 for lpips-vgg, got 16"),
         ({"detail_size": 32}, "detail_size: 32 needs a detail_weight above 0; set one"),
         ({"detail_weight": -0.1}, "detail_weight: must be 0 or more, got -0.1"),
         ({"detail_weight": 0.1, "detail_size": 15}, "detail_size: must be 16 to hr_size"),
