@@ -35,10 +35,10 @@ def dists(a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], params: Params
     """
     check_images(a, b, 1, "DISTS")
     check_shapes_of(params, dists_shapes(), "dists")
-    x = jnp.concatenate([a, b])
     mean, deviation = (jnp.asarray(values, jnp.float32)[None, None, None] for values in (_MEAN, _DEVIATION))
-    features = [x, *stage_outputs(params, (x - mean) / deviation, VGG16, _l2_pool)]
-    terms = [_dissimilarities(stage) for stage in features]
+    # The images go through the network apart, so that many candidates share the features of their original.
+    first, second = ([x, *stage_outputs(params, (x - mean) / deviation, VGG16, _l2_pool)] for x in (a, b))
+    terms = [_dissimilarities(*stages) for stages in zip(first, second, strict=True)]
     luminance, structure = (jnp.concatenate(parts, axis=-1) for parts in zip(*terms, strict=True))
     alpha, beta = (jnp.asarray(params[name]) for name in ("alpha", "beta"))
     total = (luminance * alpha[None] + structure * beta[None]).sum(axis=-1)
@@ -50,14 +50,13 @@ def dists_shapes() -> dict[str, tuple[int, ...]]:
     return VGG16.shapes() | {"alpha": (sum(_CHANNELS),), "beta": (sum(_CHANNELS),)}
 
 
-def _dissimilarities(x: Float[Array, "k h w c"]) -> tuple[Array, Array]:
-    """Compute 1 - l and 1 - s between the two halves of the batch, (batch, c).
+def _dissimilarities(x: Float[Array, "b h w c"], y: Float[Array, "b h w c"]) -> tuple[Array, Array]:
+    """Compute 1 - l and 1 - s between two batches of features, (batch, c).
 
     Both are sums of squares, so they are exact where the images are alike.
     """
-    mean = x.mean(axis=(1, 2), keepdims=True)
-    centred = x - mean
-    (mean_a, mean_b), (a, b) = (jnp.split(part, 2) for part in (mean[:, 0, 0], centred))
+    mean_a, mean_b = (features.mean(axis=(1, 2)) for features in (x, y))
+    a, b = (features - mean[:, None, None] for features, mean in ((x, mean_a), (y, mean_b)))
     variances = jnp.square(a).mean(axis=(1, 2)) + jnp.square(b).mean(axis=(1, 2))
     luminance = jnp.square(mean_a - mean_b) / (jnp.square(mean_a) + jnp.square(mean_b) + _C1)
     return luminance, jnp.square(a - b).mean(axis=(1, 2)) / (variances + _C2)

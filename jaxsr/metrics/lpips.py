@@ -40,7 +40,8 @@ def lpips(
         raise ValueError(f"net {net!r} is not known: use one of {', '.join(NETS)}")
     check_images(a, b, NETS[net].min_side, f"LPIPS with {net}")
     check_shapes_of(params, lpips_shapes(net), f"lpips-{net}")
-    # The images go through the network apart, so that a gradient with respect to one needs no pass back for the other.
+    # The images go through the network apart, so that a gradient with respect to one needs no pass back for the other,
+    # and many candidates share the features of their original.
     first, second = (stage_outputs(params, (2 * x - 1 - _row(_SHIFT)) / _row(_SCALE), NETS[net]) for x in (a, b))
     terms = [
         _stage_distance(u, v, jnp.asarray(params[f"head.{k}"]))
