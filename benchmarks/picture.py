@@ -1,6 +1,9 @@
-"""Draw the picture at the top of the README: LR, bicubic, the model, its preset `vivid` and the original, side by side.
+"""Draw the picture at the top of the README: LR, bicubic, rivals, the model, a preset and the original, side by side.
 
-python -m benchmarks.picture --hr kodak24/23.webp --box 80,160,160,160 -o docs/images/comparison.png
+python -m benchmarks.picture --hr kodak24/23.webp --box 80,160,160,160 --camera 3 --wheels WHEELS \\
+    -o docs/images/comparison.png
+
+The LR image is a bicubic reduction, or with --camera what a camera makes of the photograph: blurred, noisy, compressed.
 """
 
 import argparse
@@ -10,23 +13,31 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import jaxsr
+from benchmarks.quality import to_uint8
+from benchmarks.rivals import installed
 from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.resize import downsample_bicubic_uint8
+from jaxsr.training.camera import camera
 
 SCALE, ZOOM, GAP, CAPTION = 4, 2, 8, 26
 
 
-def panels(hr: np.ndarray, model: str, seed: int) -> dict[str, Image.Image]:
+def make_lr(hr: np.ndarray, seed: int | None) -> np.ndarray:
+    """Reduce a photograph bicubically, or as a camera does if there is a seed."""
+    return downsample_bicubic_uint8(hr, SCALE) if seed is None else camera(hr, SCALE, np.random.default_rng(seed))
+
+
+def panels(hr: np.ndarray, lr: np.ndarray, args: argparse.Namespace) -> dict[str, Image.Image]:
     """Make the versions of a photograph, all at the size of `hr` (h, w, 3), uint8."""
-    lr = downsample_bicubic_uint8(hr, SCALE)
-    hr = hr[: SCALE * lr.shape[0], : SCALE * lr.shape[1]]
-    upscaler = jaxsr.load(model)
+    upscaler, model = jaxsr.load(args.model), f"jaxsr {args.model}"
     size, small = (hr.shape[1], hr.shape[0]), Image.fromarray(lr)
+    rivals = {name: upscale for name, upscale in installed(args.wheels).items() if name in args.rivals}
     return {
         "LR": small.resize(size, Image.Resampling.NEAREST),
         "bicubic": small.resize(size, Image.Resampling.BICUBIC),
-        f"jaxsr {model}": Image.fromarray(upscaler.upscale(lr, seed=seed)),
-        f"jaxsr {model}, vivid": Image.fromarray(upscaler.upscale(lr, seed=seed, preset="vivid")),
+        **{name: Image.fromarray(to_uint8(upscale(lr))) for name, upscale in rivals.items()},
+        model: Image.fromarray(upscaler.upscale(lr, seed=args.seed)),
+        f"{model}, {args.preset}": Image.fromarray(upscaler.upscale(lr, seed=args.seed, preset=args.preset)),
         "original": Image.fromarray(hr),
     }
 
@@ -35,13 +46,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hr", type=Path, required=True, help="the original photograph")
     parser.add_argument("--box", default="80,160,160,160", help="x,y,width,height of the part to show")
-    parser.add_argument("--model", default="tiny-x4")
+    parser.add_argument("--model", default="photo-x4")
+    parser.add_argument("--preset", default="vivid", help="preset of the second picture of the model")
+    parser.add_argument("--camera", type=int, metavar="SEED", help="make the LR image as a camera does, by this seed")
+    parser.add_argument("--wheels", type=Path, help="folder with the wheels of the rivals, see benchmarks/rivals")
+    parser.add_argument("--rivals", nargs="+", default=["Real-ESRGAN x4plus"], help="rivals to show if they are there")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     x, y, width, height = map(int, args.box.split(","))
     hr = np.rint(read_photo(args.hr).rgb * 255).astype(np.uint8)
-    versions, w, h = panels(hr, args.model, args.seed), ZOOM * width, ZOOM * height
+    hr = hr[: hr.shape[0] // SCALE * SCALE, : hr.shape[1] // SCALE * SCALE]
+    versions, w, h = panels(hr, make_lr(hr, args.camera), args), ZOOM * width, ZOOM * height
     sheet = Image.new("RGB", (len(versions) * (w + GAP) - GAP, h + CAPTION), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     for i, (name, image) in enumerate(versions.items()):

@@ -1,7 +1,7 @@
 """jaxsr: posterior diffusion super-resolution (ResShift) in JAX, with training-free quality control.
 
 >>> import jaxsr
->>> enlarged = jaxsr.load("tiny-x4").upscale(image, seed=0)
+>>> enlarged = jaxsr.load().upscale(image, seed=0)
 """
 
 from typing import TYPE_CHECKING, Any

@@ -21,6 +21,7 @@ from jaxsr.choices import (
     TILE_NOISES,
     GradientForm,
 )
+from jaxsr.hub.cards import DEFAULT_MODEL
 from jaxsr.options import Options, options_like
 
 QUIET = 30.0
@@ -29,7 +30,7 @@ QUIET = 30.0
 _NEGATIVE = re.compile(r"-[\d.].*")
 
 
-def add_model(parser: argparse._ActionsContainer, default: str | None = "tiny-x4", text: str = "") -> None:
+def add_model(parser: argparse._ActionsContainer, default: str | None = DEFAULT_MODEL, text: str = "") -> None:
     """Add --model and --accept-license."""
     text = text or f"a known model or a checkpoint (default: {default})"
     parser.add_argument("-n", "--model", default=default, metavar="NAME", help=text)
@@ -56,9 +57,9 @@ def add_thinning(parser: argparse._ActionsContainer, default: str | None = "ends
 def add_tiles(parser: argparse._ActionsContainer) -> None:
     """Add --tile, --overlap, --blend and --tile-noise, and --like, which stands for all of these."""
     add = parser.add_argument
-    text = "side of the tiles in input pixels, or WIDTHxHEIGHT, for tiny-x4 a multiple of 16; or auto, or off"
+    text = "side of the tiles in input pixels, or WIDTHxHEIGHT, a multiple of 32 (tiny-x4: 16); or auto, or off"
     add("-t", "--tile", type=_tile, metavar="N", help=f"{text} (default: auto)")
-    text = "overlap of the tiles, likewise a multiple of 16 (default: an eighth of the side)"
+    text = "overlap of the tiles, likewise a multiple of 32 (tiny-x4: 16) (default: an eighth of the side)"
     add("--overlap", type=whole(0), metavar="N", help=text)
     text = "rule that joins the tiles; mean: as in the released ResShift tool (default: feather)"
     add("--blend", choices=BLENDS, help=text)

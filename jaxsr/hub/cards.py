@@ -88,6 +88,9 @@ def _resshift(
     return ModelCard(f"resshift-{name}", preset, description, scale, files, _S_LAB, needs_mask=needs_mask)
 
 
+DEFAULT_MODEL = "photo-x4"
+"""The model of the commands and of `jaxsr.load` if none is named."""
+
 _CARDS = (
     ModelCard("photo-x4", "photo_x4", "real photographs, in the package", 4, (), _PHOTO, bundled=True),
     ModelCard("tiny-x4", "tiny_x4", "bicubic reductions, in the package", 4, (), _TINY, bundled=True),

@@ -37,7 +37,7 @@ from jaxsr.guidance.moments import Moments
 from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.guidance.region import Box
 from jaxsr.hub import checkpoint
-from jaxsr.hub.cards import ModelCard
+from jaxsr.hub.cards import DEFAULT_MODEL, ModelCard
 from jaxsr.hub.resolve import resolve
 from jaxsr.imaging import noise, tiling
 from jaxsr.imaging.pixels import as_array, from_float, to_float_rgb
@@ -344,7 +344,7 @@ class Upscaler:
         return cost(self.compiled(run.options, run.remat), (params, key, tiles, origins, *guides))
 
 
-def load(name_or_path: str | Path = "tiny-x4", *, accept_license: bool = False) -> Upscaler:
+def load(name_or_path: str | Path = DEFAULT_MODEL, *, accept_license: bool = False) -> Upscaler:
     """Load a model into memory, by its registered name (see `jaxsr.hub.cards`) or by the path of a checkpoint.
 
     The commands cache most compiled programs between runs. To do the same in Python, call

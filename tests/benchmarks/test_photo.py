@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scipy.stats import chi2
 
-from benchmarks import camera_pairs, degradations, photo, rivals
+from benchmarks import camera_pairs, degradations, photo, picture, rivals
 from jaxsr.evaluation.images import Pair
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
@@ -92,6 +92,14 @@ def test_pairs_have_the_photographs_and_lr_images_that_depend_on_the_seed(tmp_pa
     np.testing.assert_array_equal(pairs[0][1], pairs[1][1])
     assert (pairs[0][1] != pairs[2][1]).any()
     assert np.abs(pairs[0][1].mean((0, 1)) - scene(131).mean((0, 1))).max() < 12  # the same scene
+
+
+def test_the_picture_shows_a_bicubic_reduction_or_what_a_camera_makes():
+    hr = scene()
+    np.testing.assert_array_equal(picture.make_lr(hr, None), downsample_bicubic_uint8(hr, 4))
+    first, second, again = (picture.make_lr(hr, seed) for seed in (0, 1, 0))
+    np.testing.assert_array_equal(first, again)
+    assert (first != second).any()
 
 
 def test_sharpness_of_a_bicubic_reduction_is_one_and_of_a_softer_one_less():

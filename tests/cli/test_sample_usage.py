@@ -61,8 +61,8 @@ def test_wrong_usage_is_refused_by_the_name_of_the_option(words, capsys):
 
 def test_the_command_offers_what_the_library_has():
     parser, default = make_parser(), Options()
-    unit = tile_unit(PRESETS["tiny_x4"])
-    assert " ".join(parser.format_help().split()).count(f"a multiple of {unit}") == 2
+    photo, tiny = (tile_unit(PRESETS[name]) for name in ("photo_x4", "tiny_x4"))
+    assert " ".join(parser.format_help().split()).count(f"a multiple of {photo} (tiny-x4: {tiny})") == 2
     assert chosen_options(parser.parse_args(["-i", "x"])) == default
 
 
@@ -122,7 +122,7 @@ def test_like_chooses_all_that_the_released_tool_has_and_writes_png(exact, tmp_p
     assert not [word for word in used if word.startswith("--like")]
 
 
-@pytest.mark.parametrize(("words", "expected"), [("", ("tiny-x4", False)), ("-n x --accept-license", ("x", True))])
+@pytest.mark.parametrize(("words", "expected"), [("", ("photo-x4", False)), ("-n x --accept-license", ("x", True))])
 def test_the_model_and_the_consent_are_those_of_the_command(exact, tmp_path, monkeypatch, words, expected):
     calls = []
     load = lambda name, *, accept_license: calls.append((name, accept_license)) or exact  # noqa: E731
