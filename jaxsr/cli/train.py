@@ -8,6 +8,9 @@ from pathlib import Path
 from jaxsr.cli.exits import exit_code
 from jaxsr.cli.shared_options import add_distributed
 
+LONG = 1000
+"""Number of updates from which a run does not keep its compiled programs. It calls oneDNN instead, which is faster."""
+
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options."""
@@ -39,10 +42,11 @@ def _train(args: argparse.Namespace) -> int:
         jax.distributed.initialize()
     overrides = {key: value for key in ("data", "steps", "seed") if (value := getattr(args, key)) is not None}
     config = load_config(args.config)
-    enable_compilation_cache(config.preset.network.model_channels, config.precision)
     if args.steps is not None:  # a short trial has no room for the config's warm-up
         overrides["warmup"] = min(config.warmup, args.steps // 10)
     config = replace(config, **overrides)
+    if config.steps < LONG:
+        enable_compilation_cache(config.preset.network.model_channels, config.precision)
     console = Console()
     report = partial(console.out, highlight=False)
     with console.status("starting") as status:  # shows nothing unless the output is a terminal

@@ -8,10 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxsr.cli.train import main
+from jaxsr.cli.train import LONG, main
 from jaxsr.data import sources
 from jaxsr.hub import checkpoint
 from jaxsr.models.model import Model
+from jaxsr.runtime import compilation
 from jaxsr.training import loop
 from jaxsr.training.config import TrainConfig, load_config
 from jaxsr.training.step import make_update
@@ -52,6 +53,14 @@ def fake_run(tmp_path, monkeypatch):
         return [str(a) for a in ("--config", file, "-o", tmp_path / "out", *more)]
 
     return arguments
+
+
+@pytest.mark.parametrize(("steps", "kept"), [(LONG - 1, True), (LONG, False)])
+def test_long_runs_call_onednn_instead_of_keeping_programs(fake_run, monkeypatch, steps, kept):
+    calls = []
+    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda *args: calls.append(args))
+    assert main(fake_run("--steps", steps, stop_at=1)) == 0
+    assert bool(calls) == kept
 
 
 def test_fewer_steps_than_the_warm_up_of_the_config_shorten_it(fake_run, tmp_path):
