@@ -24,6 +24,8 @@ DETAIL = 8.0
 """Factor that brings the detail of an LR image, relative to the mean of a block, to about unit size."""
 FINE, HINTS = 2, 8
 """Pixels along each side of a position of the refinement, and the channels that the U-Net gives to each."""
+CORRECTION = 0.03
+"""Size of what the refinement adds: that of the error of a prediction, for pixels in [-1, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,7 @@ class Refinement(nnx.Module):
     def __call__(self, image: Image, hints: Image) -> Image:
         """Return what to add to the image (b, h, w, 3). `hints` are (b, h/2, w/2, HINTS)."""
         h = silu(self.first(jnp.concatenate([pixel_unshuffle(image, FINE), hints], -1)))
-        return pixel_shuffle(self.third(silu(self.second(h))), FINE)
+        return CORRECTION * pixel_shuffle(self.third(silu(self.second(h))), FINE)
 
 
 class ConvUNet(nnx.Module):
