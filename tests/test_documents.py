@@ -1,6 +1,7 @@
 """Test that the code of the documents runs and does what they say."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import jax
@@ -16,6 +17,24 @@ ROOT = Path(__file__).parents[1]
 def blocks(page: str) -> list[str]:
     """Return the Python of a page, block by block."""
     return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+
+
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "*/README.md", "jaxsr/assets/*/README.md")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_commands_can_be_pasted_into_a_shell(page):
+    for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+        parsed = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+        assert (parsed.returncode, parsed.stderr) == (0, "")
+        for line in block.replace("\\\n", " ").splitlines():  # one command a line, apart from chains
+            commands = re.split(r"&&|;", line)
+            assert all(len(re.findall(r"python3? -m", command)) <= 1 for command in commands), line
+            assert not re.match(r"\s*(-[-\w]|#.*python3? -m)", line), line
 
 
 @pytest.fixture
