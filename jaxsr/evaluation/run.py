@@ -83,6 +83,7 @@ def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False) -> Resul
         journal.write(new_lines)
         lines += new_lines
     if not lines:
+        journal.remove()
         raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there are no images'}")
     rows = [{"image": line["image"], "seed": line["seed"]} | row for line in lines for row in line["rows"]]
     outcome = (

@@ -69,6 +69,7 @@ def test_no_readable_image_is_an_error(command, tmp_path, capsys):
         (tmp_path / "sr" / f"{name}.png").write_bytes(b"no")
     assert command() == 1
     assert "no image could be scored; the first: " in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.json*"))
     assert not (tmp_path / "result.json").exists()
 
 
