@@ -25,8 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import taef2
-from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark
-from benchmarks.photo import rival_method
+from benchmarks.harness import command_line, machine, markdown, medians, repeat, run_benchmark
+from benchmarks.photo import in_steps, rival_method
 from benchmarks.readings import SETS, items_of, score_all
 from jaxsr.data.prefetch import prefetch
 from jaxsr.diffusion import Denoiser, Schedule
@@ -62,10 +62,10 @@ class LatentModel(Model):
     """`photo-x4` over the latent of TAEF2. Its parameters include the codec's, and `codec.scale` and `codec.basis`."""
 
     def encode(self, params: Params, image: jax.Array) -> jax.Array:
-        return taef2.encode(taef2.part(params, "codec"), (image + 1) / 2) / params["codec.scale"]
+        return taef2.encode(checkpoint.part(params, "codec."), (image + 1) / 2) / params["codec.scale"]
 
     def decode(self, params: Params, latent: jax.Array) -> jax.Array:
-        return taef2.decode(taef2.part(params, "codec"), latent * params["codec.scale"]) * 2 - 1
+        return taef2.decode(checkpoint.part(params, "codec."), latent * params["codec.scale"]) * 2 - 1
 
     def denoiser(
         self, params: Params, schedule: Schedule, z_lr: jax.Array, lq: jax.Array, mask: jax.Array | None = None
@@ -149,12 +149,7 @@ def rates(arms: list[Arm], dataset: PairDataset, runs: int) -> dict[str, float]:
     batch, calls = dataset.batch(0), {}
     for arm in arms:
         update, state = arm.compiled()
-
-        def call(update: Any = update, held: list = [state]) -> Any:  # noqa: B006  # each has a list of its own
-            held[0], values = update(held[0], batch)
-            return values
-
-        calls[arm.name] = call
+        calls[arm.name] = repeat(update, state, batch)
     return medians(calls, runs)
 
 
@@ -175,7 +170,7 @@ def run(args: argparse.Namespace, command: str) -> None:
         stored, metadata = checkpoint.load(file, dtype=np.float32)
         params = {name: jnp.asarray(value) for name, value in stored.items()}
         rows.append({"arm": arm.name, "s/update": metadata["seconds"], "updates": metadata["updates"]})
-        names = {n: f"{arm.name}, {n} step{'s' * (n > 1)}" for n in STEPS}
+        names = {n: in_steps(arm.name, n) for n in STEPS}
         enlarge |= {name: arm.enlarge(params, n) for n, name in names.items()}
         hashes |= dict.fromkeys(names.values(), sha256_file(file / "model.safetensors"))
     lr = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)

@@ -10,7 +10,6 @@ Making the batch is not part of an update, as the trainer makes it in a thread b
 import argparse
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark
+from benchmarks.harness import command_line, machine, markdown, medians, repeat, run_benchmark
 from jaxsr.models.model import DTYPES, Model
+from jaxsr.runtime import onednn
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.training.camera import DEGRADATIONS
 from jaxsr.training.config import TrainConfig, load_config
@@ -57,18 +57,20 @@ def make_call(config: TrainConfig, *, native: bool = False) -> Callable[[], Any]
     """Make a call that runs one update after the other; `native` convolves by XLA's own code."""
     model = Model(config.preset, DTYPES[config.precision])
     metrics = {name: jnp.asarray(value) for name, value in load_metrics(config).items()}
-    held = [init_state(model, make_optimizer(config), jax.random.key(config.seed))]
+    state = init_state(model, make_optimizer(config), jax.random.key(config.seed))
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=compiler_options())
     hr, scale = config.hr_size, config.preset.scale
     pixels = np.random.default_rng(0).integers(0, 256, (config.batch_size, hr, hr, 3), np.uint8)
     batch = {"hr": jnp.asarray(pixels), "lr": jnp.asarray(pixels[:, ::scale, ::scale])}
+    call = repeat(update, state, batch, metrics)
+    if not native:
+        return call
 
-    def call() -> Any:
-        with mock.patch("jaxsr.runtime.onednn.active", return_value=False) if native else nullcontext():
-            held[0], values = update(held[0], batch, metrics)
-        return values
+    def by_xla() -> Any:
+        with mock.patch.object(onednn, "active", return_value=False):
+            return call()
 
-    return call
+    return by_xla
 
 
 def run(args: argparse.Namespace, command: str) -> None:

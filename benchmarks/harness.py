@@ -27,6 +27,17 @@ def machine() -> str:
     return f"{processor}, {os.cpu_count()} cores; JAX {jax.__version__} on {jax.devices()[0].device_kind}"
 
 
+def repeat(update: Callable[..., tuple[Any, Any]], state: Any, *inputs: Any) -> Call:
+    """Make a call of `update(state, *inputs) -> (state, values)`, each with the state that the one before left."""
+
+    def call() -> Any:
+        nonlocal state
+        state, values = update(state, *inputs)
+        return values
+
+    return call
+
+
 def turns(calls: Mapping[str, Call], runs: int) -> dict[str, list[float]]:
     """Time `runs` calls of each, in seconds, after one call that compiles.
 

@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 import jaxsr
 from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark
 from benchmarks.quality import to_uint8
+from benchmarks.readings import METRICS as READINGS_METRICS
 from benchmarks.readings import SETS as READINGS_SETS
 from benchmarks.readings import items_of, score_all
 from benchmarks.rivals import RIVALS, Upscale, installed
@@ -35,7 +36,7 @@ from jaxsr.options import Options
 from jaxsr.storage import write_whole
 from jaxsr.upscaling.upscaler import Upscaler
 
-METRICS = ("psnr", "lpips", "dists", "niqe", "swd", "lr_consistency", "colour_drift", "flat_grain")
+METRICS = (*READINGS_METRICS, "colour_drift", "flat_grain")
 SETS = {**READINGS_SETS, "set14": "set14"}
 STEPS = {"tiny-x4": (1, 4, 15), "photo-x4": (1, 2, 4, 8, 15, 30, 60)}
 SHOWN = ("bicubic", "DAT-light", "Real-ESRGAN x4plus", "photo-x4, 1 step", "photo-x4, 4 steps", "photo-x4, vivid")
@@ -53,11 +54,14 @@ def rival_method(name: str, upscale: Upscale, **record: Any) -> Method:
     return Method(name, make, {"kind": "rival", "name": name} | record, random=False)
 
 
+def in_steps(name: str, steps: int) -> str:
+    """Name a model's row for a number of steps."""
+    return f"{name}, {steps} step{'s' * (steps > 1)}"
+
+
 def model_rows(name: str, upscaler: Upscaler, steps: Sequence[int]) -> list[Method]:
     """List the plain sampler at several numbers of steps, and the presets of the model's own number."""
-    rows = [
-        model_method(upscaler, Options(steps=n), name=f"{name}, {n} step{'s' * (n > 1)}", model=name) for n in steps
-    ]
+    rows = [model_method(upscaler, Options(steps=n), name=in_steps(name, n), model=name) for n in steps]
     found = _presets(upscaler)
     return rows + [model_method(upscaler, Options(), name=f"{name}, {p}", model=name, preset=p) for p in found]
 
@@ -175,7 +179,7 @@ def _time(args: argparse.Namespace, rivals: dict[str, Upscale], upscalers: dict[
     }
     for name, upscaler in upscalers.items():
         for n in (1, upscaler.preset.steps):
-            calls[f"{name}, {n} step{'s' * (n > 1)}"] = lambda u=upscaler, n=n: u.upscale(lr, seed=0, steps=n)
+            calls[in_steps(name, n)] = lambda u=upscaler, n=n: u.upscale(lr, seed=0, steps=n)
     return timings(calls, 16 * lr.shape[0] * lr.shape[1], args.runs)
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsr.hub.checkpoint import part
 from jaxsr.models.convolution import convolve
 from jaxsr.torch_files.reader import read_state_dict
 
@@ -32,19 +33,14 @@ def load_taef2(folder: Path) -> dict[str, np.ndarray]:
 
 def encode(params: Weights, image: jax.Array) -> jax.Array:
     """Encode images whose sides are multiples of 8."""
-    names = part(params, "encoder")
+    names = part(params, "encoder.")
     return _run(names, image, {index for index in _indices(names) if f"{index}.bias" not in names})
 
 
 def decode(params: Weights, latent: jax.Array) -> jax.Array:
     """Decode a latent to images, not clipped."""
-    names = part(params, "decoder")
+    names = part(params, "decoder.")
     return _run(names, jnp.tanh(latent / 3) * 3, set())
-
-
-def part(params: Weights, name: str) -> dict[str, jax.Array]:
-    """Return the parameters under `name.`, without this prefix."""
-    return {key.removeprefix(f"{name}."): value for key, value in params.items() if key.startswith(f"{name}.")}
 
 
 def _indices(names: Weights) -> list[int]:

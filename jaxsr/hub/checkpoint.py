@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import ml_dtypes
 import numpy as np
@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from jaxsr.storage import whole_file
 
+T = TypeVar("T")
 FILE_NAME = "model.safetensors"
 FORMAT_VERSION = 1
 _HEADER_KEY = "jaxsr"
@@ -111,6 +112,11 @@ def check_params(
     if any(groups.values()):
         text = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in groups.items() if names)
         raise CheckpointError(f"{source} does not fit the network ({text}): check that its preset is the right one")
+
+
+def part(params: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """Return the parameters whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
 
 
 def _is_float(array: np.ndarray) -> bool:

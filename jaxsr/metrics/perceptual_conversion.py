@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxsr.hub.checkpoint import Stored, load, save
+from jaxsr.hub.checkpoint import Stored, load, part, save
 from jaxsr.metrics.perceptual_cards import BUNDLED_HEADS, PerceptualCard, find_card
 from jaxsr.storage import sha256_file
 from jaxsr.torch_files.key_rules import KeyRule, convert
@@ -42,8 +42,7 @@ def _read_backbone(card: PerceptualCard, path: Path) -> Mapping[str, Stored]:
 def _read_heads(card: PerceptualCard, path: Path | None) -> Mapping[str, np.ndarray | Stored]:
     if path is None:
         bundled, _ = load(BUNDLED_HEADS)
-        prefix = f"{card.name}."
-        return {name.removeprefix(prefix): value for name, value in bundled.items() if name.startswith(prefix)}
+        return part(bundled, f"{card.name}.")
     return convert_heads(card, path)
 
 

@@ -68,7 +68,7 @@ class ConvUNetConfig:
             ),
             "refine must be 0 or more": self.refine >= 0,
             "with refine, in_channels must be 3 times the square of an even number": not self.refine
-            or (3 * self.factor**2 == self.in_channels and self.factor % 2 == 0),
+            or (3 * self.factor**2 == self.in_channels and self.factor % FINE == 0),
         }
         for rule, holds in rules.items():
             if not holds:
@@ -82,7 +82,7 @@ class ConvUNetConfig:
     @property
     def hint_channels(self) -> int:
         """The channels of the output, beside those of the prediction, that guide `refine`."""
-        return HINTS * (self.factor // 2) ** 2 if self.refine else 0
+        return HINTS * (self.factor // FINE) ** 2 if self.refine else 0
 
     @property
     def model_channels(self) -> int:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from optax.contrib import MuonDimensionNumbers, muon
 
 from jaxsr.diffusion.process import forward_sample
+from jaxsr.hub.checkpoint import part
 from jaxsr.metrics.lpips import lpips
 from jaxsr.models.model import Model
 from jaxsr.training.config import SHIFTS, TrainConfig
@@ -121,19 +122,36 @@ def loss_fn(
     error = jnp.square(x0_hat - z_hr).mean((1, 2, 3))
     weight = jnp.asarray(schedule.loss_weight, jnp.float32)[t] if config.loss == "weighted" else jnp.ones_like(error)
     terms = {"error": (weight * error).mean()}
-    sr, hr = (model.decode(params, x0_hat) + 1) / 2, batch["hr"].astype(jnp.float32) / 255
+    if config.perceptual != "none" or config.detail_weight:
+        sr, hr = (model.decode(params, x0_hat) + 1) / 2, batch["hr"].astype(jnp.float32) / 255
+        eta = jnp.asarray(schedule.eta, jnp.float32)[t]
+        terms |= _perceptual_terms(params, config, sr, hr, eta, key_shift, key_detail)
+    return jnp.stack([*terms.values()]).sum(), terms
+
+
+def _perceptual_terms(
+    params: Weights,
+    config: TrainConfig,
+    sr: Pixels,
+    hr: Pixels,
+    eta: Float[Array, " b"],
+    key_shift: Key[Array, ""],
+    key_detail: Key[Array, ""],
+) -> Terms:
+    """Compute the terms of the perceptual metrics that the config asks for; images are in [0, 1]."""
+    terms = {}
     if config.perceptual != "none":
         # The metric's network looks at every fourth pixel. Without a shift of the crop a model learns patterns of that
         # period, which the metric does not see.
         crops = _random_crops(sr, hr, sr.shape[1] - SHIFTS + 1, key_shift)
-        distance = lpips(*crops, _part(params, METRIC), net=config.perceptual.removeprefix("lpips-"))
+        distance = lpips(*crops, part(params, METRIC), net=config.perceptual.removeprefix("lpips-"))
         if config.perceptual_over_t == "eta":
-            distance *= jnp.asarray(schedule.eta, jnp.float32)[t]
+            distance *= eta
         terms["perceptual"] = config.perceptual_weight * distance.mean()
     if config.detail_weight:
         crops = _random_crops(sr, hr, config.detail_size, key_detail)
-        terms["detail"] = config.detail_weight * lpips(*crops, _part(params, DETAIL), net="vgg").mean()
-    return jnp.stack([*terms.values()]).sum(), terms
+        terms["detail"] = config.detail_weight * lpips(*crops, part(params, DETAIL), net="vgg").mean()
+    return terms
 
 
 def _loss_keys(key: Key[Array, ""]) -> tuple[Key[Array, ""], ...]:
@@ -179,11 +197,6 @@ def _chain_origin(
 def _choose(key: Key[Array, ""], share: float, first: Latent, second: Latent) -> Latent:
     """Take a random share of the examples from `first` and the others from `second`."""
     return jnp.where(jax.random.uniform(key, (len(first), 1, 1, 1)) < share, first, second)
-
-
-def _part(params: Weights, prefix: str) -> Weights:
-    """Pick the parameters whose names begin with `prefix`, and remove it."""
-    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
 
 
 def _random_crops(sr: Pixels, hr: Pixels, size: int, key: Key[Array, ""]) -> tuple[Array, Array]:
