@@ -5,7 +5,6 @@ concatenating them. Nothing in it looks farther than its convolutions, so that a
 image away from its border.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -22,10 +21,6 @@ from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
 
 DETAIL = 8.0
 """Factor that brings the detail of an LR image, relative to the mean of a block, to about unit size."""
-FINE, HINTS = 2, 8
-"""Pixels along each side of a position of the refinement, and the channels that the U-Net gives to each."""
-CORRECTION = 0.03
-"""Size of what the refinement adds: that of the error of a prediction, for pixels in [-1, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +34,6 @@ class ConvUNetConfig:
         blocks: residual blocks of each level. All levels but the last have them twice: on the way down and on the way
             up.
         lq_factor: number of pixels of the LR image per latent position, along each side.
-        refine: channels of the convolutions that refine the predicted pixels; 0 leaves them out. The latent must then
-            be that of pixel-unshuffle, by an even factor.
     Raises:
         ValueError: for values that do not fit each other; the message says which.
     """
@@ -50,7 +43,6 @@ class ConvUNetConfig:
     widths: tuple[int, ...]
     blocks: tuple[int, ...]
     lq_factor: int
-    refine: int = 0
 
     norm: ClassVar[str] = "channel"
     """Norms see only their own position."""
@@ -66,23 +58,10 @@ class ConvUNetConfig:
             "in_channels, out_channels, widths, blocks and lq_factor must be positive": (
                 min(self.in_channels, self.out_channels, self.lq_factor, *self.widths, *self.blocks) > 0
             ),
-            "refine must be 0 or more": self.refine >= 0,
-            "with refine, in_channels must be 3 times the square of an even number": not self.refine
-            or (3 * self.factor**2 == self.in_channels and self.factor % FINE == 0),
         }
         for rule, holds in rules.items():
             if not holds:
                 raise ValueError(f"ConvUNetConfig: {rule}.")
-
-    @property
-    def factor(self) -> int:
-        """The number of pixels per latent position along each side, if the latent is that of pixel-unshuffle."""
-        return math.isqrt(self.in_channels // 3)
-
-    @property
-    def hint_channels(self) -> int:
-        """The channels of the output, beside those of the prediction, that guide `refine`."""
-        return HINTS * (self.factor // FINE) ** 2 if self.refine else 0
 
     @property
     def model_channels(self) -> int:
@@ -108,25 +87,6 @@ class ConvBlock(nnx.Module):
         scale, shift = jnp.split(self.emb(emb)[:, None, None], 2, axis=-1)
         h = self.first(self.norm(x) * (1 + scale) + shift)
         return x + self.second(silu(h))
-
-
-class Refinement(nnx.Module):
-    """Three 3x3 convolutions over blocks of 2x2 pixels of a predicted image.
-
-    The U-Net predicts blocks of many pixels, each on its own. These convolutions see across their borders, so that
-    edges run on. They start without effect.
-    """
-
-    def __init__(self, channels: int, *, rngs: nnx.Rngs, dtype: DTypeLike):
-        pixels = 3 * FINE**2
-        self.first = conv3x3(pixels + HINTS, channels, rngs=rngs, dtype=dtype)
-        self.second = conv3x3(channels, channels, rngs=rngs, dtype=dtype)
-        self.third = conv3x3(channels, pixels, rngs=rngs, dtype=dtype, zero=True)
-
-    def __call__(self, image: Image, hints: Image) -> Image:
-        """Return what to add to the image (b, h, w, 3). `hints` are (b, h/2, w/2, HINTS)."""
-        h = silu(self.first(jnp.concatenate([pixel_unshuffle(image, FINE), hints], -1)))
-        return CORRECTION * pixel_shuffle(self.third(silu(self.second(h))), FINE)
 
 
 class ConvUNet(nnx.Module):
@@ -158,14 +118,11 @@ class ConvUNet(nnx.Module):
                 2: conv3x3(widths[0], config.out_channels, zero=True, **kw),
             }
         )
-        if config.refine:
-            self.hints = Linear(widths[0], config.hint_channels, **kw)
-            self.refinement = Refinement(config.refine, **kw)
 
     def __call__(
         self, x: Image, timesteps: Int[Array, " b"], lq: Float[Array, "b hl wl 3"], mask: None = None
     ) -> Float[Array, "b h w out"]:
-        """Predict. With `config.refine`, the output has `config.hint_channels` more, for `refine`.
+        """Predict.
 
         Args:
             x: the normalised x_t, whose height and width are multiples of `config.align`.
@@ -188,16 +145,7 @@ class ConvUNet(nnx.Module):
         h = self._run(self.middle_blocks, h, emb)
         for blocks, up in zip(reversed(list(self.up_blocks)), reversed(list(self.up)), strict=True):
             h = self._run(blocks, skips.pop() + pixel_shuffle(up(h), 2), emb)
-        out = self.out["2"](silu(self.out["0"](h)))
-        if self.config.refine:
-            out = jnp.concatenate([out, self.hints(h)], -1)
-        return out.astype(jnp.float32)
-
-    def refine(self, x0_hat: Float[Array, "b h w z"], hints: Float[Array, "b h w k"]) -> Float[Array, "b h w z"]:
-        """Refine a predicted latent of pixel-unshuffle, with the hints that the prediction came with."""
-        factor = self.config.factor
-        image, fine = (pixel_shuffle(a.astype(self.dtype), n) for a, n in ((x0_hat, factor), (hints, factor // FINE)))
-        return x0_hat + pixel_unshuffle(self.refinement(image, fine), factor).astype(jnp.float32)
+        return self.out["2"](silu(self.out["0"](h))).astype(jnp.float32)
 
     def _detail(self, lq: Image) -> Image:
         """Subtract the mean of each block from the LR image, so that detail is not small beside brightness."""

@@ -128,8 +128,7 @@ class Model:
         g_t = (1 - eta_t) s^2 / v_t, and their standard deviation is d_t = s kappa sqrt(eta_t / v_t). The prediction is
         z_lr plus the coefficients g_t r + d_t F, where F is the second half of the output. The network gets g_t r / s
         for L = 0 instead of the normalised x_t: as much of x_t as it tells about x_0. Where chains begin it tells
-        nothing, and whole noise would hide the LR image from the network. A network with `refine` then refines the
-        predicted pixels.
+        nothing, and whole noise would hide the LR image from the network.
 
         Args:
             params: the model's parameters.
@@ -164,14 +163,9 @@ class Model:
         seen = matmul(x_t - z_lr, basis, transpose_b=True)
         gain, _ = linear_estimate(spread, eta, schedule.kappa)
         out = self._network(params, gain / spread * seen, timesteps, lq, mask)
-        z = codec.latent_channels
-        detail, correction, hints = jnp.split(out, (z, 2 * z), axis=-1)
+        detail, correction = jnp.split(out, 2, axis=-1)
         gain, deviation = linear_estimate(spread * jnp.exp(4 * jnp.tanh(detail / 4)), eta, schedule.kappa)
-        x0_hat = z_lr + matmul(gain * seen + deviation * correction, basis)
-        if not hints.shape[-1]:
-            return x0_hat
-        with self._precision():
-            return self._merge("network", params).refine(x0_hat, hints)
+        return z_lr + matmul(gain * seen + deviation * correction, basis)
 
     def denoiser(
         self,

@@ -74,8 +74,6 @@ class ModelPreset:
             raise ValueError("ModelPreset: the prediction wiener needs the codec without parameters, pixel-unshuffle.")
         if self.prediction == "wiener" and self.network.out_channels != 2 * self.network.in_channels:
             raise ValueError("ModelPreset: with the prediction wiener, a network has twice as many channels out as in.")
-        if getattr(self.network, "refine", 0) and self.prediction != "wiener":
-            raise ValueError("ModelPreset: a network with refine needs the prediction wiener.")
         if np.ndim(self.residual_std) and np.size(self.residual_std) != self.network.in_channels:
             raise ValueError("ModelPreset: residual_std must have one number, or one for each channel of the latent.")
 

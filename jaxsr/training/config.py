@@ -59,8 +59,6 @@ class TrainConfig:
         stop_at: number of updates after which the run stops and exports its model; the schedule still spans `steps`.
             None runs all updates.
         start_from: checkpoint folder whose network parameters training starts from; None starts from random ones.
-        grow: whether that checkpoint may lack parameters of the network, which then start from random ones: the network
-            has grown since.
     Raises:
         ValueError: for values that do not fit together; the message begins with the field's name.
     """
@@ -93,7 +91,6 @@ class TrainConfig:
     seed: int = 0
     codec_checkpoint: str | None = None
     start_from: str | None = None
-    grow: bool = False
     stop_at: int | None = None
 
     def __post_init__(self) -> None:
@@ -139,8 +136,6 @@ class TrainConfig:
             raise ValueError(f"detail_size: {self.detail_size} needs a detail_weight above 0; set one.")
         if self.chain_length > 1 and not self.chain_share:
             raise ValueError(f"chain_length: {self.chain_length} needs a chain_share above 0; set one.")
-        if self.grow and not self.start_from:
-            raise ValueError("grow: needs a checkpoint to grow from; set start_from.")
         for name in ("start_share", "chain_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: must be 0 to 1, got {getattr(self, name)}.")

@@ -41,10 +41,10 @@ def make_dataset(config: TrainConfig) -> PairDataset:
     return dataset.for_host(jax.process_index(), jax.process_count())
 
 
-def load_part(config: TrainConfig, part: str, path: str | None, *, partly: bool = False) -> dict[str, np.ndarray]:
+def load_part(config: TrainConfig, part: str, path: str | None) -> dict[str, np.ndarray]:
     """Load the float32 parameters of one part of the model (`network` or `codec`) from a checkpoint.
 
-    Returns {} if `path` is None. With `partly`, the checkpoint may lack some of them.
+    Returns {} if `path` is None.
 
     Raises:
         ValueError: if the parameters do not fit the preset.
@@ -55,8 +55,6 @@ def load_part(config: TrainConfig, part: str, path: str | None, *, partly: bool 
     params, _ = checkpoint.load(Path(path), dtype=np.float32)
     params = {name: value for name, value in params.items() if name.startswith(f"{part}.")}
     expected = {name: shape for name, shape in Model(config.preset).shapes().items() if name.startswith(f"{part}.")}
-    if partly and params:
-        expected = {name: shape for name, shape in expected.items() if name in params}
     checkpoint.check_params(params, expected, source=path)
     return params
 
@@ -80,14 +78,14 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
         raise ValueError(f"batch_size: {config.batch_size} is not a multiple of {shares}; change one of them.")
     model, dataset = Model(config.preset, DTYPES[config.precision]), make_dataset(config)
     codec = load_part(config, "codec", config.codec_checkpoint)
-    start = load_part(config, "network", config.start_from, partly=config.grow)
+    start = load_part(config, "network", config.start_from)
     _claim(output, config)
     # Auto axes leave the reshapes of a sharded batch (windows, pixel shuffle) to the compiler.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     everywhere, by_example = (jax.NamedSharding(mesh, spec) for spec in (jax.P(), jax.P("data")))
     state = init_state(model, make_optimizer(config), jax.random.key(config.seed))
     if start:
-        state = state._replace(params=state.params | start, ema=state.ema | start)
+        state = state._replace(params=start, ema=start)
     state, codec, metrics = jax.device_put((state, codec, load_metrics(config)), everywhere)
     options = compiler_options()
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=options)

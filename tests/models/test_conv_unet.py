@@ -19,9 +19,6 @@ SMALL = ConvUNetConfig(in_channels=12, out_channels=12, widths=(8, 12), blocks=(
 PRESET = replace(PRESETS["photo_x4"], network=replace(SMALL, in_channels=192, out_channels=384))
 
 
-REFINED = replace(PRESET, network=replace(PRESET.network, refine=4))
-
-
 def images(*shape: int, seed: int = 0) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
@@ -69,39 +66,6 @@ def test_a_tile_gives_the_pixels_of_the_whole_image():
     assert np.abs(tile - whole[:, 8:40]).max() > 1e-3
 
 
-def test_the_refinement_starts_without_effect_and_then_crosses_the_borders_of_blocks():
-    plain, refined = Model(PRESET), Model(REFINED)
-    params = {name: jnp.asarray(v) for name, v in random_values(refined.shapes()).items()}
-    z, lq, t = images(1, 4, 4, 192), images(1, 8, 8, 3, seed=1), jnp.array([5])
-    third = {name: jnp.zeros_like(v) for name, v in params.items() if ".refinement.third." in name}
-    initial = refined.init(jax.random.key(0))
-    assert all(not initial[name].any() for name in third)
-    predict = [compiled(lambda p, m=m: m.predict(p, z + 0.1, jnp.ones(()), t, z, lq)) for m in (plain, refined)]
-    without = predict[0]({name: params[name] for name in plain.shapes()})
-    np.testing.assert_allclose(predict[1](params | third), without, atol=1e-5)
-    assert np.abs(predict[1](params) - without).max() > 1e-4
-    network, hints = refined._merge("network", params), jnp.zeros((1, 4, 4, REFINED.network.hint_channels))
-    changed = jnp.zeros((1, 4, 4, 192)).at[0, 1, 1, -1].set(1)  # a pixel in the corner of its block
-    difference = compiled(lambda: network.refine(changed, hints) - network.refine(jnp.zeros_like(changed), hints))()
-    assert np.abs(difference[0, 2, 2]).max() > 1e-5
-    np.testing.assert_array_equal(difference[0, 0, 3], 0)
-
-
-def test_every_parameter_of_the_refinement_has_an_effect():
-    model = Model(REFINED)
-    params = {name: jnp.asarray(v) for name, v in random_values(model.shapes()).items()}
-    z, lq, t = images(1, 4, 4, 192), images(1, 8, 8, 3, seed=1), jnp.array([5])
-    gradient = compiled(jax.grad(lambda p: jnp.square(model.predict(p, z + 0.1, jnp.ones(()), t, z, lq)).sum()))(params)
-    assert [name for name, value in gradient.items() if not np.abs(value).max() > 0] == []
-
-
-def test_a_preset_with_refinement_is_read_back_and_one_without_has_none():
-    assert preset_from_dict(REFINED.to_dict()) == REFINED
-    old = REFINED.to_dict()
-    del old["network"]["refine"]
-    assert preset_from_dict(old).network.refine == 0
-
-
 def test_remat_gives_the_same_gradient():
     params = jax.tree.map(jnp.asarray, random_values(Model(PRESET).shapes()))
     x, lq = images(1, 4, 4, 192), images(1, 8, 8, 3, seed=1)
@@ -141,9 +105,6 @@ def test_a_mask_is_refused():
         ({"widths": (), "blocks": ()}, "one entry per level"),
         ({"widths": (7, 12)}, "even"),
         ({"lq_factor": 0}, "positive"),
-        ({"refine": -1}, "0 or more"),
-        ({"refine": 4, "in_channels": 27}, "square of an even number"),
-        ({"refine": 4, "in_channels": 13}, "square of an even number"),
     ],
 )
 def test_hyperparameters_that_do_not_fit_are_refused(changed, message):

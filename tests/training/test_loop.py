@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -140,20 +139,6 @@ def test_a_run_killed_in_the_middle_resumes_exactly(runs):
     assert model_bytes(output) == model_bytes(folder / "whole")
 
 
-def test_a_network_that_has_grown_starts_from_what_it_had(tmp_path):
-    photos = str(write_photos(tmp_path / "photos"))
-    old = {name: np.full(shape, 0.5, np.float32) for name, shape in Model(PIXEL).shapes().items()}
-    new = sorted(old)[0]
-    checkpoint.save(tmp_path / "old", {name: value for name, value in old.items() if name != new}, {})
-    config = make_config(data=photos, start_from=str(tmp_path / "old"), steps=4, warmup=3, stop_at=1)
-    with pytest.raises(ValueError, match=f"missing: {new}"):
-        loop.train(config, tmp_path / "refused", print, print)
-    loop.train(replace(config, grow=True), tmp_path / "grown", print, print)
-    params, _ = checkpoint.load(tmp_path / "grown/model")
-    for name, value in params.items():  # the first update has a rate of nearly 0
-        assert np.allclose(value, 0.5, atol=0.01) == (name != new)
-
-
 def test_muon_with_chains_resumes_exactly_after_an_interrupt(tmp_path):
     """Muon's state is nested otherwise than AdamW's, and the chains draw more random numbers."""
     photos = str(write_photos(tmp_path / "photos"))
@@ -222,9 +207,5 @@ def test_a_checkpoint_to_train_on_must_fit(tmp_path):
     checkpoint.save(tmp_path / "less", codec, {})
     with pytest.raises(ValueError, match=f"less does not fit the network .missing: {removed}"):
         loop.load_part(config, "codec", str(tmp_path / "less"))
-    assert loop.load_part(config, "codec", str(tmp_path / "less"), partly=True).keys() == codec.keys()
-    checkpoint.save(tmp_path / "nothing", {"network.bias": np.zeros(1, np.float32)}, {})
-    with pytest.raises(ValueError, match="nothing does not fit the network"):
-        loop.load_part(config, "codec", str(tmp_path / "nothing"), partly=True)
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
         loop.load_part(config, "codec", str(tmp_path / "none"))

@@ -205,7 +205,6 @@ def test_a_share_of_the_examples_starts_where_chains_begin(share, expected):
         ({"start_share": 1.5}, "start_share: must be 0 to 1, got 1.5"),
         ({"chain_share": -0.5}, "chain_share: must be 0 to 1, got -0.5"),
         ({"chain_length": 2}, "chain_length: 2 needs a chain_share above 0; set one"),
-        ({"grow": True}, "grow: needs a checkpoint to grow from; set start_from"),
         ({"chain_length": 0}, "chain_length: must be at least 1, got 0"),
         ({"perceptual": "lpips-alex", "perceptual_weight": 1.0}, "hr_size: must be at least 38 for lpips-alex, got 16"),
         ({"perceptual": "lpips-vgg", "perceptual_weight": 1.0}, "hr_size: must be at least 23 for lpips-vgg, got 16"),
