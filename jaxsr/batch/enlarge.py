@@ -32,12 +32,13 @@ class Made:
 
     Attributes:
         consistency: LR-consistency of the result in dB; for a strip, the mean over the panels; NaN with a mask.
-        lost: losses of the photograph on its way. Each text completes a sentence that begins with "the image".
+        notes: losses of the photograph on its way, and what speaks against a fitted alpha. Each text completes a
+            sentence that begins with "the image".
         run: the run that was made, with the numbers of its guidance.
     """
 
     consistency: float
-    lost: tuple[str, ...]
+    notes: tuple[str, ...]
     run: ImageRun
 
 
@@ -83,11 +84,11 @@ def make(
     record = describe(upscaler, request, done, accept_license=accept_license)
     record |= {"size": [pixels.shape[1], pixels.shape[0]]}
     numbers = [round(value, 3) if math.isfinite(value) else None for value in consistency]
-    lost = losses(photo, pixels, job.target, strip=bool(request.strip))
+    notes = (*losses(photo, pixels, job.target, strip=bool(request.strip)), *upscaler.fit_notes(done))
     record |= {"lr_consistency_db": numbers if request.strip else numbers[0]}
-    record |= {"notes": [f"The image {loss}." for loss in lost], "seconds": round(time.perf_counter() - began, 3)}
+    record |= {"notes": [f"The image {note}." for note in notes], "seconds": round(time.perf_counter() - began, 3)}
     write_result(job, pixels, photo, record, quality=request.quality or 95)
-    return Made(sum(consistency) / len(consistency), lost, done)
+    return Made(sum(consistency) / len(consistency), notes, done)
 
 
 def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[str, ...]:

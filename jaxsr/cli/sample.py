@@ -216,7 +216,7 @@ def make_all(work: Work, jobs: Jobs) -> int:
         if known:
             mean = sum(known) / len(known)
             print(f"LR-consistency: {mean:.2f} dB on average (results shrunk again, against the input)")
-    _list_losses(results)
+    _list_notes(results)
     return _list_failures(jobs.failed)
 
 
@@ -241,14 +241,14 @@ def save_calibration(work: Work, request: "Request", made: "Made") -> None:
     say(f"written: {work.save_calibration}")
 
 
-def _list_losses(results: "dict[Job, Made]") -> None:
-    """Print one line for each kind of loss, with the number of images that it affects."""
+def _list_notes(results: "dict[Job, Made]") -> None:
+    """Print one line for each note, with the number of images that it affects."""
     images: dict[str, set[Path]] = {}
     for job, result in results.items():
-        for loss in result.lost:
-            images.setdefault(loss, set()).add(job.source)
-    for loss, sources in images.items():
-        print(f"note: {len(sources)} image{'s' if len(sources) > 1 else ''} {loss}")
+        for note in result.notes:
+            images.setdefault(note, set()).add(job.source)
+    for note, sources in images.items():
+        print(f"note: {len(sources)} image{'s' if len(sources) > 1 else ''} {note}")
 
 
 def _list_failures(failed: list[str]) -> int:

@@ -159,7 +159,7 @@ def beyond_range(options: Options, alphas: Sequence[Sequence[float]], calibratio
             if not low - 1e-6 <= value <= high + 1e-6:
                 step = f" at t = {t}" if len(alpha) > 1 else ""
                 return (
-                    f"alpha {value:g}{step} lies outside of the calibrated range {low:g} to {high:g} "
+                    f"alpha {value:.4g}{step} lies outside of the calibrated range {low:g} to {high:g} "
                     f"({calibration.sampler}, {calibration.steps} steps)"
                 )
     return None

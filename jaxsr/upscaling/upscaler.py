@@ -141,7 +141,9 @@ class Upscaler:
         out = np.empty((height, width) if grey else (height, width, 3), image.dtype)
         known = check_mask(self.preset, mask, rgb.shape[:2])
         choices = {"guide": guide, "seed": seed, "sample": sample, "batch": batch, "mask": known}
-        self.enlarge(rgb, out, chosen, **choices, progress=progress)
+        run = self.enlarge(rgb, out, chosen, **choices, progress=progress)
+        for note in self.fit_notes(run):
+            warnings.warn(f"the image {note}", stacklevel=2)
         if known is not None:
             keep_known(out, image, known)
         return out
@@ -221,6 +223,16 @@ class Upscaler:
             return []
         warning = found.presets[preset]["warning"] if preset else beyond_range(options, alphas, found)
         return [f"preset {preset} {warning}" if preset else warning] if warning else []
+
+    def fit_notes(self, run: ImageRun) -> list[str]:
+        """List what the model's own calibration knows against the alpha that a run fitted to its reference.
+
+        Each text completes a sentence that begins with "the image".
+        """
+        if run.scales is None or not run.scales.quality:
+            return []
+        notes = self.knob_notes(run.options, run.scales.lr)
+        return [f"was enlarged by a fit whose {note}; give alpha to choose another" for note in notes]
 
     def enlarge(
         self,

@@ -93,3 +93,7 @@ def test_a_choice_that_its_calibration_knows_to_be_bad_gets_a_note(folder, model
         assert run(f"{words} --overwrite") == 0, words
         error = capsys.readouterr().err
         assert (f"note: {note}" in error) if note else ("note: " not in error), words
+    assert run(f"{BOX} --overwrite") == 0
+    note = "1 image was enlarged by a fit whose alpha 0.5 at t = 1 lies outside of the calibrated range 0 to 0.3"
+    assert f"note: {note}" in capsys.readouterr().out
+    assert "was enlarged by a fit" in sidecar("out/a.png")["notes"][0]

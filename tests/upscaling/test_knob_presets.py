@@ -1,5 +1,6 @@
 """Test presets of a calibration: their scales, the options that they were found with, and what they are not for."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -106,9 +107,14 @@ def test_fitted_numbers_replace_the_fit_where_a_reference_is_given(pointwise):
 
 def test_an_alpha_beyond_the_calibrated_range_warns(pointwise, tmp_path):
     upscaler = replace(pointwise, source=tmp_path / "model.safetensors")
-    closed = {"fidelity": "psnr", "perception": "swd", "constant_range": [[-0.1, 0.2]], "range": [[0, 0.3], [0, 0.1]]}
+    closed = {"fidelity": "psnr", "perception": "swd", "constant_range": [[-0.1, 0.2]], "range": [[9, 9], [9, 9]]}
     calibration = make_calibration(upscaler, closed_loop=closed, reference_variance="posterior")
     calibration.write(tmp_path / "calibration.json")
     upscaler.upscale(LR, alpha=0.2, **TILES)
     with pytest.warns(UserWarning, match=r"alpha 0.3 lies outside of the calibrated range -0.1 to 0.2 \(ancestral, 2"):
         upscaler.upscale(LR, alpha=0.3, **TILES)
+    known = {"reference": HR[:, :80], "reference_box": LEFT}
+    with pytest.warns(UserWarning, match=r"the image was enlarged by a fit whose alpha .* range .*; give alpha to"):
+        upscaler.upscale(LR, **known, **TILES)
+    with warnings.catch_warnings(action="error"):  # what is given by hand is not fitted
+        upscaler.upscale(LR, alpha=0.2, **known, **TILES)
