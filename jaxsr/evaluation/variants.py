@@ -10,7 +10,12 @@ from jaxsr.metrics.lpips import NETS
 from jaxsr.metrics.niqe import LUMAS
 from jaxsr.metrics.niqe_model import load_niqe_model
 
-_WORDS = {"niqe.luma": tuple(LUMAS), "lpips.net": tuple(NETS)}
+_WORDS = {
+    "niqe.luma": tuple(LUMAS),
+    "lpips.net": tuple(NETS),
+    "ssim.luma": ("rounded",),
+    "ssim.contrast": ("clipped",),
+}
 
 
 def check_variants(variants: Mapping[str, Any], source: str) -> None:

@@ -6,7 +6,8 @@ number. No metric ever replaces another.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,6 +119,21 @@ def _similarity(metric: Callable[..., Array]) -> Measure:
     return measure
 
 
+def _ssim(sr: Images, hr: Images, lr: Any, c: Conditions) -> Float[Array, " b"]:
+    metric = partial(ssim, clip_contrast=c.settings.get("contrast") == "clipped")
+    return _similarity(metric)(sr, hr, lr, _ssim_conditions(c))
+
+
+def _ssim_conditions(c: Conditions) -> Conditions:
+    """Return the conditions of SSIM, which may round Y where the protocol does not."""
+    return replace(c, round_luma=c.round_luma or c.settings.get("luma") == "rounded")
+
+
+def _describe_ssim(c: Conditions) -> str:
+    clipped = ", negative contrast as 0" if c.settings.get("contrast") == "clipped" else ""
+    return f"SSIM 11x11 Gaussian, {_describe_pixels(_ssim_conditions(c))}{clipped}"
+
+
 def _psnr(sr: Images, hr: Images, lr: Any, c: Conditions) -> Float[Array, " b"]:
     return jnp.minimum(_similarity(psnr)(sr, hr, lr, c), MAX_DB)
 
@@ -187,9 +203,7 @@ def external_metric(
 
 METRICS: dict[str, Metric] = {
     "psnr": Metric("PSNR", True, lambda c: f"PSNR, {_describe_pixels(c)}", _psnr, kind="fidelity", unit="dB", digits=2),
-    "ssim": Metric(
-        "SSIM", True, lambda c: f"SSIM 11x11 Gaussian, {_describe_pixels(c)}", _similarity(ssim), kind="fidelity"
-    ),
+    "ssim": Metric("SSIM", True, _describe_ssim, _ssim, kind="fidelity", settings=("luma", "contrast")),
     "ms_ssim": Metric(
         "MS-SSIM", True, lambda c: f"MS-SSIM of 5 scales, {_describe_pixels(c)}", _similarity(ms_ssim), kind="fidelity"
     ),

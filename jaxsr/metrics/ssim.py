@@ -20,7 +20,12 @@ _MS_MIN_SIDE = (len(WINDOW) - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 
 
 def ssim(
-    a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], *, border: int = 0, luma: bool = False
+    a: Float[Array, "b h w c"],
+    b: Float[Array, "n p q d"],
+    *,
+    border: int = 0,
+    luma: bool = False,
+    clip_contrast: bool = False,
 ) -> Float[Array, " b"]:
     """Compute the mean structural similarity of every image pair of a batch, in [-1,1].
 
@@ -29,14 +34,17 @@ def ssim(
             order does not matter.
         border: number of pixels left out on each side before the windows are placed; the x4 benchmarks leave out 4.
         luma: compare `rgb_to_y` of the images instead of their channels, as the benchmarks do.
+        clip_contrast: a negative contrast-and-structure term counts as 0 at every pixel, as in pyiqa.
     Returns:
-        One number per image. Nothing is rounded or clipped here.
+        One number per image. Nothing is rounded or clipped here, apart from `clip_contrast`.
     Raises:
         ValueError: if the images differ in shape or are too small, if the border is negative, or if `luma` is set and
             the images do not have 3 channels.
     """
     a, b = _inner(a, b, border, luma, len(WINDOW))
     luminance, contrast = _maps(a, b)
+    if clip_contrast:
+        contrast = jnp.maximum(contrast, 0)
     return (luminance * contrast).mean(axis=(1, 2, 3))
 
 

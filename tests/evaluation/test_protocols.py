@@ -86,6 +86,8 @@ def test_a_name_that_is_nearly_right_gets_a_hint(asked, meant):
             r"variants\.niqe\.lume: niqe has no such variant; it has luma, model",
         ),
         ({"variants": {"lpips": {"net": "resnet"}}}, r'variants\.lpips\.net is "resnet"; use one of "alex", "vgg"'),
+        ({"variants": {"ssim": {"luma": "y"}}}, r'variants\.ssim\.luma is "y"; use one of "rounded"'),
+        ({"variants": {"ssim": {"contrast": 1}}}, r'variants\.ssim\.contrast is 1; use one of "clipped"'),
         ({"variants": {"psnr": {"luma": "y"}}}, r"variants\.psnr\.luma: psnr has no such variant; it has none"),
         ({"variants": {"niqe": {"model": "none.mat"}}}, r"variants\.niqe\.model: there is no file none\.mat; give its"),
         ({"variants": {"niqe": {"model": "."}}}, r'variants\.niqe\.model is "\.", which cannot be read as a model'),

@@ -55,6 +55,18 @@ def test_psnr_is_that_of_numpy_under_every_choice(border):
     assert len({round(value, 3) for value in found.values()}) == 3
 
 
+def test_settings_of_ssim_change_its_number_and_its_words():
+    opposite = pair()
+    opposite = replace(opposite, sr=255 - opposite.hr)
+    cases = [{}, {"luma": "rounded"}, {"contrast": "clipped"}]
+    protocols = [replace(PLAIN, variants={"ssim": settings}) for settings in cases]
+    numbers = [Scorer(("ssim",), protocol).score([opposite])[0]["ssim"] for protocol in protocols]
+    assert len(set(numbers)) == len({describe("ssim", protocol) for protocol in protocols}) == 3
+    rounded = replace(PLAIN, round_luma=True)
+    assert Scorer(("ssim",), rounded).score([opposite])[0]["ssim"] == numbers[1]
+    assert describe("ssim", rounded) == describe("ssim", protocols[1])
+
+
 def test_grey_files_at_full_range_are_their_own_luma():
     one = pair(grey=True)
     full, reduced = psnr_of(replace(PLAIN, grey_luma="full"), one), psnr_of(PLAIN, one)

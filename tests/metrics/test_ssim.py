@@ -109,6 +109,18 @@ def test_the_weights_of_the_scales_are_the_published_ones():
     assert math.fsum(SCALE_WEIGHTS) == pytest.approx(1, abs=1e-3)
 
 
+def test_clipped_contrast_counts_0_where_structure_is_opposite():
+    a, _ = photos(32, 32, flat=False)
+    left_opposite = jnp.concatenate([1 - a[:, :, :16], a[:, :, 16:]], axis=2)
+    _, maps = scikit(a[0], left_opposite[0], full=True)
+    inner = np.asarray(maps)[5:-5, 5:-5]
+    assert (inner < 0).any()
+    # The luminance term is positive, so that SSIM is negative where the contrast is.
+    found = float(ssim(a, left_opposite, clip_contrast=True)[0])
+    assert found == pytest.approx(np.maximum(inner, 0).mean(), abs=1e-5)
+    assert found > float(ssim(a, left_opposite)[0])
+
+
 def test_ms_ssim_of_an_opposite_is_0_and_not_nan():
     a, _ = photos(171, 183, flat=False)
     np.testing.assert_array_equal(jitted[ms_ssim](a, 1 - a, border=3, luma=False), jnp.zeros(2))
