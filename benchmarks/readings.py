@@ -17,7 +17,7 @@ from typing import Any
 
 import jaxsr
 from benchmarks.harness import command_line, machine, run_benchmark
-from jaxsr.evaluation.datasets import fit_list, folder_items, open_dataset
+from jaxsr.evaluation.datasets import fit_list, open_dataset
 from jaxsr.evaluation.methods import Method, model_method
 from jaxsr.evaluation.metrics import check_metrics
 from jaxsr.evaluation.pairs import Item
@@ -66,8 +66,7 @@ def run(args: argparse.Namespace, command: str) -> None:
 
 def items_of(name: str, data: Path, protocol: Protocol, limit: int | None) -> list[Item]:
     """List the images of a set, spread evenly over it."""
-    items = folder_items(data / "kodak24") if name == "kodak" else open_dataset(name, data)
-    return spread(fit_list(items, protocol), limit)
+    return spread(fit_list(open_dataset(name, data), protocol), limit)
 
 
 def score_all(

@@ -14,14 +14,13 @@ from jaxsr.cli.shared_options import (
     add_limit,
     add_lr,
     add_metrics,
-    add_model,
     add_protocol,
     add_seeds,
     whole,
 )
 from jaxsr.storage import write_whole
 
-SETS = ("set5", "set14", "div2k", "realsr")
+SETS = ("set5", "set14", "div2k", "realsr", "kodak")
 _PROG = "python -m jaxsr.evaluate"
 
 
@@ -88,8 +87,8 @@ def suite(argv: Sequence[str]) -> int:
     """Evaluate all methods of the paper's table, and print it. Return the exit code."""
     parser = argparse.ArgumentParser(
         prog=f"{_PROG} suite",
-        description="Evaluate bicubic, the plain sampler, LR guidance by three presets, and HR guidance on several "
-        "data sets.",
+        description="Evaluate bicubic, results of other programs, and models on several data sets: plain at several "
+        "numbers of steps, guided by the LR image (Algorithm 1 and three presets), and by the original.",
     )
     add = parser.add_argument
     add_data(parser, required=True)
@@ -101,7 +100,17 @@ def suite(argv: Sequence[str]) -> int:
         metavar="DIR",
         help="folder for the results and the tables; a stopped run resumes",
     )
-    add_model(parser)
+    models = "known models or checkpoints, of one scale (default: tiny-x4 photo-x4)"
+    add("-n", "--model", nargs="+", default=["tiny-x4", "photo-x4"], metavar="NAME", help=models)
+    add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
+    add(
+        "--results",
+        type=named_folder,
+        nargs="+",
+        default=[],
+        metavar="NAME=DIR",
+        help="results of other programs, matched to the images by name; DIR may have a subfolder for each set",
+    )
     add("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help=f"some of {', '.join(SETS)}")
     add_protocol(parser, "protocol of all sets (default: each set's own)")
     add_limit(parser, "number of images per set, spread evenly over it (default: all)")
@@ -109,27 +118,40 @@ def suite(argv: Sequence[str]) -> int:
         "--steps",
         type=whole(1),
         nargs="+",
-        default=[4, 15, 60],
+        default=[4, 1, 15, 60],
         metavar="N",
-        help="numbers of steps of the plain sampler; guidance takes the first (default: 4 15 60)",
+        help="numbers of steps of the plain sampler; guidance takes the first (default: 4 1 15 60)",
     )
     add_seeds(parser, "0", [0])
     add_metrics(parser)
+    add("--time", type=whole(0), default=0, metavar="N", help="time every method too, by the median of N runs in turns")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.suite import Suite, run_suite
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.upscaling.upscaler import load
 
-    chosen = {name: getattr(args, name) for name in ("data", "model", "sets", "protocol", "limit", "steps")}
+    chosen = {name: getattr(args, name) for name in ("data", "sets", "protocol", "limit", "steps", "time")}
     lists = {"seeds": tuple(args.seeds), "metrics": tuple(args.metrics) if args.metrics else None}
+    lists |= {"results": dict(args.results)}
     command = shlex.join(["python", "-m", "jaxsr.evaluate", "suite", *argv])
-    check_can_run(args.model, mask=False)
-    upscaler = load(args.model, accept_license=args.accept_license)
-    enable_compilation_cache(upscaler.preset.network.model_channels)
-    results = run_suite(Suite(upscaler=upscaler, **chosen, **lists, command=command, report=_lines), args.output)
+    for name in args.model:
+        check_can_run(name, mask=False)
+    models = {name: load(name, accept_license=args.accept_license) for name in args.model}
+    enable_compilation_cache(max(upscaler.preset.network.model_channels for upscaler in models.values()))
+    results = run_suite(Suite(models=models, **chosen, **lists, command=command, report=_lines), args.output)
     print((args.output / "table.md").read_text(encoding="utf-8"))
     return SOME_FAILED if any(result.failed or result.without for result in results) else 0
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """Parse NAME=DIR."""
+    name, _, folder = text.partition("=")
+    if not name or not folder:
+        raise argparse.ArgumentTypeError(f"must be NAME=DIR, not {text!r}")
+    if not Path(folder).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {folder}; check the name")
+    return name, Path(folder)
 
 
 def _lines(row: str) -> Callable[[int, str], None]:

@@ -41,7 +41,7 @@ def make_evaluation(args: argparse.Namespace, command: str) -> Evaluation:
     items = fit_list(items, protocol)[: args.limit]
     method = _method(args, protocol) if args.model else None
     at_hand = {"target": items[0].target is not None, "lr": method is not None or items[0].lr is not None}
-    names = args.metrics or default_metrics(protocol, **at_hand)
+    names = args.metrics or default_metrics(protocol, target=at_hand["target"], lr=at_hand["lr"])
     return Evaluation(
         name=args.name or (method.name if method else args.pred.resolve().name),
         items=items,

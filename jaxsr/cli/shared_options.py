@@ -131,7 +131,7 @@ def add_protocol(parser: argparse._ActionsContainer, text: str, default: str | N
 
 def add_dataset(parser: argparse._ActionsContainer, required: bool = False) -> None:
     """Add --dataset, and --data, the folder that it searches."""
-    text = "set5, set14, div2k, realsr, a folder of originals, or tfds:div2k/SPLIT"
+    text = "set5, set14, div2k, realsr, kodak, a folder of originals, or tfds:div2k/SPLIT"
     parser.add_argument("--dataset", required=required, metavar="NAME", help=text)
     add_data(parser)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.metrics.catalogue import METRICS, Conditions
+from jaxsr.metrics.perceptual_files import present_path
 
 
 class MetricError(ValueError):
@@ -51,10 +52,21 @@ def check_metrics(names: Sequence[str], protocol: Protocol, *, target: bool, lr:
     return tuple(dict.fromkeys(names))
 
 
-def default_metrics(protocol: Protocol, *, target: bool, lr: bool) -> tuple[str, ...]:
-    """List the protocol's metrics, except metrics that need missing originals (`target`) or LR images (`lr`)."""
-    known = ((name, METRICS[name]) for name in check_metrics(protocol.metrics, protocol, target=True, lr=True))
+def default_metrics(protocol: Protocol, *, target: bool, lr: bool, networks: Sequence[str] = ()) -> tuple[str, ...]:
+    """List the protocol's metrics, except metrics that need missing originals (`target`) or LR images (`lr`).
+
+    Those of `networks` join them whose weights are on this machine; nothing is downloaded.
+    """
+    there = [name for name in networks if _has_weights(name, protocol)]
+    known = (
+        (name, METRICS[name]) for name in check_metrics([*protocol.metrics, *there], protocol, target=True, lr=True)
+    )
     return tuple(name for name, metric in known if (target or not metric.needs_target) and (lr or not metric.needs_lr))
+
+
+def _has_weights(name: str, protocol: Protocol) -> bool:
+    weights = METRICS[name].weights(conditions(protocol, name))
+    return weights is not None and present_path(weights) is not None
 
 
 def describe(name: str, protocol: Protocol) -> str:

@@ -17,6 +17,7 @@ _ENDING = re.compile(
     r"(?:[_-](?:hr|lr|gt|lq|sr|out|output|result|pred|restored|upscaled)(?:x?\d)?|[_-]?x\d|[_-]srf_\d)$", re.IGNORECASE
 )
 _SHOWN = 8
+_DOUBLE = " (for one name)"
 
 
 class PairingError(ValueError):
@@ -109,7 +110,7 @@ def _attempt(
         else:
             lost.append(str(file))
     alone = [f"{name} (no file)" for name in names if name not in holders]
-    alone += [f"{' and '.join(map(str, held))} (for one name)" for held in holders.values() if len(held) > 1]
+    alone += [f"{' and '.join(map(str, held))}{_DOUBLE}" for held in holders.values() if len(held) > 1]
     return {name: holders[name][0] for name in names if name in holders}, alone + lost
 
 
@@ -150,6 +151,24 @@ def attach(items: Sequence[Item], *, pred: Path | None = None, lr: Path | None =
         files = match({item.name: _names(item) for item in attached}, folder_names(pred), "--pred")
         attached = [replace(item, pred=files[item.name]) for item in attached]
     return attached
+
+
+def attach_some(items: Sequence[Item], folder: Path) -> list[Item]:
+    """Return the items that have a result in a folder, with it. Other files of the folder are not looked at.
+
+    Raises:
+        PairingError: if two files are the result of one item.
+    """
+    files = folder_names(folder)
+    names = {item.name: _names(item) for item in items}
+    for known in ({name: (name,) for name in names}, names):
+        for shorten in (str, plain_name):
+            partners, alone = _attempt(known, files, shorten)
+            if doubles := [text for text in alone if text.endswith(_DOUBLE)]:
+                raise PairingError(f"{folder}: {doubles[0]}; rename or remove one.")
+            if partners:
+                return [replace(item, pred=partners[item.name]) for item in items if item.name in partners]
+    return []
 
 
 def _names(item: Item) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,6 +110,22 @@ class Result:
         writer.writeheader()
         writer.writerows(self.images)
         return text.getvalue()
+
+
+def restrict(result: Result, few: Result) -> Result:
+    """Restrict a result to the images of another one, which has some of them under the same protocol.
+
+    Numbers of the images as a set are left out, because they cannot be computed from those of the whole set.
+    """
+    kept = {(row["image"], row["patch"]) for row in few.images}
+    rows = [row for row in result.images if (row["image"], row["patch"]) in kept]
+    old, new = (str(r.data["lr_sha256"])[:12] for r in (result, few))  # variants name the LR images
+    variants = {name: entry["variant"].replace(old, new) for name, entry in result.metrics.items()}
+    reasons = {name: entry["missing"] for name, entry in result.metrics.items() if "missing" in entry}
+    reasons |= {name: "it is of the whole set" for name, entry in result.metrics.items() if "by_seed" in entry}
+    data = result.data | {"images": few.data["images"], "lr_sha256": few.data["lr_sha256"]}
+    part = replace(result, protocol_sha256=few.protocol_sha256, data=data, images=rows, metrics={})
+    return replace(part, metrics=summarise(part, variants, reasons, {}))
 
 
 def summarise(

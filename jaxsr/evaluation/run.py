@@ -40,6 +40,7 @@ class Evaluation:
         protocol, metrics: what is measured.
         method: makes the results; None if they are files.
         seeds: every image gets one result per seed; files have one result.
+        make_lr: whether missing LR images are made by bicubic without a method too, for metrics that need them.
         batch: images per call of the metrics.
         keep: folder for the results, or None.
         command: the command that the result records.
@@ -53,6 +54,7 @@ class Evaluation:
     metrics: tuple[str, ...]
     method: Method | None = None
     seeds: tuple[int, ...] = (0,)
+    make_lr: bool = False
     batch: int = 8
     keep: Path | None = None
     command: str = ""
@@ -138,7 +140,7 @@ def _score_all(
     done, count = {(line["seed"], line["image"]) for line in lines}, len(lines)
     todo = [item for item in job.items if any((seed, item.name) not in done for seed in job.seeds)]
     size = job.batch if job.method is None else 1
-    for chunk in prefetch(read(by_size(todo), job.protocol, size, make_lr=job.method is not None)):
+    for chunk in prefetch(read(by_size(todo), job.protocol, size, make_lr=job.make_lr or job.method is not None)):
         loaded = []
         for item, content in chunk:
             if isinstance(content, Loaded):

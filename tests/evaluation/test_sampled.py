@@ -1,22 +1,13 @@
 """Test results that the command makes: bicubic, a model with every option, patches, seeds, failures, and the suite."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from zlib import crc32
 
 import numpy as np
 import pytest
 
 from jaxsr.cli import evaluate
-from jaxsr.cli import evaluate_request as request
-from jaxsr.evaluation import external, methods, suite
 from jaxsr.evaluation.methods import enlarge_bicubic
-from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.result import Result
-from jaxsr.metrics.catalogue import METRICS
-from jaxsr.upscaling import upscaler as upscaler_module
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.evaluation.pictures import mean_square, picture, save
 
@@ -27,32 +18,6 @@ def hr(tmp_path):
     for i, name in enumerate("abc"):
         save(tmp_path / "hr" / f"{name}.png", picture(i))
     return tmp_path / "hr"
-
-
-@pytest.fixture
-def fake(small_upscalers, monkeypatch):
-    """Replace the model with one whose results depend on all its arguments; return the list of these arguments."""
-    calls = []
-
-    def upscale(self, image, *, seed, reference=None, reference_box=None, **options):
-        record = {"seed": seed, "box": reference_box} | options
-        calls.append(record | {"shape": image.shape, "reference": reference})
-        noise = np.random.default_rng(crc32(repr(record).encode())).uniform(-0.05, 0.05, (4, 4, 3))
-        big = image.repeat(4, 0).repeat(4, 1)
-        return np.clip(big + np.tile(noise, (image.shape[0], image.shape[1], 1)), 0, 1).astype(np.float32)
-
-    def apply(options, preset, calibration, *, reference):
-        return replace(options, alpha=0.1 * len(preset))
-
-    upscaler = small_upscalers["channel"]
-    monkeypatch.setattr(Upscaler, "upscale", upscale)
-    monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: SimpleNamespace(calibration=None, path=None))
-    monkeypatch.setattr(methods, "apply_knob_preset", apply)
-    known = lambda self, options, alphas, preset, calibration: ["preset vivid lost 3 dB"] if preset == "vivid" else []  # noqa: E731
-    monkeypatch.setattr(Upscaler, "knob_notes", known)
-    monkeypatch.setattr(request, "load", lambda name, accept_license: upscaler)
-    monkeypatch.setattr(upscaler_module, "load", lambda name, accept_license: upscaler)
-    return calls
 
 
 def made(hr: Path, *more: object, name: str = "r.json", model: str = "small") -> Result:
@@ -173,126 +138,3 @@ def test_a_model_of_another_scale_is_refused(hr, fake, tmp_path, capsys):
     ]
     assert evaluate.main(words) == 1
     assert "--protocol: x2 is for scale 2, but the model's scale is 4" in capsys.readouterr().err
-
-
-@pytest.fixture
-def sets(tmp_path, monkeypatch, fake):
-    """Return a function that runs the suite on two small sets, with a calibration of three presets."""
-    for i in range(5):
-        save(tmp_path / "data" / "set5" / f"{i}.png", picture(i))
-        save(tmp_path / "data" / "set14" / f"{i}.png", picture(5 + i))
-    monkeypatch.setattr(suite, "PROTOCOLS", dict.fromkeys(("set5", "set14"), "rgb"))
-    presets = {name: {} for name in suite.PRESETS}
-    found = SimpleNamespace(calibration=SimpleNamespace(presets=presets), path=None)
-    monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: found)
-
-    def run_it(*more: object) -> int:
-        words = ("suite", "--data", tmp_path / "data", "-o", tmp_path / "out", "--sets", "set5", "set14", "-m", "psnr")
-        return evaluate.main([str(word) for word in (*words, "--steps", 1, 2, "--limit", 2, *more)])
-
-    return run_it
-
-
-def test_the_suite_puts_all_methods_side_by_side(sets, tmp_path, fake):
-    assert sets() == 0
-    text = (tmp_path / "out" / "table.md").read_text()
-    assert text.count("## ") == 2
-    rows = [line.split(" | ")[0].strip("| ") for line in text.splitlines() if line.startswith("| ")]
-    guided = [f"LR guidance, {name}" for name in suite.PRESETS]
-    assert rows[1:8] == ["bicubic", "plain, 1 steps", "plain, 2 steps", *guided, "HR guidance, 1 steps"]
-    assert "mean difference to plain, 1 steps" in text
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "set5",
-        "set14",
-        "table.md",
-        "table.csv",
-        "table.tex",
-    }
-    images = {row["image"] for row in Result.read(tmp_path / "out/set5/bicubic.json").images}
-    assert images == {"0", "2"}  # the images are spread over the set
-    fake.clear()
-    assert sets() == 0
-    assert fake == []  # all there already
-
-
-@pytest.mark.parametrize(("limit", "count"), [(20, 100), (60, 100), (10, 14), (13, 14), (14, 14), (20, 14), (1, 9)])
-def test_a_limited_set_is_spread_over_all_of_it(limit, count):
-    found = [int(item.name) for item in suite.spread([Item(str(i)) for i in range(count)], limit)]
-    assert len(found) == min(limit, count)
-    assert found[0] == 0
-    gaps = np.diff([*found, count])
-    assert gaps.max() - gaps.min() <= (count % limit > 0)
-    if (limit, count) == (20, 100):
-        assert found == list(range(0, 100, 5))
-
-
-def test_a_set_without_a_limit_is_whole():
-    items = [Item("a"), Item("b")]
-    assert suite.spread(items, None) == items
-    assert suite.spread([], 3) == []
-
-
-def test_a_suite_can_have_one_protocol_for_all_sets(sets, tmp_path, capsys):
-    assert sets("--protocol", "plain") == 0
-    results = [Result.read(path) for path in (tmp_path / "out").glob("*/*.json")]
-    assert {result.protocol["name"] for result in results} == {"plain"}
-    assert sets() == 1  # now with the sets' own protocols
-    assert "is of other images, options or metrics" in capsys.readouterr().err
-    (tmp_path / "x2.json").write_text(json.dumps({"name": "x2", "about": "", "scale": 2}))
-    assert sets("--protocol", tmp_path / "x2.json") == 1
-    assert "--protocol: x2 is for scale 2, but the model's scale is 4" in capsys.readouterr().err
-
-
-def test_a_suite_of_other_choices_is_not_mixed_in(sets, capsys):
-    assert sets() == 0
-    assert sets("--seeds", 1) == 1
-    assert "is of other images, options or metrics" in capsys.readouterr().err
-
-
-def test_a_suite_does_not_take_results_of_other_pixels(sets, tmp_path, capsys):
-    assert sets() == 0
-    save(tmp_path / "data" / "set5" / "0.png", picture(9))
-    assert sets() == 1
-    assert "bicubic.json: is of other images" in capsys.readouterr().err
-
-
-def test_a_suite_does_not_take_results_of_other_weights(sets, monkeypatch, capsys):
-    assert sets() == 0
-    psnr = METRICS["psnr"]
-    monkeypatch.setitem(METRICS, "psnr", replace(psnr, describe=lambda how: f"of other weights, {psnr.describe(how)}"))
-    assert sets() == 1
-    assert "is of other images, options or metrics" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("more", [(), ("maniqa",)], ids=["ours", "another library's too"])
-def test_a_suite_scores_what_was_missing_once_it_can_be_had(sets, monkeypatch, fake, tmp_path, more):
-    here = []
-    ours = replace(METRICS["psnr"], describe=lambda how: f"ours{', weights 1' if here else ''}")
-    monkeypatch.setitem(METRICS, "lpips", replace(ours, missing=lambda how: None if here else "no weights"))
-    monkeypatch.setattr(external, "score_external", lambda names, *_, **__: dict.fromkeys(names, "no pyiqa"))
-    sets("-m", "psnr", "lpips", *more)
-    assert Result.read(tmp_path / "out/set5/bicubic.json").without == ["lpips", *more]
-    fake.clear()
-    sets("-m", "psnr", "lpips", *more)
-    assert fake == []  # still missing, so nothing is done again
-    here.append(True)
-    sets("-m", "psnr", "lpips", *more)
-    assert fake
-    found = Result.read(tmp_path / "out/set5/bicubic.json").metrics
-    assert found["lpips"]["mean"] == found["psnr"]["mean"]
-    fake.clear()
-    sets("-m", "psnr", "lpips", *more)
-    assert fake == []
-
-
-def test_a_suite_asks_another_library_again_without_sampling_again(sets, monkeypatch, fake, tmp_path):
-    def score_external(names, files, *args, **options):
-        asked.append(len(files))
-        return dict.fromkeys(names, "no pyiqa")
-
-    asked = []
-    monkeypatch.setattr(external, "score_external", score_external)
-    sets("-m", "psnr", "maniqa")
-    fake.clear()
-    sets("-m", "psnr", "maniqa")
-    assert (fake, len(set(asked[:14])), len(asked)) == ([], 1, 28)
