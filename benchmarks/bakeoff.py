@@ -26,11 +26,12 @@ import numpy as np
 
 from benchmarks import taef2
 from benchmarks.harness import command_line, machine, markdown, medians, repeat, run_benchmark
-from benchmarks.photo import in_steps, rival_method
+from benchmarks.photo import rival_method
 from benchmarks.readings import SETS, items_of, score_all
 from jaxsr.data.prefetch import prefetch
 from jaxsr.diffusion import Denoiser, Schedule
 from jaxsr.evaluation.protocol_files import load_protocol
+from jaxsr.evaluation.suite import in_steps
 from jaxsr.evaluation.tables import render
 from jaxsr.hub import checkpoint
 from jaxsr.models.model import Model, Params

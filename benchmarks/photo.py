@@ -1,12 +1,12 @@
 """Compare the bundled models with other upscalers on real photographs and on bicubic reductions, and draw the front.
 
-    python -m benchmarks.photo --data ../shared/data --wheels WHEELS -o benchmarks/results/photo
+    python -m benchmarks.photo --data ../shared/data --wheels WHEELS -o benchmarks/results/photo \\
+        --results OSEDiff=../shared/reference/osediff_realsr
 
-Rows: bicubic, every rival of `benchmarks.rivals` that is installed, `tiny-x4` and `photo-x4` plain at several numbers
-of steps, and their presets. Each table is of one set; in parentheses is the mean difference to `photo-x4` with its own
-steps, and its 95 % interval. The last table has seconds per megapixel of the result, side by side in one run.
-`front-SET.png` shows PSNR against LPIPS of every row, `pictures-SET.png` parts of the results at 100 %.
-LPIPS and DISTS need their weights (`python -m jaxsr.cli.convert_lpips lpips-alex dists`). A stopped run resumes.
+This is `python -m jaxsr.evaluate suite` with `photo-x4` first, with every rival of `benchmarks.rivals` that is
+installed, and with pictures: `front-SET.png` shows PSNR against LPIPS of every row, `pictures-SET.png` parts of the
+results at 100 %. LPIPS and DISTS need their weights (`python -m jaxsr.cli.convert_lpips lpips-alex dists`). A stopped
+run resumes.
 """
 
 import argparse
@@ -19,26 +19,23 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import jaxsr
-from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark
+from benchmarks.harness import command_line, machine, run_benchmark
 from benchmarks.quality import to_uint8
 from benchmarks.readings import METRICS as READINGS_METRICS
-from benchmarks.readings import SETS as READINGS_SETS
-from benchmarks.readings import items_of, score_all
+from benchmarks.readings import items_of
 from benchmarks.rivals import RIVALS, Upscale, installed
+from jaxsr.cli.evaluate_commands import SETS, named_folder
 from jaxsr.evaluation.images import Pair, load
-from jaxsr.evaluation.methods import Method, bicubic_method, model_method
+from jaxsr.evaluation.methods import Method
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.result import Result
-from jaxsr.evaluation.suite import PRESETS
-from jaxsr.evaluation.tables import render
-from jaxsr.options import Options
-from jaxsr.storage import write_whole
-from jaxsr.upscaling.upscaler import Upscaler
+from jaxsr.evaluation.suite import PROTOCOLS, Suite, methods, run_suite
 
 METRICS = (*READINGS_METRICS, "colour_drift", "flat_grain")
-SETS = {**READINGS_SETS, "set14": "set14"}
-STEPS = {"tiny-x4": (1, 4, 15), "photo-x4": (1, 2, 4, 8, 15, 30, 60)}
+STEPS = (4, 1, 2, 8, 15, 30, 60)
+HR_GUIDANCE = "HR guidance"
+"""The end of the names of rows that are no methods, for they have seen the original."""
 SHOWN = ("bicubic", "DAT-light", "Real-ESRGAN x4plus", "photo-x4, 1 step", "photo-x4, 4 steps", "photo-x4, vivid")
 COLOURS = {"photo-x4": "tab:red", "tiny-x4": "tab:blue"}
 PART = 192
@@ -52,35 +49,6 @@ def rival_method(name: str, upscale: Upscale, **record: Any) -> Method:
         return upscale(to_uint8(pair.lr))
 
     return Method(name, make, {"kind": "rival", "name": name} | record, random=False)
-
-
-def in_steps(name: str, steps: int) -> str:
-    """Name a model's row for a number of steps."""
-    return f"{name}, {steps} step{'s' * (steps > 1)}"
-
-
-def model_rows(name: str, upscaler: Upscaler, steps: Sequence[int]) -> list[Method]:
-    """List the plain sampler at several numbers of steps, and the presets of the model's own number."""
-    rows = [model_method(upscaler, Options(steps=n), name=in_steps(name, n), model=name) for n in steps]
-    found = _presets(upscaler)
-    return rows + [model_method(upscaler, Options(), name=f"{name}, {p}", model=name, preset=p) for p in found]
-
-
-def _presets(upscaler: Upscaler) -> list[str]:
-    """List the presets beside a model's file; a model without a calibration has none."""
-    try:
-        presets = upscaler.find_calibration(Options()).calibration.presets
-    except ValueError:
-        return []
-    return [name for name in PRESETS if name in presets]
-
-
-def timings(calls: dict[str, Callable[[], Any]], pixels: int, runs: int) -> str:
-    """Time every call in turns, and return a table of seconds per megapixel, with ratios to the first call."""
-    seconds = {name: value / (pixels / 1e6) for name, value in medians(calls, runs).items()}
-    first = next(iter(seconds.values()))
-    rows = [{"method": name, "s/megapixel": value, "of the first": value / first} for name, value in seconds.items()]
-    return markdown(rows)
 
 
 def draw_front(results: Sequence[Result], path: Path) -> None:
@@ -113,7 +81,7 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
 def _families(results: Sequence[Result]) -> dict[str, dict[tuple[float, float], list[str]]]:
     """Group the names of results by model, and by place on the front: presets that are equal share a name there."""
     families: dict[str, dict[tuple[float, float], list[str]]] = {}
-    for result in results:
+    for result in (result for result in results if not result.name.endswith(HR_GUIDANCE)):
         x, y = (result.metrics.get(name, {}).get("mean") for name in ("psnr", "lpips"))
         if x is None or y is None:
             continue  # a metric that was not asked for, or has no weights
@@ -145,42 +113,37 @@ def draw_pictures(rows: Sequence[Method], items: Sequence[Item], path: Path, pro
 def run(args: argparse.Namespace, command: str) -> None:
     if args.wheels is not None and not args.wheels.is_dir():
         raise ValueError(f"--wheels: there is no folder {args.wheels}; check the name.")
-    upscalers = {name: jaxsr.load(path) for name, path in (("tiny-x4", "tiny-x4"), ("photo-x4", args.model))}
-    if args.most_steps < (own := upscalers["photo-x4"].preset.steps):
-        raise ValueError(f"--most-steps: must be at least {own}, the row that all others are compared with.")
-    args.output.mkdir(parents=True, exist_ok=True)
+    models = {name: jaxsr.load(path) for name, path in (("photo-x4", args.model), ("tiny-x4", "tiny-x4"))}
     rivals = installed(args.wheels)
     for name in RIVALS.keys() - rivals.keys():
         print(f"{name} is left out: its packages or its wheel are missing, see benchmarks/rivals", file=sys.stderr)
-    rows = [bicubic_method(4), *(rival_method(name, upscale) for name, upscale in rivals.items())]
-    for name, upscaler in upscalers.items():
-        rows += model_rows(name, upscaler, [n for n in STEPS[name] if n <= args.most_steps])
-    text, against = [f"`{command}`  \n{machine()}\n"], f"photo-x4, {own} steps"
+    suite = Suite(
+        models=models,
+        data=args.data,
+        sets=args.sets,
+        limit=args.limit,
+        steps=args.steps,
+        results=dict(args.results),
+        others=[rival_method(name, upscale) for name, upscale in rivals.items()],
+        time=args.runs,
+        metrics=tuple(args.metrics),
+        command=command,
+        report=_report,
+    )
+    results = run_suite(suite, args.output)
     for name in args.sets:
-        protocol = load_protocol(SETS[name])
-        items = items_of(name, args.data, protocol, args.limit)
-        shared = {"items": items, "data": name, "protocol": protocol, "command": command}
-        results = score_all(rows, args.metrics, args.output / "scores", name, **shared)
-        text.append(f"\n{render(results, 'md', against=against)}")
-        write_whole(args.output / "table.md", "".join(text))
-        draw_front(results, args.output / f"front-{name}.png")
+        draw_front([result for result in results if result.data["name"] == name], args.output / f"front-{name}.png")
         if args.pictures:
-            draw_pictures(rows, items[: args.pictures], args.output / f"pictures-{name}.png", protocol)
-    if args.runs:
-        text.append(f"\n\n## Seconds per megapixel of the result, 192x128 input\n\n{_time(args, rivals, upscalers)}\n")
-    write_whole(args.output / "table.md", "".join(text))
-    print("".join(text))
+            protocol = load_protocol(PROTOCOLS[name])
+            items = items_of(name, args.data, protocol, args.pictures)
+            draw_pictures(methods(suite), items, args.output / f"pictures-{name}.png", protocol)
+    table = (args.output / "table.md").read_text(encoding="utf-8")
+    print(f"`{command}`  \n{machine()}\n\n{table}")
 
 
-def _time(args: argparse.Namespace, rivals: dict[str, Upscale], upscalers: dict[str, Upscaler]) -> str:
-    lr = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
-    calls: dict[str, Callable[[], Any]] = {
-        name: (lambda upscale=upscale: upscale(lr)) for name, upscale in sorted(rivals.items(), reverse=True)
-    }
-    for name, upscaler in upscalers.items():
-        for n in (1, upscaler.preset.steps):
-            calls[in_steps(name, n)] = lambda u=upscaler, n=n: u.upscale(lr, seed=0, steps=n)
-    return timings(calls, 16 * lr.shape[0] * lr.shape[1], args.runs)
+def _report(row: str) -> Callable[[int, str], None]:
+    print(row, file=sys.stderr, flush=True)
+    return lambda count, name: None
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -188,11 +151,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="photo-x4", help="name, folder or file of the model called photo-x4")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the sets")
     parser.add_argument("--wheels", type=Path, help="folder with the wheels of the rivals, see benchmarks/rivals")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=["realsr", "div2k", "set14"])
+    text = "results of other programs, as in evaluate suite"
+    parser.add_argument("--results", type=named_folder, nargs="+", default=[], metavar="NAME=DIR", help=text)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=["realsr", "div2k", "set14", "kodak"])
     parser.add_argument("--metrics", nargs="+", default=list(METRICS), help="names of metrics")
-    parser.add_argument("--most-steps", type=int, default=60, help="leave rows with more steps out")
+    text = "numbers of steps; guidance takes the first"
+    parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS), metavar="N", help=text)
     parser.add_argument("--limit", type=int, help="images per set, spread evenly over it (default: all)")
-    parser.add_argument("--pictures", type=int, default=0, help="images of each set to draw (default: none)")
+    parser.add_argument("--pictures", type=int, default=0, help="images of each set to draw, spread over it")
     parser.add_argument("--runs", type=int, default=3, help="timed runs of each method; 0 times none")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for all files")
     return parser

@@ -1,6 +1,5 @@
 """Test the benchmark of photographs: its rivals, rows, front and pictures; and the statistics of degradations."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,7 +44,6 @@ def test_what_decides_a_rival_is_recorded():
     ("words", "message"),
     [
         (("--wheels", "none"), "--wheels: there is no folder none"),
-        (("--most-steps", "3"), "--most-steps: must be at least 4"),
     ],
 )
 def test_wrong_options_are_refused_before_any_work(tmp_path, monkeypatch, capsys, words, message):
@@ -59,10 +57,12 @@ def test_results_without_both_metrics_are_not_on_the_front():
     assert photo._families([SimpleNamespace(name="a", metrics={"psnr": {"mean": 1.0}})]) == {}
 
 
-def test_rows_are_steps_and_the_presets_that_there_are(small_upscalers, tmp_path):
-    upscaler = replace(small_upscalers["channel"], source=tmp_path / "model.safetensors")
-    rows = photo.model_rows("m", upscaler, [1, 2])
-    assert [(row.name, row.record["options"]["steps"]) for row in rows] == [("m, 1 step", 1), ("m, 2 steps", 2)]
+def test_rows_that_have_seen_the_original_are_not_on_the_front():
+    metrics = {"psnr": {"mean": 50.0}, "lpips": {"mean": 0.01}}
+    names = ["m, 4 steps", "m, HR guidance"]
+    assert photo._families([SimpleNamespace(name=name, metrics=metrics) for name in names]) == {
+        "m": {(50.0, 0.01): ["4 steps"]}
+    }
 
 
 def test_pictures_show_the_methods_in_order(tmp_path):
