@@ -41,6 +41,38 @@ def downsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "
     return jnp.einsum("ph,bhwc,qw->bpqc", rows, x, columns, precision=jax.lax.Precision.HIGHEST)
 
 
+def project_onto(
+    x: Float[Array, "b h w c"], lr: Float[Array, "b p q c"], scale: int, strength: float = 1.0
+) -> Float[Array, "b h w c"]:
+    """Move images onto those that reduce to given LR images: x + strength A^+ (lr - A x).
+
+    A is `downsample_bicubic`, and A^+ = A^T (A A^T)^-1 is its pseudo-inverse. With strength 1, A of the result is `lr`,
+    and no image with this property is nearer to x: what A cannot see (its null space) is left as it is.
+
+    Args:
+        x: NHWC images of any range.
+        lr: NHWC images of 1 / `scale` of their size.
+        scale: HR size divided by LR size.
+        strength: share of the way; 0 returns x.
+    Raises:
+        ValueError: if the sizes do not fit.
+    """
+    _, h, w, _ = x.shape
+    _check_multiple(h, w, scale)
+    if lr.shape[1:3] != (h // scale, w // scale):
+        raise ValueError(f"LR images of {lr.shape[1]} x {lr.shape[2]} pixels do not fit {h} x {w} at scale {scale}")
+    rest = lr - downsample_bicubic(x, scale)
+    rows, columns = (jnp.asarray(bicubic_pseudo_inverse(n, n // scale), dtype=x.dtype) for n in (h, w))
+    back = jnp.einsum("hp,bpqc,wq->bhwc", rows, rest, columns, precision=jax.lax.Precision.HIGHEST)
+    return x + strength * back
+
+
+@lru_cache(maxsize=16)
+def bicubic_pseudo_inverse(n_in: int, n_out: int) -> Float64[np.ndarray, "n_in n_out"]:
+    """Make the pseudo-inverse of `bicubic_matrix`. That of a whole image is the product of those of its axes."""
+    return np.linalg.pinv(bicubic_matrix(n_in, n_out))
+
+
 def downsample_bicubic_uint8(
     hr: UInt8[np.ndarray, "h w c"], scale: int, convention: Convention = "double"
 ) -> UInt8[np.ndarray, "p q c"]:

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxsr.imaging.resize import bicubic_matrix, downsample_bicubic, downsample_bicubic_uint8, upsample_bicubic
+from jaxsr.imaging.resize import (
+    bicubic_matrix,
+    downsample_bicubic,
+    downsample_bicubic_uint8,
+    project_onto,
+    upsample_bicubic,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bicubic_upsample.npz"
 
@@ -105,11 +111,28 @@ def test_gradient_is_the_transposed_map():
     np.testing.assert_allclose(gradient, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("h", "w", "scale"), [(32, 48, 4), (36, 24, 3)])
+def test_the_projection_is_the_nearest_image_that_reduces_to_the_lr_image(h, w, scale):
+    x, other = jnp.asarray(photo(h, w)[None] / 255, jnp.float32), jnp.asarray(photo(w, h).swapaxes(0, 1)[None] / 255)
+    lr = downsample_bicubic(other.astype(jnp.float32), scale)
+    found = project_onto(x, lr, scale)
+    np.testing.assert_allclose(downsample_bicubic(found, scale), lr, atol=2e-6)
+    np.testing.assert_allclose(project_onto(found, lr, scale), found, atol=2e-6)
+    np.testing.assert_allclose(project_onto(x, lr, scale, 0.25), 0.75 * x + 0.25 * found, atol=2e-6)
+    # The oracle solves the whole problem at once: least norm of the change, with one big matrix.
+    a = np.kron(bicubic_matrix(h, h // scale), bicubic_matrix(w, w // scale))
+    rest = np.asarray(lr - downsample_bicubic(x, scale), np.float64)[0].reshape(len(a), -1)
+    least, *_ = np.linalg.lstsq(a, rest, rcond=None)
+    np.testing.assert_allclose(found[0], x[0] + least.reshape(h, w, -1), atol=1e-5)
+
+
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="15 x 16 pixels cannot be shrunk by 4"):
         downsample_bicubic(jnp.zeros((1, 15, 16, 3)), 4)
     with pytest.raises(ValueError, match="crop it"):
         downsample_bicubic_uint8(photo(3, 16), 4)
+    with pytest.raises(ValueError, match="LR images of 3 x 2 pixels do not fit 8 x 8 at scale 4"):
+        project_onto(jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, 3, 2, 3)), 4)
 
 
 def differences(lr: Path, hr: Path, convention: str) -> np.ndarray:

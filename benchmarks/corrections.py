@@ -1,0 +1,242 @@
+"""Look for a better correction than the paper's: measure many samplers of few network calls in the closed loop.
+
+    python -m benchmarks.corrections --model tiny-x4 --hr ../shared/data/train/cid22_validation -o OUT
+    python -m benchmarks.corrections --model photo-x4 --hr pairs/HR --lr pairs/LR -o OUT
+
+Every variant samples the centre of every photograph. A variant is a line of --variants, or one of those below, as
+`key=value` words:
+
+    rows=0,20,39,59      kept rows of the trained schedule, t = 1 first
+    alpha=0.1            LR guidance: one scale, or one per step, t = 1 first
+    bands=1,0.5,0        factors of alpha on the bands of a Laplacian pyramid, finest first; the last is the rest
+    temperature=0.9      factor of the noise of every step: one, or one per step
+    order=2              two-step slopes of second order, see `extrapolate`
+    project=1            range-null projection of the result, and its strength
+    sampler=flow         steps along the flow in place of ancestral ones
+
+A stopped run resumes: the numbers of every variant are kept in OUT/variants.jsonl.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxsr
+from benchmarks.harness import command_line, machine, markdown, run_benchmark
+from jaxsr.data.sources import load_folder
+from jaxsr.diffusion import Schedule
+from jaxsr.diffusion.process import reverse_mean
+from jaxsr.diffusion.sampler import flow_step, start
+from jaxsr.evaluation.images import Pair, ready
+from jaxsr.evaluation.protocol_files import load_protocol
+from jaxsr.evaluation.scoring import Scorer
+from jaxsr.imaging import noise
+from jaxsr.imaging.resize import downsample_bicubic_uint8, project_onto
+from jaxsr.models.model import Model
+from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
+from jaxsr.models.problem import pose
+from jaxsr.runtime.compilation import compiler_options
+from jaxsr.upscaling.upscaler import Upscaler
+
+METRICS = ("psnr", "lpips", "dists", "niqe", "lr_consistency")
+SIDE = 64
+"""The side of the LR crops."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to sample, see the top of this file. Tuples have one number for all steps, or one per step, t = 1 first."""
+
+    rows: tuple[int, ...] = (0, 20, 39, 59)
+    alpha: tuple[float, ...] = (0.0,)
+    bands: tuple[float, ...] = (1.0,)
+    temperature: tuple[float, ...] = (1.0,)
+    order: int = 1
+    project: float = 0.0
+    sampler: str = "ancestral"
+
+    @classmethod
+    def parse(cls, text: str) -> "Variant":
+        """Read `key=value` words. Raises ValueError for an unknown key or a value of another kind."""
+        values: dict[str, Any] = {}
+        kinds = {field.name: type(getattr(cls(), field.name)) for field in fields(cls)}
+        for word in shlex.split(text):
+            key, _, value = word.partition("=")
+            if key not in kinds:
+                raise ValueError(f"--variants: {word}: there is no {key!r}; use {', '.join(kinds)}.")
+            if kinds[key] is tuple:
+                number = int if key == "rows" else float
+                values[key] = tuple(number(part) for part in value.split(","))
+            else:
+                values[key] = kinds[key](value)
+        return cls(**values)
+
+    def at(self, name: str, step: int) -> float:
+        """Return the number of a step (0-based, the last step taken first)."""
+        numbers = getattr(self, name)
+        return numbers[step] if len(numbers) > 1 else numbers[0]
+
+
+def default_variants() -> list[str]:
+    """List the variants of one run: each idea alone, and combinations."""
+    plain = ["", "rows=59", "rows=0,59", "rows=0,8,17,25,34,42,51,59", "rows=0,4,8,13,17,21,25,30,34,38,42,46,51,55,59"]
+    guided = [f"alpha={a}" for a in ("0.05", "0.1", "0.3,0,0,0", "0,0.2,0,0", "0,0,0.2,0", "0,0,0.3,0", "-0.05")]
+    projected = [f"{words} project=1".strip() for words in ("", *guided)]
+    temperatures = [f"temperature={t}" for t in ("0.7", "0.85", "0.95", "1.05", "1.15", "0.8,1,1,1", "1,1,0.8,1")]
+    bands = [f"alpha=0.1 bands={b}" for b in ("1,0", "0,1,0", "0,0,1", "1,0.5,0")]
+    bands += [f"alpha=0,0,0.3,0 bands={b}" for b in ("1,0", "0,1,0", "1,1,0")]
+    subsets = [f"rows={r}" for r in ("0,5,20,59", "0,10,30,59", "0,30,50,59", "5,20,39,59", "0,20,45,59")]
+    solvers = ["sampler=flow", "sampler=flow order=2", "order=2"]
+    return [*plain, *guided, *projected, *temperatures, *bands, *subsets, *solvers]
+
+
+def sampler(upscaler: Upscaler, variant: Variant) -> Callable[..., jax.Array]:
+    """Make the compiled function (params, keys, LR images in [0, 1]) -> results in [0, 1]."""
+    full = upscaler.preset.schedule.build()
+    schedule, model = full.select(np.array(variant.rows)), Model(upscaler.preset)
+
+    def run(params: Any, keys: jax.Array, lr: jax.Array) -> jax.Array:
+        origins = jnp.zeros((len(lr), 2), jnp.int32)
+        problem = pose(model, params, schedule, lr, lambda shape: noise.chain_noise(keys, origins, shape))
+        x_0 = chain(problem, schedule, variant, upscaler.preset.codec.factor)
+        image = problem.decode(x_0, clip=False)
+        return jnp.clip(project_onto(image, lr, upscaler.preset.scale, variant.project), 0, 1)
+
+    return jax.jit(run, compiler_options=compiler_options())
+
+
+def chain(problem: Any, schedule: Schedule, variant: Variant, factor: int) -> jax.Array:
+    """Run the chain of a variant, with its steps unrolled."""
+    x, z_lr, before = start(schedule, problem.z_lr, problem.noise(0)), problem.z_lr, None
+    tables = schedule.tables()
+    for k, i in enumerate(reversed(range(schedule.steps)), start=1):
+        row = jax.tree.map(lambda column, i=i: column[i], tables)
+        f = problem.denoise(x, i)
+        used = f if before is None or variant.order == 1 or i == 0 else extrapolate(schedule, i, f, before)
+        before = f
+        if variant.sampler == "flow":
+            mean, std = flow_step(x, used, z_lr, row.eta, row.eta_prev), 0.0
+        else:
+            mean, std = reverse_mean(x, used, row), row.std
+        if alpha := variant.at("alpha", i):
+            mean += alpha * in_bands(mean - z_lr, variant.bands, factor)
+        x = mean if i == 0 else mean + variant.at("temperature", i) * std * problem.noise(k)
+    return x
+
+
+def extrapolate(schedule: Schedule, i: int, f: jax.Array, before: jax.Array) -> jax.Array:
+    """Return the prediction that a step from row i needs for the second order, from the predictions of two steps.
+
+    The flow is dv/dlam = f with lam = 1/s - s, s = sqrt(eta) (see `jaxsr.diffusion.sampler`). Let f be linear in
+    log(lam), as in DPM-Solver++(2M). With h the step in log(lam), and lam' its end, the integral of f is (lam' - lam)
+    times f + (f - before) / h_before (h lam' / (lam' - lam) - 1). The last step, to lam' = infinity, has first order.
+    """
+    lam = lambda eta: 1 / np.sqrt(eta) - np.sqrt(eta)  # noqa: E731
+    here, behind, ahead = (lam(schedule.eta[j]) for j in (i, i + 1, i - 1))
+    factor = (np.log(ahead / here) * ahead / (ahead - here) - 1) / np.log(here / behind)
+    return f + float(factor) * (f - before)
+
+
+def in_bands(latent: jax.Array, factors: Sequence[float], factor: int) -> jax.Array:
+    """Multiply the bands of a Laplacian pyramid of a latent of pixel-unshuffle, finest first; the last is the rest."""
+    if len(factors) == 1:
+        return factors[0] * latent
+    rest, total = pixel_shuffle(latent, factor), 0.0
+    for level, number in enumerate(factors[:-1]):
+        smooth = blur(rest, 2**level)
+        total, rest = total + number * (rest - smooth), smooth
+    return pixel_unshuffle(total + factors[-1] * rest, factor)
+
+
+def blur(image: jax.Array, step: int) -> jax.Array:
+    """Smooth by the binomial window 1 4 6 4 1 with holes of `step`, with mirrored borders."""
+    for axis in (1, 2):
+        pads = [(0, 0)] * 4
+        pads[axis] = (2 * step, 2 * step)
+        padded, size = jnp.pad(image, pads, mode="symmetric"), image.shape[axis]
+        parts = [jax.lax.slice_in_dim(padded, j * step, j * step + size, axis=axis) for j in range(5)]
+        image = sum(w / 16 * part for w, part in zip((1, 4, 6, 4, 1), parts, strict=True))
+    return image
+
+
+def load_pairs(hr: Path, lr: Path | None, limit: int | None) -> list[Pair]:
+    """Load the centres of photographs with their LR images, given or reduced bicubically."""
+    originals = load_folder(hr)[:limit]
+    small = [None] * len(originals) if lr is None else load_folder(lr)[:limit]
+    pairs = []
+    for i, (big, given) in enumerate(zip(originals, small, strict=True)):
+        reduced = downsample_bicubic_uint8(big, 4) if given is None else given
+        if min(reduced.shape[:2]) < SIDE:
+            continue
+        top, left = ((n - SIDE) // 2 for n in reduced.shape[:2])
+        crop = big[4 * top : 4 * (top + SIDE), 4 * left : 4 * (left + SIDE)]
+        pairs.append(Pair(f"{i:04d}", 0, crop, reduced[top : top + SIDE, left : left + SIDE], None, False))
+    if not pairs:
+        raise ValueError(f"--hr: {hr} has no photograph of {4 * SIDE} pixels a side; give larger ones.")
+    return pairs
+
+
+def measure(upscaler: Upscaler, variant: Variant, pairs: Sequence[Pair], scorer: Scorer, batch: int) -> dict[str, Any]:
+    """Sample and score every pair, and return the columns of numbers."""
+    function, rows = sampler(upscaler, variant), []
+    for first in range(0, len(pairs), batch):
+        some = pairs[first : first + batch]
+        lr = np.stack([pair.lr for pair in some]).astype(np.float32) / 255
+        keys = jnp.stack([noise.image_key(0, noise.content_hash(image), 0) for image in lr])
+        made = np.asarray(function(upscaler.params, keys, jnp.asarray(lr)))
+        results = [replace(pair, sr=ready(sr, scorer.protocol)) for pair, sr in zip(some, made, strict=True)]
+        rows += scorer.score(results)
+    return {name: [row[name] for row in rows] for name in scorer.metrics}
+
+
+def run(args: argparse.Namespace, command: str) -> None:
+    variants = {text: Variant.parse(text) for text in (args.variants or default_variants())}
+    upscaler, pairs = jaxsr.load(args.model), load_pairs(args.hr, args.lr, args.limit)
+    scorer, file = Scorer(tuple(args.metrics), load_protocol("plain"), batch=args.batch), args.output / "variants.jsonl"
+    args.output.mkdir(parents=True, exist_ok=True)
+    what = [upscaler.sha256, len(pairs), *args.metrics]
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    known = {line["variant"]: line["columns"] for line in lines if line["what"] == what}
+    for text, variant in variants.items():
+        if text not in known:
+            known[text] = measure(upscaler, variant, pairs, scorer, args.batch)
+            with open(file, "a", encoding="utf-8") as out:
+                out.write(json.dumps({"variant": text, "what": what, "columns": known[text]}) + "\n")
+            print(f"{text or 'plain'}: {means(known[text])}", file=sys.stderr, flush=True)
+    rows = [{"variant": text or "plain", "calls": len(v.rows)} | means(known[text]) for text, v in variants.items()]
+    table = f"`{command}`  \n{machine()}, {len(pairs)} pairs\n\n{markdown(rows, digits=5)}\n"
+    (args.output / "table.md").write_text(table, encoding="utf-8")
+    print(table)
+
+
+def means(columns: dict[str, list[float]]) -> dict[str, float]:
+    return {name: round(float(np.mean([n for n in numbers if n is not None])), 4) for name, numbers in columns.items()}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.corrections", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--model", default="tiny-x4", help="name, folder or file of a model over pixels")
+    parser.add_argument("--hr", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--lr", type=Path, help="folder of their LR images, in the same order (default: bicubic)")
+    parser.add_argument("--limit", type=int, help="number of photographs")
+    parser.add_argument("--variants", nargs="+", metavar="WORDS", help="variants to measure, each as one argument")
+    parser.add_argument("--metrics", nargs="+", default=list(METRICS), help="names of metrics")
+    parser.add_argument("--batch", type=int, default=8, help="images per call")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the numbers")
+    args = parser.parse_args(argv)
+    return run_benchmark(lambda: run(args, command_line("corrections", argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Test the search for corrections: its variants are the samplers that they claim to be."""
+
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import corrections
+from benchmarks.corrections import Variant, chain, in_bands
+from jaxsr.diffusion import exponential_schedule
+from jaxsr.numerics.gaussian_world import GaussianWorld
+
+
+def photograph(side: int = 264, seed: int = 0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (side // 8, side // 8, 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "hr").mkdir()
+    for seed in range(2):
+        Image.fromarray(photograph(seed=seed)).save(tmp_path / f"hr/{seed}.png")
+    return tmp_path / "hr"
+
+
+def test_the_plain_and_the_guided_variant_are_upscale(small_upscalers, folder):
+    upscaler = small_upscalers["channel"]
+    pairs = corrections.load_pairs(folder, None, None)
+    total = upscaler.preset.schedule.build().steps
+    for alpha in (0.0, 0.1):
+        variant = Variant(rows=tuple(range(total)), alpha=(alpha,))
+        lr = np.stack([pair.lr for pair in pairs]).astype(np.float32) / 255
+        keys = jnp.stack([corrections.noise.image_key(0, corrections.noise.content_hash(image), 0) for image in lr])
+        found = corrections.sampler(upscaler, variant)(upscaler.params, keys, jnp.asarray(lr))
+        for image, result in zip(lr, found, strict=True):
+            expected = upscaler.upscale(image, seed=0, steps=total, alpha=alpha, tile="off")
+            np.testing.assert_allclose(result, expected, atol=2e-5)
+
+
+def test_every_word_changes_the_result(small_upscalers, folder):
+    upscaler, lr = small_upscalers["channel"], jnp.asarray(photograph(64)[None] / 255, jnp.float32)
+    total = upscaler.preset.schedule.build().steps
+    rows = f"rows={','.join(map(str, range(total)))}"
+    keys = jnp.stack([corrections.noise.image_key(0, corrections.noise.content_hash(np.asarray(lr[0])), 0)])
+    words = ["", "alpha=0.1", "alpha=0.1 bands=1,0", "temperature=0.5", "sampler=flow", "project=1", "project=0.5"]
+    words += [] if total < 3 else ["sampler=flow order=2"]
+    results = [
+        corrections.sampler(upscaler, Variant.parse(f"{rows} {text}"))(upscaler.params, keys, lr) for text in words
+    ]
+    for i, one in enumerate(results):
+        for other in results[:i]:
+            assert np.abs(one - other).max() > 1e-4
+
+
+def test_bands_add_up_to_the_whole():
+    latent = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 5, 48)), jnp.float32)
+    np.testing.assert_allclose(in_bands(latent, (1, 1, 1), 4), latent, atol=1e-5)
+    np.testing.assert_allclose(in_bands(latent, (0.5,), 4), latent / 2)
+    flat = jnp.ones((1, 6, 5, 48))
+    np.testing.assert_allclose(in_bands(flat, (1, 1, 0), 4), 0, atol=1e-6)
+
+
+def test_two_step_slopes_have_the_second_order():
+    """In the Gaussian world the flow is known: its error falls with the square of the step, Euler's with the step."""
+    world = GaussianWorld(kappa=2.0)
+
+    def error(steps: int, order: int) -> float:
+        # Nearly uniform steps in log(lam), and an end so near to eta = 0 that the last step's error does not matter.
+        full = exponential_schedule(steps, kappa=2.0, power=1.0, min_noise_level=0.0002, sqrt_eta_end=0.9)
+        z_lr = jnp.full((1, 1, 1, 3), world.y)
+        first = jnp.asarray([[[[-1.0, 0.2, 1.5]]]])
+        denoise = world.denoiser(full)
+        problem = SimpleNamespace(z_lr=z_lr, denoise=lambda x, i: denoise(x, jnp.int32(i)), noise=lambda k: first)
+        found = chain(problem, full, Variant(sampler="flow", order=order), 1)
+        x_t = z_lr + 2.0 * full.eta[-1] ** 0.5 * first
+        return float(jnp.abs(found - world.flow(x_t, full.eta[-1], 0.0)).max())
+
+    euler, second = ([error(n, order) for n in (20, 40, 80)] for order in (1, 2))
+    assert euler[1] / euler[2] == pytest.approx(2, rel=0.1)
+    assert second[1] / second[2] == pytest.approx(4, rel=0.2)
+
+
+def test_words_that_are_no_variant_are_refused():
+    assert Variant.parse("rows=0,59 alpha=0.1,0.2 order=2").alpha == (0.1, 0.2)
+    with pytest.raises(ValueError, match=r"--variants: speed=3: there is no 'speed'; use rows, alpha"):
+        Variant.parse("speed=3")
+
+
+def test_a_stopped_run_goes_on(small_checkpoints, folder, tmp_path, capsys):
+    path = small_checkpoints["channel"]
+    words = ["--model", str(path), "--hr", str(folder), "--metrics", "psnr", "-o", str(tmp_path / "out"), "--variants"]
+    assert corrections.main([*words, "rows=0"]) == 0
+    before = (tmp_path / "out/variants.jsonl").read_text()
+    assert corrections.main([*words, "rows=0", "rows=0 project=1"]) == 0
+    after = (tmp_path / "out/variants.jsonl").read_text()
+    assert after.startswith(before)
+    assert after.count("\n") == 2
+    assert "| rows=0 project=1 | 1 |" in capsys.readouterr().out
