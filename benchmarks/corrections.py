@@ -32,6 +32,7 @@ import numpy as np
 
 import jaxsr
 from benchmarks.harness import command_line, machine, markdown, run_benchmark
+from jaxsr.cli.shared_options import whole
 from jaxsr.data.sources import load_folder
 from jaxsr.diffusion import Schedule
 from jaxsr.diffusion.process import reverse_mean
@@ -150,7 +151,8 @@ def in_bands(latent: jax.Array, factors: Sequence[float], factor: int) -> jax.Ar
     """Multiply the bands of a Laplacian pyramid of a latent of pixel-unshuffle, finest first; the last is the rest."""
     if len(factors) == 1:
         return factors[0] * latent
-    rest, total = pixel_shuffle(latent, factor), 0.0
+    rest = pixel_shuffle(latent, factor)
+    total = jnp.zeros_like(rest)
     for level, number in enumerate(factors[:-1]):
         smooth = blur(rest, 2**level)
         total, rest = total + number * (rest - smooth), smooth
@@ -164,14 +166,14 @@ def blur(image: jax.Array, step: int) -> jax.Array:
         pads[axis] = (2 * step, 2 * step)
         padded, size = jnp.pad(image, pads, mode="symmetric"), image.shape[axis]
         parts = [jax.lax.slice_in_dim(padded, j * step, j * step + size, axis=axis) for j in range(5)]
-        image = sum(w / 16 * part for w, part in zip((1, 4, 6, 4, 1), parts, strict=True))
+        image = jnp.sum(jnp.stack([w / 16 * part for w, part in zip((1, 4, 6, 4, 1), parts, strict=True)]), axis=0)
     return image
 
 
 def load_pairs(hr: Path, lr: Path | None, limit: int | None) -> list[Pair]:
     """Load the centres of photographs with their LR images, given or reduced bicubically."""
-    originals = load_folder(hr)[:limit]
-    small = [None] * len(originals) if lr is None else load_folder(lr)[:limit]
+    originals = list(load_folder(hr))[:limit]
+    small = [None] * len(originals) if lr is None else list(load_folder(lr))[:limit]
     pairs = []
     for i, (big, given) in enumerate(zip(originals, small, strict=True)):
         reduced = downsample_bicubic_uint8(big, 4) if given is None else given
@@ -190,7 +192,7 @@ def measure(upscaler: Upscaler, variant: Variant, pairs: Sequence[Pair], scorer:
     function, rows = sampler(upscaler, variant), []
     for first in range(0, len(pairs), batch):
         some = pairs[first : first + batch]
-        lr = np.stack([pair.lr for pair in some]).astype(np.float32) / 255
+        lr = np.stack([pair.lr for pair in some if pair.lr is not None]).astype(np.float32) / 255
         keys = jnp.stack([noise.image_key(0, noise.content_hash(image), 0) for image in lr])
         made = np.asarray(function(upscaler.params, keys, jnp.asarray(lr)))
         results = [replace(pair, sr=ready(sr, scorer.protocol)) for pair, sr in zip(some, made, strict=True)]
@@ -229,10 +231,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", default="tiny-x4", help="name, folder or file of a model over pixels")
     parser.add_argument("--hr", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--lr", type=Path, help="folder of their LR images, in the same order (default: bicubic)")
-    parser.add_argument("--limit", type=int, help="number of photographs")
+    parser.add_argument("--limit", type=whole(1), help="number of photographs")
     parser.add_argument("--variants", nargs="+", metavar="WORDS", help="variants to measure, each as one argument")
     parser.add_argument("--metrics", nargs="+", default=list(METRICS), help="names of metrics")
-    parser.add_argument("--batch", type=int, default=8, help="images per call")
+    parser.add_argument("--batch", type=whole(1), default=8, help="images per call")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the numbers")
     args = parser.parse_args(argv)
     return run_benchmark(lambda: run(args, command_line("corrections", argv)))

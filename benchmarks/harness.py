@@ -3,9 +3,7 @@
 import json
 import os
 import platform
-import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,8 @@ from typing import Any
 import jax
 
 from jaxsr.cli.exits import exit_code
+from jaxsr.runtime.timing import Call, medians, turns  # noqa: F401  (benchmarks import them from here)
 from jaxsr.storage import write_whole
-
-Call = Callable[[], object]
 
 
 def machine() -> str:
@@ -36,27 +33,6 @@ def repeat(update: Callable[..., tuple[Any, Any]], state: Any, *inputs: Any) -> 
         return values
 
     return call
-
-
-def turns(calls: Mapping[str, Call], runs: int) -> dict[str, list[float]]:
-    """Time `runs` calls of each, in seconds, after one call that compiles.
-
-    The calls take turns, so that they meet the same load. A call returns when its work is done, or it returns arrays,
-    for which this function waits.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(runs + 1):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            jax.block_until_ready(call())
-            if turn:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
-def medians(calls: Mapping[str, Call], runs: int) -> dict[str, float]:
-    """Return the median seconds of each call; see `turns`."""
-    return {name: statistics.median(values) for name, values in turns(calls, runs).items()}
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], digits: int = 3) -> str:

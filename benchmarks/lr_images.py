@@ -7,6 +7,7 @@ has a subfolder.
 """
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from benchmarks.harness import run_benchmark
 from benchmarks.quality import to_uint8
 from benchmarks.readings import items_of
 from jaxsr.cli.evaluate_commands import SETS
+from jaxsr.cli.shared_options import whole
 from jaxsr.evaluation.images import load
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.suite import PROTOCOLS
+from jaxsr.storage import write_whole
 
 
 def run(args: argparse.Namespace) -> None:
@@ -30,7 +33,9 @@ def run(args: argparse.Namespace) -> None:
             assert pair.lr is not None
             target = args.output / name / f"{item.name}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(to_uint8(pair.lr)).save(target)
+            content = io.BytesIO()
+            Image.fromarray(to_uint8(pair.lr)).save(content, format="PNG")
+            write_whole(target, content.getvalue())
         print(f"{name}: {len(items)} images")
 
 
@@ -38,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lr_images", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the sets")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--limit", type=int, help="images per set, spread evenly over it (default: all)")
+    parser.add_argument("--limit", type=whole(1), help="images per set, spread evenly over it (default: all)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the images")
     args = parser.parse_args(argv)
     return run_benchmark(lambda: run(args))

@@ -10,6 +10,7 @@ run resumes.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from benchmarks.readings import METRICS as READINGS_METRICS
 from benchmarks.readings import items_of
 from benchmarks.rivals import RIVALS, Upscale, installed
 from jaxsr.cli.evaluate_commands import SETS, named_folder
+from jaxsr.cli.shared_options import whole
 from jaxsr.evaluation.images import Pair, load
 from jaxsr.evaluation.methods import Method
 from jaxsr.evaluation.pairs import Item
@@ -62,7 +64,8 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
     axes = figure.add_subplot()
     for family, points in _families(results).items():
         colour, label = COLOURS.get(family, "black"), f"{family} (numbers: steps)" if family in COLOURS else None
-        steps = sorted((int(name.split()[0]), at) for at, names in points.items() for name in names if "step" in name)
+        found = ((re.fullmatch(r"(\d+) steps?", name), at) for at, names in points.items() for name in names)
+        steps = sorted((int(match[1]), at) for match, at in found if match)
         if steps:
             axes.plot(*zip(*(at for _, at in steps), strict=True), color=colour, lw=0.8)
         axes.scatter(*zip(*points, strict=True), color=colour, s=18, label=label)
@@ -132,11 +135,13 @@ def run(args: argparse.Namespace, command: str) -> None:
     )
     results = run_suite(suite, args.output)
     for name in args.sets:
-        draw_front([result for result in results if result.data["name"] == name], args.output / f"front-{name}.png")
+        of_set = [result for result in results if result.data["name"] == name]
+        base = next(result for result in of_set if result.name == suite.base)
+        draw_front([r for r in of_set if r.names == base.names], args.output / f"front-{name}.png")
         if args.pictures:
             protocol = load_protocol(PROTOCOLS[name])
             items = items_of(name, args.data, protocol, args.pictures)
-            draw_pictures(methods(suite), items, args.output / f"pictures-{name}.png", protocol)
+            draw_pictures(methods(suite)[0], items, args.output / f"pictures-{name}.png", protocol)
     table = (args.output / "table.md").read_text(encoding="utf-8")
     print(f"`{command}`  \n{machine()}\n\n{table}")
 
@@ -156,10 +161,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=["realsr", "div2k", "set14", "kodak"])
     parser.add_argument("--metrics", nargs="+", default=list(METRICS), help="names of metrics")
     text = "numbers of steps; guidance takes the first"
-    parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS), metavar="N", help=text)
-    parser.add_argument("--limit", type=int, help="images per set, spread evenly over it (default: all)")
-    parser.add_argument("--pictures", type=int, default=0, help="images of each set to draw, spread over it")
-    parser.add_argument("--runs", type=int, default=3, help="timed runs of each method; 0 times none")
+    parser.add_argument("--steps", type=whole(1), nargs="+", default=list(STEPS), metavar="N", help=text)
+    parser.add_argument("--limit", type=whole(1), help="images per set, spread evenly over it (default: all)")
+    parser.add_argument("--pictures", type=whole(0), default=0, help="images of each set to draw, spread over it")
+    parser.add_argument("--runs", type=whole(0), default=3, help="timed runs of each method; 0 times none")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for all files")
     return parser
 

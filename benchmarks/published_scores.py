@@ -3,8 +3,7 @@
     python -m benchmarks.published_scores --results ../shared/reference/osediff_realsr --hr ../shared/data/realsr_sub/HR
 
 The folder of results has `scores.tsv`: one line per image with the authors' numbers, which pyiqa computed. Ours are
-those of the protocol `osediff-realsr`. For NIQE give the published parameters by --niqe: `niqe_pris_params.npz` in the
-source of BasicSR (`pip download basicsr==1.4.2 --no-deps --no-binary :all:`).
+those of the protocol `osediff-realsr`. For NIQE give the published parameters: --niqe tests/golden/niqe_pris_params.npz
 """
 
 import argparse
@@ -33,6 +32,10 @@ def published(folder: Path, metrics: Sequence[str]) -> Scores:
         raise ValueError(f"--results: there is no file {file}; give the folder that holds it.")
     with open(file, newline="", encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines, delimiter="\t") if (folder / row["image"]).is_file()]
+    if not rows:
+        raise ValueError(f"--results: {folder} has none of the images in scores.tsv; give the folder of results.")
+    if lacking := [name.upper() for name in metrics if name.upper() not in rows[0]]:
+        raise ValueError(f"--results: {file} has no column {', '.join(lacking)}; give the authors' file.")
     return {Path(row["image"]).stem: {name: float(row[name.upper()]) for name in metrics} for row in rows}
 
 
@@ -53,7 +56,9 @@ def score(results: Path, hr: Path, names: Sequence[str], metrics: Sequence[str],
             raise ValueError(f"--hr: {hr} has {len(originals)} originals called {name}; give the folder of RealSR's.")
         pairs = load(Item(name, pred=results / f"{name}.png", target=originals[0]), protocol).pairs
         (row,) = scorer.score(pairs)
-        found[name] = {metric: value for metric, value in row.items() if value is not None}
+        if missing := [metric for metric, value in row.items() if value is None]:
+            raise ValueError(f"{name}: has no number for {', '.join(missing)}: {scorer.reasons}")
+        found[name] = row
     return found
 
 

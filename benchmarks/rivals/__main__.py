@@ -7,6 +7,7 @@ are PNG, and those that are there already are not made again. `python -m benchma
 """
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 from benchmarks.rivals import RIVALS
 
 ENDINGS = (".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+RECORD = "rival.json"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,19 +28,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--lr", type=Path, required=True, help="folder of LR images, with any folders below it")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     args = parser.parse_args(argv)
-    files = sorted(path for path in args.lr.rglob("*") if path.suffix.lower() in ENDINGS)
-    upscale = RIVALS[args.rival](args.wheels) if files else None
-    if upscale is None:
-        reason = f"--wheels: {args.rival} needs its packages and its wheel, see benchmarks/rivals/__init__.py"
-        print(f"error: {reason if files else f'--lr: {args.lr} has no images; check the name'}.", file=sys.stderr)
+    try:
+        run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    targets = plan(args.lr, args.output)
+    claim(args.output, args.rival)
+    upscale = RIVALS[args.rival](args.wheels)
+    if upscale is None:
+        raise ValueError(f"--wheels: {args.rival} needs its packages and its wheel, see benchmarks/rivals/__init__.py.")
     seconds = []
-    for file in files:
-        target = args.output / file.relative_to(args.lr).with_suffix(".png")
+    for target, file in targets.items():
         if target.exists():
             continue
+        lr = read(file)
         began = time.perf_counter()
-        result = upscale(np.asarray(Image.open(file).convert("RGB")))
+        result = upscale(lr)
         seconds.append(time.perf_counter() - began)
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_suffix(".part")
@@ -46,8 +56,40 @@ def main(argv: list[str] | None = None) -> int:
         Image.fromarray(pixels).save(unfinished, format="PNG")
         unfinished.replace(target)
     rate = f", {np.median(seconds):.3g} s/image in the median" if seconds else ""
-    print(f"{len(seconds)} made{rate}, {len(files) - len(seconds)} there already; results in {args.output}")
-    return 0
+    print(f"{len(seconds)} made{rate}, {len(targets) - len(seconds)} there already; results in {args.output}")
+
+
+def plan(lr: Path, output: Path) -> dict[Path, Path]:
+    """Return the LR image of every result, by the result's file."""
+    if output.resolve().is_relative_to(lr.resolve()):
+        raise ValueError(f"--output: {output} lies in {lr}; choose another folder.")
+    files = sorted(path for path in lr.rglob("*") if path.is_file() and path.suffix.lower() in ENDINGS)
+    if not files:
+        raise ValueError(f"--lr: {lr} has no images; check the name.")
+    targets: dict[Path, Path] = {}
+    for file in files:
+        target = output / file.relative_to(lr).with_suffix(".png")
+        if target in targets:
+            raise ValueError(f"--lr: {targets[target]} and {file} would have one result; rename one.")
+        targets[target] = file
+    return targets
+
+
+def claim(output: Path, rival: str) -> None:
+    """Record whose results the folder holds, or refuse it if they are of another rival."""
+    record = output / RECORD
+    if record.exists() and (other := json.loads(record.read_text())["rival"]) != rival:
+        raise ValueError(f"--output: {output} holds results of {other}; choose another folder.")
+    output.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps({"rival": rival}) + "\n")
+
+
+def read(file: Path) -> np.ndarray:
+    """Read 8-bit pixels as RGB."""
+    with Image.open(file) as image:  # an unreadable file is an OSError that names it
+        if image.mode not in ("RGB", "L", "P"):
+            raise ValueError(f"{file}: has the mode {image.mode}; give 8-bit RGB or grey images.")
+        return np.asarray(image.convert("RGB"))
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def make(
     record = describe(upscaler, request, done, accept_license=accept_license)
     record |= {"size": [pixels.shape[1], pixels.shape[0]]}
     numbers = [round(value, 3) if math.isfinite(value) else None for value in consistency]
-    notes = (*losses(photo, pixels, job.target, strip=bool(request.strip)), *upscaler.fit_notes(done))
+    notes = (*losses(photo, pixels, job.target, strip=bool(request.strip)), *upscaler.fit_notes(done, choices["guide"]))
     record |= {"lr_consistency_db": numbers if request.strip else numbers[0]}
     record |= {"notes": [f"The image {note}." for note in notes], "seconds": round(time.perf_counter() - began, 3)}
     write_result(job, pixels, photo, record, quality=request.quality or 95)

@@ -123,7 +123,8 @@ def suite(argv: Sequence[str]) -> int:
         help="numbers of steps of the plain sampler; guidance takes the first (default: 4 1 15 60)",
     )
     add_seeds(parser, "0", [0])
-    add_metrics(parser)
+    add_metrics(parser, "the protocol's own, and LPIPS and DISTS where their weights are on this machine")
+    add("--overwrite", action="store_true", help="replace results of other choices")
     add("--time", type=whole(0), default=0, metavar="N", help="time every method too, by the median of N runs in turns")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.suite import Suite, run_suite
@@ -131,17 +132,22 @@ def suite(argv: Sequence[str]) -> int:
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.upscaling.upscaler import load
 
-    chosen = {name: getattr(args, name) for name in ("data", "sets", "protocol", "limit", "steps", "time")}
-    lists = {"seeds": tuple(args.seeds), "metrics": tuple(args.metrics) if args.metrics else None}
-    lists |= {"results": dict(args.results)}
+    chosen = {name: getattr(args, name) for name in ("data", "sets", "protocol", "limit", "steps", "time", "overwrite")}
+    lists = {"seeds": tuple(dict.fromkeys(args.seeds)), "metrics": tuple(args.metrics) if args.metrics else None}
+    results = dict(args.results)
+    if len(results) < len(args.results):
+        raise ValueError("--results: two folders have one name; rename one.")
+    if len(set(args.model)) < len(args.model):
+        raise ValueError("--model: a model is named twice; leave one out.")
     command = shlex.join(["python", "-m", "jaxsr.evaluate", "suite", *argv])
     for name in args.model:
         check_can_run(name, mask=False)
     models = {name: load(name, accept_license=args.accept_license) for name in args.model}
     enable_compilation_cache(max(upscaler.preset.network.model_channels for upscaler in models.values()))
-    results = run_suite(Suite(models=models, **chosen, **lists, command=command, report=_lines), args.output)
+    choices = {"models": models, "results": results, "command": command, "report": _lines}
+    made = run_suite(Suite(**choices, **chosen, **lists), args.output)
     print((args.output / "table.md").read_text(encoding="utf-8"))
-    return SOME_FAILED if any(result.failed or result.without for result in results) else 0
+    return SOME_FAILED if any(result.failed or result.without for result in made) else 0
 
 
 def named_folder(text: str) -> tuple[str, Path]:

@@ -117,9 +117,9 @@ def add_scale(parser: argparse._ActionsContainer) -> None:
     add("--calibration", type=Path, metavar="JSON", help=text)
 
 
-def add_metrics(parser: argparse._ActionsContainer) -> None:
+def add_metrics(parser: argparse._ActionsContainer, default: str = "the protocol's own") -> None:
     """Add --metrics."""
-    text = "metrics to compute (default: the protocol's own)"
+    text = f"metrics to compute (default: {default})"
     parser.add_argument("-m", "--metrics", nargs="+", metavar="NAME", help=text)
 
 

@@ -99,7 +99,7 @@ def model_method(
             assert pair.hr is not None
             guidance = {"reference": pair.hr, "reference_box": (0, 0, lr.shape[1], lr.shape[0])}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the notes below say it once
+            warnings.simplefilter("ignore", UserWarning)  # `notes` says once what they say of every image
             return upscaler.upscale(lr, seed=seed, **asdict(chosen), **guidance)
 
     return Method(name, make, record, notes=tuple(upscaler.knob_notes(chosen, [chosen.alphas], preset, calibration)))

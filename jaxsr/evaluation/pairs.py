@@ -17,7 +17,6 @@ _ENDING = re.compile(
     r"(?:[_-](?:hr|lr|gt|lq|sr|out|output|result|pred|restored|upscaled)(?:x?\d)?|[_-]?x\d|[_-]srf_\d)$", re.IGNORECASE
 )
 _SHOWN = 8
-_DOUBLE = " (for one name)"
 
 
 class PairingError(ValueError):
@@ -110,7 +109,7 @@ def _attempt(
         else:
             lost.append(str(file))
     alone = [f"{name} (no file)" for name in names if name not in holders]
-    alone += [f"{' and '.join(map(str, held))}{_DOUBLE}" for held in holders.values() if len(held) > 1]
+    alone += [f"{' and '.join(map(str, held))} (for one name)" for held in holders.values() if len(held) > 1]
     return {name: holders[name][0] for name in names if name in holders}, alone + lost
 
 
@@ -153,22 +152,30 @@ def attach(items: Sequence[Item], *, pred: Path | None = None, lr: Path | None =
     return attached
 
 
-def attach_some(items: Sequence[Item], folder: Path) -> list[Item]:
-    """Return the items that have a result in a folder, with it. Other files of the folder are not looked at.
+def attach_some(items: Sequence[Item], folder: Path, option: str) -> list[Item]:
+    """Return the items that have a result in a folder, with it. A name itself goes before one with usual endings.
 
+    Args:
+        items: the images.
+        folder: the folder of results. It may lack some, may have files of other images, and may be empty.
+        option: the option that gave the folder, for the error.
     Raises:
-        PairingError: if two files are the result of one item.
+        PairingError: if two files have one name, or are the result of one item, or one file is that of two items.
     """
-    files = folder_names(folder)
-    names = {item.name: _names(item) for item in items}
-    for known in ({name: (name,) for name in names}, names):
+    files = folder_names(folder) if list_images(folder, recursive=True) else {}
+    found: dict[Path, Item] = {}
+    for item in items:
         for shorten in (str, plain_name):
-            partners, alone = _attempt(known, files, shorten)
-            if doubles := [text for text in alone if text.endswith(_DOUBLE)]:
-                raise PairingError(f"{folder}: {doubles[0]}; rename or remove one.")
-            if partners:
-                return [replace(item, pred=partners[item.name]) for item in items if item.name in partners]
-    return []
+            wanted = {shorten(name) for name in _names(item)}
+            hits = [file for name, file in files.items() if shorten(name) in wanted]
+            if len(hits) > 1:
+                raise PairingError(f"{option}: {hits[0]} and {hits[1]} are both of {item.name}; rename or remove one.")
+            if hits:
+                if other := found.get(hits[0]):
+                    raise PairingError(f"{option}: {hits[0]} is of {other.name} and {item.name}; rename it.")
+                found[hits[0]] = replace(item, pred=hits[0])
+                break
+    return list(found.values())
 
 
 def _names(item: Item) -> tuple[str, ...]:

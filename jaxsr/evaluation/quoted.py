@@ -6,26 +6,32 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jaxsr.evaluation.layout import Table, markdown
+from jaxsr.metrics.catalogue import METRICS
+
 _FILE = Path(__file__).with_name("quoted.json")
+_ARROWS = {metric.title: "↑" if metric.more_is_better else "↓" for metric in METRICS.values()} | {"MUSIQ": "↑"}
 
 
 @cache
-def _content() -> dict[str, Any]:
+def sources() -> list[dict[str, Any]]:
+    """Read the sources: each has its name, what its numbers are of, its columns, and rows by set."""
     return json.loads(_FILE.read_text(encoding="utf-8"))
 
 
 def quoted(sets: Sequence[str]) -> str:
     """Format the published rows of some sets as Markdown tables, each with its source; empty if there are none."""
-    parts = [_table(name, source) for name in sets for source in _content()["sources"] if name in source["sets"]]
-    return "".join([f"\n## Quoted, not measured here\n\n{_content()['about']}\n", *parts]) if parts else ""
+    tables = [_table(name, source) for name in sets for source in sources() if name in source["sets"]]
+    return markdown(tables) if tables else ""
 
 
-def _table(name: str, source: dict[str, Any]) -> str:
-    columns, rows = source["columns"], source["sets"][name]
-    lines = [["method", *columns], ["---"] * (len(columns) + 1)]
-    lines += [[f"{row} (quoted)", *(_shown(numbers[key]) for key in columns)] for row, numbers in rows.items()]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"\n{name}, from {source['source']}:\n\n{table}\n"
+def _table(name: str, source: dict[str, Any]) -> Table:
+    columns = source["columns"]
+    head = ("method", *(f"{column} {_ARROWS[column]}" for column in columns))
+    rows = tuple(
+        (f"{row} (quoted)", *(_shown(numbers[key]) for key in columns)) for row, numbers in source["sets"][name].items()
+    )
+    return Table(f"{name}, quoted from {source['source']}", head, rows, (source["about"],))
 
 
 def _shown(number: float) -> str:

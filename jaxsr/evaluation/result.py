@@ -77,6 +77,11 @@ class Result:
         _, groups = np.unique([name for name, _ in keys], return_inverse=True)
         return Column(values.reshape(len(self.seeds), len(keys)), keys, groups.reshape(-1))
 
+    @property
+    def names(self) -> set[str]:
+        """The names of the images."""
+        return {row["image"] for row in self.images}
+
     @cached_property
     def scored(self) -> list[str]:
         """List the metrics that have a mean."""
@@ -113,18 +118,23 @@ class Result:
 
 
 def restrict(result: Result, few: Result) -> Result:
-    """Restrict a result to the images of another one, which has some of them under the same protocol.
+    """Restrict a result to the images of another one, which has some of them and is of the same set and protocol.
 
     Numbers of the images as a set are left out, because they cannot be computed from those of the whole set.
+
+    Raises:
+        ValueError: if the result lacks some of the images.
     """
-    kept = {(row["image"], row["patch"]) for row in few.images}
-    rows = [row for row in result.images if (row["image"], row["patch"]) in kept]
+    kept = few.names
+    if not kept <= result.names:
+        raise ValueError(f"{result.name} lacks {', '.join(sorted(kept - result.names))}, which {few.name} has.")
+    rows = [row for row in result.images if row["image"] in kept]
     old, new = (str(r.data["lr_sha256"])[:12] for r in (result, few))  # variants name the LR images
     variants = {name: entry["variant"].replace(old, new) for name, entry in result.metrics.items()}
     reasons = {name: entry["missing"] for name, entry in result.metrics.items() if "missing" in entry}
     reasons |= {name: "it is of the whole set" for name, entry in result.metrics.items() if "by_seed" in entry}
     data = result.data | {"images": few.data["images"], "lr_sha256": few.data["lr_sha256"]}
-    part = replace(result, protocol_sha256=few.protocol_sha256, data=data, images=rows, metrics={})
+    part = replace(result, protocol_sha256=few.protocol_sha256, data=data, images=rows, metrics={}, failed=[])
     return replace(part, metrics=summarise(part, variants, reasons, {}))
 
 

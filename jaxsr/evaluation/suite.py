@@ -2,24 +2,26 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jaxsr.evaluation.datasets import fit_list, open_dataset
 from jaxsr.evaluation.external import VARIANTS
-from jaxsr.evaluation.images import load
+from jaxsr.evaluation.images import Loaded
 from jaxsr.evaluation.methods import Method, bicubic_method, model_method
-from jaxsr.evaluation.metrics import default_metrics, describe, why_missing
+from jaxsr.evaluation.metrics import check_metrics, default_metrics, describe, why_missing
 from jaxsr.evaluation.pairs import Item, attach_some
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.quoted import quoted
+from jaxsr.evaluation.reading import read
 from jaxsr.evaluation.result import Result, restrict
 from jaxsr.evaluation.resume import file_hashes, fingerprint
 from jaxsr.evaluation.run import Evaluation, Report, evaluate, method_record, part_file
 from jaxsr.evaluation.tables import render
-from jaxsr.evaluation.timing import seconds_per_image, timing_table
+from jaxsr.evaluation.timing import time_table
+from jaxsr.guidance.calibration_file import CalibrationError
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.options import Options
 from jaxsr.storage import write_whole
@@ -32,6 +34,8 @@ PRINTED = "open-loop"
 STEPS = (4, 1, 15, 60)
 NETWORKS = ("lpips", "dists")
 """Metrics that join the protocols' own where their weights are on this machine."""
+QUOTED_SCALE = 4
+"""The scale of the published rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +52,9 @@ class Suite:
             number, and guidance uses the first number.
         results: folders of results of other programs, by their names in the table. A folder may have one subfolder per
             set. A set's images without a result are left out of its row, which then stands in a table of its own.
-        others: further methods, which come after bicubic.
+        others: further methods, which come after bicubic and the folders of results.
         time: timed runs of every method on the first image of the first set; 0 times none.
+        overwrite: whether results of other choices are replaced.
         seeds: seeds of the samples.
         metrics: names of metrics that replace the protocols' own and NETWORKS, or None.
         command: the command that the results record.
@@ -65,6 +70,7 @@ class Suite:
     results: Mapping[str, Path] = field(default_factory=dict)
     others: Sequence[Method] = ()
     time: int = 0
+    overwrite: bool = False
     seeds: tuple[int, ...] = (0,)
     metrics: tuple[str, ...] | None = None
     command: str = ""
@@ -84,39 +90,53 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
     """Evaluate every method on every set into `folder`, and write table.md, .csv and .tex there.
 
     An existing result is used as it is, and a stopped evaluation resumes. table.md also has published rows, marked as
-    quoted.
+    quoted, and the times of the last run that measured them.
 
     Raises:
-        ValueError: if the data are missing, if the models differ in scale, if a folder has results of no set, or if an
-            existing result belongs to another job.
+        ValueError: before any work, if the data are missing, if the models differ in scale, if two rows have one name,
+            if a metric is unknown, or if a folder has no result of a set; later, if an existing result belongs to
+            another job, unless `suite.overwrite` replaces it.
     """
     scales = {name: upscaler.preset.scale for name, upscaler in suite.models.items()}
     if len(set(scales.values())) > 1:
         raise ValueError(
             f"--model: {', '.join(f'{name} has scale {n}' for name, n in scales.items())}; give one scale."
         )
-    jobs = _jobs(suite)
-    results = [_take_or_make(folder / job.data / file_name(job.name), job) for job in jobs]
-    shown = [*results, *_on_the_images_of(results, {job.name for job in jobs if job.method is None})]
-    extra = {"md": quoted(suite.sets) + _times(suite, jobs)}
-    for form, name in (("md", "table.md"), ("csv", "table.csv"), ("latex", "table.tex")):
-        write_whole(folder / name, render(shown, form, against=suite.base) + extra.get(form, ""))
+    jobs, notes = _jobs(suite)
+    results = [_take_or_make(folder / job.data / file_name(job.name), job, suite.overwrite) for job in jobs]
+    shown = [*results, *_on_fewer_images(results, {job.name for job in jobs if job.method is None})]
+    for form, name in (("csv", "table.csv"), ("latex", "table.tex")):
+        write_whole(folder / name, render(shown, form, against=suite.base))
+    text, times = render(shown, "md", against=suite.base), folder / "times.md"
+    parts = [text, quoted(suite.sets) if suite.scale == QUOTED_SCALE else "", _list(notes)]
+    write_whole(folder / "table.md", _join(parts, times))  # now, because the timing may be stopped
+    if suite.time:
+        write_whole(times, _times(suite, jobs))
+        write_whole(folder / "table.md", _join(parts, times))
     return results
 
 
+def _join(parts: Sequence[str], times: Path) -> str:
+    return "\n".join(filter(None, [*parts, times.read_text(encoding="utf-8") if times.is_file() else ""]))
+
+
+def _list(notes: Sequence[str]) -> str:
+    return "## Notes\n\n" + "".join(f"- {note}\n" for note in notes) if notes else ""
+
+
 def _times(suite: Suite, jobs: Sequence[Evaluation]) -> str:
-    """Time the methods, and format the table; empty without timed runs."""
-    if not suite.time:
-        return ""
-    first = [job for job in jobs if job.data == suite.sets[0] and job.method is not None]
-    pair = load(first[0].items[0], first[0].protocol, make_lr=True).pairs[0]
-    timed = [job.method for job in first if job.method is not None]
-    return timing_table(seconds_per_image(timed, pair, suite.time), pair, suite.time, suite.scale)
+    """Time the methods on the first image of the first set that can be read."""
+    methods = [job.method for job in jobs if job.data == suite.sets[0] and job.method is not None]
+    first = next(job for job in jobs if job.data == suite.sets[0] and job.method is not None)
+    for chunk in read(first.items, first.protocol, 1, make_lr=True):
+        if isinstance(content := chunk[0][1], Loaded):
+            return time_table(methods, content.pairs[0], suite.time, suite.scale)
+    raise ValueError(f"--time: no image of {suite.sets[0]} can be read.")
 
 
 def file_name(name: str) -> str:
     """Return the name of the file for the results of a method."""
-    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)}.json"
+    return re.sub(r"[^\w.]+", "-", name) + ".json"
 
 
 def in_steps(name: str, steps: int) -> str:
@@ -130,18 +150,27 @@ def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def methods(suite: Suite) -> list[Method]:
-    """List the methods, one per row of the table, in order."""
-    rows = [bicubic_method(suite.scale), *suite.others]
+def methods(suite: Suite) -> tuple[list[Method], list[str]]:
+    """List the methods, one per row of the table, in order; and notes about rows that a model cannot have."""
+    rows, notes = [bicubic_method(suite.scale), *suite.others], []
     for name, upscaler in suite.models.items():
-        rows += _model_rows(name, upscaler, suite.steps)
-    return rows
+        presets = _presets(upscaler, suite.steps[0])
+        rows += _model_rows(name, upscaler, suite.steps, presets)
+        if not presets:
+            notes.append(f"{name} has no calibration for {suite.steps[0]} steps, and therefore no row of LR guidance.")
+    return rows, notes
 
 
-def _model_rows(name: str, upscaler: Upscaler, steps: Sequence[int]) -> list[Method]:
+def _presets(upscaler: Upscaler, steps: int) -> Collection[str]:
+    try:
+        return upscaler.find_calibration(Options(steps=steps)).calibration.presets
+    except CalibrationError:
+        return ()
+
+
+def _model_rows(name: str, upscaler: Upscaler, steps: Sequence[int], presets: Collection[str]) -> list[Method]:
     """List the rows of a model: plain at all numbers of steps, guided by the LR image, and by the original."""
-    presets, base = upscaler.find_calibration(Options(steps=steps[0])).calibration.presets, Options(steps=steps[0])
-    guided = {PRINTED: "Algorithm 1"} | {preset: preset for preset in PRESETS}
+    base, guided = Options(steps=steps[0]), {PRINTED: "Algorithm 1"} | {preset: preset for preset in PRESETS}
     rows = [model_method(upscaler, Options(steps=n), name=in_steps(name, n), model=name) for n in sorted({*steps})]
     rows += [
         model_method(upscaler, base, name=f"{name}, {word}", model=name, preset=preset)
@@ -151,56 +180,87 @@ def _model_rows(name: str, upscaler: Upscaler, steps: Sequence[int]) -> list[Met
     return [*rows, model_method(upscaler, base, name=f"{name}, HR guidance", model=name, hr_guidance=True)]
 
 
-def _jobs(suite: Suite) -> list[Evaluation]:
-    """List the evaluations of all sets: every method, and every folder that has results of the set."""
-    jobs, rows = [], methods(suite)
+def _jobs(suite: Suite) -> tuple[list[Evaluation], list[str]]:
+    """List the evaluations of all sets: bicubic, every folder that has results of the set, and all other methods.
+
+    Also returns notes about rows and images that are missing.
+    """
+    jobs, (rows, notes) = [], methods(suite)
+    _check_names([*(row.name for row in rows), *suite.results])
     for name in suite.sets:
         protocol = load_protocol(suite.protocol or PROTOCOLS[name])
         protocol.check_scale(suite.scale)
         items = spread(fit_list(open_dataset(name, suite.data), protocol), suite.limit)
-        shared = {"data": name, "protocol": protocol, "command": suite.command, "make_lr": True}
-        shared["metrics"] = suite.metrics or default_metrics(protocol, target=True, lr=True, networks=NETWORKS)
-        for row, folder in suite.results.items():
-            if found := attach_some(items, _folder_of(folder, name)):
-                report = suite.report(f"{name}, {row}")
-                jobs.append(Evaluation(name=row, items=found, method=None, report=report, **shared))
+        own = default_metrics(protocol, target=True, lr=True, networks=NETWORKS)
+        metrics = check_metrics(suite.metrics or own, protocol, target=True, lr=True)
+        shared = {"data": name, "protocol": protocol, "command": suite.command, "make_lr": True, "metrics": metrics}
         for method in rows:
             seeds, report = suite.seeds if method.random else suite.seeds[:1], suite.report(f"{name}, {method.name}")
             jobs.append(Evaluation(name=method.name, items=items, method=method, seeds=seeds, report=report, **shared))
+            if method is rows[0]:
+                jobs += _jobs_of_files(suite, items, notes, shared)
     for row, folder in suite.results.items():
         if all(job.name != row for job in jobs):
             raise ValueError(f"--results: {folder} has no result of {', '.join(suite.sets)}; check folder and names.")
-    return jobs
+    return jobs, notes
 
 
-def _folder_of(folder: Path, name: str) -> Path:
-    return folder / name if (folder / name).is_dir() else folder
+def _jobs_of_files(suite: Suite, items: list[Item], notes: list[str], shared: dict[str, Any]) -> Iterator[Evaluation]:
+    """Yield the evaluations of folders of results on one set, and add what they lack to the notes."""
+    name = shared["data"]
+    for row, folder in suite.results.items():
+        found = attach_some(items, folder / name if (folder / name).is_dir() else folder, "--results")
+        if found:
+            yield Evaluation(name=row, items=found, method=None, report=suite.report(f"{name}, {row}"), **shared)
+        if lacking := [item.name for item in items if item.name not in {one.name for one in found}]:
+            shown = f"{', '.join(lacking[:8])}{f' and {len(lacking) - 8} more' if len(lacking) > 8 else ''}"
+            notes.append(f"{row} has results of {len(found)} of {len(items)} images of {name}; without {shown}.")
 
 
-def _on_the_images_of(results: Sequence[Result], partial: Collection[str]) -> list[Result]:
-    """Restrict all results of a set to the images of a folder that lacks some of them, so that they can be compared."""
-    restricted = []
-    for few in (result for result in results if result.name in partial):
-        whole = [r for r in results if r.data["name"] == few.data["name"] and r.data["images"] > few.data["images"]]
-        restricted += [restrict(result, few) for result in whole]
-    return restricted
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse rows of one name, or whose results would have one file."""
+    for i, name in enumerate(names):
+        for other in names[:i]:
+            if file_name(name) == file_name(other):
+                same = f"two rows are called {name}" if name == other else f"{other} and {name} would share a file"
+                raise ValueError(f"--results, --model: {same}; rename one.")
 
 
-def _take_or_make(output: Path, job: Evaluation) -> Result:
+def _on_fewer_images(results: Sequence[Result], names: Collection[str]) -> list[Result]:
+    """Restrict all results to the images of every folder that lacks some, so that they can be compared with it.
+
+    Folders with results of the same images share a table.
+    """
+    fewer = {result.protocol_sha256: result for result in results if result.name in names}
+    return [
+        restrict(result, few)
+        for few in fewer.values()
+        for result in results
+        if result.data["name"] == few.data["name"] and few.names < result.names
+    ]
+
+
+def _take_or_make(output: Path, job: Evaluation, overwrite: bool) -> Result:
     """Return the existing result of a job; make it if it is missing, or if a part of it can be tried again.
 
-    Raises ValueError if the file is another job's result.
+    Raises ValueError if the file is another job's result, unless `overwrite` replaces it.
     """
     existing = Result.read(output) if output.is_file() else None
     if existing is None or existing.failed:
-        return evaluate(job, output)
+        return evaluate(job, output, overwrite=overwrite)
     same = is_result_of(existing, job)
     if same and now_available(existing, job):
         return evaluate(job, output, overwrite=True)
     if part_file(output).exists():
-        return evaluate(job, output)
+        return evaluate(job, output, overwrite=overwrite)
+    if not same and overwrite:
+        return evaluate(job, output, overwrite=True)
     if not same:
-        raise ValueError(f"{output}: is of other images, options or metrics; give another --output, or remove it.")
+        had, asked = " ".join(existing.metrics), " ".join(job.metrics)
+        metrics = f" (it has {had}, not {asked})" if had != asked else ""
+        raise ValueError(
+            f"{output}: is of other images, options or metrics{metrics}; give --overwrite, or another --output."
+        )
     return existing
 
 

@@ -1,33 +1,26 @@
 """The time that methods take for one image, side by side in one run."""
 
-import statistics
-import time
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
+from functools import partial
+
+import jax
 
 from jaxsr.evaluation.images import Pair
+from jaxsr.evaluation.layout import Table, markdown
 from jaxsr.evaluation.methods import Method
+from jaxsr.runtime.timing import medians
 
 
-def seconds_per_image(methods: Sequence[Method], pair: Pair, runs: int) -> dict[str, float]:
-    """Return the median seconds that each method takes to enlarge the LR image of a pair, by its name.
-
-    Methods take turns, so that they meet the same load. One turn before the `runs` that count compiles.
-    """
-    seconds: dict[str, list[float]] = {method.name: [] for method in methods}
-    for turn in range(runs + 1):
-        for method in methods:
-            began = time.perf_counter()
-            method.make(pair, 0)
-            if turn:
-                seconds[method.name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def timing_table(seconds: Mapping[str, float], pair: Pair, runs: int, scale: int) -> str:
-    """Format the seconds as a Markdown table, also per megapixel of the result."""
+def time_table(methods: Sequence[Method], pair: Pair, runs: int, scale: int) -> str:
+    """Time every method on the LR image of a pair, and format the medians as a Markdown table."""
     assert pair.lr is not None
+    seconds = medians({method.name: partial(method.make, pair, 0) for method in methods}, runs)
     height, width = (scale * n for n in pair.lr.shape[:2])
-    lines = ["| method | s/image | s/megapixel |", "|---|---|---|"]
-    lines += [f"| {name} | {s:.3g} | {s / (height * width / 1e6):.3g} |" for name, s in seconds.items()]
-    head = f"\n## Time of {pair.image}, {width}x{height} pixels\n\nMedian of {runs} runs in turns.\n\n"
-    return head + "\n".join(lines) + "\n"
+    rows = [(name, f"{s:.3g}", f"{s / (height * width / 1e6):.3g}") for name, s in seconds.items()]
+    counted = "One run" if runs == 1 else f"Median of {runs} runs"
+    device = f"{jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores, jax {jax.__version__}"
+    notes = f"{counted} in turns, after one that compiles; {device}.", "Results that are files are not timed here."
+    return markdown(
+        [Table(f"Time of {pair.image}, {width}x{height}", ("method", "s", "s/megapixel"), tuple(rows), notes)]
+    )

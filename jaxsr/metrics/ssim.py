@@ -34,7 +34,8 @@ def ssim(
             order does not matter.
         border: number of pixels left out on each side before the windows are placed; the x4 benchmarks leave out 4.
         luma: compare `rgb_to_y` of the images instead of their channels, as the benchmarks do.
-        clip_contrast: a negative contrast-and-structure term counts as 0 at every pixel, as in pyiqa.
+        clip_contrast: a negative contrast-and-structure term counts as 0 at every pixel. Published numbers that pyiqa
+            computed follow this rule; it was found from the numbers.
     Returns:
         One number per image. Nothing is rounded or clipped here, apart from `clip_contrast`.
     Raises:

@@ -6,6 +6,7 @@ Python's own unpickler never runs, see `jaxsr.torch_files.unpickle`.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from jaxsr.torch_files.unpickle import BrokenPickleError, Constructor, Shell, Un
 
 _START = b"\x80"  # of every pickle since protocol 2
 _TYPES = ("f2", "f4", "f8")
-_DEPTH = 8
+_DEPTH, _MOST = 8, 1000
 
 
 @dataclass
@@ -49,11 +50,22 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
     try:
         with open(path, "rb") as file:
             content = loads(file, _CONSTRUCTORS, _no_storage)
-        return dict(_flatten(content, (), _DEPTH))
+        arrays = dict(islice(_flatten(content, (), _DEPTH), _MOST + 1))
     except UnsafePickleError as error:
         raise ReadError(f"{path}: refused, {error}; nothing was executed. Check that it is the right file.") from error
     except BrokenPickleError as error:
         raise ReadError(f"{path}: is damaged, {error}; download it again.") from error
+    except _OtherContentError as error:
+        raise ReadError(
+            f"{path}: holds something else than weights ({error}); check that it is the right file."
+        ) from error
+    if len(arrays) > _MOST:
+        raise ReadError(f"{path}: holds more than {_MOST} arrays; check that it is the right file.")
+    return arrays
+
+
+class _OtherContentError(Exception):
+    """Content that is no array of floating-point numbers and no dict of such."""
 
 
 def _flatten(content: Any, keys: tuple[str, ...], depth: int) -> Iterator[tuple[str, Tensor]]:
@@ -64,7 +76,7 @@ def _flatten(content: Any, keys: tuple[str, ...], depth: int) -> Iterator[tuple[
         for key, value in content.items():
             yield from _flatten(value, (*keys, str(key)), depth - 1)
     else:
-        raise BrokenPickleError(f"{'.'.join(keys) or 'it'} is neither an array nor a dict of arrays")
+        raise _OtherContentError(f"{'.'.join(keys) or 'it'} is neither an array nor a dict of arrays")
 
 
 def _array(state: Any) -> np.ndarray:
@@ -73,7 +85,7 @@ def _array(state: Any) -> np.ndarray:
         raise BrokenPickleError("it has an array without values")
     _, shape, kind, fortran, data = state
     if not isinstance(kind, _Type) or kind.code not in _TYPES or not isinstance(data, bytes):
-        raise BrokenPickleError("it has an array that is not of floating-point numbers")
+        raise _OtherContentError("it has an array that is not of floating-point numbers")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise BrokenPickleError("it has an array of impossible size")
     big = isinstance(kind.state, tuple) and kind.state[1:2] == (">",)

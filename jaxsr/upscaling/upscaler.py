@@ -142,7 +142,7 @@ class Upscaler:
         known = check_mask(self.preset, mask, rgb.shape[:2])
         choices = {"guide": guide, "seed": seed, "sample": sample, "batch": batch, "mask": known}
         run = self.enlarge(rgb, out, chosen, **choices, progress=progress)
-        for note in self.fit_notes(run):
+        for note in self.fit_notes(run, guide):
             warnings.warn(f"the image {note}", stacklevel=2)
         if known is not None:
             keep_known(out, image, known)
@@ -224,12 +224,15 @@ class Upscaler:
         warning = found.presets[preset]["warning"] if preset else beyond_range(options, alphas, found)
         return [f"preset {preset} {warning}" if preset else warning] if warning else []
 
-    def fit_notes(self, run: ImageRun) -> list[str]:
+    def fit_notes(self, run: ImageRun, guide: Guide) -> list[str]:
         """List what the model's own calibration knows against the alpha that a run fitted to its reference.
 
-        Each text completes a sentence that begins with "the image".
+        Each text completes a sentence that begins with "the image". There is none where the reference covers the whole
+        image, because the alpha is then used nowhere.
         """
-        if run.scales is None or not run.scales.quality:
+        if run.scales is None or not run.scales.quality or guide.region is None:
+            return []
+        if guide.region.box[2:] == (run.plan.width, run.plan.height) and guide.region.weight.min() == 1:
             return []
         notes = self.knob_notes(run.options, run.scales.lr)
         return [f"was enlarged by a fit whose {note}; give alpha to choose another" for note in notes]

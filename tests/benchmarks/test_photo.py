@@ -1,5 +1,6 @@
 """Test the benchmark of photographs: its rivals, rows, front and pictures; and the statistics of degradations."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,11 +46,33 @@ def test_a_rival_enlarges_a_folder_once_and_wrong_folders_are_named(tmp_path, mo
     assert rival_command.main(["copy", *words]) == 0
     assert len(calls) == 1
     assert "0 made, 1 there already" in capsys.readouterr().out
-    assert rival_command.main(["DAT-light", *words]) == 1
-    assert "error: --wheels: DAT-light needs its packages and its wheel" in capsys.readouterr().err
-    words[3] = str(tmp_path / "none")
-    assert rival_command.main(["copy", *words]) == 1
-    assert "has no images; check the name." in capsys.readouterr().err
+    refused = {
+        "--output: .* holds results of copy; choose another": (["DAT-light"], {}),
+        "--wheels: DAT-light needs its packages and its wheel": (["DAT-light"], {"-o": tmp_path / "new"}),
+        "--lr: .* has no images; check the name": (["copy"], {"--lr": tmp_path / "none"}),
+        "--output: .* lies in .*; choose another": (["copy"], {"-o": tmp_path / "lr/out"}),
+    }
+    for message, (rival, changes) in refused.items():
+        choices = dict(zip(words[::2], words[1::2], strict=True)) | {key: str(value) for key, value in changes.items()}
+        assert rival_command.main([*rival, *(word for pair in choices.items() for word in pair)]) == 1
+        assert re.search(f"^error: {message}", capsys.readouterr().err)
+
+
+def test_images_that_a_rival_cannot_take_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(rivals.RIVALS, "copy", lambda wheels: lambda lr: lr.repeat(4, 0).repeat(4, 1) / 255)
+    (tmp_path / "lr").mkdir()
+    words = ["copy", "--wheels", str(tmp_path), "--lr", str(tmp_path / "lr"), "-o", str(tmp_path / "out")]
+    deep = tmp_path / "lr/deep.png"
+    Image.fromarray(np.full((4, 4), 30000, np.uint16)).save(deep)
+    assert rival_command.main(words) == 1
+    assert "deep.png: has the mode I;16; give 8-bit" in capsys.readouterr().err
+    deep.write_bytes(b"no image")
+    assert rival_command.main(words) == 1
+    assert "deep.png" in capsys.readouterr().err
+    Image.fromarray(scene(8)).save(deep)
+    Image.fromarray(scene(8)).save(tmp_path / "lr/deep.bmp")
+    assert rival_command.main(words) == 1
+    assert "would have one result; rename one" in capsys.readouterr().err
 
 
 def test_a_rival_needs_no_jax():
@@ -100,6 +123,14 @@ def test_wrong_options_are_refused_before_any_work(tmp_path, monkeypatch, capsys
 
 def test_results_without_both_metrics_are_not_on_the_front():
     assert photo._families([SimpleNamespace(name="a", metrics={"psnr": {"mean": 1.0}})]) == {}
+
+
+def test_a_rival_with_steps_in_its_name_is_on_the_front(tmp_path):
+    pytest.importorskip("matplotlib")
+    metrics = {"psnr": {"mean": 25.0}, "lpips": {"mean": 0.3}}
+    results = [SimpleNamespace(name=name, metrics=metrics) for name in ("SinSR 1 step", "photo-x4, 4 steps")]
+    photo.draw_front(results, tmp_path / "front.png")
+    assert (tmp_path / "front.png").exists()
 
 
 def test_rows_that_have_seen_the_original_are_not_on_the_front():

@@ -1,4 +1,4 @@
-"""A fixture of several test files: a model whose results depend on all the arguments of its calls."""
+"""Fixtures of several test files: a model whose results depend on all the arguments of its calls, and a suite."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,10 +7,12 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from jaxsr.cli import evaluate
 from jaxsr.cli import evaluate_request as request
-from jaxsr.evaluation import methods
+from jaxsr.evaluation import methods, suite
 from jaxsr.upscaling import upscaler as upscaler_module
 from jaxsr.upscaling.upscaler import Upscaler
+from tests.evaluation.pictures import picture, save
 
 
 @pytest.fixture
@@ -37,3 +39,22 @@ def fake(small_upscalers, monkeypatch):
     monkeypatch.setattr(request, "load", lambda name, accept_license: upscaler)
     monkeypatch.setattr(upscaler_module, "load", lambda name, accept_license: upscaler)
     return calls
+
+
+@pytest.fixture
+def sets(tmp_path, monkeypatch, fake):
+    """Return a function that runs the suite on two small sets, with a calibration of three presets."""
+    for i in range(5):
+        save(tmp_path / "data" / "set5" / f"{i}.png", picture(i))
+        save(tmp_path / "data" / "set14" / f"{i}.png", picture(5 + i))
+    monkeypatch.setattr(suite, "PROTOCOLS", dict.fromkeys(("set5", "set14"), "rgb"))
+    presets = {name: {} for name in suite.PRESETS}
+    found = SimpleNamespace(calibration=SimpleNamespace(presets=presets), path=None)
+    monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: found)
+
+    def run_it(*more: object) -> int:
+        words = ("suite", "--data", tmp_path / "data", "-o", tmp_path / "out", "--sets", "set5", "set14", "-m", "psnr")
+        words += () if "-n" in more else ("-n", "m")
+        return evaluate.main([str(word) for word in (*words, "--steps", 1, 2, "--limit", 2, *more)])
+
+    return run_it

@@ -62,3 +62,16 @@ if __name__ == "__main__":
 
     run.JournalFile.write = slow
     sys.exit(evaluate.main(sys.argv[2:]))
+
+
+def outside(tmp_path, name: str, amount: int = 3, subfolder: str = "") -> str:
+    """Write results of another program for some images: the originals with noise. Return NAME=DIR."""
+    folder = tmp_path / f"results-{len(name)}-{amount}"
+    for image, seed in zip("0123456789", range(10), strict=True):
+        if image in name:
+            save(folder / subfolder / f"{image}_out.png", noisy(picture(seed), amount))
+    return f"other {amount}={folder}"
+
+
+def rows_of(table: str) -> list[str]:
+    return [line.split(" | ")[0].strip("| ") for line in table.splitlines() if line.startswith("| ")][1:]

@@ -11,7 +11,7 @@ from jaxsr.metrics.perceptual_files import present_path
 PUBLISHED_NIQE = Path(__file__).parents[1] / "golden/niqe_pris_params.npz"
 TOLERANCES = {"psnr": 1e-4, "ssim": 1e-4, "lpips": 1e-4, "dists": 1e-4, "niqe": 1e-2}
 FLAT = "Nikon_035_LR4"
-"""It has flat areas, where pyiqa fits rounding errors to the model of NIQE, and ours exact zeros."""
+"""It has flat areas. An oracle in float64 that keeps rounding errors there is within 1e-2, and ours has exact zeros."""
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,13 @@ def test_the_settings_of_the_protocol_matter(folders):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"^--results: there is no file .*scores\.tsv"):
         published_scores.published(tmp_path, ["psnr"])
+    (tmp_path / "scores.tsv").write_text("image\tPSNR\nb.png\t20\n")
+    with pytest.raises(ValueError, match=r"^--results: .* has none of the images in scores\.tsv"):
+        published_scores.published(tmp_path, ["psnr"])
     (tmp_path / "scores.tsv").write_text("image\tPSNR\na.png\t20\n")
     (tmp_path / "a.png").touch()
     assert published_scores.published(tmp_path, ["psnr"]) == {"a": {"psnr": 20.0}}
+    with pytest.raises(ValueError, match=r"^--results: .*scores\.tsv has no column NIQE"):
+        published_scores.published(tmp_path, ["niqe"])
     with pytest.raises(ValueError, match=r"^--hr: .* has 0 originals called a"):
         published_scores.score(tmp_path, tmp_path / "none", ["a"], ["psnr"], published_scores.protocol_with(None))

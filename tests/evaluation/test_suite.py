@@ -1,43 +1,26 @@
-"""Test the suite: its rows, its sets, the results of other programs, and what it takes from an earlier run."""
+"""Test the suite: its rows, its sets, what it refuses, its times, and what it takes from an earlier run."""
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from jaxsr.cli import evaluate
-from jaxsr.evaluation import external, metrics, suite, timing
-from jaxsr.evaluation.images import Pair
+from jaxsr.cli.evaluate_commands import SETS
+from jaxsr.evaluation import external, metrics, suite
 from jaxsr.evaluation.methods import Method
 from jaxsr.evaluation.metrics import default_metrics
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
-from jaxsr.evaluation.quoted import quoted
+from jaxsr.evaluation.quoted import quoted, sources
 from jaxsr.evaluation.result import Result
+from jaxsr.guidance.calibration_file import CalibrationError
 from jaxsr.metrics.catalogue import METRICS
+from jaxsr.runtime import timing
 from jaxsr.upscaling.upscaler import Upscaler
-from tests.evaluation.pictures import mean_square, noisy, picture, save
-
-
-@pytest.fixture
-def sets(tmp_path, monkeypatch, fake):
-    """Return a function that runs the suite on two small sets, with a calibration of three presets."""
-    for i in range(5):
-        save(tmp_path / "data" / "set5" / f"{i}.png", picture(i))
-        save(tmp_path / "data" / "set14" / f"{i}.png", picture(5 + i))
-    monkeypatch.setattr(suite, "PROTOCOLS", dict.fromkeys(("set5", "set14"), "rgb"))
-    presets = {name: {} for name in suite.PRESETS}
-    found = SimpleNamespace(calibration=SimpleNamespace(presets=presets), path=None)
-    monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: found)
-
-    def run_it(*more: object) -> int:
-        words = ("suite", "--data", tmp_path / "data", "-o", tmp_path / "out", "--sets", "set5", "set14", "-m", "psnr")
-        words += () if "-n" in more else ("-n", "m")
-        return evaluate.main([str(word) for word in (*words, "--steps", 1, 2, "--limit", 2, *more)])
-
-    return run_it
+from tests.evaluation.pictures import picture, rows_of, save
 
 
 def test_the_suite_puts_all_methods_side_by_side(sets, tmp_path, fake):
@@ -145,59 +128,61 @@ def test_a_suite_asks_another_library_again_without_sampling_again(sets, monkeyp
     assert (fake, len(set(asked[:14])), len(asked)) == ([], 1, 28)
 
 
-def outside(tmp_path, name: str, amount: int = 3, subfolder: str = "") -> str:
-    """Write results of another program for some images: the originals with noise. Return NAME=DIR."""
-    folder = tmp_path / f"results-{len(name)}-{amount}"
-    for image, seed in zip("0123456789", range(10), strict=True):
-        if image in name:
-            save(folder / subfolder / f"{image}_out.png", noisy(picture(seed), amount))
-    return f"other {amount}={folder}"
-
-
-def rows_of(table: str) -> list[str]:
-    return [line.split(" | ")[0].strip("| ") for line in table.splitlines() if line.startswith("| ")][1:]
-
-
-def test_results_of_other_programs_are_rows_beside_ours(sets, tmp_path):
-    whole = outside(tmp_path, "0123456789", amount=3)
-    assert sets("--results", whole, "--limit", 5) == 0
-    set5, set14 = (tmp_path / "out/table.md").read_text().split("\n## ")[1:3]
-    for part in (set5, set14):
-        assert rows_of(part)[:2] == ["other 3", "bicubic"]
-    result = Result.read(tmp_path / "out/set5/other-3.json")
-    originals = [picture(i).astype(float) for i in range(5)]
-    errors = [mean_square(noisy(picture(i), 3).astype(float), hr) for i, hr in enumerate(originals)]
-    found = [row["psnr"] for row in result.images]
-    np.testing.assert_allclose(found, 10 * np.log10(255**2 / np.array(errors)), rtol=1e-5)
-
-
-def test_a_program_with_results_of_some_images_gets_a_table_of_these(sets, tmp_path):
-    assert (
-        sets("--results", outside(tmp_path, "04", subfolder="set5"), "--limit", 5, "-m", "psnr", "lr_consistency") == 0
-    )
-    tables = (tmp_path / "out/table.md").read_text().split("\n## ")[1:]
-    few = next(table for table in tables if table.startswith("set5, 2 images"))
-    others = rows_of(next(table for table in tables if table.startswith("set5, 5 images")))
-    assert rows_of(few) == ["other 3", *others]
-    assert "were not all made from the same LR images" not in few
-    assert few.count("LR-PSNR") == 1
-    bicubic = Result.read(tmp_path / "out/set5/bicubic.json")
-    mean = np.mean([row["psnr"] for row in bicubic.images if row["image"] in "04"])
-    assert f"| bicubic | {mean:.2f} " in few
-
-
-def test_results_that_are_of_no_set_are_refused_before_the_work(sets, tmp_path, capsys, fake):
+def test_choices_that_cannot_work_are_refused_before_the_work(sets, tmp_path, capsys, fake):
     save(tmp_path / "x" / "other.png", picture(0))
-    assert sets("--results", f"x={tmp_path / 'x'}") == 1
-    assert f"--results: {tmp_path / 'x'} has no result of set5, set14; check" in capsys.readouterr().err
-    assert fake == []
     save(tmp_path / "y" / "0.png", picture(0))
     save(tmp_path / "y" / "0.webp", picture(0))
-    assert sets("--results", f"y={tmp_path / 'y'}") == 1
-    assert "are both called 0: rename or remove one" in capsys.readouterr().err
+    x, y = tmp_path / "x", tmp_path / "y"
+    refused = {
+        f"--results: {x} has no result of set5, set14; check": ("--results", f"x={x}"),
+        "are both called 0: rename or remove one": ("--results", f"y={y}"),
+        "--results: two folders have one name": ("--results", f"a={x}", f"a={y}"),
+        "--results, --model: two rows are called bicubic; rename": ("--results", f"bicubic={y}"),
+        "--results, --model: m, 1 step and m 1 step would share a file": ("--results", f"m 1 step={y}"),
+        "--model: a model is named twice": ("-n", "m", "m"),
+        "--metrics: no 'psrn'; choose": ("-m", "psrn"),
+    }
+    for message, words in refused.items():
+        assert sets(*words) == 1, message
+        assert message in capsys.readouterr().err
+    assert fake == []
     for words in ("=x", "x=", "x", f"x={tmp_path / 'none'}"):
         with pytest.raises(SystemExit):
             sets("--results", words)
+
+
+def test_models_of_different_scales_are_refused(small_upscalers, tmp_path):
+    one = small_upscalers["channel"]
+    other = replace(one, preset=replace(one.preset, scale=1))
+    with pytest.raises(ValueError, match=r"^--model: a has scale 4, b has scale 1; give one scale"):
+        suite.run_suite(suite.Suite(models={"a": one, "b": other}, data=tmp_path), tmp_path / "out")
+
+
+def test_results_of_other_choices_are_replaced_where_asked(sets, tmp_path, capsys):
+    assert sets() == 0
+    assert sets("-m", "psnr", "ssim") == 1
+    assert "(it has psnr, not psnr ssim); give --overwrite, or another" in capsys.readouterr().err
+    assert sets("-m", "psnr", "ssim", "--overwrite") == 0
+    assert "ssim" in Result.read(tmp_path / "out/set5/bicubic.json").scored
+    assert sets("-m", "psnr", "psnr", "ssim", "--seeds", 0, 0) == 0  # the same choices
+
+
+def test_a_model_without_a_calibration_has_a_note_in_place_of_its_presets(sets, monkeypatch, tmp_path):
+    def none(*_):
+        raise CalibrationError("none")
+
+    monkeypatch.setattr(Upscaler, "find_calibration", none)
+    assert sets() == 0
+    text = (tmp_path / "out/table.md").read_text()
+    assert rows_of(text.split("\n## ")[1]) == ["bicubic", "m, 1 step", "m, 2 steps", "m, HR guidance"]
+    assert "- m has no calibration for 1 steps, and therefore no row of LR guidance." in text
+
+
+def test_further_methods_come_after_bicubic(small_upscalers):
+    rival = Method("rival", lambda pair, seed: np.zeros((1, 1, 3)))
+    models = {"m": small_upscalers["channel"]}
+    rows, _ = suite.methods(suite.Suite(models=models, data=Path(), steps=(1,), others=[rival]))
+    assert [row.name for row in rows][:3] == ["bicubic", "rival", "m, 1 step"]
 
 
 def test_several_models_stand_side_by_side(sets, tmp_path):
@@ -210,11 +195,9 @@ def test_several_models_stand_side_by_side(sets, tmp_path):
 
 
 def test_algorithm_1_is_a_row_where_a_calibration_has_it(small_upscalers, monkeypatch):
-    found = SimpleNamespace(calibration=SimpleNamespace(presets={"open-loop": {}}), path=None)
-    monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: found)
     made = lambda *_, name, preset=None, **given: Method(name, lambda pair, seed: None, {"preset": preset})  # noqa: E731
     monkeypatch.setattr(suite, "model_method", made)
-    rows = suite._model_rows("m", small_upscalers["channel"], (2, 1))
+    rows = suite._model_rows("m", small_upscalers["channel"], (2, 1), ["open-loop", "fitted"])
     assert [row.name for row in rows] == ["m, 1 step", "m, 2 steps", "m, Algorithm 1", "m, HR guidance"]
     assert [row.record["preset"] for row in rows] == [None, None, "open-loop", None]
 
@@ -229,10 +212,19 @@ def test_metrics_with_networks_join_where_their_weights_are(monkeypatch):
 
 def test_published_rows_are_quoted_with_their_source():
     text = quoted(["set5", "realsr"])
-    assert "Quoted, not measured here" in text
+    assert "## realsr, quoted from the paper, Table 2" in text
     assert "| Resshift(s4) (quoted) | 25.26 | 0.7299 | 0.2075 |" in text
     assert "| OSEDiff (s1) (quoted) | 25.15 |" in text
     assert quoted(["set5"]) == ""
+
+
+def test_quoted_rows_of_the_paper_are_the_papers(shared):
+    cells = [line.split("\t") for line in (shared / "paper/paper.md").read_text().splitlines() if line.count("\t") == 9]
+    (paper,) = (source for source in sources() if source["source"].startswith("the paper"))
+    for name, title in (("realsr", "RealSR"), ("div2k", "DIV2k")):
+        first = next(i for i, row in enumerate(cells) if row[0] == title)
+        for (row, numbers), line in zip(paper["sets"][name].items(), cells[first:], strict=False):
+            assert list(numbers.values()) == [float(cell) for cell in line[2:]], row
 
 
 def test_methods_are_timed_in_turns_where_asked(sets, tmp_path, fake):
@@ -241,20 +233,26 @@ def test_methods_are_timed_in_turns_where_asked(sets, tmp_path, fake):
     fake.clear()
     assert sets("--time", 2) == 0
     text = (tmp_path / "out/table.md").read_text().split("## Time of ")[1]
-    assert text.startswith("0, 48x32 pixels\n\nMedian of 2 runs in turns")
-    methods = rows_of("| method |\n" + text.split("|---|---|---|\n")[1])
-    assert methods == [
-        "bicubic",
-        "m, 1 step",
-        "m, 2 steps",
-        *(f"m, {name}" for name in suite.PRESETS),
-        "m, HR guidance",
-    ]
+    assert text.startswith("0, 48x32\n")
+    assert "Median of 2 runs in turns, after one that compiles" in text
+    methods, guided = rows_of(text), [f"m, {name}" for name in suite.PRESETS]
+    assert methods == ["bicubic", "m, 1 step", "m, 2 steps", *guided, "m, HR guidance"]
     assert len(fake) == 3 * (len(methods) - 1)  # one turn more, which compiles; nothing is scored again
+    assert sets() == 0
+    assert f"## Time of {text}" in (tmp_path / "out/table.md").read_text()  # kept
+
+
+def test_an_unreadable_image_is_not_timed(sets, tmp_path):
+    (tmp_path / "data/set5/0.png").write_bytes(b"no image")
+    assert sets("--time", 1) == 3
+    assert "## Time of 2, 48x32" in (tmp_path / "out/table.md").read_text()
 
 
 def test_the_median_of_the_counted_runs_is_given(monkeypatch):
     clock = iter([0, 100, 101, 101, 109, 109, 112])  # the first turn is not timed
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
-    method = Method("a", lambda pair, seed: np.zeros((1, 1, 3)))
-    assert timing.seconds_per_image([method], Pair("a", 0, None, None, None, False), 3) == {"a": 3.0}
+    assert timing.medians({"a": lambda: None}, 3) == {"a": 3.0}
+
+
+def test_the_command_offers_every_set():
+    assert tuple(suite.PROTOCOLS) == SETS

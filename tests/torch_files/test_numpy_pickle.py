@@ -77,6 +77,15 @@ def test_other_content_is_refused_in_one_sentence(tmp_path, content, message):
     with pytest.raises(ReadError, match=message) as error:
         read_arrays(file)
     assert str(error.value).startswith(f"{file}: ")
+    assert "damaged" not in str(error.value)
+
+
+def test_a_pickle_that_grows_without_end_is_refused(tmp_path):
+    content = {"a": ARRAYS["plain"]}
+    for _ in range(6):
+        content = {str(i): content for i in range(10)}  # one million names of one array
+    with pytest.raises(ReadError, match=r"a\.ckpt: holds more than 1000 arrays"):
+        read_arrays(write(tmp_path / "a.ckpt", content))
 
 
 def test_nothing_in_a_file_is_executed(tmp_path):
