@@ -1,6 +1,6 @@
 """Test that scoring says what a calibration knows against the choice of a preset."""
 
-from tests.evaluation.test_sampled import fake, hr, made  # noqa: F401
+from tests.evaluation.test_sampled import hr, made  # noqa: F401
 
 
 def test_what_a_calibration_knows_against_a_preset_is_said_once(hr, fake, capsys):  # noqa: F811
