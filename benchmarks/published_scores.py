@@ -77,11 +77,11 @@ def run(args: argparse.Namespace, command: str) -> None:
         print(f"{name} is left out: its parameters are missing; {how}", file=sys.stderr)
     theirs = published(args.results, metrics)
     ours = score(args.results, args.hr, list(theirs), metrics, protocol_with(args.niqe))
-    rows = [{"image": name} | {key: f"{ours[name][key]:.5f} ({value:.5f})" for key, value in row.items()}
-            for name, row in theirs.items()]  # fmt: skip
-    rows.append(
-        {"image": "**largest difference**"} | {key: f"{value:.1e}" for key, value in worst(ours, theirs).items()}
-    )
+    rows = []
+    for name, row in theirs.items():
+        rows.append({"image": name} | {key: f"{ours[name][key]:.5f} ({value:.5f})" for key, value in row.items()})
+    difference = {key: f"{value:.1e}" for key, value in worst(ours, theirs).items()}
+    rows.append({"image": "**largest difference**"} | difference)
     print(f"`{command}`  \n{machine()}  \nours (published)\n\n{markdown(rows)}")
 
 

@@ -24,8 +24,8 @@ from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.evaluation.result import Result
-from jaxsr.evaluation.run import Evaluation, evaluate
-from jaxsr.evaluation.suite import is_result_of, spread
+from jaxsr.evaluation.run import Evaluation
+from jaxsr.evaluation.suite import spread, take_or_make
 from jaxsr.evaluation.tables import render
 from jaxsr.options import Options
 from jaxsr.storage import write_whole
@@ -77,15 +77,9 @@ def score_all(
     for method in rows:
         names = check_metrics(metrics, protocol, target=True, lr=True)
         job = Evaluation(name=method.name, method=method, metrics=names, protocol=protocol, **shared)
-        results.append(take_or_make(folder / f"{label}-{method.name}.json", job))
+        results.append(take_or_make(folder / f"{label}-{method.name}.json", job, overwrite=True))
         print(f"{label}, {method.name}: done", file=sys.stderr, flush=True)
     return results
-
-
-def take_or_make(path: Path, job: Evaluation) -> Result:
-    """Return the result of a job from its file, or make it."""
-    existing = Result.read(path) if path.is_file() else None
-    return existing if existing is not None and is_result_of(existing, job) else evaluate(job, path, overwrite=True)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -103,7 +103,7 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
             f"--model: {', '.join(f'{name} has scale {n}' for name, n in scales.items())}; give one scale."
         )
     jobs, notes = _jobs(suite)
-    results = [_take_or_make(folder / job.data / file_name(job.name), job, suite.overwrite) for job in jobs]
+    results = [take_or_make(folder / job.data / file_name(job.name), job, suite.overwrite) for job in jobs]
     shown = [*results, *_on_fewer_images(results, {job.name for job in jobs if job.method is None})]
     for form, name in (("csv", "table.csv"), ("latex", "table.tex")):
         write_whole(folder / name, render(shown, form, against=suite.base))
@@ -126,9 +126,9 @@ def _list(notes: Sequence[str]) -> str:
 
 def _times(suite: Suite, jobs: Sequence[Evaluation]) -> str:
     """Time the methods on the first image of the first set that can be read."""
-    methods = [job.method for job in jobs if job.data == suite.sets[0] and job.method is not None]
-    first = next(job for job in jobs if job.data == suite.sets[0] and job.method is not None)
-    for chunk in read(first.items, first.protocol, 1, make_lr=True):
+    first = [job for job in jobs if job.data == suite.sets[0] and job.method is not None]
+    methods = [job.method for job in first if job.method is not None]
+    for chunk in read(first[0].items, first[0].protocol, 1, make_lr=True):
         if isinstance(content := chunk[0][1], Loaded):
             return time_table(methods, content.pairs[0], suite.time, suite.scale)
     raise ValueError(f"--time: no image of {suite.sets[0]} can be read.")
@@ -240,7 +240,7 @@ def _on_fewer_images(results: Sequence[Result], names: Collection[str]) -> list[
     ]
 
 
-def _take_or_make(output: Path, job: Evaluation, overwrite: bool) -> Result:
+def take_or_make(output: Path, job: Evaluation, overwrite: bool) -> Result:
     """Return the existing result of a job; make it if it is missing, or if a part of it can be tried again.
 
     Raises ValueError if the file is another job's result, unless `overwrite` replaces it.
