@@ -7,7 +7,8 @@ Every variant samples the centre of every photograph. A variant is a line of --v
 `key=value` words:
 
     rows=0,20,39,59      kept rows of the trained schedule, t = 1 first
-    alpha=0.1            LR guidance: one scale, or one per step, t = 1 first
+    alpha=0.1            guidance: one scale, or one per step, t = 1 first
+    reference=lr         what the guidance leads away from, see `REFERENCES`
     bands=1,0.5,0        factors of alpha on the bands of a Laplacian pyramid, finest first; the last is the rest
     temperature=0.9      factor of the noise of every step: one, or one per step
     order=2              two-step slopes of second order, see `extrapolate`
@@ -44,6 +45,7 @@ from jaxsr.imaging import noise
 from jaxsr.imaging.resize import downsample_bicubic_uint8, project_onto
 from jaxsr.models.model import Model
 from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
+from jaxsr.models.presets import ModelPreset
 from jaxsr.models.problem import pose
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.upscaling.upscaler import Upscaler
@@ -51,6 +53,10 @@ from jaxsr.upscaling.upscaler import Upscaler
 METRICS = ("psnr", "lpips", "dists", "niqe", "lr_consistency")
 SIDE = 64
 """The side of the LR crops."""
+REFERENCES = ("lr", "first", "average", "nearest", "lanczos3")
+"""References of the guidance: the LR image; the first prediction of x_0; the average of four plain samples (whose
+network calls are not counted); the LR image enlarged by another kernel of `jax.image.resize`."""
+AVERAGED = 4
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Variant:
 
     rows: tuple[int, ...] = (0, 20, 39, 59)
     alpha: tuple[float, ...] = (0.0,)
+    reference: str = "lr"
     bands: tuple[float, ...] = (1.0,)
     temperature: tuple[float, ...] = (1.0,)
     order: int = 1
@@ -74,6 +81,8 @@ class Variant:
             key, _, value = word.partition("=")
             if key not in kinds:
                 raise ValueError(f"--variants: {word}: there is no {key!r}; use {', '.join(kinds)}.")
+            if key == "reference" and value not in REFERENCES:
+                raise ValueError(f"--variants: {word}: use one of {', '.join(REFERENCES)}.")
             if kinds[key] is tuple:
                 number = int if key == "rows" else float
                 values[key] = tuple(number(part) for part in value.split(","))
@@ -97,7 +106,8 @@ def default_variants() -> list[str]:
     bands += [f"alpha=0,0,0.3,0 bands={b}" for b in ("1,0", "0,1,0", "1,1,0")]
     subsets = [f"rows={r}" for r in ("0,5,20,59", "0,10,30,59", "0,30,50,59", "5,20,39,59", "0,20,45,59")]
     solvers = ["sampler=flow", "sampler=flow order=2", "order=2"]
-    return [*plain, *guided, *projected, *temperatures, *bands, *subsets, *solvers]
+    references = [f"alpha={a} reference={r}" for a in ("0.3,0,0,0", "0,0,0.3,0") for r in REFERENCES[1:]]
+    return [*plain, *guided, *projected, *temperatures, *bands, *subsets, *solvers, *references]
 
 
 def sampler(upscaler: Upscaler, variant: Variant) -> Callable[..., jax.Array]:
@@ -108,15 +118,36 @@ def sampler(upscaler: Upscaler, variant: Variant) -> Callable[..., jax.Array]:
     def run(params: Any, keys: jax.Array, lr: jax.Array) -> jax.Array:
         origins = jnp.zeros((len(lr), 2), jnp.int32)
         problem = pose(model, params, schedule, lr, lambda shape: noise.chain_noise(keys, origins, shape))
-        x_0 = chain(problem, schedule, variant, upscaler.preset.codec.factor)
+        reference = reference_of(problem, schedule, variant, lr, upscaler.preset)
+        x_0 = chain(problem, schedule, variant, upscaler.preset.codec.factor, reference)
         image = problem.decode(x_0, clip=False)
         return jnp.clip(project_onto(image, lr, upscaler.preset.scale, variant.project), 0, 1)
 
     return jax.jit(run, compiler_options=compiler_options())
 
 
-def chain(problem: Any, schedule: Schedule, variant: Variant, factor: int) -> jax.Array:
-    """Run the chain of a variant, with its steps unrolled."""
+def reference_of(
+    problem: Any, schedule: Schedule, variant: Variant, lr: jax.Array, preset: ModelPreset
+) -> jax.Array | None:
+    """Make the reference of the guidance. Returns None for `first`, which only the chain knows."""
+    if variant.reference == "lr" or not any(variant.alpha):
+        return problem.z_lr
+    if variant.reference == "first":
+        return None
+    if variant.reference == "average":
+        plain = replace(variant, alpha=(0.0,))
+        other = lambda j: lambda k: problem.noise(1000 * (j + 1) + k)  # noqa: E731  # no noise of the chain itself
+        problems = [replace(problem, noise=other(j)) for j in range(AVERAGED)]
+        return sum(chain(one, schedule, plain, preset.codec.factor, None) for one in problems) / AVERAGED
+    b, h, w, c = lr.shape
+    shape = (b, preset.scale * h, preset.scale * w, c)
+    return problem.encode(jax.image.resize(lr, shape, variant.reference, precision="highest"))
+
+
+def chain(
+    problem: Any, schedule: Schedule, variant: Variant, factor: int, reference: jax.Array | None = None
+) -> jax.Array:
+    """Run the chain of a variant, with its steps unrolled. Without a reference, it is the first prediction."""
     x, z_lr, before = start(schedule, problem.z_lr, problem.noise(0)), problem.z_lr, None
     tables = schedule.tables()
     for k, i in enumerate(reversed(range(schedule.steps)), start=1):
@@ -124,12 +155,13 @@ def chain(problem: Any, schedule: Schedule, variant: Variant, factor: int) -> ja
         f = problem.denoise(x, i)
         used = f if before is None or variant.order == 1 or i == 0 else extrapolate(schedule, i, f, before)
         before = f
+        reference = f if reference is None else reference
         if variant.sampler == "flow":
             mean, std = flow_step(x, used, z_lr, row.eta, row.eta_prev), 0.0
         else:
             mean, std = reverse_mean(x, used, row), row.std
         if alpha := variant.at("alpha", i):
-            mean += alpha * in_bands(mean - z_lr, variant.bands, factor)
+            mean += alpha * in_bands(mean - reference, variant.bands, factor)
         x = mean if i == 0 else mean + variant.at("temperature", i) * std * problem.noise(k)
     return x
 

@@ -10,6 +10,9 @@ from PIL import Image
 from benchmarks import corrections
 from benchmarks.corrections import Variant, chain, in_bands
 from jaxsr.diffusion import exponential_schedule
+from jaxsr.imaging.resize import downsample_bicubic, upsample_bicubic
+from jaxsr.models.pixel_codec import pixel_unshuffle
+from jaxsr.models.problem import Problem
 from jaxsr.numerics.gaussian_world import GaussianWorld
 
 
@@ -40,19 +43,35 @@ def test_the_plain_and_the_guided_variant_are_upscale(small_upscalers, folder):
             np.testing.assert_allclose(result, expected, atol=2e-5)
 
 
-def test_every_word_changes_the_result(small_upscalers, folder):
-    upscaler, lr = small_upscalers["channel"], jnp.asarray(photograph(64)[None] / 255, jnp.float32)
-    total = upscaler.preset.schedule.build().steps
-    rows = f"rows={','.join(map(str, range(total)))}"
-    keys = jnp.stack([corrections.noise.image_key(0, corrections.noise.content_hash(np.asarray(lr[0])), 0)])
-    words = ["", "alpha=0.1", "alpha=0.1 bands=1,0", "temperature=0.5", "sampler=flow", "project=1", "project=0.5"]
-    words += [] if total < 3 else ["sampler=flow order=2"]
-    results = [
-        corrections.sampler(upscaler, Variant.parse(f"{rows} {text}"))(upscaler.params, keys, lr) for text in words
-    ]
+def test_every_word_changes_the_result():
+    """In the Gaussian world, whose chain needs no network."""
+    schedule = exponential_schedule(4, kappa=0.5, power=0.3, min_noise_level=0.04, sqrt_eta_end=0.99)
+    denoise, normal = GaussianWorld(kappa=0.5).denoiser(schedule), np.random.default_rng(0).normal
+    lr = jnp.asarray(photograph(16)[None] / 255, jnp.float32)
+    encode = lambda image: pixel_unshuffle(image * 2 - 1, 4)  # noqa: E731
+    noises = {k: jnp.asarray(normal(size=(1, 16, 16, 48)), jnp.float32) for k in [*range(5), *range(1000, 4005)]}
+    z_lr, f = encode(upsample_bicubic(lr, 4)), lambda x, i: denoise(x, jnp.int32(i))
+    problem = Problem(schedule, z_lr, f, noises.__getitem__, encode, lambda z: z)
+    preset = SimpleNamespace(scale=4, codec=SimpleNamespace(factor=4))
+    words = ["", "alpha=0.1", "alpha=0.1 bands=1,0", "temperature=0.5", "order=2", "sampler=flow"]
+    words += ["sampler=flow order=2", *(f"alpha=0.1 reference={name}" for name in corrections.REFERENCES[1:])]
+    results = []
+    for variant in map(Variant.parse, words):
+        reference = corrections.reference_of(problem, schedule, variant, lr, preset)
+        results.append(chain(problem, schedule, variant, 4, reference))
     for i, one in enumerate(results):
-        for other in results[:i]:
-            assert np.abs(one - other).max() > 1e-4
+        for j, other in enumerate(results[:i]):
+            assert np.abs(one - other).max() > 1e-4, (words[i], words[j])
+
+
+def test_the_projection_has_a_strength(small_upscalers, folder):
+    upscaler, lr = small_upscalers["channel"], jnp.asarray(photograph(64)[None] / 255, jnp.float32)
+    keys = jnp.stack([corrections.noise.image_key(0, corrections.noise.content_hash(np.asarray(lr[0])), 0)])
+    errors = []
+    for text in ("rows=0", "rows=0 project=0.5", "rows=0 project=1"):
+        result = corrections.sampler(upscaler, Variant.parse(text))(upscaler.params, keys, lr)
+        errors.append(float(jnp.abs(downsample_bicubic(result, 4) - lr).mean()))
+    assert errors[0] > 1.5 * errors[1] > 2 * errors[2]
 
 
 def test_bands_add_up_to_the_whole():
@@ -74,7 +93,7 @@ def test_two_step_slopes_have_the_second_order():
         first = jnp.asarray([[[[-1.0, 0.2, 1.5]]]])
         denoise = world.denoiser(full)
         problem = SimpleNamespace(z_lr=z_lr, denoise=lambda x, i: denoise(x, jnp.int32(i)), noise=lambda k: first)
-        found = chain(problem, full, Variant(sampler="flow", order=order), 1)
+        found = chain(problem, full, Variant(sampler="flow", order=order), 1, z_lr)
         x_t = z_lr + 2.0 * full.eta[-1] ** 0.5 * first
         return float(jnp.abs(found - world.flow(x_t, full.eta[-1], 0.0)).max())
 
@@ -83,10 +102,39 @@ def test_two_step_slopes_have_the_second_order():
     assert second[1] / second[2] == pytest.approx(4, rel=0.2)
 
 
+def test_every_band_has_a_scale_that_restores_its_variance():
+    """Two bands that the pyramid tells apart exactly, each a Gaussian world of its own.
+
+    Plain few-step samples of a world have the deviation sqrt(V) in place of s. The last step multiplies a deviation by
+    1 + scale, so the best scale of a band is s / sqrt(V) - 1.
+    """
+    schedule = exponential_schedule(4, kappa=2.0, power=0.3, min_noise_level=0.04, sqrt_eta_end=0.99)
+    fine, coarse = GaussianWorld(m=0.0, y=0.0, s=0.2), GaussianWorld(m=0.0, y=0.0, s=0.7)
+    stripes = jnp.asarray([1.0, -1.0] * 4)[None, :, None, None] * jnp.ones((1, 1, 8, 3))
+    flat = jnp.ones((1, 8, 8, 3))
+
+    def denoise(x, i):
+        amount = jnp.mean(x * stripes)
+        high = amount * stripes
+        return fine.denoiser(schedule)(high, jnp.int32(i)) + coarse.denoiser(schedule)(x - high, jnp.int32(i))
+
+    variances = [world.moments(schedule, "deterministic").variance[-1] for world in (fine, coarse)]
+    bands = tuple(w.s / v**0.5 - 1 for w, v in zip((fine, coarse), variances, strict=True))
+    assert bands[1] > 0.05
+    noise = lambda k: stripes + flat  # noqa: E731  # one deviation of each
+    problem = SimpleNamespace(z_lr=jnp.zeros_like(flat), denoise=denoise, noise=noise)
+    variant = Variant(sampler="flow", alpha=(1.0, 0.0, 0.0, 0.0), bands=bands)
+    found = chain(problem, schedule, variant, 1, problem.z_lr)
+    inside = np.s_[:, 2:-2]  # a mirrored border breaks the stripes
+    np.testing.assert_allclose(found[inside], (fine.s * stripes + coarse.s * flat)[inside], atol=1e-5)
+
+
 def test_words_that_are_no_variant_are_refused():
     assert Variant.parse("rows=0,59 alpha=0.1,0.2 order=2").alpha == (0.1, 0.2)
     with pytest.raises(ValueError, match=r"--variants: speed=3: there is no 'speed'; use rows, alpha"):
         Variant.parse("speed=3")
+    with pytest.raises(ValueError, match="--variants: reference=hr: use one of lr, first"):
+        Variant.parse("reference=hr")
 
 
 def test_a_stopped_run_goes_on(small_checkpoints, folder, tmp_path, capsys):
