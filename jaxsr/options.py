@@ -55,6 +55,9 @@ class Options:
         reference_slope, reference_offset: A and B of Eq. 10 for the guidance by an HR reference; each is one number, or
             one per step, t = 1 first. A of -1 moves onto the reference. None fits both to the reference. B without an A
             is refused; A without a B takes 0.
+        projection: strength, 0 to 1, of the projection of the result onto the images that reduce to the input, see
+            `jaxsr.imaging.resize.project_onto`. 1 suits inputs that were reduced by bicubic interpolation; noise and
+            compression of an input come back with it. None means 0, or the number of the preset.
     Raises:
         ValueError: for a value that no model accepts; the message begins with the option's name.
     """
@@ -73,6 +76,7 @@ class Options:
     reference_variance: ReferenceVariance = "posterior"
     reference_slope: float | tuple[float, ...] | None = None
     reference_offset: float | tuple[float, ...] | None = None
+    projection: float | None = None
 
     def __post_init__(self) -> None:
         if self.sampler not in (*SAMPLERS, None):
@@ -94,6 +98,8 @@ class Options:
             finite = all(isinstance(number, Real) and math.isfinite(number) for number in numbers)
             if not finite or (value is not None and not numbers):
                 raise ValueError(f"{name}: must be a number, or a tuple with one number per step, got {value!r}.")
+        if self.projection is not None and not (isinstance(self.projection, Real) and 0 <= float(self.projection) <= 1):
+            raise ValueError(f"projection: must be a number from 0 to 1, got {self.projection!r}.")
         if self.reference_offset is not None and self.reference_slope is None:
             raise ValueError("reference_offset: belongs to a reference_slope; give that too.")
 

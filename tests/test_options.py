@@ -30,6 +30,10 @@ from jaxsr.options import Options, spell_tile
         ("through", "network"),
         ("reference_mean", "noisy"),
         ("reference_variance", "unit"),
+        ("projection", 1.5),
+        ("projection", -0.1),
+        ("projection", float("nan")),
+        ("projection", "much"),
     ],
 )
 def test_values_that_no_model_takes_are_refused_by_name(name, value):

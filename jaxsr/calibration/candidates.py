@@ -1,7 +1,7 @@
 """The candidates of a calibration: profiles turn each number of a grid into one scale per step."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -13,12 +13,14 @@ PROFILES = ("constant", "last", "each", "open-loop")
 class Candidate:
     """One row of the closed loop: number `value` of the grid under a profile, as one scale per step, t = 1 first.
 
-    Rows of a search have the profile `search` and the number of their round as `value`.
+    Rows of a search have the profile `search` and the number of their round as `value`. `projection` is the strength of
+    the projection of the results.
     """
 
     profile: str
     value: float
     scale: tuple[float, ...]
+    projection: float = 0.0
 
 
 def parse_grid(text: str, option: str = "--candidates") -> tuple[float, ...]:
@@ -78,6 +80,11 @@ def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
     for candidate in candidates:
         first.setdefault(candidate.scale, candidate)
     return list(first.values())
+
+
+def with_projections(candidates: Iterable[Candidate], strengths: Sequence[float]) -> list[Candidate]:
+    """List every candidate once for each strength of the projection, candidate by candidate."""
+    return [replace(one, projection=strength) for one in candidates for strength in strengths]
 
 
 def even_chunks(candidates: Sequence[Candidate], most: int) -> tuple[Float32[np.ndarray, "k t"], int]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxsr.calibration import selection_rules
-from jaxsr.calibration.candidates import Candidate, even_chunks, expand
+from jaxsr.calibration.candidates import Candidate, even_chunks, expand, with_projections
 from jaxsr.calibration.journal import Journal
 from jaxsr.calibration.passes import CLOSED, Values, go_through
 from jaxsr.calibration.plan import CalibrationRun, Choices, make_chain
@@ -38,19 +38,21 @@ def closed_loop(
 
     def measure(name: str, candidates: list[Candidate]) -> None:
         scales, chunk = even_chunks(candidates, run.candidate_batch)
-        sweep = over_images(mesh, sweep_function(chain, score, chunk), common=2)
+        sweep = over_images(mesh, sweep_function(chain, score, chunk, choices.projections), common=2)
+        count = len(candidates) * len(choices.projections)
 
         def call(lr: np.ndarray, hr: np.ndarray) -> Values:
             values = sweep(params, image_keys(choices.seed, lr), lr, hr, scales, networks)
-            return {key: value[: len(candidates)] for key, value in values.items()}
+            return {key: value[:count] for key, value in values.items()}
 
-        go_through(run, journal, name, call, (len(candidates), "candidate-images"))
+        go_through(run, journal, name, call, (count, "candidate-images"))
         for key, values in journal.stacked(name, pairs).items():
             scores[key] = np.concatenate([scores[key], values]) if key in scores else values
 
-    rows = expand(choices.candidates, choices.profiles, open_scale)
-    measure(CLOSED, rows)
-    rows = search(rows, choices.search, lambda rows: pick_rows(choices, scores), measure)
+    first = expand(choices.candidates, choices.profiles, open_scale)
+    measure(CLOSED, first)
+    rows = with_projections(first, choices.projections)
+    rows = search(rows, choices.search, lambda rows: pick_rows(choices, scores), measure, choices.projections)
     return closed_table(choices, rows, scores)
 
 
@@ -83,7 +85,7 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
     some = {name: values[constant] for name, values in scores.items()}
     constant_front = [constant[k] for k in selection_rules.pareto_front(_means(some), fidelity, perception)]
     scales = np.array([candidate.scale for candidate in candidates])
-    ends = scales[constant_front, 0]
+    ends, tried = scales[constant_front, 0], len({candidates[k].scale for k in constant})
     return {
         "fidelity": fidelity,
         "perception": perception,
@@ -93,25 +95,33 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
         "picks_before_search": pick_rows(choices, {name: values[:before] for name, values in scores.items()}),
         "picks_constant": {name: constant[row] for name, row in pick_rows(choices, some).items()},
         "range": np.stack([scales[front].min(0), scales[front].max(0)], 1).tolist(),
-        "constant_range": [[float(ends.min()), float(ends.max())]] if len(constant) > 1 else [],
+        "constant_range": [[float(ends.min()), float(ends.max())]] if tried > 1 else [],
         "profiles": list(choices.profiles),
+        "projections": list(choices.projections),
         "search": choices.search,
     }
 
 
 def describe_preset(
-    choices: Choices, closed: Mapping[str, Any] | None, scale: Sequence[float], rule: str, *, picked: bool
+    choices: Choices,
+    closed: Mapping[str, Any] | None,
+    scale: Sequence[float],
+    projection: float,
+    rule: str,
+    *,
+    picked: bool,
 ) -> KnobPreset:
-    """Describe the scales of a preset, with what the closed loop measured of them.
+    """Describe the scales and the projection of a preset, with what the closed loop measured of them.
 
     Scales that no rule `picked` may lose much: if they lose more fidelity than `vivid` may, a warning says so.
     """
-    row = _find_row(closed, scale) if closed else None
+    row = _find_row(closed, scale, projection) if closed else None
+    preset = KnobPreset(scale=list(scale), projection=projection, rule=rule, change={}, warning="")
     if closed is None or row is None:
-        return KnobPreset(scale=list(scale), rule=rule, change={}, warning="")
+        return preset
     names, plain = choices.metrics, closed["rows"][0]
     if any(row[name] is None for name in names):
-        return KnobPreset(scale=list(scale), rule=rule, change={}, warning="diverged on the pairs of its calibration")
+        return KnobPreset({**preset, "warning": "diverged on the pairs of its calibration"})
     change = {name: row[name] - plain[name] for name in names}
     fidelity = selection_rules.check_metric(closed["fidelity"])
     words = (closed["fidelity"], closed["perception"])
@@ -119,16 +129,13 @@ def describe_preset(
     lost = -change[closed["fidelity"]] if fidelity.more_is_better else change[closed["fidelity"]]
     budget = most.budget * (abs(plain[closed["fidelity"]]) if most.relative else 1)
     warning = f"lost {lost:.3g} {fidelity.unit or ''} of {closed['fidelity']} on the pairs of its calibration"
-    return KnobPreset(
-        scale=list(scale),
-        rule=rule,
-        change=change,
-        warning="" if picked or lost <= budget else warning.replace("  ", " "),
-    )
+    warning = "" if picked or lost <= budget else warning.replace("  ", " ")
+    return KnobPreset({**preset, "change": change, "warning": warning})
 
 
-def _find_row(closed: Mapping[str, Any], scale: Sequence[float]) -> dict[str, Any] | None:
-    return next((row for row in closed["rows"] if tuple(row["scale"]) == tuple(scale)), None)
+def _find_row(closed: Mapping[str, Any], scale: Sequence[float], projection: float) -> dict[str, Any] | None:
+    wanted = (tuple(scale), projection)
+    return next((row for row in closed["rows"] if (tuple(row["scale"]), row["projection"]) == wanted), None)
 
 
 def _means(scores: Scores) -> dict[str, Float[np.ndarray, " k"]]:

@@ -28,6 +28,7 @@ class Choices:
         multiples: the grid of Algorithm 1, in the unit of the objective, see `objectives`.
         candidates: the grid of the closed loop; each profile turns its numbers into scales.
         profiles: profiles of the closed loop, see `candidates.expand`.
+        projections: strengths of the projection that every candidate is tried with; the first is 0.
         search: rounds of the search over the vector of scales, see `jaxsr.calibration.search`.
         metrics: metrics of the closed loop; without any, it is left out. In rules, the words `fidelity` and
             `perception` stand for the first metric of that kind.
@@ -37,12 +38,14 @@ class Choices:
         forward_ode, objective: see `Calibration`.
         options: the steps, sampler, thinning and precision.
     Raises:
-        ValueError: for metrics of only one kind, an unknown metric, or a rule that cannot be parsed.
+        ValueError: for metrics of only one kind, an unknown metric, a rule that cannot be parsed, or a projection
+            outside of 0 to 1.
     """
 
     candidates: tuple[float, ...] = (0.1,)
     multiples: tuple[float, ...] = (0.0, 1.0)
     profiles: tuple[str, ...] = ("constant",)
+    projections: tuple[float, ...] = (0.0,)
     search: int = 0
     metrics: tuple[str, ...] = ()
     rule: str | None = None
@@ -58,6 +61,8 @@ class Choices:
             missing = "perception" if "fidelity" in kinds else "fidelity"
             known = ", ".join(name for name, metric in selection_rules.rule_metrics().items() if metric.kind == missing)
             raise ValueError(f"--closed-loop: needs a metric of {missing} as well; choose among {known}.")
+        if self.projections[0] or not all(0 <= strength <= 1 for strength in self.projections):
+            raise ValueError("--projections: must be numbers from 0 to 1, and 0 itself is always tried.")
         for rule in self.rules.values():
             parsed = selection_rules.parse(rule, self.stands_for("fidelity"), self.stands_for("perception"))
             if unmeasured := {parsed.metric, parsed.guard} - {*self.metrics, None}:

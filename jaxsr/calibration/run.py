@@ -19,7 +19,7 @@ from jaxsr.guidance.moments import Moments
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.devices import image_mesh, over_images, replicate
 
-_ASKED = ("multiples", "profiles", "search", "metrics", "rule", "metric_weights")
+_ASKED = ("multiples", "profiles", "projections", "search", "metrics", "rule", "metric_weights")
 
 
 def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> Calibration:
@@ -43,16 +43,16 @@ def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> 
     opened = objectives.choose(moments, grid, choices.objective, variance).tolist()
     closed = closed_loop(run, journal, np.array(opened), networks) if choices.metrics else None
     scales = {
-        "open-loop": (opened, f"{choices.objective} objective"),
-        "fitted": (list(fit_lr_scale([moments], "lstsq", variance)), "pooled least squares"),
+        "open-loop": (opened, 0.0, f"{choices.objective} objective"),
+        "fitted": (list(fit_lr_scale([moments], "lstsq", variance)), 0.0, "pooled least squares"),
     }
     if closed:
         closed["metric_weights"] = described.get("metric_weights", {})
-        picked = {name: closed["rows"][row]["scale"] for name, row in closed["picks"].items()}
-        scales |= {name: (scale, choices.rules[name]) for name, scale in picked.items()}
+        picked = {name: closed["rows"][row] for name, row in closed["picks"].items()}
+        scales |= {name: (row["scale"], row["projection"], choices.rules[name]) for name, row in picked.items()}
     presets = {
-        name: describe_preset(choices, closed, scale, rule, picked=name in choices.rules)
-        for name, (scale, rule) in scales.items()
+        name: describe_preset(choices, closed, *numbers, picked=name in choices.rules)
+        for name, numbers in scales.items()
     }
     slope, offset = fit_reference([against_hr])
     calibration = Calibration(

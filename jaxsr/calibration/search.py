@@ -8,7 +8,7 @@ that found nothing better.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jaxsr.calibration.candidates import Candidate, distinct
+from jaxsr.calibration.candidates import Candidate, distinct, with_projections
 
 FIRST_STRIDE = 0.1
 Scale = tuple[float, ...]
@@ -46,6 +46,7 @@ def search(
     rounds: int,
     pick: Callable[[Sequence[Candidate]], Mapping[str, int]],
     measure: Callable[[str, list[Candidate]], None],
+    projections: Sequence[float] = (0.0,),
 ) -> list[Candidate]:
     """Carry out `rounds` rounds, and return all rows: those given and those of the search.
 
@@ -53,14 +54,15 @@ def search(
         rows: the candidates that are measured already.
         rounds: number of rounds; a round without a new neighbour only halves the strides.
         pick: all rows -> the number of the row that each rule picks.
-        measure: (name of the round, its candidates); afterwards `pick` knows their scores.
+        measure: (name of the round, its candidates); afterwards `pick` knows their scores with every projection.
+        projections: strengths of the projection; every candidate has a row for each.
     """
     places = {name: Place(rows[at].scale) for name, at in pick(rows).items()}
     for number in range(1, rounds + 1):
         found = next_round(places, rows, number)
         if found:
             measure(f"search {number}", found)
-            rows = [*rows, *found]
+            rows = [*rows, *with_projections(found, projections)]
         picks = pick(rows)
         places = {name: place.moved(rows[picks[name]].scale) for name, place in places.items()}
     return rows

@@ -6,7 +6,7 @@ K (T - 1) + 1 network calls per image in place of K T. Candidates go through the
 the state also needs the gradient of the first call, which is therefore made once per chunk.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -22,7 +22,7 @@ from jaxsr.diffusion.sampler import start
 from jaxsr.guidance.moments import measure
 from jaxsr.imaging import noise
 from jaxsr.models.model import Image, Model, Params
-from jaxsr.models.problem import Problem, pose
+from jaxsr.models.problem import Problem, pose, project
 
 Keys = UInt32[Array, "b 2"]
 LR = UInt8[Array, "b h w 3"]
@@ -55,8 +55,12 @@ def image_keys(seed: int, lr: UInt8[np.ndarray, "b h w 3"]) -> UInt32[np.ndarray
     return np.stack([np.asarray(jax.random.key_data(key)) for key in keys])
 
 
-def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict[str, Array]]:
-    """Make the pure function (params, keys, lr, hr, scales, networks) -> {name: (K, b, ...)}, to be jitted.
+def sweep_function(
+    chain: Chain, score: Score, chunk: int, projections: Sequence[float] = (0.0,)
+) -> Callable[..., dict[str, Array]]:
+    """Make the pure function (params, keys, lr, hr, scales, networks) -> {name: (K P, b, ...)}, to be jitted.
+
+    Row k P + p is the result of the k-th scales, projected with the p-th strength.
 
     The `networks` of the score's metrics, by default none, are an argument: as constants they slow the compilation.
 
@@ -64,6 +68,7 @@ def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict
         chain: the sampler, guided by the LR image with each row of `scales`, shape (K, T), t = 1 first.
         score: computes what is kept of each enlarged image.
         chunk: candidates that go through the network at once.
+        projections: P strengths of the projection, see `jaxsr.models.problem.project`. They share the sampling.
     """
 
     def sweep(
@@ -79,9 +84,12 @@ def sweep_function(chain: Chain, score: Score, chunk: int) -> Callable[..., dict
             guidance = Guidance(reference=z_lr, scale=scale, form=chain.form)
             options = {"sampler": chain.sampler, "guidance": [guidance], "unroll_first": state}
             x0 = sample(denoise, chain.schedule, z_lr, problem.noise, **options)
-            return score(problem.decode(x0), _unit(hr), _unit(lr), networks)
+            images = (project(problem.decode, x0, _unit(lr), chain.model.preset.scale, p) for p in projections)
+            found = [score(image, _unit(hr), _unit(lr), networks) for image in images]
+            return jax.tree.map(lambda *rows: jnp.stack(rows), *found)
 
-        return jax.lax.map(one, scales, batch_size=chunk)
+        found = jax.lax.map(one, scales, batch_size=chunk)
+        return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:]), found)
 
     return sweep
 

@@ -88,6 +88,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="ROUNDS",
         help="then search on from the presets, one scale per step, in rounds of one batch (default: no search)",
     )
+    add(
+        "--projections",
+        default="0",
+        metavar="GRID",
+        help="strengths, 0 to 1, of the projection onto the input to try every candidate with: start:stop:count, or "
+        "0.5,1 (default: %(default)s)",
+    )
     add("--rule", help="rule that picks the preset `rule`, such as 'max perception, lose <= 0.5 dB'")
     data = parser.add_argument_group("data and devices")
     add = data.add_argument
@@ -119,8 +126,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the arguments, with all checks that need no model. Wrong arguments exit with code 2, as argparse does."""
     parser = make_parser()
     args = parser.parse_args(join_negative(argv, "--candidates", "--multiples"))
-    if not args.closed_loop and (args.rule or args.profile or args.search):
-        parser.error("--rule, --profile and --search belong to the closed loop: give --closed-loop as well")
+    if not args.closed_loop and (args.rule or args.profile or args.search or args.projections != "0"):
+        parser.error("--rule, --profile, --projections and --search belong to the closed loop: give --closed-loop too")
     cluster = (args.coordinator, args.num_processes, args.process_id)
     if None in cluster and cluster != (None, None, None):
         parser.error("--coordinator, --num-processes and --process-id belong together: give all three")
@@ -144,6 +151,7 @@ def make_choices(args: argparse.Namespace) -> "Choices":
         **{name: getattr(args, name) for name in names},
         candidates=parse_grid(args.candidates),
         multiples=parse_grid(args.multiples, "--multiples"),
+        projections=tuple(sorted({0.0, *parse_grid(args.projections, "--projections")})),
         profiles=parse_profiles(args.profile or "constant"),
         search=args.search or 0,
         gradient=GradientForm(through=args.through, reference_variance=args.reference_variance),
@@ -190,7 +198,9 @@ def _run(args: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             print(file=sys.stderr)  # ends the line of progress
         for name, preset in calibration.presets.items():
-            print(f"{name:9} {' '.join(f'{scale:+.3g}' for scale in preset['scale'])}  ({preset['rule']})")
+            projected = f", projection {preset['projection']:g}" if preset["projection"] else ""
+            scales = " ".join(f"{scale:+.3g}" for scale in preset["scale"])
+            print(f"{name:9} {scales}{projected}  ({preset['rule']})")
             if preset["change"]:
                 changes = ", ".join(f"{metric} {change:+.3g}" for metric, change in preset["change"].items())
                 print(f"{'':9} against the plain sampler: {changes}")

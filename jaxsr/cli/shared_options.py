@@ -107,7 +107,7 @@ def add_seeds(parser: argparse._ActionsContainer, shown: str, default: list[int]
 
 
 def add_scale(parser: argparse._ActionsContainer) -> None:
-    """Add --alpha, --preset and --calibration, which set the scale of the guidance by the LR image."""
+    """Add --alpha, --preset, --calibration and --projection, which lead the result away from the LR image or to it."""
     add = parser.add_argument
     text = "scale of the guidance; above 0: more texture; below: smoother; one number, or one per step"
     add("--alpha", type=alphas, metavar="A", help=text)
@@ -115,6 +115,8 @@ def add_scale(parser: argparse._ActionsContainer) -> None:
     add("--preset", metavar="NAME", help=text)
     text = "calibration for --preset, a file or a folder of them (default: those beside the model)"
     add("--calibration", type=Path, metavar="JSON", help=text)
+    text = "strength of the projection onto images that shrink to the input; 1 suits clean inputs"
+    add("--projection", type=fraction, metavar="S", help=f"{text}, 0 to 1 (default: 0, or the preset's)")
 
 
 def add_metrics(parser: argparse._ActionsContainer, default: str = "the protocol's own") -> None:
@@ -224,6 +226,17 @@ def numbers(text: str) -> tuple[float, ...]:
     if not all(map(math.isfinite, values)):
         raise argparse.ArgumentTypeError(f"must be numbers separated by commas, not {text!r}")
     return values
+
+
+def fraction(text: str) -> float:
+    """Parse a number from 0 to 1, as an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
+    return value
 
 
 def _tile(text: str) -> int | tuple[int, int] | str:

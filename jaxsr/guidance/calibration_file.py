@@ -14,7 +14,7 @@ from jaxsr.diffusion.schedule import Schedule
 from jaxsr.storage import write_whole
 from jaxsr.version import __version__
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PRESETS = ("open-loop", "fitted", "faithful", "balanced", "vivid", "rule")
 SIGN_CONVENTION = (
     "mean + scale_t (mean - z_lr): scale > 0 leads away from the LR image (perception), scale < 0 toward it "
@@ -32,12 +32,14 @@ class KnobPreset(TypedDict):
 
     Attributes:
         scale: one scale per step, t = 1 first.
+        projection: strength of the projection onto the images that reduce to the input, see `jaxsr.options.Options`.
         rule: the rule or objective that picked them.
         change: the change of every metric of the closed loop against the plain sampler; empty without a closed loop.
         warning: what a user of the preset must know, as the end of a sentence that begins with its name; or empty.
     """
 
     scale: list[float]
+    projection: float
     rule: str
     change: dict[str, float]
     warning: str
@@ -115,6 +117,8 @@ class Calibration:
             scale = preset["scale"]
             if len(scale) != self.steps or not all(map(math.isfinite, scale)) or not preset["rule"]:
                 raise CalibrationError(f"preset {name} needs a rule and {self.steps} finite scales, got {preset}.")
+            if not 0 <= preset["projection"] <= 1:
+                raise CalibrationError(f"preset {name} needs a projection from 0 to 1, got {preset['projection']}.")
         fit = [self.reference["slope"], self.reference["offset"]]
         if any(len(numbers) != self.steps or not all(map(math.isfinite, numbers)) for numbers in fit):
             raise CalibrationError(f"reference needs {self.steps} finite slopes and offsets, got {self.reference}.")
@@ -141,11 +145,15 @@ class Calibration:
         pairs = self.closed_loop["range" if steps > 1 else "constant_range"]
         return [(float(low), float(high)) for low, high in pairs] or None
 
-    def scale(self, preset: str) -> tuple[float, ...]:
-        """Return the scales of a preset, one per step, t = 1 first. Raises CalibrationError for an unknown preset."""
+    def find(self, preset: str) -> KnobPreset:
+        """Return a preset by name. Raises CalibrationError for an unknown one."""
         if preset not in self.presets:
             raise CalibrationError(f"preset: this calibration has no {preset!r}; it has {', '.join(self.presets)}.")
-        return tuple(self.presets[preset]["scale"])
+        return self.presets[preset]
+
+    def scale(self, preset: str) -> tuple[float, ...]:
+        """Return the scales of a preset, one per step, t = 1 first. Raises CalibrationError for an unknown preset."""
+        return tuple(self.find(preset)["scale"])
 
     @classmethod
     def read(cls, path: str | Path) -> "Calibration":
@@ -219,6 +227,9 @@ def _checked_keys(content: Any) -> Mapping[str, Any]:
             "was made with another reading of Algorithm 1 (calibration format 1); calibrate again with python -m "
             "jaxsr.calibrate."
         )
+    if content["format_version"] == 2:  # the same, before presets had a projection
+        presets = {name: {**preset, "projection": 0.0} for name, preset in content["presets"].items()}
+        content = content | {"format_version": FORMAT_VERSION, "presets": presets}
     if content["format_version"] != FORMAT_VERSION:
         raise CalibrationError(
             f"has calibration format {content['format_version']} and this jaxsr reads format {FORMAT_VERSION}; "

@@ -69,8 +69,9 @@ def project_onto(
 
 @lru_cache(maxsize=16)
 def bicubic_pseudo_inverse(n_in: int, n_out: int) -> Float64[np.ndarray, "n_in n_out"]:
-    """Make the pseudo-inverse of `bicubic_matrix`. That of a whole image is the product of those of its axes."""
-    return np.linalg.pinv(bicubic_matrix(n_in, n_out))
+    """Make the pseudo-inverse A^T (A A^T)^-1 of `bicubic_matrix`. A whole image has one for each of its axes."""
+    matrix = bicubic_matrix(n_in, n_out)
+    return np.linalg.solve(matrix @ matrix.T, matrix).T
 
 
 def downsample_bicubic_uint8(

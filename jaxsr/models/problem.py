@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxsr.diffusion import Denoiser, Noise, Schedule
+from jaxsr.imaging.resize import project_onto
 from jaxsr.models.model import Model, Params
 
 Image = Float[Array, "_b _H _W 3"]
@@ -82,6 +83,21 @@ def network_calls(
         return (model.decode(params, latent) + 1) / 2
 
     return NetworkCalls(schedule, *map(compiled, (model.encode_lr, predict, encode, decode)))
+
+
+def project(decode: Callable[..., Image], x_0: Latent, lr: Image, scale: int, strength: float) -> Image:
+    """Decode a latent, and project the image onto those that reduce to `lr` before it is clipped to [0, 1].
+
+    Args:
+        decode: the problem's, see `Problem`.
+        x_0: the latent.
+        lr: LR images in [0, 1].
+        scale: size of the result divided by the size of the LR images.
+        strength: of the projection, see `jaxsr.imaging.resize.project_onto`; 0 only decodes.
+    """
+    if not strength:
+        return decode(x_0)
+    return jnp.clip(project_onto(decode(x_0, clip=False), lr, scale, strength), 0, 1)
 
 
 def pose(

@@ -42,7 +42,13 @@ def fitted_calibration(
         raise ValueError(
             "save_calibration: nothing was fitted; give a reference, and leave alpha, preset and reference_slope out."
         )
-    rule = f"{objective or 'lstsq'} objective, fitted to one reference"
+    fitted = KnobPreset(
+        scale=list(scales.lr[0]),
+        projection=options.projection or 0.0,
+        rule=f"{objective or 'lstsq'} objective, fitted to one reference",
+        change={},
+        warning="",
+    )
     return Calibration(
         model=model[0],
         model_sha256=model[1],
@@ -58,7 +64,7 @@ def fitted_calibration(
         candidates=[],
         data=dict(data),
         seed=seed,
-        presets={"fitted": KnobPreset(scale=list(scales.lr[0]), rule=rule, change={}, warning="")},
+        presets={"fitted": fitted},
         reference={"slope": list(scales.hr), "offset": list(scales.offset)},
         open_loop={"fit": {name: list(numbers) for name, numbers in scales.quality.items()}},
     )

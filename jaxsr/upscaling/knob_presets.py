@@ -116,7 +116,9 @@ def _none_fits(found: Sequence[FoundCalibration], place: Path, setting: Setting)
 def apply_knob_preset(
     options: Options, knob_preset: str, calibration: Calibration, *, reference: bool = False
 ) -> Options:
-    """Set the scales of a preset of the calibration, and the form of the gradient with which they were fitted.
+    """Set the scales of a preset of the calibration, the form of their gradient, and the preset's projection.
+
+    A projection in `options` goes before that of the preset.
 
     Args:
         options: the other options; alpha must be None.
@@ -141,7 +143,8 @@ def apply_knob_preset(
             raise ValueError("reference_slope: the preset fitted gives it; leave one of the two out.")
         numbers = {f"reference_{name}": tuple(values) for name, values in calibration.reference.items()}
         options = replace(options, **numbers)
-    return replace(options, alpha=scale, **form)
+    projection = calibration.find(knob_preset)["projection"] if options.projection is None else options.projection
+    return replace(options, alpha=scale, projection=projection, **form)
 
 
 def beyond_range(options: Options, alphas: Sequence[Sequence[float]], calibration: Calibration) -> str | None:

@@ -52,12 +52,15 @@ def plan_run(preset: ModelPreset, size: tuple[int, int], options: Options, batch
     """
     if batch < 1:
         raise ValueError(f"batch: must be at least 1, got {batch}.")
-    plan = choose_tiles(preset, size, options)
+    plan, projection = choose_tiles(preset, size, options), float(options.projection or 0)
+    if projection and preset.scale == 1:
+        raise ValueError("projection: is for models that enlarge; leave it out.")
     steps, sampler = schedule_for(preset, options).steps, options.sampler or preset.sampler
     for name in ("alpha", "reference_slope", "reference_offset"):
         if (count := len(options.numbers(name))) not in (0, 1, steps):
             raise ValueError(f"{name}: must be one number or {steps}, one per step, got {count}.")
     resolved = replace(options, steps=steps, sampler=sampler, tile=plan.tile, overlap=plan.overlap)
+    resolved = replace(resolved, projection=projection)
     return ImageRun(resolved, even_batch(len(plan), batch), plan)
 
 

@@ -18,7 +18,7 @@ from jaxsr.imaging import noise
 from jaxsr.imaging.resize import upsample_bicubic
 from jaxsr.models.model import DTYPES, Model, Params
 from jaxsr.models.presets import ModelPreset
-from jaxsr.models.problem import Problem, pose
+from jaxsr.models.problem import Problem, pose, project
 from jaxsr.options import Options
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.upscaling.plan import schedule_for
@@ -49,7 +49,7 @@ def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Call
         def finish(guidance: list[Guidance], unroll_first: bool = False) -> Float[Array, "b H W 3"]:
             settings = {"sampler": options.sampler, "guidance": guidance, "unroll_first": unroll_first}
             x0 = diffusion.sample(problem.denoise, schedule, problem.z_lr, problem.noise, **settings)
-            return problem.decode(x0)
+            return project(problem.decode, x0, tiles[..., :3], model.preset.scale, options.projection or 0.0)
 
         if guides is None:
             return finish([])
@@ -96,7 +96,7 @@ def compile_program(
 
 def program_key(preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None) -> Hashable:
     """Return the key of a program: for one preset, two calls of `compile_program` with equal keys make one program."""
-    names = ("steps", "thinning", "precision", "gradient")
+    names = ("steps", "thinning", "precision", "gradient", "projection")
     name = options.sampler or preset.sampler
     # The step too, not only its name: a user may list another step under the same name.
     return (name, diffusion.find_sampler(name), *(getattr(options, name) for name in names), remat, against)

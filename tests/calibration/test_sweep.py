@@ -12,6 +12,7 @@ from jaxsr.calibration.sweep import Chain, image_keys, open_function, share_firs
 from jaxsr.diffusion import Guidance
 from jaxsr.guidance.moments import Moments, measure
 from jaxsr.imaging import noise
+from jaxsr.imaging.resize import project_onto
 from jaxsr.metrics.catalogue import MAX_DB
 from jaxsr.upscaling import programs
 from tests.calibration.fake import CALLS, Counted, Smooth, fake_upscaler
@@ -76,6 +77,24 @@ def test_every_candidate_is_what_the_sampler_makes_of_it_alone(words):
     np.testing.assert_allclose(images, alone(**words), atol=2e-6)
     distances = [np.abs(images[i] - images[j]).max() for i in range(4) for j in range(i)]
     assert min(distances) > 1e-4  # all candidates differ
+
+
+def test_projections_share_the_sampling():
+    lr, hr = crops()
+    lr = 96 + lr // 4  # so that nothing is clipped before it is projected
+    chain, keys = Chain(Counted(small_preset()), SCHEDULE), image_keys(0, lr)
+    images, calls = [], []
+    for strengths in ((0.0,), (0.0, 0.5, 1.0)):
+        sweep = compiled(sweep_function(chain, keep_images, 2, strengths))
+        CALLS.clear()
+        images.append(np.asarray(sweep(PARAMS, keys, lr, hr, SCALES[:2])["images"]))
+        jax.effects_barrier()
+        calls.append(CALLS["network"])
+    assert calls[0] == calls[1] > 0
+    plain, rows = images[0], images[1].reshape(2, 3, *images[1].shape[1:])
+    for i, strength in enumerate((0.0, 0.5, 1.0)):
+        expected = [project_onto(jnp.asarray(row), jnp.asarray(lr / np.float32(255)), 4, strength) for row in plain]
+        np.testing.assert_allclose(rows[:, i], expected, atol=2e-6)
 
 
 def test_every_choice_changes_the_images():

@@ -82,6 +82,7 @@ def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
         row = rows[table["picks"][name]]
         assert found.presets[name] == {
             "scale": row["scale"],
+            "projection": 0.0,
             "rule": f"max perception, lose <= {most} dB",
             "change": {metric: row[metric] - rows[0][metric] for metric in ("psnr", "swd")},
             "warning": "",
@@ -92,6 +93,17 @@ def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
     constant = [k for k, row in enumerate(rows) if len(set(row["scale"])) == 1]
     best = [max(constant, key=lambda k: psnr[k]), min(constant, key=lambda k: swd[k])]
     assert sorted(rows[k]["scale"][0] for k in best) == [low, high]
+
+
+def test_every_candidate_is_tried_with_every_projection(fake, capsys):
+    found = made(fake(*CLOSED, "--projections", "0.5,1", "--search", "1"))
+    rows = found.closed_loop["rows"]
+    assert [row["projection"] for row in rows] == [0.0, 0.5, 1.0] * (len(rows) // 3)
+    assert found.presets["vivid"]["projection"] == rows[found.closed_loop["picks"]["vivid"]]["projection"]
+    numbers = [row["psnr"] for row in rows]
+    assert len(set(numbers)) == len(numbers)
+    best = [name for name, preset in found.presets.items() if preset["projection"]]
+    assert ("projection" in capsys.readouterr().out) == bool(best)
 
 
 def test_a_search_resumes_and_says_what_it_gained(fake, tmp_path, capsys, monkeypatch):

@@ -46,6 +46,7 @@ SAMPLING = {
     "--through": "state",
     "--reference-variance": "marginal",
     "--alpha": "0",
+    "--projection": "1",
 }
 
 

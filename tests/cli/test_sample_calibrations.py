@@ -77,7 +77,15 @@ def test_a_fit_that_could_not_be_kept_is_refused_before_the_work(folder, capsys,
 
 def test_a_choice_that_its_calibration_knows_to_be_bad_gets_a_note(folder, model, capsys):
     closed = {"fidelity": "psnr", "perception": "swd", "constant_range": [[-0.1, 0.2]], "range": [[0, 0.3], [0, 0.1]]}
-    bad = {"vivid": {"scale": [2.0, 2.0], "rule": "by hand", "change": {}, "warning": "lost 12 dB of psnr"}}
+    bad = {
+        "vivid": {
+            "scale": [2.0, 2.0],
+            "projection": 0.0,
+            "rule": "by hand",
+            "change": {},
+            "warning": "lost 12 dB of psnr",
+        }
+    }
     settings = {"closed_loop": closed, "presets": bad, "reference_variance": "posterior"}
     make_calibration(model, **settings).write(model.source.with_name("calibration-2.json"))
     notes = {

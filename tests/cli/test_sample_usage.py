@@ -30,6 +30,7 @@ pytestmark = pytest.mark.usefixtures("model")
         "-i x --tile big",
         "-i x --tile 0",
         "-i x --overlap -1",
+        "-i x --projection 1.5",
         "-i x --quality 101",
         "-i x --sampler euler",
         "-i x --thinning even",
@@ -78,6 +79,7 @@ FLAGS = {
     "seed": 4,
     "quality": 71,
     "alpha": 0.3,
+    "projection": 0.5,
     "through": "state",
     "reference_variance": "marginal",
 }

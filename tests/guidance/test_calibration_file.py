@@ -13,7 +13,7 @@ from jaxsr.guidance.calibration_file import FORMAT_VERSION, Calibration, Calibra
 
 SCHEDULE = thin(exponential_schedule(15), 4)
 VIVID = [0.35, 0.1, 0.05, 0.0]
-WORDS = {"rule": "r", "change": {}, "warning": ""}
+WORDS = {"projection": 0.0, "rule": "r", "change": {}, "warning": ""}
 
 
 def made(**changes) -> Calibration:
@@ -32,7 +32,7 @@ def made(**changes) -> Calibration:
         "candidates": [-0.5, 0.0, 0.5],
         "data": {"sha256": "cd" * 32, "pairs": 12, "crop": 64},
         "seed": 3,
-        "presets": {"vivid": {"scale": VIVID, "rule": "max perception, lose <= 0.7 dB", "change": {}, "warning": ""}},
+        "presets": {"vivid": {"scale": VIVID, **WORDS}},
         "reference": {"slope": [0.0] * 4, "offset": [0.0] * 4},
         "open_loop": {"losses": [[1.0, 2.0, 3.0]] * 4},
     }
@@ -47,6 +47,18 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         assert [file.name for file in tmp_path.iterdir()] == ["calib.json"]
     assert "scale > 0 leads away from the LR image" in json.loads(path.read_text())["sign_convention"]
     assert Calibration.read(str(path)).scale("vivid") == tuple(VIVID)
+
+
+def test_a_file_from_before_the_projection_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "calib.json"
+    made().write(path)
+    content = json.loads(path.read_text())
+    del content["presets"]["vivid"]["projection"]
+    path.write_text(json.dumps(content | {"format_version": 2}))
+    assert Calibration.read(path) == made()
+    path.write_text('{"format_version": 2}')
+    with pytest.raises(CalibrationError, match=r"calib\.json: is a damaged calibration .*; calibrate again"):
+        Calibration.read(path)
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
@@ -69,8 +81,8 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
         ("\udcff", "is not a calibration file, or is truncated"),
         ("[1, 2]", "is not a calibration; make one with python -m jaxsr.calibrate"),
         ('{"model": "x"}', "is not a calibration;"),
-        ('{"format_version": 99}', "has calibration format 99 and this jaxsr reads format 2; update jaxsr"),
-        ('{"format_version": 2}', "has missing or unknown keys: candidates, closed_loop"),
+        ('{"format_version": 99}', "has calibration format 99 and this jaxsr reads format 3; update jaxsr"),
+        ('{"format_version": 3}', "has missing or unknown keys: candidates, closed_loop"),
         ('{"format_version": 1}', "was made with another reading of Algorithm 1 .*; calibrate again with python -m"),
     ],
 )
@@ -86,7 +98,7 @@ def test_another_file_is_refused_by_name(tmp_path: Path, content: str, message: 
     [
         ({"extra": 1}, "has missing or unknown keys: extra"),
         ({"presets": {}, "schedule": {}}, "the schedule needs eta, input_scaling, kappa, timestep_map"),
-        ({"presets": {"vivid": {"scale": VIVID}}}, "lacks change, rule, warning; calibrate again"),
+        ({"presets": {"vivid": {"scale": VIVID}}}, "lacks change, projection, rule, warning; calibrate again"),
         ({"presets": {"vivid": WORDS | {"scale": "high"}}}, "is a damaged calibration|needs a rule and 4 finite"),
         ({"reference": {"slope": [0.0], "offset": [0.0]}}, "reference needs 4 finite slopes and offsets"),
         ({"presets": 3}, "is a damaged calibration"),
@@ -113,7 +125,7 @@ def test_a_file_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
     [
         (
             "pretty",
-            {"scale": VIVID, "rule": "r", "change": {}, "warning": ""},
+            {"scale": VIVID, **WORDS},
             "'pretty' is not the name of a preset; use one of open-loop, fitted, faithful",
         ),
         ("vivid", WORDS | {"scale": VIVID[:3]}, "needs a rule and 4 finite scales"),

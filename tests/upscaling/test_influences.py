@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxsr.imaging import noise, tiling
+from jaxsr.imaging.resize import downsample_bicubic
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.options import Options
 from jaxsr.runtime import cpu, onednn
@@ -79,6 +80,22 @@ def test_fresh_noise_has_a_key_of_its_own_for_every_tile(exact, monkeypatch, bat
 def test_every_option_changes_the_result(channel, options):
     default = channel.upscale(IMAGE, tile=32, seed=1)
     assert (channel.upscale(IMAGE, **{"tile": 32, "seed": 1} | options) != default).mean() > 0.01
+
+
+def test_the_projection_makes_the_result_reduce_to_the_input(channel, monkeypatch):
+    monkeypatch.setattr(Model, "denoiser", lambda *_: lambda x, step: jnp.sin(0.8 * x))
+    fresh, rng = replace(channel), np.random.default_rng(0)
+    for tile in (32, "off"):
+        image = rng.uniform(0.3, 0.7, (32, 32, 3)).astype(np.float32)
+        errors = []
+        for strength in (None, 0.5, 1.0):
+            result = fresh.upscale(image, tile=tile, projection=strength)
+            inside = (result > 0) & (result < 1)
+            assert inside.mean() > 0.9
+            reduced = downsample_bicubic(jnp.asarray(result[None]), 4)[0]
+            errors.append(float(jnp.median(jnp.abs(reduced - image))))
+        assert errors[1] == pytest.approx(errors[0] / 2, rel=0.2)
+        assert errors[2] < 0.05 * errors[0]
 
 
 def test_every_option_of_the_sampler_changes_the_result(channel, monkeypatch):

@@ -117,6 +117,11 @@ def test_a_mask_that_does_not_fit_is_one_sentence(upscaler, mask, message):
         upscaler.upscale(IMAGE, mask=mask)
 
 
+def test_a_projection_is_for_models_that_enlarge(upscaler):
+    with pytest.raises(ValueError, match=r"^projection: is for models that enlarge; leave it out"):
+        upscaler.upscale(IMAGE, mask=MASK, projection=0.5)
+
+
 def test_a_model_that_takes_no_mask_refuses_one(small_upscalers):
     with pytest.raises(ValueError, match=r"^mask: the model tiny_x4 takes no mask; leave it out"):
         small_upscalers["channel"].upscale(IMAGE, mask=MASK)

@@ -36,6 +36,16 @@ def test_a_preset_of_zeros_is_the_plain_sampler_whatever_it_was_found_with(point
     np.testing.assert_array_equal(result, pointwise.upscale(LR, **TILES))
 
 
+def test_a_preset_has_its_projection_and_the_option_goes_before_it(pointwise):
+    projected = {"scale": [0.3, 0.1], **BY_HAND, "projection": 0.5}
+    calibration = make_calibration(pointwise, presets={"vivid": projected})
+    for given, expected in ((None, 0.5), (1.0, 1.0), (0.0, 0.0)):
+        options = pointwise.with_preset(Options(projection=given), "vivid", calibration)
+        assert options.projection == expected
+    with pytest.raises(CalibrationError, match=r"preset vivid needs a projection from 0 to 1, got 2"):
+        make_calibration(pointwise, presets={"vivid": projected | {"projection": 2}})
+
+
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [

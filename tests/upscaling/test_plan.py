@@ -48,7 +48,7 @@ def test_a_batch_computes_few_copies():
 
 def test_a_run_leaves_nothing_open_and_gives_itself_again():
     run = plan_run(PRESET, (50, 20), Options(), batch=3)
-    assert run.options == Options(steps=2, sampler="ancestral", tile=64, overlap=16)
+    assert run.options == Options(steps=2, sampler="ancestral", tile=64, overlap=16, projection=0.0)
     for preset in (PRESET, small_preset("group")):
         for size in ((50, 20), (20, 70), (130, 500), (900, 700)):
             for options in ({}, {"tile": "off"}, {"tile": 128}, {"tile": (64, 128), "overlap": 32}, LIKE):
