@@ -10,44 +10,37 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
-from jaxsr.imaging.metadata import ICC_PROFILE, ORIENTATION, clean_exif, to_srgb
-from jaxsr.imaging.sixteen_bit import decode_png, decode_tiff16, tiff16_tags
+from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
+from jaxsr.imaging.pixels import ImageFileError, Pixels
+from jaxsr.imaging.sixteen_bit import decode_png
+from jaxsr.imaging.tiff import FIRST_ONLY, FROM_CMYK, HEADS, decode_tiff
 
 # One gigapixel takes 12 GB as float RGB. Pillow's own limit of 0.09 is below a 12-megapixel photograph enlarged by 4.
 MAX_PIXELS = 10**9
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 _PILLOW_LOCK = threading.Lock()
 
-FIRST_ONLY, FROM_CMYK = "lost all frames but the first", "lost its CMYK colours (made sRGB, at 8 bits)"
-
-Pixels = UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
 _Turned = UInt8[np.ndarray, "H W c"] | UInt16[np.ndarray, "H W c"]
-
-
-class ImageFileError(ValueError):
-    """An image file cannot be read or written. The message is one sentence that names the file and says what to do."""
 
 
 def decode(data: bytes, source: str) -> tuple[Pixels, bytes | None, bytes | None, tuple[str, ...]]:
     """Decode the first frame of an image file. `source` names the file in errors.
 
     Returns the upright pixels at full depth, the ICC profile, the EXIF that fits the pixels, and the losses that apply
-    (FIRST_ONLY, FROM_CMYK). The pixels have 1 to 4 channels: grey, grey+alpha, RGB or RGBA, with unassociated alpha.
+    (see `jaxsr.imaging.tiff`). The pixels have 1 to 4 channels: grey, grey+alpha, RGB or RGBA, with unassociated alpha.
     Raises ImageFileError for too many pixels and for pixel types without a fixed white. The decoders raise various
     errors for damaged data.
     """
     with _quiet_unlimited_pillow():
-        if (tags := tiff16_tags(data)) is not None:
-            _check_size(tags[256], tags[257], source)
-            pixels = _turn(decode_tiff16(data, tags), tags.get(ORIENTATION, 1))
-            return pixels, tags.get(ICC_PROFILE), clean_exif(data), (FIRST_ONLY,) * bool(tags.next)
+        if data.startswith(HEADS):
+            found = decode_tiff(data, source, MAX_PIXELS)
+            return _turn(found.pixels, read_orientation(data)), found.icc, clean_exif(data), found.lost
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
             _check_size(*image.size, source)
             pixels, icc = _pillow_pixels(image, data, source)
             lost = (FIRST_ONLY,) * _has_more_frames(image) + (FROM_CMYK,) * (image.mode == "CMYK")
-            if image.format == "TIFF":  # Pillow has already turned it
-                return pixels, icc, clean_exif(data), lost
-            return _turn(pixels, _orientation(image)), icc, clean_exif(_exif_block(image)), lost
+            block = _exif_block(image)
+            return _turn(pixels, read_orientation(block)), icc, clean_exif(block), lost
 
 
 @contextmanager
@@ -92,13 +85,6 @@ def _has_more_frames(image: Image.Image) -> bool:
         return getattr(image, "is_animated", False)
     except Exception:  # damage after the first frame must not stop the read
         return False
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # broken metadata must not stop the read
-        return 1
 
 
 def _exif_block(image: Image.Image) -> bytes | None:

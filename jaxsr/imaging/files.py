@@ -16,9 +16,9 @@ from jaxtyping import Float, UInt8
 from numpy.typing import DTypeLike
 from PIL import Image, UnidentifiedImageError
 
-from jaxsr.imaging.decode import ImageFileError, Pixels, decode
+from jaxsr.imaging.decode import decode
 from jaxsr.imaging.metadata import fits_icc, to_srgb
-from jaxsr.imaging.pixels import from_float
+from jaxsr.imaging.pixels import ImageFileError, Pixels, from_float
 from jaxsr.imaging.sixteen_bit import encode_png16, encode_tiff
 from jaxsr.storage import sha256_file, write_whole
 

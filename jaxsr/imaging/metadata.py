@@ -16,9 +16,11 @@ Directory = dict[int, tuple[int, bytes]]
 
 MAIN, EXIF_IFD, GPS_IFD = 0, 34665, 34853
 ORIENTATION, ICC_PROFILE = 274, 34675
-SHORT, LONG, UNDEFINED = 3, 4, 7
+ASCII, SHORT, LONG, UNDEFINED, LONG8 = 2, 3, 4, 7, 16
 EXIF_PREFIX = b"Exif\0\0"
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_BIG_TYPE_BYTES = _TYPE_BYTES | {16: 8, 17: 8, 18: 8}
+_NUMBERS = {1: "B", 3: "H", 4: "L", 5: "LL", 6: "b", 8: "h", 9: "l", 10: "ll", 16: "Q", 17: "q"}
 # Tags that describe the photograph. All others in the main directory describe one file: sizes, strips, thumbnail.
 _MAIN_KEPT = {
     *(270, 271, 272),  # description, make, model
@@ -38,71 +40,102 @@ _EXIF_DROPPED = {
 
 
 def parse_directories(tiff: bytes) -> tuple[ByteOrder, dict[int, Directory]]:
-    """Read the main, Exif and GPS directories of a classic TIFF file, or of an EXIF block with or without its prefix.
+    """Read the main, Exif and GPS directories of a TIFF or BigTIFF file, or of an EXIF block, even without its prefix.
 
     Returns the byte order ("<" or ">") and the directories by MAIN, EXIF_IFD and GPS_IFD, without values that point
     outside the data. Unreadable data gives an empty main directory, because bad metadata must not stop a photograph.
     """
     while tiff.startswith(EXIF_PREFIX):
         tiff = tiff.removeprefix(EXIF_PREFIX)
-    order: ByteOrder = ">" if tiff.startswith(b"MM\0*") else "<"
+    order: ByteOrder = ">" if tiff.startswith(b"MM") else "<"
     directories: dict[int, Directory] = {MAIN: {}}
-    if not tiff.startswith((b"II*\0", b"MM\0*")):
+    if not tiff.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
         return order, directories
+    big = b"+" in tiff[:4]
     try:
-        directories[MAIN] = main = _parse_directory(tiff, struct.unpack_from(order + "L", tiff, 4)[0], order)
+        (start,) = struct.unpack_from(order + ("Q" if big else "L"), tiff, 8 if big else 4)
+        directories[MAIN] = main = _parse_directory(tiff, start, order, big=big)
         for pointer in {EXIF_IFD, GPS_IFD} & main.keys():
-            offset = struct.unpack(order + "L", main.pop(pointer)[1])[0]
-            directories[pointer] = _parse_directory(tiff, offset, order)
-    except struct.error:
+            _, value = main.pop(pointer)
+            offset = struct.unpack(order + ("L" if len(value) == 4 else "Q"), value)[0]
+            directories[pointer] = _parse_directory(tiff, offset, order, big=big)
+    except (struct.error, OverflowError):
         pass
     return order, directories
 
 
-def _parse_directory(tiff: bytes, offset: int, order: ByteOrder) -> Directory:
+def _parse_directory(tiff: bytes, offset: int, order: ByteOrder, *, big: bool) -> Directory:
+    """Read a directory, without values of the types that only BigTIFF has."""
     entries: Directory = {}
     unread = len(tiff)  # valid values do not overlap, so that their total length is at most that of the file
-    for index in range(struct.unpack_from(order + "H", tiff, offset)[0]):
-        at = offset + 2 + 12 * index
-        tag, kind, count = struct.unpack_from(order + "HHL", tiff, at)
-        size = _TYPE_BYTES.get(kind, 0) * count
-        start = at + 8 if size <= 4 else struct.unpack_from(order + "L", tiff, at + 8)[0]
+    counter, entry, word, room = ("Q", "HHQ", "Q", 8) if big else ("H", "HHL", "L", 4)
+    head, step = struct.calcsize(order + counter), struct.calcsize(order + entry) + room
+    for index in range(struct.unpack_from(order + counter, tiff, offset)[0]):
+        at = offset + head + step * index
+        tag, kind, count = struct.unpack_from(order + entry, tiff, at)
+        size = _BIG_TYPE_BYTES.get(kind, 0) * count
+        at += step - room
+        start = at if size <= room else struct.unpack_from(order + word, tiff, at)[0]
         unread -= size
-        if size and start + size <= len(tiff) and unread >= 0:
+        if size and start + size <= len(tiff) and unread >= 0 and (kind in _TYPE_BYTES or tag in (EXIF_IFD, GPS_IFD)):
             entries[tag] = (kind, tiff[start : start + size])
     return entries
 
 
-def pack_directories(directories: dict[int, Directory], order: ByteOrder, start: int) -> bytes:
+def read_orientation(tiff: bytes | None) -> int:
+    """Return the orientation, 1 to 8, in an EXIF block or TIFF file; 1 if there is none.
+
+    Exif wants a SHORT. Writers have used all types of numbers, and text. XMP is not asked: most programs do not.
+    """
+    order, directories = parse_directories(tiff or b"")
+    kind, value = directories[MAIN].get(ORIENTATION, (SHORT, b""))
+    try:
+        if kind == ASCII:
+            number = int(value.rstrip(b"\0 "))
+        else:
+            number, *divisor = struct.unpack_from(order + _NUMBERS[kind], value)
+            number = number // divisor[0] if divisor else number
+    except (ValueError, KeyError, ZeroDivisionError, struct.error):
+        return 1
+    return number if 1 <= number <= 8 else 1
+
+
+def pack_directories(directories: dict[int, Directory], order: ByteOrder, start: int, *, big: bool = False) -> bytes:
     """Pack TIFF directories, which will begin at byte `start` of a file: the main one first, then its sub-directories.
 
-    `start` is even, and the file's header points to it. `order` is the byte order of the values, "<" or ">".
+    `start` is even, and the file's header points to it. `order` is the byte order of the values, "<" or ">". `big`
+    packs them for BigTIFF.
     """
     pointers = sorted(directories.keys() - {MAIN})
-    main = directories[MAIN] | {pointer: (LONG, bytes(4)) for pointer in pointers}
-    end = start + len(_pack_directory(main, start, order))
+    kind, letter = (LONG8, "Q") if big else (LONG, "L")
+    main = directories[MAIN] | {pointer: (kind, bytes(struct.calcsize(f"={letter}"))) for pointer in pointers}
+    end = start + len(_pack_directory(main, start, order, big=big))
     blocks = b""
     for pointer in pointers:
-        main[pointer] = (LONG, struct.pack(order + "L", end + len(blocks)))
-        blocks += _pack_directory(directories[pointer], end + len(blocks), order)
-    return _pack_directory(main, start, order) + blocks
+        main[pointer] = (kind, struct.pack(order + letter, end + len(blocks)))
+        blocks += _pack_directory(directories[pointer], end + len(blocks), order, big=big)
+    return _pack_directory(main, start, order, big=big) + blocks
 
 
-def _pack_directory(entries: Directory, start: int, order: ByteOrder) -> bytes:
-    table, heap = struct.pack(order + "H", len(entries)), b""
-    heap_start = start + 2 + 12 * len(entries) + 4
+def _pack_directory(entries: Directory, start: int, order: ByteOrder, *, big: bool) -> bytes:
+    counter, entry, word, room = ("Q", "HHQ8s", "Q", 8) if big else ("H", "HHL4s", "L", 4)
+    table, heap = struct.pack(order + counter, len(entries)), b""
+    heap_start = start + len(table) + struct.calcsize(order + entry) * len(entries) + room
     for tag, (kind, value) in sorted(entries.items()):
         field = value
-        if len(value) > 4:
-            field = struct.pack(order + "L", heap_start + len(heap))
+        if len(value) > room:
+            field = struct.pack(order + word, heap_start + len(heap))
             heap += value + bytes(len(value) % 2)
-        table += struct.pack(order + "HHL4s", tag, kind, len(value) // _TYPE_BYTES[kind], field)
-    return table + bytes(4) + heap
+        table += struct.pack(order + entry, tag, kind, len(value) // _BIG_TYPE_BYTES[kind], field)
+    return table + bytes(room) + heap
 
 
-def tiff_header(order: ByteOrder, start: int) -> bytes:
-    """Make the first eight bytes of a classic TIFF file whose main directory is at byte `start`."""
-    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "L", start)
+def tiff_header(order: ByteOrder, start: int, *, big: bool = False) -> bytes:
+    """Make the header of a TIFF file, 8 bytes, or of a BigTIFF file, 16, whose main directory is at byte `start`."""
+    letters = b"II" if order == "<" else b"MM"
+    if big:
+        return letters + struct.pack(order + "HHHQ", 43, 8, 0, start)
+    return letters + struct.pack(order + "HL", 42, start)
 
 
 def clean_exif(block: bytes | None) -> bytes | None:

@@ -1,12 +1,19 @@
-"""The conversion of users' pixel arrays to float32 RGB in [0, 1] and back."""
+"""Pixels: the type of a file's pixels, and the conversion of users' arrays to float32 RGB in [0, 1] and back."""
 
 import os
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Float, Num, Shaped, UInt8, UInt16
 from numpy.typing import DTypeLike
 from PIL import Image
+
+Pixels = UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
+"""Pixels of a file, over the full range of their type."""
+
+
+class ImageFileError(ValueError):
+    """An image file cannot be read or written. The message is one sentence that names the file and says what to do."""
 
 
 def as_array(image: Any) -> Shaped[np.ndarray, "..."]:

@@ -111,7 +111,8 @@ def test_modes_that_pillow_writes(tmp_path, mode, suffix):
     except (OSError, ValueError):
         return  # the format lacks this mode, or Pillow cannot read it back
     photo = read_photo(path)
-    np.testing.assert_array_equal(np.rint(photo.rgb * 255), expected[..., :3])
+    rounding = int((mode, suffix) == ("YCbCr", ".tif"))  # libtiff's conversion to RGB rounds otherwise
+    np.testing.assert_allclose(np.rint(photo.rgb * 255), expected[..., :3], atol=rounding)
     if photo.alpha is None:
         assert (expected[..., 3] == 255).all()
     else:
