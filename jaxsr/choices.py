@@ -13,6 +13,7 @@ ReferenceVariance = Literal["posterior", "marginal"]
 ForwardODE = Literal["diffusion", "inversion"]
 Objective = Literal["norm", "step-norm", "lstsq"]
 Reference = Literal["lr", "hr"]
+Metadata = Literal["keep", "minimal", "strip"]
 
 SAMPLERS: tuple[str, ...] = ("ancestral", "deterministic", "heun")
 """The built-in names of `jaxsr.diffusion.SAMPLERS`, for help texts. That table decides which names are accepted."""
@@ -27,6 +28,7 @@ REFERENCE_VARIANCES: tuple[str, ...] = get_args(ReferenceVariance)
 FORWARD_ODES: tuple[str, ...] = get_args(ForwardODE)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 REFERENCES: tuple[str, ...] = get_args(Reference)
+METADATA: tuple[str, ...] = get_args(Metadata)
 
 MAX_SEED = 2**32 - 1
 """The greatest seed, and the greatest number of a sample: the key of an image is made from words of 32 bits."""

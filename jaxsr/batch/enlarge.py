@@ -14,9 +14,8 @@ from jaxsr.batch.request import Request
 from jaxsr.batch.sidecar import describe
 from jaxsr.batch.strip import new_strip, panels, strip_shape
 from jaxsr.batch.write import write_result
-from jaxsr.imaging.decode import Pixels
-from jaxsr.imaging.files import JPEG, Photo, check_side, pixel_dtype, read_photo
-from jaxsr.imaging.pixels import from_float
+from jaxsr.imaging.files import JPEG, WEBP, Photo, check_side, pixel_dtype, read_photo, with_metadata
+from jaxsr.imaging.pixels import Pixels, from_float
 from jaxsr.metrics.consistency import lr_consistency_by_bands
 from jaxsr.upscaling.inpainting import check_mask, keep_known
 from jaxsr.upscaling.plan import ImageRun
@@ -65,7 +64,8 @@ def make(
     Raises:
         ImageFileError, ValueError, OSError, NotFiniteError, MemoryError: each with one sentence as its message.
     """
-    photo, scale, began = read_photo(job.source), upscaler.preset.scale, time.perf_counter()
+    scale, began = upscaler.preset.scale, time.perf_counter()
+    photo = with_metadata(read_photo(job.source), request.metadata or "keep")
     check_side(job.target, max(result_shape(photo, scale, request)))
     rgb = photo.rgb
     if photo.alpha is not None:
@@ -100,6 +100,8 @@ def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[
     holder = "a strip" if strip else "JPEG" if jpeg else "WebP"
     if (strip or jpeg) and photo.alpha is not None and photo.alpha.min() < 1:
         lost += (f"lost transparency ({holder} cannot hold it)",)
+    if photo.dpi and target.suffix.lower() in WEBP:
+        lost += ("lost its pixels per inch (WebP cannot hold them)",)
     if photo.depth > 8 * pixels.itemsize:
         lost += (f"lost depth beyond 8 bits a channel ({holder} cannot hold it)",)
     return lost

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsr.batch.jobs import Job
-from jaxsr.choices import MAX_SEED, OBJECTIVES, Objective, check_word
+from jaxsr.choices import MAX_SEED, METADATA, OBJECTIVES, Metadata, Objective, check_word
 from jaxsr.guidance.region import FEATHER, Box
 from jaxsr.imaging.files import JPEG, PNG, TIFF, WEBP, hash_photo
 from jaxsr.options import Options
@@ -25,7 +25,7 @@ _RANGES = {
     "feather": (0, _MAX),
 }
 _MAY_BE_NONE = ("quality", "feather")
-_OWN = ("strip", "reference_box", "feather", "objective")
+_OWN = ("metadata", "strip", "reference_box", "feather", "objective")
 
 
 class RequestError(ValueError):
@@ -57,6 +57,8 @@ class Request:
         options: options of sampling. Requested options may leave a choice open (`auto`); see `used`.
         seed, sample: numbers that decide the noise, together with the content of the photograph.
         quality: quality of JPEG and WebP, 1 to 100; None for other formats.
+        metadata: what the result keeps of the photograph's metadata, see `jaxsr.imaging.files.with_metadata`; None is
+            `keep`.
         batch: tiles per call of the network. It changes only roundings, so `decisions` leaves it out.
         strip: alphas of the panels; empty for a single result.
         alpha_map, reference, reference_mask: guide files, or None.
@@ -78,6 +80,7 @@ class Request:
     seed: int = 0
     sample: int = 0
     quality: int | None = None
+    metadata: Metadata | None = None
     batch: int = 1
     strip: tuple[float, ...] = ()
     alpha_map: SourceFile | None = None
@@ -98,6 +101,9 @@ class Request:
         if not all(map(math.isfinite, self.strip)):
             raise ValueError(f"strip: must be finite numbers, not {self.strip}.")
         check_word("objective", self.objective, (None, *OBJECTIVES))
+        if self.metadata == "keep":
+            object.__setattr__(self, "metadata", None)  # so that equal requests are equal
+        check_word("metadata", self.metadata, (None, *METADATA))
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if name in _MAY_BE_NONE and value is None:

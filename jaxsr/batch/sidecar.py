@@ -91,7 +91,7 @@ def command(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_lice
     flags |= {"tile": spell_tile(done.options.tile)}
     flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done.batch, "quality": request.quality}
     flags |= {"ext": _extension(request), "strip": request.strip or None}
-    flags |= {name: getattr(request, name) for name in ("reference_box", "feather", "objective")}
+    flags |= {name: getattr(request, name) for name in ("metadata", "reference_box", "feather", "objective")}
     flags |= {name: file.path.resolve() for name, file in request.guide_files.items()}
     words = [f"--{name.replace('_', '-')}={_word(value)}" for name, value in flags.items() if value is not None]
     return shlex.join(["python", "-m", "jaxsr.sample", *words, *["--accept-license"] * accept_license])

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxsr.batch.jobs import Job
-from jaxsr.imaging.decode import Pixels
-from jaxsr.imaging.files import ImageFileError, Photo, write_pixels
+from jaxsr.imaging.files import Photo, write_pixels
+from jaxsr.imaging.pixels import ImageFileError, Pixels
 from jaxsr.storage import sha256_file
 
 

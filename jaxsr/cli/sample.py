@@ -138,7 +138,8 @@ def prepare(args: argparse.Namespace) -> Work:
         strip=args.strip or (),
         preset=args.preset,
         calibration=calibration,
-        **{name: getattr(args, name) for name in ("seed", "batch", "reference_box", "feather", "objective")},
+        **{name: getattr(args, name) for name in ("seed", "metadata", "batch")},
+        **{name: getattr(args, name) for name in ("reference_box", "feather", "objective")},
         **{name: hash_source(path) for name, path in paths.items()},
     )
     if args.mask:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from jaxsr.choices import OBJECTIVES, REFERENCE_MEANS, GradientForm
+from jaxsr.choices import METADATA, OBJECTIVES, REFERENCE_MEANS, GradientForm
 from jaxsr.cli.shared_options import (
     add_gradient,
     add_model,
@@ -84,6 +84,12 @@ def make_parser() -> argparse.ArgumentParser:
         default=95,
         metavar="Q",
         help="quality of JPEG and WebP, 1 to 100 (default: 95)",
+    )
+    add(
+        "--metadata",
+        choices=METADATA,
+        default="keep",
+        help="metadata of the results; minimal: author, copyright, dates, resolution; strip: none (default: keep)",
     )
     add("--overwrite", action="store_true", help="make results again that exist already")
     add("--dry-run", action="store_true", help="show tiles, memory and time, and write nothing")

@@ -1,46 +1,95 @@
 """Decoding of image files to upright pixels: the choice of the decoder, colour modes, EXIF orientation, size limit."""
 
+import re
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
+from jaxsr.imaging.colour import GAIN_MAP, exif_profile, png_profile
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
 from jaxsr.imaging.sixteen_bit import decode_png
-from jaxsr.imaging.tiff import FIRST_ONLY, FROM_CMYK, HEADS, decode_tiff
+from jaxsr.imaging.tiff import FIRST_ONLY, FROM_CMYK, HEADS, TEXTS, decode_tiff
+from jaxsr.imaging.xmp import clean_xmp
 
 # One gigapixel takes 12 GB as float RGB. Pillow's own limit of 0.09 is below a 12-megapixel photograph enlarged by 4.
 MAX_PIXELS = 10**9
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 _PILLOW_LOCK = threading.Lock()
+_GAIN_MAPS = rb"hdrgm:Version|ns\.adobe\.com/hdr-gain-map|hdrgainmap"
+XMP_LOST = "lost its XMP, which could not be read"
 
 _Turned = UInt8[np.ndarray, "H W c"] | UInt16[np.ndarray, "H W c"]
 
 
-def decode(data: bytes, source: str) -> tuple[Pixels, bytes | None, bytes | None, tuple[str, ...]]:
+class Decoded(NamedTuple):
+    """The first frame of an image file.
+
+    Attributes:
+        pixels: upright, at full depth, in 1 to 4 channels: grey, grey+alpha, RGB or RGBA, with unassociated alpha.
+        icc: the ICC profile of the file, or one that says what its colours mean; None for sRGB.
+        exif, xmp: what still holds for the turned and enlarged image, or None.
+        dpi: pixels per inch across and down, or None.
+        lost: what the pixels and the metadata do not show, as ends of sentences that begin with "the image".
+    """
+
+    pixels: Pixels
+    icc: bytes | None
+    exif: bytes | None
+    xmp: bytes | None
+    dpi: tuple[float, float] | None
+    lost: tuple[str, ...]
+
+
+def decode(data: bytes, source: str) -> Decoded:
     """Decode the first frame of an image file. `source` names the file in errors.
 
-    Returns the upright pixels at full depth, the ICC profile, the EXIF that fits the pixels, and the losses that apply
-    (see `jaxsr.imaging.tiff`). The pixels have 1 to 4 channels: grey, grey+alpha, RGB or RGBA, with unassociated alpha.
     Raises ImageFileError for too many pixels and for pixel types without a fixed white. The decoders raise various
     errors for damaged data.
     """
     with _quiet_unlimited_pillow():
         if data.startswith(HEADS):
             found = decode_tiff(data, source, MAX_PIXELS)
-            return _turn(found.pixels, read_orientation(data)), found.icc, clean_exif(data), found.lost
+            return _finish(found.pixels, found.icc, data, found.xmp, None, found.lost)
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
             _check_size(*image.size, source)
             pixels, icc = _pillow_pixels(image, data, source)
-            lost = (FIRST_ONLY,) * _has_more_frames(image) + (FROM_CMYK,) * (image.mode == "CMYK")
-            block = _exif_block(image)
-            return _turn(pixels, read_orientation(block)), icc, clean_exif(block), lost
+            lost = (FROM_CMYK,) * (image.mode == "CMYK")
+            if image.format in ("JPEG", "MPO") and re.search(_GAIN_MAPS, data):
+                lost += (GAIN_MAP,)
+            elif _has_more_frames(image):
+                lost += (FIRST_ONLY,)
+            if image.format == "PNG" and not icc:
+                icc, further = png_profile(data, grey=pixels.shape[-1] < 3)
+                lost += further
+            if any(key in image.info for key in ("comment", "photoshop")) or _has_texts(image):
+                lost += (TEXTS,)
+            return _finish(pixels, icc, _exif_block(image), _xmp(image), _dpi(image), lost)
+
+
+def _finish(
+    pixels: Pixels,
+    icc: bytes | None,
+    block: bytes | None,
+    xmp: bytes | None,
+    dpi: tuple[float, float] | None,
+    lost: tuple[str, ...],
+) -> Decoded:
+    """Turn the pixels upright, find the profile that EXIF tells, and clean the metadata."""
+    if not icc and FROM_CMYK not in lost:
+        icc = exif_profile(block, grey=pixels.shape[-1] < 3)
+    try:
+        cleaned = clean_xmp(xmp)
+    except ValueError:
+        cleaned, lost = None, (*lost, XMP_LOST)
+    return Decoded(_turn(pixels, read_orientation(block)), icc, clean_exif(block), cleaned, dpi, lost)
 
 
 @contextmanager
@@ -78,6 +127,28 @@ def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     pixels = np.asarray(image.convert(mode + "A" if image.has_transparency_data else mode))
     return pixels if pixels.ndim == 3 else pixels[..., None], icc
+
+
+def _has_texts(image: Image.Image) -> bool:
+    """Return whether a PNG has texts besides XMP and EXIF."""
+    texts = getattr(image, "text", {}) if image.format == "PNG" else {}
+    return bool(texts.keys() - {"XML:com.adobe.xmp", "Raw profile type exif", "Software"})
+
+
+def _xmp(image: Image.Image) -> bytes | None:
+    packet = image.info.get("xmp", image.info.get("XML:com.adobe.xmp"))
+    return packet.encode() if isinstance(packet, str) else packet
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    """Return the file's pixels per inch. Broken numbers must not stop the read."""
+    if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2):
+        return None  # Pillow says 72 where JFIF says nothing
+    try:
+        across, down = (float(number) for number in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if 0 < across < 1e6 and 0 < down < 1e6 else None
 
 
 def _has_more_frames(image: Image.Image) -> bool:

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,17 +16,18 @@ from jaxtyping import Float, UInt8
 from numpy.typing import DTypeLike
 from PIL import Image, UnidentifiedImageError
 
-from jaxsr.imaging.decode import decode
-from jaxsr.imaging.metadata import fits_icc, to_srgb
+from jaxsr.choices import METADATA, Metadata, check_word
+from jaxsr.imaging.decode import Decoded, decode
+from jaxsr.imaging.metadata import fits_icc, minimal_exif, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels, from_float
-from jaxsr.imaging.sixteen_bit import encode_png16, encode_tiff
+from jaxsr.imaging.sixteen_bit import encode_png16, encode_tiff, with_png_metadata
 from jaxsr.storage import sha256_file, write_whole
 
 JPEG, WEBP, PNG, TIFF = (".jpg", ".jpeg"), (".webp",), (".png",), (".tif", ".tiff")
 WRITTEN = (*PNG, *JPEG, *WEBP, *TIFF)
 READ = (*WRITTEN, ".bmp", ".gif")
 _MAX_SIDE = {**dict.fromkeys(JPEG, 65500), **dict.fromkeys(WEBP, 16383)}
-_MAX_JPEG_EXIF = 65533
+_MAX_JPEG = {"exif": 65533, "xmp": 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,9 @@ class Photo:
         alpha: opacity in [0, 1], not multiplied into `rgb`; or None.
         depth: bits per channel of the file, 8 or 16.
         grey: whether the photograph is written as one channel.
-        icc: ICC profile, or None.
+        icc: ICC profile of the file, or one that says what its colours mean; None for sRGB.
         exif: EXIF block from `Exif\\0\\0` on, with Orientation 1; or None.
+        xmp, dpi: see `jaxsr.imaging.decode.Decoded`.
         source: name of the file, for errors.
         lost: losses in reading the file, as `jaxsr.imaging.decode.decode` returns them.
     """
@@ -53,6 +55,8 @@ class Photo:
     exif: bytes | None
     source: str
     lost: tuple[str, ...] = ()
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
 
 
 def list_images(root: str | os.PathLike[str], recursive: bool) -> list[Path]:
@@ -78,7 +82,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     source = os.fspath(path)
     data = _read_bytes(source)
     try:
-        return _to_photo(*decode(data, source), source=source)
+        return _to_photo(decode(data, source), source=source)
     except ImageFileError:
         raise
     except UnidentifiedImageError as error:
@@ -117,12 +121,27 @@ def _read_bytes(source: str) -> bytes:
     return data
 
 
-def _to_photo(pixels: Pixels, icc: bytes | None, exif: bytes | None, lost: tuple[str, ...], *, source: str) -> Photo:
+def _to_photo(decoded: Decoded, *, source: str) -> Photo:
+    pixels = decoded.pixels
     colours = 3 if pixels.shape[-1] > 2 else 1
     values = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
     rgb = np.ascontiguousarray(np.broadcast_to(values[..., :colours], (*values.shape[:2], 3)))
     alpha = np.ascontiguousarray(values[..., -1]) if pixels.shape[-1] > colours else None
-    return Photo(rgb, alpha, 8 * pixels.itemsize, colours == 1, icc, exif, source, lost)
+    fields = {name: getattr(decoded, name) for name in ("icc", "exif", "lost", "xmp", "dpi")}
+    return Photo(rgb, alpha, 8 * pixels.itemsize, colours == 1, source=source, **fields)
+
+
+def with_metadata(photo: Photo, level: Metadata) -> Photo:
+    """Return a photograph with less metadata. `keep` changes nothing.
+
+    `minimal` keeps author, copyright, dates and resolution, and drops places, serial numbers and all else. `strip`
+    drops these too. The profile is no metadata: it says what the colours are, and stays.
+    """
+    check_word("metadata", level, METADATA)
+    if level == "keep":
+        return photo
+    exif = minimal_exif(photo.exif) if level == "minimal" else None
+    return replace(photo, exif=exif, xmp=None, dpi=photo.dpi if level == "minimal" else None)
 
 
 def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> None:
@@ -193,20 +212,22 @@ def _encode(suffix: str, pixels: Pixels, photo: Photo, quality: int) -> bytes:
         pixels = _on_white(pixels)
     icc = photo.icc if fits_icc(photo.icc, grey=grey) else None
     if suffix in TIFF:
-        return encode_tiff(pixels, icc, photo.exif)
+        return encode_tiff(pixels, icc, photo.exif, photo.xmp, photo.dpi)
     if pixels.dtype == np.uint16:
-        return encode_png16(pixels, icc, photo.exif)
+        return with_png_metadata(encode_png16(pixels, icc, photo.exif), photo.xmp, photo.dpi)
     if suffix in WEBP and grey:  # WebP has RGB only, and a grey profile has no meaning there
         pixels, icc = _grey_to_srgb(pixels, icc), None
-    exif = photo.exif
-    if suffix in JPEG and len(exif or b"") > _MAX_JPEG_EXIF:
-        warnings.warn(f"{photo.source}: its EXIF is too long for JPEG and is left out", stacklevel=3)
-        exif = None
-    options = {"icc_profile": icc, "exif": exif, "quality": quality, "subsampling": 0}
+    options = {"icc_profile": icc, "exif": photo.exif, "quality": quality, "subsampling": 0}
+    if suffix not in PNG:
+        options |= {"xmp": photo.xmp, "dpi": photo.dpi}
+    for name, limit in _MAX_JPEG.items() if suffix in JPEG else ():
+        if len(options[name] or b"") > limit:
+            warnings.warn(f"{photo.source}: its {name.upper()} is too long for JPEG and is left out", stacklevel=3)
+            options[name] = None
     stream = BytesIO()
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(stream, "JPEG" if suffix in JPEG else suffix[1:], **{k: v for k, v in options.items() if v is not None})
-    return stream.getvalue()
+    return with_png_metadata(stream.getvalue(), photo.xmp, photo.dpi) if suffix in PNG else stream.getvalue()
 
 
 def _quantise(photo: Photo, dtype: DTypeLike) -> Pixels:

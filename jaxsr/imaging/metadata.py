@@ -5,6 +5,7 @@ rewriting turns every non-ASCII letter of an artist's name into "?" and changes 
 """
 
 import struct
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Literal
 
@@ -14,12 +15,13 @@ ByteOrder = Literal["<", ">"]
 # One directory: tag -> (TIFF type, raw value in the byte order of its file).
 Directory = dict[int, tuple[int, bytes]]
 
-MAIN, EXIF_IFD, GPS_IFD = 0, 34665, 34853
+MAIN, EXIF_IFD, GPS_IFD, INTEROPERABILITY = 0, 34665, 34853, 40965
 ORIENTATION, ICC_PROFILE = 274, 34675
-ASCII, SHORT, LONG, UNDEFINED, LONG8 = 2, 3, 4, 7, 16
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 EXIF_PREFIX = b"Exif\0\0"
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _BIG_TYPE_BYTES = _TYPE_BYTES | {16: 8, 17: 8, 18: 8}
+_POINTERS = (EXIF_IFD, GPS_IFD, INTEROPERABILITY)
 _NUMBERS = {1: "B", 3: "H", 4: "L", 5: "LL", 6: "b", 8: "h", 9: "l", 10: "ll", 16: "Q", 17: "q"}
 # Tags that describe the photograph. All others in the main directory describe one file: sizes, strips, thumbnail.
 _MAIN_KEPT = {
@@ -29,6 +31,8 @@ _MAIN_KEPT = {
     *(18246, 18249),  # rating
     *range(40091, 40096),  # Windows title, comment, author, keywords, subject
 }
+# Of these, and of the Exif directory, what stays in the shortest record: resolution, author, copyright, dates.
+_MINIMAL = {282, 283, 296, 306, 315, 33432, *(36867, 36868), *range(36880, 36883), *range(37520, 37523)}
 # Tags that turning, enlarging or moving makes false. The maker's note points into its old file and holds a preview.
 _EXIF_DROPPED = {
     *(37121, 37122),  # components, compressed bits per pixel
@@ -39,11 +43,14 @@ _EXIF_DROPPED = {
 }
 
 
-def parse_directories(tiff: bytes) -> tuple[ByteOrder, dict[int, Directory]]:
+def parse_directories(
+    tiff: bytes, pointers: Sequence[int] = (EXIF_IFD, GPS_IFD)
+) -> tuple[ByteOrder, dict[int, Directory]]:
     """Read the main, Exif and GPS directories of a TIFF or BigTIFF file, or of an EXIF block, even without its prefix.
 
-    Returns the byte order ("<" or ">") and the directories by MAIN, EXIF_IFD and GPS_IFD, without values that point
-    outside the data. Unreadable data gives an empty main directory, because bad metadata must not stop a photograph.
+    Returns the byte order ("<" or ">") and the directories, by MAIN and by those of the `pointers` to them that occur,
+    without values that point outside the data. Unreadable data gives an empty main directory, because bad metadata must
+    not stop a photograph.
     """
     while tiff.startswith(EXIF_PREFIX):
         tiff = tiff.removeprefix(EXIF_PREFIX)
@@ -55,8 +62,11 @@ def parse_directories(tiff: bytes) -> tuple[ByteOrder, dict[int, Directory]]:
     try:
         (start,) = struct.unpack_from(order + ("Q" if big else "L"), tiff, 8 if big else 4)
         directories[MAIN] = main = _parse_directory(tiff, start, order, big=big)
-        for pointer in {EXIF_IFD, GPS_IFD} & main.keys():
-            _, value = main.pop(pointer)
+        for pointer in pointers:
+            holder = directories.get(EXIF_IFD, {}) if pointer == INTEROPERABILITY else main
+            if pointer not in holder:
+                continue
+            _, value = holder.pop(pointer)
             offset = struct.unpack(order + ("L" if len(value) == 4 else "Q"), value)[0]
             directories[pointer] = _parse_directory(tiff, offset, order, big=big)
     except (struct.error, OverflowError):
@@ -77,7 +87,7 @@ def _parse_directory(tiff: bytes, offset: int, order: ByteOrder, *, big: bool) -
         at += step - room
         start = at if size <= room else struct.unpack_from(order + word, tiff, at)[0]
         unread -= size
-        if size and start + size <= len(tiff) and unread >= 0 and (kind in _TYPE_BYTES or tag in (EXIF_IFD, GPS_IFD)):
+        if size and start + size <= len(tiff) and unread >= 0 and (kind in _TYPE_BYTES or tag in _POINTERS):
             entries[tag] = (kind, tiff[start : start + size])
     return entries
 
@@ -149,10 +159,21 @@ def clean_exif(block: bytes | None) -> bytes | None:
     if EXIF_IFD in directories:
         exif = directories[EXIF_IFD]
         directories[EXIF_IFD] = {tag: entry for tag, entry in exif.items() if tag not in _EXIF_DROPPED}
+    return _exif_block(order, directories)
+
+
+def minimal_exif(block: bytes | None) -> bytes | None:
+    """Reduce an EXIF block to resolution, author, copyright and dates. Returns None if none of these is there."""
+    order, directories = parse_directories(block or b"", pointers=(EXIF_IFD,))
+    kept = {tag: {t: e for t, e in entries.items() if t in _MINIMAL} for tag, entries in directories.items()}
+    return _exif_block(order, kept)
+
+
+def _exif_block(order: ByteOrder, directories: dict[int, Directory]) -> bytes | None:
     directories = {tag: entries for tag, entries in directories.items() if entries or tag == MAIN}
     if directories == {MAIN: {}}:
         return None
-    directories[MAIN][ORIENTATION] = (SHORT, struct.pack(order + "H", 1))
+    directories[MAIN] = directories[MAIN] | {ORIENTATION: (SHORT, struct.pack(order + "H", 1))}
     return EXIF_PREFIX + tiff_header(order, 8) + pack_directories(directories, order, 8)
 
 

@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from jaxsr.imaging.metadata import (
+    BYTE,
     EXIF_PREFIX,
     ICC_PROFILE,
     LONG,
     LONG8,
     MAIN,
+    RATIONAL,
     SHORT,
     UNDEFINED,
     ByteOrder,
@@ -26,6 +28,7 @@ from jaxsr.imaging.metadata import (
 )
 
 _STRIP_BYTES = 2**20
+_XMP = 700
 _CLASSIC_TIFF_BYTES = 2**32
 _MARGIN = 2**24  # for metadata, and for pixels that deflate does not shrink
 _PNG_FIRST_CHUNK_END = 33  # signature and IHDR
@@ -53,16 +56,29 @@ def encode_png16(pixels: UInt16[np.ndarray, "h w c"], icc: bytes | None, exif: b
     return data[:_PNG_FIRST_CHUNK_END] + metadata + data[_PNG_FIRST_CHUNK_END:]
 
 
+def with_png_metadata(data: bytes, xmp: bytes | None, dpi: tuple[float, float] | None) -> bytes:
+    """Insert XMP and pixels per inch into a PNG file."""
+    metadata = _png_chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp) if xmp else b""
+    if dpi:
+        metadata += _png_chunk(b"pHYs", struct.pack(">LLB", *(round(number / 0.0254) for number in dpi), 1))
+    return data[:_PNG_FIRST_CHUNK_END] + metadata + data[_PNG_FIRST_CHUNK_END:]
+
+
 def _png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">L", len(content)) + name + content + struct.pack(">L", zlib.crc32(name + content))
 
 
 def encode_tiff(
-    pixels: UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"], icc: bytes | None, exif: bytes | None
+    pixels: UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"],
+    icc: bytes | None,
+    exif: bytes | None,
+    xmp: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
 ) -> bytes:
-    """Encode 1 to 4 channels (grey, grey+alpha, RGB, RGBA) as a TIFF of the same depth, with ICC profile and EXIF.
+    """Encode 1 to 4 channels (grey, grey+alpha, RGB, RGBA) as a TIFF of the same depth, with its metadata.
 
-    If the pixels could pass the 4 GiB of a TIFF file, it is a BigTIFF.
+    A resolution in the EXIF block goes before `dpi`. If the pixels could pass the 4 GiB of a TIFF file, the result is a
+    BigTIFF.
     """
     order, directories = parse_directories(exif or b"")
     height, width, channels = pixels.shape
@@ -96,6 +112,12 @@ def encode_tiff(
         directories[MAIN][338] = numbers(SHORT, 2)  # unassociated alpha
     if icc:
         directories[MAIN][ICC_PROFILE] = (UNDEFINED, icc)
+    if xmp:
+        directories[MAIN][_XMP] = (BYTE, xmp)
+    if dpi and 282 not in directories[MAIN]:
+        for tag, number in zip((282, 283), dpi, strict=True):
+            directories[MAIN][tag] = (RATIONAL, struct.pack(order + "LL", round(number * 1000), 1000))
+        directories[MAIN][296] = numbers(SHORT, 2)  # per inch
     padding = bytes(start - first - sum(lengths))
     directory = pack_directories(directories, order, start, big=big)
     return b"".join([tiff_header(order, start, big=big), *strips, padding, directory])

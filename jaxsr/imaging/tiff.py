@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 FIRST_ONLY, FROM_CMYK = "lost all frames but the first", "lost its CMYK colours (made sRGB, at 8 bits)"
-EXTRA_CHANNELS = "lost its extra channels"
+EXTRA_CHANNELS, TEXTS = "lost its extra channels", "lost its IPTC data or comments"
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GREY = {0: "white is zero", 1: "black is zero"}
 _RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6
@@ -32,7 +32,7 @@ _CFA, _LINEAR_RAW = 32803, 34892
 _OTHER = {4: "a mask", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32844: "LogL", 32845: "LogLuv"}
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _REDUCED, _MASK = 1, 4
-_INK_SET = 332
+_XMP, _INK_SET, _IPTC = 700, 332, (33723, 34377)
 _MOST_PAGES = 1000
 # Sizes, sample format, colours, palette, compression, places of strips and tiles.
 _DECIDING = {254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, *range(322, 326), 332, 338, 339, 530}
@@ -46,12 +46,13 @@ class TiffImage(NamedTuple):
     Attributes:
         pixels: grey, grey+alpha, RGB or RGBA, uint8 or uint16 over the full range, as stored (not turned); alpha is not
             multiplied into the colours.
-        icc: the ICC profile, or None.
+        icc, xmp: the ICC profile and the XMP packet, or None.
         lost: what the pixels do not show.
     """
 
     pixels: Pixels
     icc: bytes | None
+    xmp: bytes | None
     lost: tuple[str, ...]
 
 
@@ -83,7 +84,10 @@ def decode_tiff(data: bytes, source: str, most_pixels: int) -> TiffImage:
         icc = tags[ICC_PROFILE].value if ICC_PROFILE in tags else None
         pixels, lost = _meaning(page, _samples(page, data, source), icc, source)
         lost = (FIRST_ONLY,) * (len(whole) > 1) + lost
-        return TiffImage(pixels, None if FROM_CMYK in lost else icc, lost)
+        xmp = file.pages.first.tags.valueof(_XMP)
+        if any(code in tags for code in _IPTC):
+            lost += (TEXTS,)
+        return TiffImage(pixels, None if FROM_CMYK in lost else icc, xmp if isinstance(xmp, bytes) else None, lost)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from jaxsr.batch.jobs import Job
 from jaxsr.batch.request import Request, RequestError, SourceFile, request_for
 from jaxsr.choices import (
     BLENDS,
+    METADATA,
     OBJECTIVES,
     PRECISIONS,
     REFERENCE_MEANS,
@@ -62,6 +63,7 @@ REQUESTS = {
     "seed": st.integers(0, 2**32 - 1),
     "sample": st.integers(0, 99),
     "quality": optional(st.integers(1, 100)),
+    "metadata": optional(st.sampled_from(METADATA)),
     "batch": st.integers(1, 64),
     "strip": st.lists(NUMBERS, max_size=3).map(tuple),
     "alpha_map": optional(SOURCES),
@@ -83,6 +85,7 @@ SOURCE_FIELDS = ("input", "alpha_map", "reference", "reference_mask", "mask", "c
 def test_a_sidecar_reads_back_into_an_equal_request(values):
     sources = {name: values[name] and SourceFile(*values[name]) for name in SOURCE_FIELDS}
     request = Request(**values | sources | {"options": Options(**values["options"])})
+    assert request.metadata != "keep"  # it is None, so that equal requests are equal
     sidecar = json.loads(json.dumps(request.to_record()))
     assert Request.from_record(sidecar) == request
 
@@ -101,6 +104,7 @@ DECIDING = {
     "seed": 1,
     "sample": 1,
     "quality": 80,
+    "metadata": "minimal",
     "strip": (0.0, 0.1),
     "alpha_map": FILE,
     "reference": FILE,

@@ -110,3 +110,16 @@ def test_grey_and_narrow_pictures(exact, tmp_path, size):
     result = read_pixels(tmp_path / "out/a.png")
     assert result.shape == (4 * size[1], 4 * size[0])  # one channel
     assert set(result.ravel()) == {77}
+
+
+def test_as_much_metadata_as_was_asked_for_and_it_decides_the_result(exact, tmp_path, capsys):
+    exif = Image.Exif()
+    exif[271], exif[315] = "Camera", "A. Photographer"
+    picture(tmp_path / "a.jpg", exif=exif)
+    for level, kept in (("keep", {271, 315}), ("minimal", {315}), ("strip", set())):
+        assert run("-i", tmp_path / "a.jpg", "-o", tmp_path / level, "--metadata", level) == 0
+        with Image.open(tmp_path / f"{level}/a.jpg") as result:
+            assert {271, 315} & result.getexif().keys() == kept
+        assert (f"--metadata={level}" in sidecar(tmp_path / f"{level}/a.jpg")["command"]) == (level != "keep")
+    assert run("-i", tmp_path / "a.jpg", "-o", tmp_path / "keep", "--metadata", "strip") == 3
+    assert "exists, but was made from another input or with other options" in capsys.readouterr().err

@@ -1,0 +1,145 @@
+"""The meaning of the colours of a file without an ICC profile: PNG's own chunks, and Adobe RGB as cameras tell it.
+
+Each meaning becomes an ICC profile, which every format that we write can hold. Colours that are sRGB need none.
+"""
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxsr.imaging.metadata import EXIF_IFD, INTEROPERABILITY, parse_directories
+
+HDR = "lost its HDR meaning (PQ or HLG in cICP)"
+GAIN_MAP = "lost its HDR gain map"
+UNKNOWN = "lost the meaning of its colours (cICP)"
+
+Primaries = Sequence[float]
+"""x and y of white, red, green and blue (CIE 1931), eight numbers in this order, as in PNG's cHRM."""
+_D65 = (0.3127, 0.3290)
+SRGB: Primaries = (*_D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+ADOBE: Primaries = (*_D65, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+_CICP_PRIMARIES: dict[int, Primaries] = {
+    1: SRGB,
+    9: (*_D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),  # BT.2020
+    11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # DCI-P3
+    12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
+}
+_D50 = np.array([0.9642, 1.0, 0.8249])
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_ADOBE_GAMMA = 563 / 256
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PQ, _HLG = 16, 18
+
+
+def png_chunks(data: bytes) -> dict[bytes, bytes]:
+    """Return the chunks of a PNG file before its pixels, by name; of equal names the first. Damage ends the list."""
+    found: dict[bytes, bytes] = {}
+    at = len(_SIGNATURE)
+    while data.startswith(_SIGNATURE) and at + 8 <= len(data):
+        size, name = struct.unpack_from(">L4s", data, at)
+        if name == b"IDAT" or at + 12 + size > len(data):
+            break
+        found.setdefault(name, data[at + 8 : at + 8 + size])
+        at += 12 + size
+    return found
+
+
+def png_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
+    """Make the profile of a PNG without iCCP from cICP, else sRGB, else gAMA and cHRM (PNG, third edition, 4.3).
+
+    Returns None for colours that are sRGB, and what no profile can say.
+    """
+    chunks = png_chunks(data)
+    try:
+        if b"cICP" in chunks:
+            return _cicp_profile(*struct.unpack_from("2B", chunks[b"cICP"]), grey=grey)
+        if b"sRGB" in chunks or not chunks.keys() & {b"gAMA", b"cHRM"}:
+            return None, ()
+        gamma = struct.unpack(">L", chunks[b"gAMA"])[0] / 1e5 if b"gAMA" in chunks else 1 / 2.2
+        primaries = SRGB
+        if b"cHRM" in chunks:
+            primaries = [number / 1e5 for number in struct.unpack(">8L", chunks[b"cHRM"])]
+        standard = abs(gamma - 1 / 2.2) < 0.005 and (grey or np.allclose(primaries, SRGB, atol=0.002))
+        return (None if standard else make_profile(primaries, 1 / gamma, grey=grey)), ()
+    except (struct.error, ZeroDivisionError, np.linalg.LinAlgError, ValueError, OverflowError):
+        return None, ()  # broken metadata must not stop a photograph
+
+
+def _cicp_profile(primaries: int, transfer: int, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
+    """Make the profile of code points of ITU-T H.273."""
+    if transfer in (_PQ, _HLG):
+        return None, (HDR,)
+    curves: dict[int, float | None] = {1: 1.961, 4: 2.2, 5: 2.8, 6: 1.961, 8: 1.0, 13: None, 14: 1.961, 15: 1.961}
+    if primaries not in _CICP_PRIMARIES or transfer not in curves:
+        return None, (UNKNOWN,)
+    if (primaries == 1 or grey) and transfer == 13:
+        return None, ()
+    return make_profile(_CICP_PRIMARIES[primaries], curves[transfer], grey=grey), ()
+
+
+def exif_profile(block: bytes | None, *, grey: bool) -> bytes | None:
+    """Make the profile of Adobe RGB if EXIF tells it as DCF 2.0 does: interoperability index R03; else None."""
+    order, directories = parse_directories(block or b"", pointers=(EXIF_IFD, INTEROPERABILITY))
+    index = directories.get(INTEROPERABILITY, {}).get(1, (0, b""))[1]
+    space = directories.get(EXIF_IFD, {}).get(40961, (0, b""))[1]
+    if not index.startswith(b"R03") or space == struct.pack(order + "H", 1):  # 1: sRGB
+        return None
+    return make_profile(ADOBE, _ADOBE_GAMMA, grey=grey)
+
+
+def make_profile(primaries: Primaries, gamma: float | None, *, grey: bool = False) -> bytes:
+    """Make an ICC profile (version 2.1, matrix and curves; or one curve for grey) with the given primaries.
+
+    A `gamma` of None is the curve of sRGB. Raises ValueError for a gamma or primaries that no profile can hold.
+    """
+    if gamma is not None and not 1 / 256 <= gamma < 256:
+        raise ValueError(f"gamma is {gamma}; a profile holds 1/256 to 256")
+    curve = _curve(gamma)
+    tags = {
+        b"desc": b"desc" + struct.pack(">4xL", 6) + b"jaxsr\0" + bytes(78),
+        b"cprt": b"text\0\0\0\0CC0\0",
+        b"wtpt": _xyz(_D50),
+    }
+    if grey:
+        tags[b"kTRC"] = curve
+    else:
+        names = (b"rXYZ", b"gXYZ", b"bXYZ")
+        tags |= {name: _xyz(column) for name, column in zip(names, _to_d50(primaries).T, strict=True)}
+        tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    body, table, places = b"", b"", dict[bytes, int]()
+    start = 132 + 12 * len(tags)
+    for name, content in tags.items():
+        if content not in places:
+            places[content] = start + len(body)
+            body += content + bytes(-len(content) % 4)
+        table += name + struct.pack(">LL", places[content], len(content))
+    head = struct.pack(">L4xL4s4s4s", start + len(body), 0x02100000, b"mntr", b"GRAY" if grey else b"RGB ", b"XYZ ")
+    head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp")
+    head = head.ljust(68, b"\0") + _xyz(_D50)[8:]
+    return head.ljust(128, b"\0") + struct.pack(">L", len(tags)) + table + body
+
+
+def _curve(gamma: float | None) -> bytes:
+    if gamma is not None:
+        return b"curv" + struct.pack(">4xLH2x", 1, round(gamma * 256))
+    x = np.linspace(0, 1, 1024)
+    linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    return b"curv" + struct.pack(">4xL", len(x)) + np.rint(65535 * linear).astype(">u2").tobytes()
+
+
+def _xyz(numbers: Float[np.ndarray, "3"]) -> bytes:
+    return b"XYZ " + struct.pack(">4x3l", *(round(65536 * float(number)) for number in numbers))
+
+
+def _to_d50(primaries: Primaries) -> Float[np.ndarray, "3 3"]:
+    """Return the matrix from linear RGB (its columns) to XYZ, adapted to D50 by Bradford's transform."""
+    x, y = np.array(primaries[0::2]), np.array(primaries[1::2])
+    if (y <= 0).any():
+        raise ValueError("primaries with y = 0")
+    xyz = np.stack([x / y, np.ones(4), (1 - x - y) / y])  # columns: white, red, green, blue
+    white, colours = xyz[:, 0], xyz[:, 1:]
+    matrix = colours * np.linalg.solve(colours, white)
+    gains = (_BRADFORD @ _D50) / (_BRADFORD @ white)
+    return np.linalg.solve(_BRADFORD, gains[:, None] * (_BRADFORD @ matrix))
