@@ -1,11 +1,12 @@
 """The jobs of a batch: the image files to enlarge, and the file of each result."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxsr.imaging.files import WRITTEN, list_images
+from jaxsr.imaging.files import OTHER_JPEG, WRITTEN, count_left_out, list_images
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
         images = [
             image
             for image in list_images(path, recursive)
-            if not (sidecar_path(image).exists() and output_root in image.resolve().parents)
+            if not (exists(sidecar_path(image)) and output_root in image.resolve().parents)
         ]
         if not images:
             folders = any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir())
@@ -57,6 +58,38 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
             raise ValueError(f"--input: there is no image to enlarge in the folder {path}{below}.")
         listed += [(image, image.relative_to(path)) for image in images]
     return list(dict.fromkeys(listed))
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists. A name that is too long for the file system does not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def check_name(job: Job) -> None:
+    """Raise ValueError if the file system cannot hold the name of a job's result or of its sidecar."""
+    folder = next(path for path in job.target.absolute().parents if path.exists())
+    try:
+        limit = os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        limit = 255
+    name = job.sidecar.name
+    if len(os.fsencode(name)) > limit:
+        raise ValueError(
+            f"{job.source}: its name is too long: the result's record {name[:20]}...{name[-12:]} would have more than "
+            f"{limit} bytes; rename the image."
+        )
+
+
+def count_unread(inputs: Sequence[Path], *, recursive: bool) -> str | None:
+    """Return a sentence about the images in the input folders whose types are not read; None without any."""
+    counts = sum((count_left_out(path, recursive) for path in inputs if path.is_dir()), Counter[str]())
+    if not counts:
+        return None
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    return f"left out {counts.total()} image{'s' if counts.total() > 1 else ''} of types that are not read: {kinds}"
 
 
 def find_masks(masks: Path) -> Callable[[Job], Path]:
@@ -124,7 +157,8 @@ def plan_jobs(
     """Plan one job per image and sample. The results mirror the input's tree under `output`.
 
     A result keeps the input's name, with `suffix` before the extension. If there are several samples, `_0`, `_1`...
-    follow the suffix. The extension is `ext`, or the input's own if that format can be written, else png.
+    follow the suffix. The extension is `ext`, or the input's own if that format can be written, else jpg for a JPEG of
+    another extension, else png.
 
     Raises:
         ValueError: if two inputs would write the same result, or a result would replace an input.
@@ -132,7 +166,8 @@ def plan_jobs(
     jobs: dict[Path, Job] = {}
     sources = {source.resolve() for source, _ in inputs}
     for source, relative in inputs:
-        extension = f".{ext}" if ext else (source.suffix if source.suffix.lower() in WRITTEN else ".png")
+        own = ".jpg" if source.suffix.lower() in OTHER_JPEG else ".png"
+        extension = f".{ext}" if ext else (source.suffix if source.suffix.lower() in WRITTEN else own)
         for sample in range(n_samples):
             number = f"_{sample}" if n_samples > 1 else ""
             target = output / relative.with_name(f"{relative.stem}{suffix}{number}{extension}")

@@ -76,7 +76,7 @@ class Jobs:
 
 def run(args: argparse.Namespace) -> int:
     """Find the images, load the model, and make the missing results. Return the exit code."""
-    from jaxsr.batch.jobs import check_new_file, check_output, find_inputs, plan_jobs
+    from jaxsr.batch.jobs import check_new_file, check_output, count_unread, find_inputs, plan_jobs
 
     check_output(args.output)
     inputs = find_inputs(args.input, args.output, recursive=args.recursive)
@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # a strip must not replace the result of the image
     ext = args.ext or ("png" if args.like or args.mask else None)  # JPEG would change the known pixels
     jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=ext, n_samples=args.n_samples)
+    if unread := count_unread(args.input, recursive=args.recursive):
+        say(f"note: {unread}", wrong=True)
     if args.save_calibration:
         check_new_file("--save-calibration", args.save_calibration, overwrite=args.overwrite)
     work = prepare(args)
@@ -161,11 +163,13 @@ def find_missing(work: Work, jobs: "list[Job]", *, overwrite: bool) -> Jobs:
 
     A job fails if its result was made from another request, or if a file cannot be read.
     """
+    from jaxsr.batch.jobs import check_name
     from jaxsr.batch.sidecar import is_done
 
     sorted_jobs = Jobs([], [], [])
     for job in jobs:
         try:
+            check_name(job)
             finished = not overwrite and job.target.exists() and is_done(job, work.request(job))
             (sorted_jobs.done if finished else sorted_jobs.missing).append(job)
         except EXPECTED as error:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
+from jaxsr.imaging.files import list_images
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 MAX_IN_MEMORY = 4 * 10**9
 """Greatest number of bytes of pixels (3 per pixel) for which a folder is held in memory."""
 TFDS_FEATURES = {"div2k": "hr", "imagenet2012": "image"}
@@ -34,7 +34,7 @@ def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
     Raises FileNotFoundError if no image is left, and ImageFileError (a ValueError), which names the file, if a file
     cannot be read.
     """
-    files = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = list_images(path, recursive=True)
     large = {file: size for file, size in zip(files, image_sizes(files), strict=True) if min(size) >= min_size}
     if not large:
         raise FileNotFoundError(

@@ -11,9 +11,10 @@ from jaxtyping import Float
 
 from jaxsr.imaging.metadata import EXIF_IFD, INTEROPERABILITY, parse_directories
 
-HDR = "lost its HDR meaning (PQ or HLG in cICP)"
+HDR = "lost its HDR meaning (PQ or HLG)"
 GAIN_MAP = "lost its HDR gain map"
-UNKNOWN = "lost the meaning of its colours (cICP)"
+DEPTH = "lost depth beyond 8 bits a channel (HEIC and AVIF are read at 8)"
+UNKNOWN = "lost the meaning of its colours (code points without a profile)"
 
 Primaries = Sequence[float]
 """x and y of white, red, green and blue (CIE 1931), eight numbers in this order, as in PNG's cHRM."""
@@ -22,6 +23,8 @@ SRGB: Primaries = (*_D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 ADOBE: Primaries = (*_D65, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 _CICP_PRIMARIES: dict[int, Primaries] = {
     1: SRGB,
+    5: (*_D65, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),  # BT.601, 625 lines
+    6: (*_D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),  # BT.601, 525 lines
     9: (*_D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),  # BT.2020
     11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # DCI-P3
     12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
@@ -54,7 +57,7 @@ def png_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ..
     chunks = png_chunks(data)
     try:
         if b"cICP" in chunks:
-            return _cicp_profile(*struct.unpack_from("2B", chunks[b"cICP"]), grey=grey)
+            return code_points_profile(*struct.unpack_from("2B", chunks[b"cICP"]), grey=grey)
         if b"sRGB" in chunks or not chunks.keys() & {b"gAMA", b"cHRM"}:
             return None, ()
         gamma = struct.unpack(">L", chunks[b"gAMA"])[0] / 1e5 if b"gAMA" in chunks else 1 / 2.2
@@ -67,16 +70,34 @@ def png_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ..
         return None, ()  # broken metadata must not stop a photograph
 
 
-def _cicp_profile(primaries: int, transfer: int, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
-    """Make the profile of code points of ITU-T H.273."""
+def code_points_profile(primaries: int, transfer: int, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
+    """Make the profile of code points of ITU-T H.273: None for sRGB. Also return what no profile can say."""
     if transfer in (_PQ, _HLG):
         return None, (HDR,)
-    curves: dict[int, float | None] = {1: 1.961, 4: 2.2, 5: 2.8, 6: 1.961, 8: 1.0, 13: None, 14: 1.961, 15: 1.961}
+    if 2 in (primaries, transfer):  # unspecified
+        return None, ()
+    # Video is shown with about sRGB's curve, so that BT.709's own (1, 6, 14, 15) counts as sRGB, as in browsers.
+    curves: dict[int, float | None] = {1: None, 4: 2.2, 5: 2.8, 6: None, 8: 1.0, 13: None, 14: None, 15: None}
     if primaries not in _CICP_PRIMARIES or transfer not in curves:
         return None, (UNKNOWN,)
-    if (primaries == 1 or grey) and transfer == 13:
+    if (primaries == 1 or grey) and curves[transfer] is None:
         return None, ()
     return make_profile(_CICP_PRIMARIES[primaries], curves[transfer], grey=grey), ()
+
+
+def heif_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
+    """Make the profile of a HEIC or AVIF file without ICC from its code points (boxes `colr` and `pixi`, ISO 23008-12).
+
+    Returns None for sRGB and for files that say nothing, and what is lost: HDR, a gain map, bits beyond 8.
+    """
+    icc, lost = None, ()
+    at = data.find(b"colrnclx")
+    if 0 <= at <= len(data) - 12:
+        icc, lost = code_points_profile(*struct.unpack_from(">HH", data, at + 8), grey=grey)
+    at = data.find(b"pixi")
+    if 0 <= at < len(data) - 9 and max(data[at + 9 : at + 9 + data[at + 8]], default=8) > 8:
+        lost += (DEPTH,)
+    return icc, lost + (GAIN_MAP,) * (b"hdrgainmap" in data)
 
 
 def exif_profile(block: bytes | None, *, grey: bool) -> bytes | None:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
-from jaxsr.imaging.colour import GAIN_MAP, exif_profile, png_profile
+from jaxsr.imaging.colour import GAIN_MAP, exif_profile, heif_profile, png_profile
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
 from jaxsr.imaging.sixteen_bit import decode_png
@@ -21,9 +21,12 @@ from jaxsr.imaging.xmp import clean_xmp
 
 # One gigapixel takes 12 GB as float RGB. Pillow's own limit of 0.09 is below a 12-megapixel photograph enlarged by 4.
 MAX_PIXELS = 10**9
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF")
 _PILLOW_LOCK = threading.Lock()
 _GAIN_MAPS = rb"hdrgm:Version|ns\.adobe\.com/hdr-gain-map|hdrgainmap"
+JPEG_XL = "lost its colour profile and metadata, if it had any (JPEG XL)"
+_JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 XMP_LOST = "lost its XMP, which could not be read"
 
 _Turned = UInt8[np.ndarray, "H W c"] | UInt16[np.ndarray, "H W c"]
@@ -58,7 +61,12 @@ def decode(data: bytes, source: str) -> Decoded:
         if data.startswith(HEADS):
             found = decode_tiff(data, source, MAX_PIXELS)
             return _finish(found.pixels, found.icc, data, found.xmp, None, found.lost)
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+        if data.startswith(_JPEG_XL):
+            return _decode_jpeg_xl(data, source)
+        formats = _FORMATS
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+            formats = _open_heic(source)
+        with Image.open(BytesIO(data), formats=formats) as image:
             _check_size(*image.size, source)
             pixels, icc = _pillow_pixels(image, data, source)
             lost = (FROM_CMYK,) * (image.mode == "CMYK")
@@ -69,9 +77,37 @@ def decode(data: bytes, source: str) -> Decoded:
             if image.format == "PNG" and not icc:
                 icc, further = png_profile(data, grey=pixels.shape[-1] < 3)
                 lost += further
+            if image.format in ("AVIF", "HEIF"):
+                made, further = heif_profile(data, grey=pixels.shape[-1] < 3)
+                icc, lost = icc or made, lost + further
             if any(key in image.info for key in ("comment", "photoshop")) or _has_texts(image):
                 lost += (TEXTS,)
             return _finish(pixels, icc, _exif_block(image), _xmp(image), _dpi(image), lost)
+
+
+def _open_heic(source: str) -> tuple[str, ...]:
+    """Teach Pillow to read HEIC. Raises ImageFileError without the optional package for it."""
+    try:
+        import pillow_heif  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImageFileError(f"{source}: HEIC needs one more package: run  pip install 'jaxsr[heic]'") from error
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
+
+
+def _decode_jpeg_xl(data: bytes, source: str) -> Decoded:
+    """Decode a JPEG XL file, whose metadata no library at hand gives."""
+    import imagecodecs
+
+    pixels = np.asarray(imagecodecs.jpegxl_decode(data))
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageFileError(f"{source}: pixels of type {pixels.dtype} have no fixed white; save it as 8 or 16-bit RGB")
+    lost = (JPEG_XL,)
+    if pixels.ndim == 4:
+        pixels, lost = pixels[0], (JPEG_XL, FIRST_ONLY)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    _check_size(pixels.shape[1], pixels.shape[0], source)
+    return Decoded(pixels, None, None, None, None, lost)
 
 
 def _finish(

@@ -3,11 +3,16 @@
 Every pixel mode becomes float RGB, and float RGB becomes every pixel mode.
 """
 
+import hashlib
 import os
+import select
+import stat
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -25,7 +30,17 @@ from jaxsr.storage import sha256_file, write_whole
 
 JPEG, WEBP, PNG, TIFF = (".jpg", ".jpeg"), (".webp",), (".png",), (".tif", ".tiff")
 WRITTEN = (*PNG, *JPEG, *WEBP, *TIFF)
-READ = (*WRITTEN, ".bmp", ".gif")
+OTHER_JPEG = (".jfif", ".jpe", ".mpo")
+READ = (*WRITTEN, *OTHER_JPEG, ".bmp", ".gif", ".avif", ".heic", ".heif", ".jxl")
+# Images that we do not read; a folder's are counted, so that nobody misses them.
+PIPE_WAIT = 30.0
+"""Seconds to wait for bytes from a pipe."""
+_MOST_PIPED = 2**31
+_UNREAD_WORDS = (
+    "3fr arw cr2 cr3 dcm dds dng emf eps erf exr fits hdr hif ico iiq j2k jp2 jpf jxr kdc mrw nef nrw orf pbm pcx pef "
+    "pgm pnm ppm psb psd qoi raf raw rw2 sr2 srw svg tga wdp x3f xcf"
+)
+_UNREAD = frozenset(f".{word}" for word in _UNREAD_WORDS.split())
 _MAX_SIDE = {**dict.fromkeys(JPEG, 65500), **dict.fromkeys(WEBP, 16383)}
 _MAX_JPEG = {"exif": 65533, "xmp": 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")}
 
@@ -62,14 +77,41 @@ class Photo:
 def list_images(root: str | os.PathLike[str], recursive: bool) -> list[Path]:
     """List the image files in a folder (with recursive=True, also below it), sorted, without hidden files and folders.
 
-    The extension, in upper or lower case, decides which files are images. Raises ImageFileError if root is not a
-    folder.
+    The extension, in upper or lower case, decides which files are images. Links to folders are followed, to each folder
+    once. Raises ImageFileError if root is not a folder.
     """
-    root = Path(root)
+    return sorted(path for path in _walk(Path(root), recursive) if path.suffix.lower() in READ)
+
+
+def count_left_out(root: str | os.PathLike[str], recursive: bool) -> Counter[str]:
+    """Count the images in a folder that `list_images` leaves out because we do not read their type, by extension."""
+    suffixes = (path.suffix.lower() for path in _walk(Path(root), recursive))
+    return Counter(suffix for suffix in suffixes if suffix in _UNREAD)
+
+
+def _walk(root: Path, recursive: bool) -> Iterator[Path]:
+    """Yield the files in a folder, and below it, that are not hidden. Pipes and devices are no files."""
     if not root.is_dir():
-        raise ImageFileError(f"{root}: not a folder; give the folder that holds the images")
-    files = (path for path in root.glob("**/*" if recursive else "*") if path.suffix.lower() in READ and path.is_file())
-    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts))
+        problem = "not a folder" if root.exists() else "no such folder"
+        raise ImageFileError(f"{root}: {problem}; give the folder that holds the images")
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        yield from (path for name in names if not name.startswith(".") and (path := Path(folder, name)).is_file())
+        seen.add(_identity(folder))
+        visible, folders[:] = [name for name in sorted(folders) if not name.startswith(".")], []
+        for name in visible if recursive else ():
+            if (key := _identity(os.path.join(folder, name))) not in seen:
+                seen.add(key)
+                folders.append(name)
+
+
+def _identity(folder: str) -> tuple[int, int] | str:
+    """Return what is the same for all names of a folder."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return folder
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(folder)
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
@@ -86,7 +128,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     except ImageFileError:
         raise
     except UnidentifiedImageError as error:
-        known = "PNG, JPEG, WebP, TIFF, BMP or GIF"
+        known = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
         raise ImageFileError(f"{source}: no readable {known} image; convert it to one, or copy it again") from error
     except MemoryError as error:
         raise ImageFileError(f"{source}: too large for this machine's memory; cut it into parts") from error
@@ -96,8 +138,9 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
 
 def hash_photo(path: str | os.PathLike[str]) -> str:
     """Compute the SHA-256 of an image file's bytes. Raises ImageFileError if the file cannot be read."""
-    with _readable(os.fspath(path)):
-        return sha256_file(Path(path))
+    source = os.fspath(path)
+    with _readable(source):
+        return hashlib.sha256(_read_pipe(source)).hexdigest() if _is_pipe(source) else sha256_file(Path(path))
 
 
 @contextmanager
@@ -115,10 +158,35 @@ def _readable(source: str) -> Iterator[None]:
 
 def _read_bytes(source: str) -> bytes:
     with _readable(source):
-        data = Path(source).read_bytes()
+        data = _read_pipe(source) if _is_pipe(source) else Path(source).read_bytes()
     if not data:
         raise ImageFileError(f"{source}: an empty file; copy or download it again")
     return data
+
+
+def _is_pipe(source: str) -> bool:
+    """Return whether a path is a pipe or a device, such as /dev/stdin."""
+    mode = os.stat(source).st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+@lru_cache(maxsize=4)
+def _read_pipe(source: str) -> bytes:
+    """Read a pipe to its end, once: it is kept, because the hash and the pixels both need its bytes."""
+    parts, total = [], 0
+    descriptor = os.open(source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        while select.select([descriptor], [], [], PIPE_WAIT)[0]:
+            if not (part := os.read(descriptor, 2**20)):
+                return b"".join(parts)
+            parts.append(part)
+            if (total := total + len(part)) > _MOST_PIPED:
+                raise ImageFileError(
+                    f"{source}: more than {_MOST_PIPED} bytes came through it; save it in a file first"
+                )
+    finally:
+        os.close(descriptor)
+    raise ImageFileError(f"{source}: nothing came through it for {PIPE_WAIT:g} s; check what writes to it")
 
 
 def _to_photo(decoded: Decoded, *, source: str) -> Photo:

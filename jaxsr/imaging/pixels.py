@@ -12,6 +12,9 @@ Pixels = UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]
 """Pixels of a file, over the full range of their type."""
 
 
+_MODES = ("RGB", "L", "I;16", "I;16L", "I;16B", "I;16N")
+
+
 class ImageFileError(ValueError):
     """An image file cannot be read or written. The message is one sentence that names the file and says what to do."""
 
@@ -20,17 +23,28 @@ def as_array(image: Any) -> Shaped[np.ndarray, "..."]:
     """Convert anything that NumPy accepts to an array. Pillow images must have a mode whose numbers are colours.
 
     Raises:
-        ValueError: for a path, or a Pillow image of another mode than RGB, L or I;16 (the numbers of a palette image
-            are not colours).
+        ValueError: for a path, or a Pillow image of another mode than RGB, L or I;16 in any byte order (the numbers of
+            a palette image are not colours).
     """
     if isinstance(image, str | os.PathLike):
         raise ValueError(
             f"image: open {os.fspath(image)} first and give its pixels, a NumPy array or a Pillow image, "
             "such as Image.open(path).convert('RGB')."
         )
-    if isinstance(image, Image.Image) and image.mode not in ("RGB", "L", "I;16"):
-        raise ValueError(f"image: a Pillow image must be RGB, L or I;16, not {image.mode}; use image.convert('RGB').")
-    return np.asarray(image)
+    if isinstance(image, Image.Image) and image.mode not in _MODES:
+        raise ValueError(f"image: a Pillow image must be RGB, L or I;16, not {image.mode}; {_advice(image.mode)}.")
+    array = np.asarray(image)
+    native = isinstance(image, Image.Image) and array.dtype.kind == "u"
+    return array.astype(array.dtype.newbyteorder("="), copy=False) if native else array
+
+
+def _advice(mode: str) -> str:
+    """Say how to convert a Pillow image of another mode. `convert('RGB')` would cut numbers beyond 8 bits to white."""
+    if mode == "I":
+        return "if 65535 is white, give np.asarray(image).astype(np.uint16)"
+    if mode == "F":
+        return "give np.asarray(image) divided by its white"
+    return "use image.convert('RGB')"
 
 
 def to_float_rgb(image: Num[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "h w 3"], bool]:

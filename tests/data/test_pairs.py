@@ -94,7 +94,7 @@ def test_wrong_choices_are_refused(tmp_path):
         open_pairs(folder, **SMALL, crops=2)
     with pytest.raises(PairError, match="--lr-pairs: TFDS data has no folder"):
         open_pairs("tfds:div2k/train", folder, **SMALL)
-    with pytest.raises(ValueError, match="not a folder"):
+    with pytest.raises(ValueError, match="no such folder"):
         open_pairs(f"{folder}/none", **SMALL)
 
 

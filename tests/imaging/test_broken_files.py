@@ -1,19 +1,31 @@
 """Test wrong, truncated and too large files, and writes that fail: one sentence, no partial pixels, nothing lost."""
 
 import dataclasses
+import hashlib
 import os
 import subprocess
 import sys
 import textwrap
+import threading
 from io import BytesIO
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsr.imaging import decode
-from jaxsr.imaging.files import WRITTEN, ImageFileError, Photo, list_images, read_photo, write_photo
+from jaxsr.imaging import decode, files
+from jaxsr.imaging.files import (
+    WRITTEN,
+    ImageFileError,
+    Photo,
+    count_left_out,
+    hash_photo,
+    list_images,
+    read_photo,
+    write_photo,
+)
 from tests.imaging import image_zoo as zoo
 
 
@@ -38,7 +50,11 @@ def _refusal(path: Path) -> str:
 def test_wrong_files_are_named_with_what_to_do(tmp_path):
     for name, data, expected in [
         ("empty.png", b"", "an empty file; copy or download it again"),
-        ("text.png", b"once upon a time " * 9, "no readable PNG, JPEG, WebP, TIFF, BMP or GIF image; convert it"),
+        (
+            "text.png",
+            b"once upon a time " * 9,
+            "no readable PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL image; convert it",
+        ),
         ("a.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no readable PNG"),
         (
             "bomb.png",
@@ -199,6 +215,68 @@ def test_list_images(tmp_path):
     (tmp_path / "folder.png").mkdir()
     assert list_images(tmp_path, recursive=True) == [tmp_path / name for name in wanted]
     assert list_images(str(tmp_path), recursive=False) == [tmp_path / name for name in wanted if "/" not in name]
-    for wrong in (tmp_path / "missing", tmp_path / "a.jpg"):
-        with pytest.raises(ImageFileError, match="not a folder; give the folder"):
-            list_images(wrong, recursive=False)
+    for wrong, problem in (("missing", "no such folder"), ("a.jpg", "not a folder")):
+        with pytest.raises(ImageFileError, match=rf"{wrong}: {problem}; give the folder"):
+            list_images(tmp_path / wrong, recursive=False)
+
+
+def test_links_are_followed_once_and_loops_end(tmp_path):
+    (tmp_path / "in/sub").mkdir(parents=True)
+    (tmp_path / "else/far").mkdir(parents=True)
+    for name in ("in/a.png", "in/sub/b.png", "else/c.png", "else/far/d.png"):
+        (tmp_path / name).touch()
+    for link, to in (("in/linked", "else"), ("in/again", "else"), ("in/sub/loop", "in"), ("else/far/up", "else")):
+        (tmp_path / link).symlink_to(tmp_path / to, target_is_directory=True)
+    (tmp_path / "in/file.png").symlink_to(tmp_path / "in/a.png")
+    (tmp_path / "in/dead.png").symlink_to(tmp_path / "nowhere.png")
+    names = [path.relative_to(tmp_path / "in").as_posix() for path in list_images(tmp_path / "in", recursive=True)]
+    assert names == ["a.png", "again/c.png", "again/far/d.png", "file.png", "sub/b.png"]
+    assert [path.name for path in list_images(tmp_path / "in", recursive=False)] == ["a.png", "file.png"]
+
+
+def test_pipes_are_read_once_and_end(tmp_path, monkeypatch):
+    path, data = tmp_path / "a.png", zoo.png(_random(3, np.uint8, (300, 200)))
+    os.mkfifo(path)
+    assert list_images(tmp_path, recursive=True) == []
+    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer.start()
+    assert hash_photo(path) == hashlib.sha256(data).hexdigest()
+    writer.join()
+    assert read_photo(path).rgb.shape == (300, 200, 3)
+    assert "an empty file" in _refusal(Path("/dev/null"))
+    monkeypatch.setattr(files, "PIPE_WAIT", 0.2)
+    os.mkfifo(tmp_path / "b.png")
+    assert "nothing came through it for 0.2 s; check what writes to it" in _refusal(tmp_path / "b.png")
+    monkeypatch.setattr(files, "_MOST_PIPED", 10**6)
+    assert "more than 1000000 bytes came through it" in _refusal(Path("/dev/zero"))
+
+
+def test_images_of_other_types_are_counted(tmp_path):
+    for name in ("a.png", "b.DNG", "c.dng", "sub/d.psd", "notes.txt", ".e.dng", ".git/f.dng"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert count_left_out(tmp_path, recursive=True) == {".dng": 2, ".psd": 1}
+    assert count_left_out(tmp_path, recursive=False) == {".dng": 2}
+
+
+def test_jpegs_and_phones_have_many_extensions(tmp_path):
+    smooth = np.asarray(Image.fromarray(_random(3, np.uint8)).resize((64, 48), Image.Resampling.BICUBIC))
+    image, block = Image.fromarray(smooth), zoo.exif(orientation=1)
+    for name, kind in (("a.jfif", "JPEG"), ("a.jpe", "JPEG"), ("a.mpo", "MPO"), ("a.avif", "AVIF"), ("a.heic", "HEIF")):
+        if kind == "HEIF":
+            pytest.importorskip("pillow_heif").register_heif_opener()
+        image.save(tmp_path / name, kind, quality=95, exif=block)
+        photo = read_photo(tmp_path / name)
+        assert np.abs(photo.rgb * 255 - smooth).mean() < 7, name
+        assert photo.exif, name
+        assert photo.lost == (), name
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(smooth, lossless=True))
+    photo = read_photo(tmp_path / "a.jxl")
+    np.testing.assert_array_equal(np.rint(photo.rgb * 255), smooth)
+    assert photo.lost == (decode.JPEG_XL,)
+
+
+def test_heic_without_its_package_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    assert "HEIC needs one more package: run  pip install 'jaxsr[heic]'" in _refusal(tmp_path / "a.heic")

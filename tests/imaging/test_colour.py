@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from jaxsr.imaging.colour import ADOBE, GAIN_MAP, HDR, SRGB, UNKNOWN, make_profile, png_chunks
+from jaxsr.imaging.colour import ADOBE, DEPTH, GAIN_MAP, HDR, SRGB, UNKNOWN, heif_profile, make_profile, png_chunks
 from jaxsr.imaging.files import read_photo, write_photo
 from jaxsr.imaging.metadata import clean_exif
 from tests.imaging import image_zoo as zoo
@@ -155,3 +155,14 @@ def test_a_gain_map_is_noted(tmp_path, words):
     assert read_photo(tmp_path / "a.jpg").lost == (GAIN_MAP,)
     (tmp_path / "b.jpg").write_bytes(data)
     assert read_photo(tmp_path / "b.jpg").lost == ()
+
+
+def test_code_points_of_heif_are_read():
+    box = lambda *numbers: b"\0\0\0\x13colrnclx" + struct.pack(">HHHB", *numbers)  # noqa: E731
+    pixi = lambda *bits: b"\0\0\0\x10pixi\0\0\0\0" + bytes([len(bits), *bits])  # noqa: E731
+    assert heif_profile(b"ftyp" + bytes(30), grey=False) == (None, ())
+    assert heif_profile(box(1, 13, 6, 128) + pixi(8, 8, 8), grey=False) == (None, ())
+    assert heif_profile(box(12, 13, 6, 128), grey=False) == (make_profile(P3, None), ())
+    assert heif_profile(box(9, 16, 9, 128) + pixi(10, 10, 10), grey=False) == (None, (HDR, DEPTH))
+    assert heif_profile(b"urn:com:apple:photo:2020:aux:hdrgainmap", grey=False) == (None, (GAIN_MAP,))
+    assert heif_profile(b"colrnclx", grey=False) == heif_profile(b"pixi", grey=False) == (None, ())
