@@ -33,7 +33,7 @@ from benchmarks.fresh import in_fresh_process, peak_device_bytes, peak_process_b
 from benchmarks.harness import command_line, machine, markdown, medians, run_benchmark, write_results
 from benchmarks.models import MODEL_HELP, load_model
 from jaxsr.calibration.scores import make_score
-from jaxsr.calibration.sweep import Chain, image_keys, sweep_function
+from jaxsr.calibration.sweep import Chain, Rows, image_keys, plain_rows, sweep_function
 from jaxsr.choices import PRECISIONS
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.options import Options
@@ -54,14 +54,15 @@ def plain_loop(chain: Chain, params: Any, together: int) -> Callable[..., np.nda
     one = sweep_function(chain, make_score(("psnr",), chain.model.preset.scale), 1)
 
     def single(params: Any, key: Any, lr: Any, hr: Any, scale: Any) -> Any:
-        return one(params, key[None], lr[None], hr[None], scale[None])["psnr"][0, 0]
+        rows = Rows(scale[None], jnp.ones_like(scale)[None])
+        return one(params, key[None], lr[None], hr[None], rows)["psnr"][0, 0]
 
     options = compiler_options()
     each = jax.jit(jax.vmap(single, (None, 0, 0, 0, 0)), compiler_options=options)
 
-    def loop(keys: np.ndarray, lr: np.ndarray, hr: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    def loop(keys: np.ndarray, lr: np.ndarray, hr: np.ndarray, candidates: Rows) -> np.ndarray:
+        scales, values = np.asarray(candidates.scale), []
         k, b = (index.ravel() for index in np.indices((len(scales), len(lr))))
-        values = []
         for start in range(0, len(k), together):
             rows = np.minimum(np.arange(start, start + together), len(k) - 1)
             image, candidate = b[rows], k[rows]
@@ -136,9 +137,9 @@ def grow(args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def grid_of(count: int, steps: int) -> np.ndarray:
-    """Make `count` scales from 0 to 0.3, each the same at every step, as an array (K, T)."""
-    return np.repeat(np.linspace(0, 0.3, count, dtype=np.float32)[:, None], steps, axis=1)
+def grid_of(count: int, steps: int) -> Rows:
+    """Make `count` candidates with scales from 0 to 0.3, each the same at every step."""
+    return plain_rows(np.repeat(np.linspace(0, 0.3, count)[:, None], steps, axis=1))
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -25,6 +25,8 @@ from jaxsr.choices import (
 )
 
 _WORDS = {"thinning": THINNINGS, "blend": BLENDS, "tile_noise": TILE_NOISES, "precision": PRECISIONS}
+PER_STEP = ("alpha", "reference_slope", "reference_offset", "temperature")
+"""The options that are one number for all steps, or one per step."""
 _NUMBERS = {"steps": 1, "overlap": 0}
 _CHOPS = {"resshift": (512, 448), "resshift-256": (256, 224), "resshift-64": (64, 48)}
 
@@ -55,6 +57,8 @@ class Options:
         reference_slope, reference_offset: A and B of Eq. 10 for the guidance by an HR reference; each is one number, or
             one per step, t = 1 first. A of -1 moves onto the reference. None fits both to the reference. B without an A
             is refused; A without a B takes 0.
+        temperature: factor of the noise that the sampler draws at every step: above 1 adds texture, below 1 makes
+            smoother. One number, or one per step, t = 1 first. None means 1, or the numbers of the preset.
         projection: strength, 0 to 1, of the projection of the result onto the images that reduce to the input, see
             `jaxsr.imaging.resize.project_onto`. 1 suits inputs that were reduced by bicubic interpolation; noise and
             compression of an input come back with it. None means 0, or the number of the preset.
@@ -76,6 +80,7 @@ class Options:
     reference_variance: ReferenceVariance = "posterior"
     reference_slope: float | tuple[float, ...] | None = None
     reference_offset: float | tuple[float, ...] | None = None
+    temperature: float | tuple[float, ...] | None = None
     projection: float | None = None
 
     def __post_init__(self) -> None:
@@ -93,18 +98,20 @@ class Options:
         self._check_tile()
         if self.tile == "off" and self.overlap is not None:
             raise ValueError("overlap: a single tile has no overlap; leave the overlap out, or give a tile.")
-        for name in ("alpha", "reference_slope", "reference_offset"):
+        for name in PER_STEP:
             value, numbers = getattr(self, name), self.numbers(name)
             finite = all(isinstance(number, Real) and math.isfinite(number) for number in numbers)
             if not finite or (value is not None and not numbers):
                 raise ValueError(f"{name}: must be a number, or a tuple with one number per step, got {value!r}.")
+        if any(number < 0 for number in self.numbers("temperature")):
+            raise ValueError(f"temperature: must be 0 or more, got {self.temperature!r}.")
         if self.projection is not None and not (isinstance(self.projection, Real) and 0 <= float(self.projection) <= 1):
             raise ValueError(f"projection: must be a number from 0 to 1, got {self.projection!r}.")
         if self.reference_offset is not None and self.reference_slope is None:
             raise ValueError("reference_offset: belongs to a reference_slope; give that too.")
 
-    def numbers(self, name: Literal["alpha", "reference_slope", "reference_offset"]) -> tuple[float, ...]:
-        """Return the numbers of an option: no number, one, or one per step."""
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Return the numbers of an option in `PER_STEP`: no number, one, or one per step."""
         value = getattr(self, name)
         if value is None:
             return ()

@@ -30,6 +30,8 @@ from jaxsr.options import Options, spell_tile
         ("through", "network"),
         ("reference_mean", "noisy"),
         ("reference_variance", "unit"),
+        ("temperature", -1.0),
+        ("temperature", float("inf")),
         ("projection", 1.5),
         ("projection", -0.1),
         ("projection", float("nan")),

@@ -2,25 +2,51 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
+
+from jaxsr.calibration.sweep import Rows
 
 PROFILES = ("constant", "last", "each", "open-loop")
+
+
+class Numbers(NamedTuple):
+    """What a candidate changes: scale and temperature of every step, t = 1 first, and strength of the projection."""
+
+    scale: tuple[float, ...]
+    temperature: tuple[float, ...]
+    projection: float = 0.0
 
 
 @dataclass(frozen=True)
 class Candidate:
     """One row of the closed loop: number `value` of the grid under a profile, as one scale per step, t = 1 first.
 
-    Rows of a search have the profile `search` and the number of their round as `value`. `projection` is the strength of
-    the projection of the results.
+    Rows of a search have the profile `search` and the number of their round as `value`. The profile `temperature` gives
+    every step the temperature `value`, with scale 0. `projection` is the strength of the projection of the results.
     """
 
     profile: str
     value: float
     scale: tuple[float, ...]
+    temperature: tuple[float, ...] = ()
     projection: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature:
+            object.__setattr__(self, "temperature", (1.0,) * len(self.scale))
+
+    @property
+    def numbers(self) -> Numbers:
+        """What the candidate changes."""
+        return Numbers(self.scale, self.temperature, self.projection)
+
+
+def plain_numbers(scale: Sequence[float]) -> Numbers:
+    """Return these scales with the temperature 1 and no projection."""
+    return Numbers(tuple(scale), (1.0,) * len(scale))
 
 
 def parse_grid(text: str, option: str = "--candidates") -> tuple[float, ...]:
@@ -52,13 +78,19 @@ def parse_profiles(text: str) -> tuple[str, ...]:
     return names
 
 
-def expand(values: Sequence[float], profiles: Sequence[str], open_loop: Float[np.ndarray, " t"]) -> list[Candidate]:
+def expand(
+    values: Sequence[float],
+    profiles: Sequence[str],
+    open_loop: Float[np.ndarray, " t"],
+    temperatures: Sequence[float] = (),
+) -> list[Candidate]:
     """List the candidates: the plain sampler, which losses are relative to, then every number under every profile.
 
     The profiles are `constant`, the same scale at every step; `last`, the scale at t = 1 alone, the last step taken;
     `each`, the scale at one step alone, for every step in turn; and `open-loop`, the number times Algorithm 1's scale
-    of each step. Algorithm 1's own scales are always a candidate, so that their loss is known. Of candidates with equal
-    scales only the first is listed; the number 0 is the plain sampler.
+    of each step. Algorithm 1's own scales are always a candidate, so that their loss is known. The temperatures follow,
+    each for all steps, with scale 0. Of candidates with equal numbers only the first is listed; the number 0 is the
+    plain sampler.
     """
     steps = len(open_loop)
     alone = [(f"t={t + 1}", row) for t, row in enumerate(np.eye(steps))]
@@ -71,14 +103,15 @@ def expand(values: Sequence[float], profiles: Sequence[str], open_loop: Float[np
     rows = [(*shape, value) for profile in profiles for shape in shapes[profile] for value in values if value]
     rows.append(("open-loop", open_loop, 1.0))
     guided = (Candidate(name, value, tuple((value * shape + 0.0).tolist())) for name, shape, value in rows)
-    return distinct([Candidate("plain", 0.0, (0.0,) * steps), *guided])
+    warm = (Candidate("temperature", value, (0.0,) * steps, (value,) * steps) for value in temperatures)
+    return distinct([Candidate("plain", 0.0, (0.0,) * steps), *guided, *warm])
 
 
 def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """List the candidates, of those with equal scales only the first."""
-    first: dict[tuple[float, ...], Candidate] = {}
+    """List the candidates, of those with equal numbers only the first."""
+    first: dict[Numbers, Candidate] = {}
     for candidate in candidates:
-        first.setdefault(candidate.scale, candidate)
+        first.setdefault(candidate.numbers, candidate)
     return list(first.values())
 
 
@@ -87,13 +120,14 @@ def with_projections(candidates: Iterable[Candidate], strengths: Sequence[float]
     return [replace(one, projection=strength) for one in candidates for strength in strengths]
 
 
-def even_chunks(candidates: Sequence[Candidate], most: int) -> tuple[Float32[np.ndarray, "k t"], int]:
-    """Divide the candidates into chunks of one size, at most `most`. Return their scales, and the size of a chunk.
+def even_chunks(candidates: Sequence[Candidate], most: int) -> tuple[Rows, int]:
+    """Divide the candidates into chunks of one size, at most `most`. Return their numbers, and the size of a chunk.
 
     Copies of the last candidate fill up the last chunk. The chunks are as even as possible, so that they need few
     copies.
     """
-    scales = np.array([candidate.scale for candidate in candidates], np.float32)
-    chunks = -(-len(scales) // most)
-    size = -(-len(scales) // chunks)
-    return np.pad(scales, ((0, chunks * size - len(scales)), (0, 0)), mode="edge"), size
+    chunks = -(-len(candidates) // most)
+    size = -(-len(candidates) // chunks)
+    padding = ((0, chunks * size - len(candidates)), (0, 0))
+    columns = ([getattr(candidate, name) for candidate in candidates] for name in Rows._fields)
+    return Rows(*(np.pad(np.array(column, np.float32), padding, mode="edge") for column in columns)), size

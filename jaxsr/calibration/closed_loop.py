@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxsr.calibration import selection_rules
-from jaxsr.calibration.candidates import Candidate, even_chunks, expand, with_projections
+from jaxsr.calibration.candidates import Candidate, Numbers, even_chunks, expand, with_projections
 from jaxsr.calibration.journal import Journal
 from jaxsr.calibration.passes import CLOSED, Values, go_through
 from jaxsr.calibration.plan import CalibrationRun, Choices, make_chain
@@ -37,22 +37,24 @@ def closed_loop(
     scores: Scores = {}
 
     def measure(name: str, candidates: list[Candidate]) -> None:
-        scales, chunk = even_chunks(candidates, run.candidate_batch)
+        rows, chunk = even_chunks(candidates, run.candidate_batch)
         sweep = over_images(mesh, sweep_function(chain, score, chunk, choices.projections), common=2)
         count = len(candidates) * len(choices.projections)
 
         def call(lr: np.ndarray, hr: np.ndarray) -> Values:
-            values = sweep(params, image_keys(choices.seed, lr), lr, hr, scales, networks)
+            values = sweep(params, image_keys(choices.seed, lr), lr, hr, rows, networks)
             return {key: value[:count] for key, value in values.items()}
 
         go_through(run, journal, name, call, (count, "candidate-images"))
         for key, values in journal.stacked(name, pairs).items():
             scores[key] = np.concatenate([scores[key], values]) if key in scores else values
 
-    first = expand(choices.candidates, choices.profiles, open_scale)
+    first = expand(choices.candidates, choices.profiles, open_scale, choices.temperatures)
     measure(CLOSED, first)
     rows = with_projections(first, choices.projections)
-    rows = search(rows, choices.search, lambda rows: pick_rows(choices, scores), measure, choices.projections)
+    pick = lambda rows: pick_rows(choices, scores)  # noqa: E731
+    settings = {"projections": choices.projections, "warm": bool(choices.temperatures)}
+    rows = search(rows, choices.search, pick, measure, **settings)
     return closed_table(choices, rows, scores)
 
 
@@ -80,7 +82,7 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
         for k in range(len(candidates))
     ]
     before = sum(candidate.profile != "search" for candidate in candidates)
-    constant = [k for k, candidate in enumerate(candidates) if len(set(candidate.scale)) == 1]
+    constant = [k for k, one in enumerate(candidates) if len(set(one.scale)) == len(set(one.temperature)) == 1]
     front = selection_rules.pareto_front(table, fidelity, perception)
     some = {name: values[constant] for name, values in scores.items()}
     constant_front = [constant[k] for k in selection_rules.pareto_front(_means(some), fidelity, perception)]
@@ -97,6 +99,7 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
         "range": np.stack([scales[front].min(0), scales[front].max(0)], 1).tolist(),
         "constant_range": [[float(ends.min()), float(ends.max())]] if tried > 1 else [],
         "profiles": list(choices.profiles),
+        "temperatures": list(choices.temperatures),
         "projections": list(choices.projections),
         "search": choices.search,
     }
@@ -105,18 +108,19 @@ def closed_table(choices: Choices, candidates: Sequence[Candidate], scores: Scor
 def describe_preset(
     choices: Choices,
     closed: Mapping[str, Any] | None,
-    scale: Sequence[float],
-    projection: float,
+    numbers: Numbers,
     rule: str,
     *,
     picked: bool,
 ) -> KnobPreset:
-    """Describe the scales and the projection of a preset, with what the closed loop measured of them.
+    """Describe the numbers of a preset, with what the closed loop measured of them.
 
     Scales that no rule `picked` may lose much: if they lose more fidelity than `vivid` may, a warning says so.
     """
-    row = _find_row(closed, scale, projection) if closed else None
-    preset = KnobPreset(scale=list(scale), projection=projection, rule=rule, change={}, warning="")
+    row = _find_row(closed, numbers) if closed else None
+    scale, temperature, projection = numbers
+    lists = {"scale": list(scale), "temperature": list(temperature)}
+    preset = KnobPreset(**lists, projection=projection, rule=rule, change={}, warning="")
     if closed is None or row is None:
         return preset
     names, plain = choices.metrics, closed["rows"][0]
@@ -133,9 +137,13 @@ def describe_preset(
     return KnobPreset({**preset, "change": change, "warning": warning})
 
 
-def _find_row(closed: Mapping[str, Any], scale: Sequence[float], projection: float) -> dict[str, Any] | None:
-    wanted = (tuple(scale), projection)
-    return next((row for row in closed["rows"] if (tuple(row["scale"]), row["projection"]) == wanted), None)
+def numbers_of(row: Mapping[str, Any]) -> Numbers:
+    """Return what a row of the closed loop's table changes."""
+    return Numbers(tuple(row["scale"]), tuple(row["temperature"]), row["projection"])
+
+
+def _find_row(closed: Mapping[str, Any], numbers: Numbers) -> dict[str, Any] | None:
+    return next((row for row in closed["rows"] if numbers_of(row) == numbers), None)
 
 
 def _means(scores: Scores) -> dict[str, Float[np.ndarray, " k"]]:

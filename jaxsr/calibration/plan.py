@@ -9,6 +9,7 @@ from jaxsr.calibration.scores import hash_networks
 from jaxsr.calibration.sweep import Chain
 from jaxsr.choices import DEFAULT_FORM, ForwardODE, GradientForm, Objective
 from jaxsr.data.pairs import PairSet
+from jaxsr.diffusion import find_sampler
 from jaxsr.guidance.calibration_file import describe_schedule
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.options import Options
@@ -28,6 +29,7 @@ class Choices:
         multiples: the grid of Algorithm 1, in the unit of the objective, see `objectives`.
         candidates: the grid of the closed loop; each profile turns its numbers into scales.
         profiles: profiles of the closed loop, see `candidates.expand`.
+        temperatures: temperatures to try, each for all steps; with any, a search varies the temperature too.
         projections: strengths of the projection that every candidate is tried with; the first is 0.
         search: rounds of the search over the vector of scales, see `jaxsr.calibration.search`.
         metrics: metrics of the closed loop; without any, it is left out. In rules, the words `fidelity` and
@@ -38,13 +40,14 @@ class Choices:
         forward_ode, objective: see `Calibration`.
         options: the steps, sampler, thinning and precision.
     Raises:
-        ValueError: for metrics of only one kind, an unknown metric, a rule that cannot be parsed, or a projection
-            outside of 0 to 1.
+        ValueError: for metrics of only one kind, an unknown metric, a rule that cannot be parsed, a projection outside
+            of 0 to 1, or a temperature below 0.
     """
 
     candidates: tuple[float, ...] = (0.1,)
     multiples: tuple[float, ...] = (0.0, 1.0)
     profiles: tuple[str, ...] = ("constant",)
+    temperatures: tuple[float, ...] = ()
     projections: tuple[float, ...] = (0.0,)
     search: int = 0
     metrics: tuple[str, ...] = ()
@@ -63,6 +66,8 @@ class Choices:
             raise ValueError(f"--closed-loop: needs a metric of {missing} as well; choose among {known}.")
         if self.projections[0] or not all(0 <= strength <= 1 for strength in self.projections):
             raise ValueError("--projections: must be numbers from 0 to 1, and 0 itself is always tried.")
+        if min(self.temperatures, default=0) < 0:
+            raise ValueError("--temperatures: must be numbers of 0 or more.")
         for rule in self.rules.values():
             parsed = selection_rules.parse(rule, self.stands_for("fidelity"), self.stands_for("perception"))
             if unmeasured := {parsed.metric, parsed.guard} - {*self.metrics, None}:
@@ -115,6 +120,8 @@ def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:
     if pairs.crop % (unit := tile_unit(preset)):
         raise ValueError(f"--crop: must be a multiple of {unit} for this model, got {pairs.crop}.")
     sampler = options.sampler or preset.sampler
+    if choices.temperatures and not find_sampler(sampler).draws_noise:
+        raise ValueError(f"--temperatures: the sampler {sampler} draws no noise at its steps; leave it out.")
     return Chain(Model(preset, DTYPES[options.precision]), schedule_for(preset, options), sampler, choices.gradient)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from jaxsr.calibration.closed_loop import numbers_of
 from jaxsr.calibration.plan import CalibrationRun
 from jaxsr.calibration.run import example_images
 from jaxsr.guidance.calibration_file import Calibration
@@ -26,8 +27,8 @@ def write_plots(run: CalibrationRun, calibration: Calibration, output: Path) -> 
     figures = {loss: plot_loss(Figure(figsize=(6, 4), layout="constrained"), calibration)}
     if calibration.closed_loop:
         ends = [calibration.closed_loop["front"][at] for at in (0, -1)]
-        scales = np.array([calibration.closed_loop["rows"][row]["scale"] for row in (*ends, 0)])
-        faithful, perceptual, plain = example_images(run, scales)
+        rows = [numbers_of(calibration.closed_loop["rows"][row]) for row in (*ends, 0)]
+        faithful, perceptual, plain = example_images(run, rows)
         images = {"most faithful": faithful, "plain": plain, "best perception": perceptual}
         images["original"] = run.pairs[0][1].astype(np.float32) / np.float32(255)
         front = output.with_name(f"{output.name}.front.png")

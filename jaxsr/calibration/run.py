@@ -1,5 +1,6 @@
 """A whole calibration: the open loop over all pairs, the closed loop over all candidates, and their presets."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -7,19 +8,20 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxsr.calibration import objectives
-from jaxsr.calibration.closed_loop import closed_loop, describe_preset
+from jaxsr.calibration.candidates import Numbers, plain_numbers
+from jaxsr.calibration.closed_loop import closed_loop, describe_preset, numbers_of
 from jaxsr.calibration.journal import Journal
 from jaxsr.calibration.passes import OPEN, go_through
 from jaxsr.calibration.plan import CalibrationRun, describe, make_chain
 from jaxsr.calibration.scores import keep_images, load_networks, make_score, network_shapes
-from jaxsr.calibration.sweep import image_keys, open_function, sweep_function
+from jaxsr.calibration.sweep import Rows, image_keys, open_function, sweep_function
 from jaxsr.guidance.calibration_file import Calibration
 from jaxsr.guidance.fits import fit_lr_scale, fit_reference
 from jaxsr.guidance.moments import Moments
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.devices import image_mesh, over_images, replicate
 
-_ASKED = ("multiples", "profiles", "projections", "search", "metrics", "rule", "metric_weights")
+_ASKED = ("multiples", "profiles", "temperatures", "projections", "search", "metrics", "rule", "metric_weights")
 
 
 def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> Calibration:
@@ -43,13 +45,13 @@ def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> 
     opened = objectives.choose(moments, grid, choices.objective, variance).tolist()
     closed = closed_loop(run, journal, np.array(opened), networks) if choices.metrics else None
     scales = {
-        "open-loop": (opened, 0.0, f"{choices.objective} objective"),
-        "fitted": (list(fit_lr_scale([moments], "lstsq", variance)), 0.0, "pooled least squares"),
+        "open-loop": (plain_numbers(opened), f"{choices.objective} objective"),
+        "fitted": (plain_numbers(fit_lr_scale([moments], "lstsq", variance)), "pooled least squares"),
     }
     if closed:
         closed["metric_weights"] = described.get("metric_weights", {})
         picked = {name: closed["rows"][row] for name, row in closed["picks"].items()}
-        scales |= {name: (row["scale"], row["projection"], choices.rules[name]) for name, row in picked.items()}
+        scales |= {name: (numbers_of(row), choices.rules[name]) for name, row in picked.items()}
     presets = {
         name: describe_preset(choices, closed, *numbers, picked=name in choices.rules)
         for name, numbers in scales.items()
@@ -79,14 +81,18 @@ def open_loop(run: CalibrationRun, journal: Journal, name: str) -> Moments:
     return Moments(**journal.stacked(name, range(len(run.pairs))))
 
 
-def example_images(run: CalibrationRun, scales: Float[np.ndarray, "k t"]) -> Float[np.ndarray, "k h w 3"]:
-    """Enlarge the first pair with each row of scales, to images in [0, 1], on one device of this process."""
+def example_images(run: CalibrationRun, numbers: Sequence[Numbers]) -> Float[np.ndarray, "k h w 3"]:
+    """Enlarge the first pair with each of these numbers, to images in [0, 1], on one device of this process."""
     chain = make_chain(run.upscaler, run.pairs, run.choices)
-    sweep = sweep_function(chain, keep_images, run.candidate_batch)
+    strengths = tuple(dict.fromkeys(one.projection for one in numbers))
+    sweep = sweep_function(chain, keep_images, run.candidate_batch, strengths)
     program = jax.jit(sweep, compiler_options=compiler_options())
     lr, hr = (crop[None] for crop in run.pairs[0])
     keys, params = image_keys(run.choices.seed, lr), run.upscaler.weights(run.choices.options.precision)
-    return np.asarray(program(params, keys, lr, hr, scales.astype(np.float32))["images"])[:, 0]
+    columns = ([getattr(one, name) for one in numbers] for name in Rows._fields)
+    rows = Rows(*(np.array(column, np.float32) for column in columns))
+    images = np.asarray(program(params, keys, lr, hr, rows)["images"])[:, 0]
+    return images[[i * len(strengths) + strengths.index(one.projection) for i, one in enumerate(numbers)]]
 
 
 def _check_metrics(run: CalibrationRun) -> None:

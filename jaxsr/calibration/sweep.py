@@ -9,6 +9,7 @@ the state also needs the gradient of the first call, which is therefore made onc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,20 @@ from jaxsr.models.problem import Problem, pose, project
 Keys = UInt32[Array, "b 2"]
 LR = UInt8[Array, "b h w 3"]
 HR = UInt8[Array, "b H W 3"]
-Scales = Float[Array, "k t"]
+
+
+class Rows(NamedTuple):
+    """Scales and temperatures of K candidates, t = 1 first; on the host or on the device."""
+
+    scale: Float[Array | np.ndarray, "k t"]
+    temperature: Float[Array | np.ndarray, "k t"]
+
+
+def plain_rows(scales: Float[np.ndarray, "k t"]) -> Rows:
+    """Return these scales with the temperature 1."""
+    return Rows(scales.astype(np.float32), np.ones(scales.shape, np.float32))
+
+
 Networks = Mapping[str, Mapping[str, Array | np.ndarray]]
 """Metric -> the parameters of its network."""
 NO_NETWORKS: Networks = MappingProxyType({})
@@ -58,21 +72,21 @@ def image_keys(seed: int, lr: UInt8[np.ndarray, "b h w 3"]) -> UInt32[np.ndarray
 def sweep_function(
     chain: Chain, score: Score, chunk: int, projections: Sequence[float] = (0.0,)
 ) -> Callable[..., dict[str, Array]]:
-    """Make the pure function (params, keys, lr, hr, scales, networks) -> {name: (K P, b, ...)}, to be jitted.
+    """Make the pure function (params, keys, lr, hr, rows, networks) -> {name: (K P, b, ...)}, to be jitted.
 
-    Row k P + p is the result of the k-th scales, projected with the p-th strength.
+    Row k P + p is the result of the k-th of the `rows`, projected with the p-th strength.
 
     The `networks` of the score's metrics, by default none, are an argument: as constants they slow the compilation.
 
     Args:
-        chain: the sampler, guided by the LR image with each row of `scales`, shape (K, T), t = 1 first.
+        chain: the sampler, guided by the LR image with each of the K rows: scales and temperatures (K, T), t = 1 first.
         score: computes what is kept of each enlarged image.
         chunk: candidates that go through the network at once.
         projections: P strengths of the projection, see `jaxsr.models.problem.project`. They share the sampling.
     """
 
     def sweep(
-        params: Params, keys: Keys, lr: LR, hr: HR, scales: Scales, networks: Networks = NO_NETWORKS
+        params: Params, keys: Keys, lr: LR, hr: HR, rows: Rows, networks: Networks = NO_NETWORKS
     ) -> dict[str, Array]:
         problem = _pose_images(chain, params, keys, lr)
         denoise, z_lr, state = problem.denoise, problem.z_lr, chain.form.through == "state"
@@ -80,15 +94,16 @@ def sweep_function(
             x_start = start(chain.schedule, z_lr, problem.noise(jnp.int32(0)))
             denoise = share_first_call(denoise, chain.schedule, x_start)
 
-        def one(scale: Float[Array, " t"]) -> dict[str, Array]:
-            guidance = Guidance(reference=z_lr, scale=scale, form=chain.form)
+        def one(row: Any) -> dict[str, Array]:
+            guidance = Guidance(reference=z_lr, scale=row.scale, form=chain.form)
             options = {"sampler": chain.sampler, "guidance": [guidance], "unroll_first": state}
+            options["temperature"] = row.temperature
             x0 = sample(denoise, chain.schedule, z_lr, problem.noise, **options)
             images = (project(problem.decode, x0, _unit(lr), chain.model.preset.scale, p) for p in projections)
             found = [score(image, _unit(hr), _unit(lr), networks) for image in images]
             return jax.tree.map(lambda *rows: jnp.stack(rows), *found)
 
-        found = jax.lax.map(one, scales, batch_size=chunk)
+        found = jax.lax.map(one, rows, batch_size=chunk)
         return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:]), found)
 
     return sweep

@@ -89,6 +89,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="then search on from the presets, one scale per step, in rounds of one batch (default: no search)",
     )
     add(
+        "--temperatures",
+        metavar="GRID",
+        help="temperatures of the noise of all steps to try: start:stop:count, or 0.9,1.1 (default: 1 alone)",
+    )
+    add(
         "--projections",
         default="0",
         metavar="GRID",
@@ -126,8 +131,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the arguments, with all checks that need no model. Wrong arguments exit with code 2, as argparse does."""
     parser = make_parser()
     args = parser.parse_args(join_negative(argv, "--candidates", "--multiples"))
-    if not args.closed_loop and (args.rule or args.profile or args.search or args.projections != "0"):
-        parser.error("--rule, --profile, --projections and --search belong to the closed loop: give --closed-loop too")
+    if not args.closed_loop and (
+        args.rule or args.profile or args.search or args.temperatures or args.projections != "0"
+    ):
+        names = "--rule, --profile, --temperatures, --projections and --search"
+        parser.error(f"{names} belong to the closed loop: give --closed-loop too")
     cluster = (args.coordinator, args.num_processes, args.process_id)
     if None in cluster and cluster != (None, None, None):
         parser.error("--coordinator, --num-processes and --process-id belong together: give all three")
@@ -151,6 +159,7 @@ def make_choices(args: argparse.Namespace) -> "Choices":
         **{name: getattr(args, name) for name in names},
         candidates=parse_grid(args.candidates),
         multiples=parse_grid(args.multiples, "--multiples"),
+        temperatures=parse_grid(args.temperatures, "--temperatures") if args.temperatures else (),
         projections=tuple(sorted({0.0, *parse_grid(args.projections, "--projections")})),
         profiles=parse_profiles(args.profile or "constant"),
         search=args.search or 0,
@@ -198,9 +207,12 @@ def _run(args: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             print(file=sys.stderr)  # ends the line of progress
         for name, preset in calibration.presets.items():
-            projected = f", projection {preset['projection']:g}" if preset["projection"] else ""
-            scales = " ".join(f"{scale:+.3g}" for scale in preset["scale"])
-            print(f"{name:9} {scales}{projected}  ({preset['rule']})")
+            words = [" ".join(f"{scale:+.3g}" for scale in preset["scale"])]
+            if set(preset["temperature"]) != {1.0}:
+                words.append(f"temperature {' '.join(f'{number:.3g}' for number in preset['temperature'])}")
+            if preset["projection"]:
+                words.append(f"projection {preset['projection']:g}")
+            print(f"{name:9} {', '.join(words)}  ({preset['rule']})")
             if preset["change"]:
                 changes = ", ".join(f"{metric} {change:+.3g}" for metric, change in preset["change"].items())
                 print(f"{'':9} against the plain sampler: {changes}")

@@ -31,6 +31,7 @@ _SAMPLING = (
     "preset",
     "calibration",
     "alpha",
+    "temperature",
     "projection",
     "steps",
     "sampler",

@@ -28,6 +28,7 @@ _NAMING = (
     "blend",
     "tile_noise",
     "alpha",
+    "temperature",
     "projection",
     "through",
     "reference_variance",

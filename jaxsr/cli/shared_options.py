@@ -115,6 +115,8 @@ def add_scale(parser: argparse._ActionsContainer) -> None:
     add("--preset", metavar="NAME", help=text)
     text = "calibration for --preset, a file or a folder of them (default: those beside the model)"
     add("--calibration", type=Path, metavar="JSON", help=text)
+    text = "factor of the noise of the steps; above 1: more texture; below: smoother; one number, or one per step"
+    add("--temperature", type=alphas, metavar="T", help=f"{text} (default: 1, or the preset's)")
     text = "strength of the projection onto images that shrink to the input; 1 suits clean inputs"
     add("--projection", type=fraction, metavar="S", help=f"{text}, 0 to 1 (default: 0, or the preset's)")
 

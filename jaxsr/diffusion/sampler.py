@@ -10,10 +10,11 @@ noise-free step), and Heun's rule gives `heun`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
 from jaxsr.diffusion.guidance import Guidance, check_steps, correction
@@ -126,6 +127,7 @@ def sample(
     *,
     sampler: str = "ancestral",
     guidance: Sequence[Guidance] = (),
+    temperature: ArrayLike = 1.0,
     unroll_first: bool = False,
 ) -> Latent:
     """Draw a sample x_0 of the posterior p(x_0 | y_0) with all steps of `schedule`.
@@ -138,12 +140,15 @@ def sample(
             with k = 0 only.
         sampler: name of the sampler: `ancestral`, `deterministic` or `heun`.
         guidance: corrections of the mean of every step, any number at once. An empty sequence costs nothing.
+        temperature: factor of the noise of every step: a scalar, or one number per step, shape (T,), t = 1 first. The
+            start and the last step (whose noise is 0) do not change, nor does a sampler without noise.
         unroll_first: take the first step outside of the scan. The first network call does not depend on the guidance,
             so that a `vmap` over guidance then makes this call once for all. The network is compiled twice.
     Raises:
-        ValueError: for an unknown sampler, or scales whose length does not match the schedule.
+        ValueError: for an unknown sampler, or scales or temperatures whose length does not match the schedule.
     """
-    return _scan(denoise, schedule, z_lr, noise, sampler, guidance, unroll_first, lambda step: None)[0]
+    settings = (sampler, guidance, temperature, unroll_first)
+    return _scan(denoise, schedule, z_lr, noise, *settings, keep=lambda step: None)[0]
 
 
 def trajectory(
@@ -154,25 +159,41 @@ def trajectory(
     *,
     sampler: str = "ancestral",
     guidance: Sequence[Guidance] = (),
+    temperature: ArrayLike = 1.0,
     unroll_first: bool = False,
 ) -> Step:
     """Sample as `sample` does, and return every step.
 
     Each field of the result has a leading axis of T, in the order of the steps taken (t = T first).
     """
-    return _scan(denoise, schedule, z_lr, noise, sampler, guidance, unroll_first, lambda step: step)[1]
+    settings = (sampler, guidance, temperature, unroll_first)
+    return _scan(denoise, schedule, z_lr, noise, *settings, keep=lambda step: step)[1]
 
 
 def _scan(
-    denoise, schedule: Schedule, z_lr: Latent, noise: Noise, sampler: str, guidance, unroll_first, keep: Callable
+    denoise: Denoiser,
+    schedule: Schedule,
+    z_lr: Latent,
+    noise: Noise,
+    sampler: str,
+    guidance: Sequence[Guidance],
+    temperature: ArrayLike,
+    unroll_first: bool,
+    keep: Callable[[Step], Any],
 ):
     stepper, draws_noise = find_sampler(sampler)
     check_steps(guidance, schedule.steps)
+    factors = jnp.asarray(temperature, jnp.float32)
+    if factors.shape not in ((), (schedule.steps,)):
+        raise ValueError(
+            f"temperature: must be one number or {schedule.steps}, one per step, got shape {factors.shape}."
+        )
 
     def body(x_t: Latent, scanned: tuple[StepTables, Array]):
         row, k = scanned
         x0_hat, mean = _guided_step(stepper, denoise, x_t, z_lr, row, guidance)
-        x_next = _add_noise(mean, row.std, noise, k) if draws_noise else mean
+        std = row.std * (factors[row.step] if factors.ndim else factors)
+        x_next = _add_noise(mean, std, noise, k) if draws_noise else mean
         return x_next, keep(Step(x_t, x0_hat, mean, x_next))
 
     rows = jax.tree.map(lambda column: column[::-1], schedule.tables())

@@ -32,6 +32,7 @@ class KnobPreset(TypedDict):
 
     Attributes:
         scale: one scale per step, t = 1 first.
+        temperature: factor of the noise of every step, t = 1 first, see `jaxsr.options.Options`.
         projection: strength of the projection onto the images that reduce to the input, see `jaxsr.options.Options`.
         rule: the rule or objective that picked them.
         change: the change of every metric of the closed loop against the plain sampler; empty without a closed loop.
@@ -39,6 +40,7 @@ class KnobPreset(TypedDict):
     """
 
     scale: list[float]
+    temperature: list[float]
     projection: float
     rule: str
     change: dict[str, float]
@@ -117,6 +119,9 @@ class Calibration:
             scale = preset["scale"]
             if len(scale) != self.steps or not all(map(math.isfinite, scale)) or not preset["rule"]:
                 raise CalibrationError(f"preset {name} needs a rule and {self.steps} finite scales, got {preset}.")
+            warmth = preset["temperature"]
+            if len(warmth) != self.steps or not all(math.isfinite(number) and number >= 0 for number in warmth):
+                raise CalibrationError(f"preset {name} needs {self.steps} temperatures of 0 or more, got {warmth}.")
             if not 0 <= preset["projection"] <= 1:
                 raise CalibrationError(f"preset {name} needs a projection from 0 to 1, got {preset['projection']}.")
         fit = [self.reference["slope"], self.reference["offset"]]
@@ -227,8 +232,9 @@ def _checked_keys(content: Any) -> Mapping[str, Any]:
             "was made with another reading of Algorithm 1 (calibration format 1); calibrate again with python -m "
             "jaxsr.calibrate."
         )
-    if content["format_version"] == 2:  # the same, before presets had a projection
-        presets = {name: {**preset, "projection": 0.0} for name, preset in content["presets"].items()}
+    if content["format_version"] == 2:  # the same, before presets had a temperature and a projection
+        new = lambda preset: {**preset, "temperature": [1.0] * len(preset["scale"]), "projection": 0.0}  # noqa: E731
+        presets = {name: new(preset) for name, preset in content["presets"].items()}
         content = content | {"format_version": FORMAT_VERSION, "presets": presets}
     if content["format_version"] != FORMAT_VERSION:
         raise CalibrationError(

@@ -66,6 +66,7 @@ def measure(
     form: GradientForm = DEFAULT_FORM,
     mask: Float[Array, "*#b h w 1"] | None = None,
     sampler: str = "ancestral",
+    temperature: float | tuple[float, ...] = 1.0,
 ) -> Moments:
     """Measure the moments of Delta_t and S_t at every step of the plain sampler, for a batch of pairs.
 
@@ -81,6 +82,7 @@ def measure(
         form: the form of the gradient G_t. For the LR image the reference means `clean` and `shifted` are the same.
         mask: weights of the positions, 0 or more, at latent resolution; None weights all equally.
         sampler: `ancestral`, `deterministic` or `heun`.
+        temperature: factor of the noise of the steps, see `jaxsr.diffusion.sample`.
     Raises:
         ValueError: for an unknown value of an option.
     """
@@ -88,7 +90,7 @@ def measure(
     stepper = find_sampler(sampler).step
     guidance = Guidance(reference=z_lr if reference == "lr" else z_hr, scale=1.0, form=form)
     path = reference_path(denoise, schedule, z_hr, z_lr, noise(jnp.int32(0)), forward_ode)
-    steps = trajectory(denoise, schedule, z_lr, noise, sampler=sampler)
+    steps = trajectory(denoise, schedule, z_lr, noise, sampler=sampler, temperature=jnp.asarray(temperature))
     steps = jax.tree.map(lambda values: values[::-1], steps)  # t = 1 first, as in the schedule
     weights = jnp.broadcast_to(jnp.ones(()) if mask is None else mask, z_lr.shape)
 

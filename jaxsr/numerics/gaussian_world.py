@@ -82,10 +82,16 @@ class GaussianWorld:
             new_offset = new_offset + mask * (pull * (offset - center) + np.asarray(one.offset, np.float64))
         return StepLines(new_slope, new_offset)
 
-    def moments(self, schedule: Schedule, sampler: str = "ancestral", guidance: Sequence[Guidance] = ()) -> Marginals:
+    def moments(
+        self,
+        schedule: Schedule,
+        sampler: str = "ancestral",
+        guidance: Sequence[Guidance] = (),
+        temperature: float | Numbers = 1.0,
+    ) -> Marginals:
         """Compute a sampler's marginals from its start N(y, kappa^2 eta_T) to its result, by a two-number recursion."""
         slope, offset = self.lines(schedule, sampler, guidance)
-        noise = _noise(schedule, sampler)
+        noise = _noise(schedule, sampler) * np.square(temperature)
         mean, variance = [self.y], [self.kappa**2 * schedule.eta[-1]]
         for i in reversed(range(schedule.steps)):
             mean.append(slope[i] * mean[-1] + offset[i])
@@ -151,6 +157,18 @@ def restoring_scales(world: GaussianWorld, schedule: Schedule, sampler: str = "a
     variance[-1] = world.kappa**2 * schedule.eta[-1]  # the variance of the chain's start, close to the true one
     wanted = world.marginal(schedule.eta_prev)[1] - _noise(schedule, sampler)
     return np.sqrt(wanted / variance) / slope - 1
+
+
+def restoring_temperature(world: GaussianWorld, schedule: Schedule) -> float:
+    """Compute the temperature of all steps that gives the result of the ancestral sampler its true variance s^2.
+
+    It has a closed form, because the variance of the result is linear in the squared temperature: the noise of a step
+    reaches the result through the slopes of the later steps. Raises ValueError for a single step, which draws no noise.
+    """
+    if schedule.steps == 1:
+        raise ValueError("restoring_temperature: a single step draws no noise; take two or more.")
+    cold, plain = (world.moments(schedule, temperature=number).variance[-1] for number in (0.0, 1.0))
+    return float(np.sqrt((world.s**2 - cold) / (plain - cold)))
 
 
 def constant_scale(world: GaussianWorld, schedule: Schedule, sampler: str = "ancestral") -> float:

@@ -44,6 +44,7 @@ def fitted_calibration(
         )
     fitted = KnobPreset(
         scale=list(scales.lr[0]),
+        temperature=_per_step(options),
         projection=options.projection or 0.0,
         rule=f"{objective or 'lstsq'} objective, fitted to one reference",
         change={},
@@ -68,3 +69,8 @@ def fitted_calibration(
         reference={"slope": list(scales.hr), "offset": list(scales.offset)},
         open_loop={"fit": {name: list(numbers) for name, numbers in scales.quality.items()}},
     )
+
+
+def _per_step(options: Options) -> list[float]:
+    given = options.numbers("temperature") or (1.0,)
+    return list(given) if len(given) > 1 else list(given) * (options.steps or 1)

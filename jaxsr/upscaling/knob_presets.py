@@ -116,9 +116,9 @@ def _none_fits(found: Sequence[FoundCalibration], place: Path, setting: Setting)
 def apply_knob_preset(
     options: Options, knob_preset: str, calibration: Calibration, *, reference: bool = False
 ) -> Options:
-    """Set the scales of a preset of the calibration, the form of their gradient, and the preset's projection.
+    """Set the scales of a preset of the calibration, the form of their gradient, the temperature and the projection.
 
-    A projection in `options` goes before that of the preset.
+    A temperature or a projection in `options` goes before that of the preset.
 
     Args:
         options: the other options; alpha must be None.
@@ -143,8 +143,12 @@ def apply_knob_preset(
             raise ValueError("reference_slope: the preset fitted gives it; leave one of the two out.")
         numbers = {f"reference_{name}": tuple(values) for name, values in calibration.reference.items()}
         options = replace(options, **numbers)
-    projection = calibration.find(knob_preset)["projection"] if options.projection is None else options.projection
-    return replace(options, alpha=scale, projection=projection, **form)
+    found = calibration.find(knob_preset)
+    if options.projection is None:
+        form["projection"] = found["projection"]
+    if options.temperature is None and set(found["temperature"]) != {1.0}:
+        form["temperature"] = tuple(found["temperature"])
+    return replace(options, alpha=scale, **form)
 
 
 def beyond_range(options: Options, alphas: Sequence[Sequence[float]], calibration: Calibration) -> str | None:

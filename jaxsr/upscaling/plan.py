@@ -7,7 +7,7 @@ from jaxsr.diffusion import Schedule
 from jaxsr.guidance.guide import Scales
 from jaxsr.imaging import tiling
 from jaxsr.models.presets import ModelPreset
-from jaxsr.options import Options, spell_tile
+from jaxsr.options import PER_STEP, Options, spell_tile
 from jaxsr.upscaling.tile_choice import choose_tiles, smaller_tiles, tile_unit
 
 
@@ -56,11 +56,14 @@ def plan_run(preset: ModelPreset, size: tuple[int, int], options: Options, batch
     if projection and preset.scale == 1:
         raise ValueError("projection: is for models that enlarge; leave it out.")
     steps, sampler = schedule_for(preset, options).steps, options.sampler or preset.sampler
-    for name in ("alpha", "reference_slope", "reference_offset"):
+    for name in PER_STEP:
         if (count := len(options.numbers(name))) not in (0, 1, steps):
             raise ValueError(f"{name}: must be one number or {steps}, one per step, got {count}.")
     resolved = replace(options, steps=steps, sampler=sampler, tile=plan.tile, overlap=plan.overlap)
-    resolved = replace(resolved, projection=projection)
+    temperature = 1.0 if options.temperature is None else options.temperature
+    if set(options.numbers("temperature")) - {1.0} and not diffusion.find_sampler(sampler).draws_noise:
+        raise ValueError(f"temperature: the sampler {sampler} draws no noise at its steps; leave it out.")
+    resolved = replace(resolved, projection=projection, temperature=temperature)
     return ImageRun(resolved, even_batch(len(plan), batch), plan)
 
 

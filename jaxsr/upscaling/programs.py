@@ -48,6 +48,7 @@ def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Call
 
         def finish(guidance: list[Guidance], unroll_first: bool = False) -> Float[Array, "b H W 3"]:
             settings = {"sampler": options.sampler, "guidance": guidance, "unroll_first": unroll_first}
+            settings["temperature"] = jnp.asarray(_temperature(options), jnp.float32)
             x0 = diffusion.sample(problem.denoise, schedule, problem.z_lr, problem.noise, **settings)
             return project(problem.decode, x0, tiles[..., :3], model.preset.scale, options.projection or 0.0)
 
@@ -75,7 +76,7 @@ def measure_function(model: Model, schedule: Schedule, options: Options, against
         problem = _pose_tiles(model, schedule, params, key, tiles, origins)
         z_hr = _z_hr(model, params, tiles, reference)
         settings = {"reference": against, "mask": to_latent(reference.weight, model.preset), "form": options.gradient}
-        settings |= {"sampler": options.sampler}
+        settings |= {"sampler": options.sampler, "temperature": _temperature(options)}
         return measure(problem.denoise, schedule, problem.z_lr, z_hr, problem.noise, **settings)
 
     return moments
@@ -96,7 +97,7 @@ def compile_program(
 
 def program_key(preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None) -> Hashable:
     """Return the key of a program: for one preset, two calls of `compile_program` with equal keys make one program."""
-    names = ("steps", "thinning", "precision", "gradient", "projection")
+    names = ("steps", "thinning", "precision", "gradient", "temperature", "projection")
     name = options.sampler or preset.sampler
     # The step too, not only its name: a user may list another step under the same name.
     return (name, diffusion.find_sampler(name), *(getattr(options, name) for name in names), remat, against)
@@ -112,6 +113,10 @@ def cost(program: jax.stages.Wrapped, arguments: tuple) -> tuple[float, float]:
     if sizes is None:
         return seconds, math.nan
     return seconds, float(sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes)
+
+
+def _temperature(options: Options) -> float | tuple[float, ...]:
+    return 1.0 if options.temperature is None else options.temperature
 
 
 def _pose_tiles(

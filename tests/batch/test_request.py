@@ -52,6 +52,7 @@ OPTIONS = {
     "reference_variance": st.sampled_from(REFERENCE_VARIANCES),
     "reference_slope": NUMBERS | st.lists(NUMBERS, min_size=1, max_size=4).map(tuple),
     "reference_offset": optional(NUMBERS | st.lists(NUMBERS, min_size=1, max_size=4).map(tuple)),
+    "temperature": optional(st.floats(0, 9) | st.lists(st.floats(0, 9), min_size=1, max_size=4).map(tuple)),
     "projection": optional(st.floats(0, 1)),
 }
 REQUESTS = {

@@ -18,7 +18,14 @@ OPEN_LOOP = {"norm": {"weighted_median": [0.01, 0.2]}, "step-norm": {"weighted_m
 def test_the_rows_are_both_readings_and_the_presets_at_the_models_steps(small_upscalers, tmp_path):
     upscaler = replace(small_upscalers["channel"], source=tmp_path / "model.safetensors")
     presets = {
-        name: {"scale": [scale, 0.0], "projection": 0.0, "rule": "by hand", "change": {}, "warning": ""}
+        name: {
+            "scale": [scale, 0.0],
+            "temperature": [1.0, 1.0],
+            "projection": 0.0,
+            "rule": "by hand",
+            "change": {},
+            "warning": "",
+        }
         for name, scale in (("balanced", 0.1), ("vivid", 0.3))
     }
     make_calibration(upscaler, open_loop=OPEN_LOOP, presets=presets).write(tmp_path / "calibration.json")

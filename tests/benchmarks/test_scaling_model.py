@@ -32,7 +32,7 @@ def played(sweep: Sweep, costs: Costs) -> float:
         for _ in range(sweep.batch):  # all devices at once
             now += costs.encode + costs.first
             scales, _ = even_chunks([Candidate("constant", 0.0, (0.0,))] * sweep.candidates, sweep.candidate_batch)
-            for _ in scales:
+            for _ in scales.scale:
                 now += sum(costs.network for _ in range(1, sweep.steps)) + costs.decode
         now += costs.exchange + on_host * costs.key
         made = min(left, sweep.devices * sweep.batch)

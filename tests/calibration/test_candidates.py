@@ -57,9 +57,21 @@ def test_each_step_alone_and_equal_scales_once():
 
 def test_chunks_hold_every_candidate_once_and_copies_of_the_last():
     rows = expand((0.1, 0.2, 0.3, 0.4), ("constant",), np.array([0.7, 0.2]))
-    scales, size = even_chunks(rows, 4)
-    assert (size, scales.shape) == (3, (6, 2))
-    np.testing.assert_allclose(scales, [row.scale for row in rows], rtol=1e-6)
+    made, size = even_chunks(rows, 4)
+    assert (size, made.scale.shape, made.temperature.shape) == (3, (6, 2), (6, 2))
+    np.testing.assert_allclose(made.scale, [row.scale for row in rows], rtol=1e-6)
+    assert (made.temperature == 1).all()
+
+
+def test_temperatures_are_candidates_of_their_own():
+    rows = expand((0.1,), ("constant",), np.array([0.7, 0.2]), (0.8, 1.0, 1.2))
+    assert [(row.profile, row.scale, row.temperature) for row in rows] == [
+        ("plain", (0, 0), (1, 1)),
+        ("constant", (0.1, 0.1), (1, 1)),
+        ("open-loop", (0.7, 0.2), (1, 1)),
+        ("temperature", (0, 0), (0.8, 0.8)),
+        ("temperature", (0, 0), (1.2, 1.2)),
+    ]
 
 
 def test_an_unknown_profile_is_refused():

@@ -9,7 +9,7 @@ import pytest
 
 from jaxsr.calibration import plots, run
 from jaxsr.calibration.scores import keep_images, load_networks, make_score, network_shapes
-from jaxsr.calibration.sweep import Chain, image_keys, sweep_function
+from jaxsr.calibration.sweep import Chain, image_keys, plain_rows, sweep_function
 from jaxsr.cli import calibrate
 from jaxsr.diffusion import thin
 from jaxsr.guidance.calibration_file import Calibration
@@ -97,7 +97,7 @@ def test_the_sweep_scores_what_it_made_in_the_network_it_is_given(metric, weight
     lr, hr = (rng.integers(0, 256, (2, side, side, 3), dtype=np.uint8) for side in (16, 64))
     chain = Chain(Smooth(small_preset()), thin(small_preset().schedule.build(), 2))
     scales = np.array([[0, 0], [0.3, 0.1]], np.float32)
-    given = {"gain": jnp.float32(1)}, image_keys(0, lr), lr, hr, scales
+    given = {"gain": jnp.float32(1)}, image_keys(0, lr), lr, hr, plain_rows(scales)
     networks = load_networks(("psnr", metric))
     images = compiled(sweep_function(chain, keep_images, 2))(*given)["images"]
     sweep = compiled(sweep_function(chain, make_score((metric,), 4), 2))

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxsr.calibration import plots
+from jaxsr.calibration.candidates import Numbers, plain_numbers
 from jaxsr.calibration.plan import Choices
 from jaxsr.calibration.run import CalibrationRun, calibrate, example_images
 from jaxsr.data.pairs import open_pairs
@@ -37,8 +38,10 @@ def test_example_images_are_of_the_first_pair_and_differ_by_scale(tmp_path, monk
     install(monkeypatch)
     pairs = open_pairs(str(write_photos(tmp_path / "hr")), scale=4, crop=16)
     one = CalibrationRun(upscaler=fake_upscaler(), name="smooth", pairs=pairs, choices=Choices(candidates=(0.0,)))
-    images = example_images(one, np.array([[0.0] * 3, [0.4] * 3, [0.0] * 3]))
-    assert images.shape == (3, 64, 64, 3)
+    scales = [plain_numbers([scale] * 3) for scale in (0.0, 0.4, 0.0)]
+    images = example_images(one, [*scales, scales[0]._replace(projection=1.0), Numbers((0.0,) * 3, (1.5,) * 3)])
+    assert images.shape == (5, 64, 64, 3)
+    assert min(np.abs(images[i] - images[0]).max() for i in (3, 4)) > 0.003
     assert np.abs(images[1] - images[0]).max() > 0.01
     np.testing.assert_allclose(images[2], images[0], atol=1e-6)
     nearest = pairs[0][0].repeat(4, 0).repeat(4, 1) / 255

@@ -2,21 +2,26 @@
 
 import numpy as np
 
-from jaxsr.calibration.candidates import Candidate
+from jaxsr.calibration.candidates import Candidate, Numbers, plain_numbers
 from jaxsr.calibration.search import FIRST_STRIDE, Place, next_round, search
 
 BEST = np.array([0.3, -0.1, 0.0])
 ROWS = [Candidate("plain", 0.0, (0.0, 0.0, 0.0)), Candidate("constant", 0.1, (0.1, 0.1, 0.1))]
 
 
-def searched(rounds: int, best: np.ndarray = BEST) -> tuple[list[Candidate], list[tuple[str, int]]]:
+def searched(
+    rounds: int, best: np.ndarray = BEST, *, warm: bool = False, warmth: tuple = (1, 1, 1)
+) -> tuple[list[Candidate], list[tuple[str, int]]]:
     """Search for the scales nearest to `best`. Return all rows, and the name and size of every batch."""
     batches = []
 
     def pick(rows):
-        return {"vivid": int(np.argmin([np.square(np.array(row.scale) - best).sum() for row in rows]))}
+        return {"vivid": int(np.argmin([distance(row) for row in rows]))}
 
-    rows = search(list(ROWS), rounds, pick, lambda name, found: batches.append((name, len(found))))
+    def distance(row):
+        return np.square(np.array(row.scale) - best).sum() + (np.square(np.array(row.temperature) - warmth).sum())
+
+    rows = search(list(ROWS), rounds, pick, lambda name, found: batches.append((name, len(found))), warm=warm)
     return rows, batches
 
 
@@ -28,7 +33,9 @@ def test_every_round_is_one_batch_of_new_neighbours():
 
 
 def test_a_round_moves_one_stride_in_one_step():
-    found = next_round({"a": Place((0.1, 0.0)), "b": Place((0.1, 0.0), stride=0.05)}, [], 1)
+    found = next_round(
+        {"a": Place(plain_numbers((0.1, 0.0))), "b": Place(plain_numbers((0.1, 0.0)), stride=0.05)}, [], 1
+    )
     assert [row.scale for row in found] == [
         (0.2, 0.0),
         (0.0, 0.0),
@@ -39,7 +46,7 @@ def test_a_round_moves_one_stride_in_one_step():
         (0.1, 0.05),
         (0.1, -0.05),
     ]
-    assert not next_round({"a": Place((0.1, 0.0))}, found, 2)  # all are measured
+    assert not next_round({"a": Place(plain_numbers((0.1, 0.0)))}, found, 2)  # all are measured
 
 
 def test_it_finds_a_vector_that_no_number_gives():
@@ -51,8 +58,21 @@ def test_it_finds_a_vector_that_no_number_gives():
 
 
 def test_the_stride_halves_only_where_nothing_better_was_found():
-    assert Place((0.0,)).moved((0.0,)) == Place((0.0,), FIRST_STRIDE / 2)
-    assert Place((0.0,)).moved((0.1,)) == Place((0.1,), FIRST_STRIDE)
+    here, there = plain_numbers((0.0,)), plain_numbers((0.1,))
+    assert Place(here).moved(here) == Place(here, FIRST_STRIDE / 2)
+    assert Place(here).moved(there) == Place(there, FIRST_STRIDE)
+
+
+def test_a_warm_search_finds_the_temperature_of_every_step_that_draws_noise():
+    rows, batches = searched(12, warm=True, warmth=(1, 1.15, 0.9))
+    errors = [np.abs(np.array([*row.scale, *row.temperature]) - [*BEST, 1, 1.15, 0.9]).max() for row in rows]
+    assert min(errors) < 1e-9
+    assert batches[0] == ("search 1", 10)  # three scales and two temperatures, up and down
+    assert {row.temperature[0] for row in rows} == {1}  # the last step draws no noise
+    cold, _ = searched(8, warmth=(1, 1.15, 0.9))
+    assert {row.temperature for row in cold} == {(1, 1, 1)}
+    floor = next_round({"a": Place(Numbers((0.0, 0.0), (1.0, 0.0)))}, [], 1, warm=True)
+    assert min(min(row.temperature) for row in floor) == 0
 
 
 def test_no_round_changes_nothing():

@@ -8,7 +8,7 @@ import pytest
 from jaxsr import diffusion
 from jaxsr.calibration.candidates import Candidate, even_chunks
 from jaxsr.calibration.scores import keep_images, make_score
-from jaxsr.calibration.sweep import Chain, image_keys, open_function, share_first_call, sweep_function
+from jaxsr.calibration.sweep import Chain, image_keys, open_function, plain_rows, share_first_call, sweep_function
 from jaxsr.diffusion import Guidance
 from jaxsr.guidance.moments import Moments, measure
 from jaxsr.imaging import noise
@@ -41,7 +41,7 @@ def crops(count: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def swept(chunk: int = 4, model=Smooth, scales=SCALES, **words) -> np.ndarray:
     lr, hr = crops()
     function = sweep_function(Chain(model(small_preset()), SCHEDULE, **with_form(words)), keep_images, chunk)
-    return np.asarray(compiled(function)(PARAMS, image_keys(0, lr), lr, hr, scales)["images"])
+    return np.asarray(compiled(function)(PARAMS, image_keys(0, lr), lr, hr, plain_rows(scales))["images"])
 
 
 def alone(sampler: str = "ancestral", **words) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_projections_share_the_sampling():
     for strengths in ((0.0,), (0.0, 0.5, 1.0)):
         sweep = compiled(sweep_function(chain, keep_images, 2, strengths))
         CALLS.clear()
-        images.append(np.asarray(sweep(PARAMS, keys, lr, hr, SCALES[:2])["images"]))
+        images.append(np.asarray(sweep(PARAMS, keys, lr, hr, plain_rows(SCALES[:2]))["images"]))
         jax.effects_barrier()
         calls.append(CALLS["network"])
     assert calls[0] == calls[1] > 0
@@ -124,7 +124,7 @@ def test_a_single_step_is_one_call_for_all_candidates():
     CALLS.clear()
     lr, hr = crops()
     chain = Chain(Counted(small_preset()), diffusion.thin(small_preset().schedule.build(), 1))
-    compiled(sweep_function(chain, keep_images, 2))(PARAMS, image_keys(0, lr), lr, hr, SCALES[:, :1])
+    compiled(sweep_function(chain, keep_images, 2))(PARAMS, image_keys(0, lr), lr, hr, plain_rows(SCALES[:, :1]))
     jax.effects_barrier()
     assert CALLS["network"] == 2
 
@@ -184,7 +184,7 @@ def test_scores_are_per_image_and_equal_images_have_finite_ones():
 @pytest.mark.parametrize(("count", "most", "expected"), [(5, 16, (5, 5)), (5, 2, (6, 2)), (61, 16, (64, 16))])
 def test_chunks_are_even_and_filled_up_with_the_last_candidate(count, most, expected):
     candidates = [Candidate("constant", float(i), (float(i), 2.0 * i)) for i in range(count)]
-    scales, size = even_chunks(candidates, most)
-    assert (len(scales), size) == expected
-    assert scales[:count].tolist() == [list(one.scale) for one in candidates]
-    assert (scales[count:] == scales[count - 1]).all()
+    made, size = even_chunks(candidates, most)
+    assert (len(made.scale), size) == expected
+    assert made.scale[:count].tolist() == [list(one.scale) for one in candidates]
+    assert (made.scale[count:] == made.scale[count - 1]).all()

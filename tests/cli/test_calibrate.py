@@ -82,6 +82,7 @@ def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
         row = rows[table["picks"][name]]
         assert found.presets[name] == {
             "scale": row["scale"],
+            "temperature": [1.0] * 3,
             "projection": 0.0,
             "rule": f"max perception, lose <= {most} dB",
             "change": {metric: row[metric] - rows[0][metric] for metric in ("psnr", "swd")},
@@ -104,6 +105,20 @@ def test_every_candidate_is_tried_with_every_projection(fake, capsys):
     assert len(set(numbers)) == len(numbers)
     best = [name for name, preset in found.presets.items() if preset["projection"]]
     assert ("projection" in capsys.readouterr().out) == bool(best)
+
+
+def test_temperatures_are_tried_and_searched(fake, capsys):
+    found = made(fake(*CLOSED, "--temperatures", "0.8,1.2", "--search", "1"))
+    rows = found.closed_loop["rows"]
+    warm = [(row["value"], row["temperature"]) for row in rows if row["profile"] == "temperature"]
+    assert warm == [(0.8, [0.8] * 3), (1.2, [1.2] * 3)]
+    assert {len(set(row["temperature"])) for row in rows if row["profile"] == "search"} == {1, 2}
+    numbers = [row["psnr"] for row in rows]
+    assert len(set(numbers)) == len(numbers)
+    best = [name for name, preset in found.presets.items() if set(preset["temperature"]) != {1.0}]
+    assert ("temperature" in capsys.readouterr().out) == bool(best)
+    assert calibrate.main(fake(*CLOSED, "--temperatures", "0.8", "--sampler", "heun", name="no.json")) == 1
+    assert "--temperatures: the sampler heun draws no noise at its steps" in capsys.readouterr().err
 
 
 def test_a_search_resumes_and_says_what_it_gained(fake, tmp_path, capsys, monkeypatch):
@@ -201,7 +216,7 @@ def stop():
         ((*CLOSED, "--rule", "best"), "rule: 'best' is not understood"),
         ((*CLOSED, "--rule", "min niqe"), "--rule: niqe is not measured"),
         (("--closed-loop", "psnr,niqe"), "--crop: LR crops of 16 pixels are too small for niqe: images of 64 x 64"),
-        (("--lr-pairs", "missing"), "not a folder"),
+        (("--lr-pairs", "missing"), "no such folder"),
         (("--crop", "64"), "gives 0 photographs"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -22,7 +22,7 @@ def test_whatever_has_no_partner_is_listed_and_nothing_written(command, tmp_path
         (("--protocol", "realsr"), "--protocol: no 'realsr' (did you mean realsr-sub?)"),
         (("-m", "psnt"), "--metrics: no 'psnt'"),
         (("-m", "lr_consistency"), "lr_consistency needs the LR images; give --lr"),
-        (("--lr", "none"), "not a folder"),
+        (("--lr", "none"), "no such folder"),
         (("--worst", "w.png", "--worst-by", "ssim"), "--worst-by: ssim is not measured"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -46,6 +46,7 @@ SAMPLING = {
     "--through": "state",
     "--reference-variance": "marginal",
     "--alpha": "0",
+    "--temperature": "1",
     "--projection": "1",
 }
 

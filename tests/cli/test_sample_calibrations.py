@@ -80,6 +80,7 @@ def test_a_choice_that_its_calibration_knows_to_be_bad_gets_a_note(folder, model
     bad = {
         "vivid": {
             "scale": [2.0, 2.0],
+            "temperature": [1.0, 1.0],
             "projection": 0.0,
             "rule": "by hand",
             "change": {},

@@ -13,7 +13,7 @@ from jaxsr.guidance.calibration_file import FORMAT_VERSION, Calibration, Calibra
 
 SCHEDULE = thin(exponential_schedule(15), 4)
 VIVID = [0.35, 0.1, 0.05, 0.0]
-WORDS = {"projection": 0.0, "rule": "r", "change": {}, "warning": ""}
+WORDS = {"temperature": [1.0] * 4, "projection": 0.0, "rule": "r", "change": {}, "warning": ""}
 
 
 def made(**changes) -> Calibration:
@@ -53,7 +53,7 @@ def test_a_file_from_before_the_projection_is_read(tmp_path: Path) -> None:
     path = tmp_path / "calib.json"
     made().write(path)
     content = json.loads(path.read_text())
-    del content["presets"]["vivid"]["projection"]
+    del content["presets"]["vivid"]["projection"], content["presets"]["vivid"]["temperature"]
     path.write_text(json.dumps(content | {"format_version": 2}))
     assert Calibration.read(path) == made()
     path.write_text('{"format_version": 2}')
@@ -98,7 +98,10 @@ def test_another_file_is_refused_by_name(tmp_path: Path, content: str, message: 
     [
         ({"extra": 1}, "has missing or unknown keys: extra"),
         ({"presets": {}, "schedule": {}}, "the schedule needs eta, input_scaling, kappa, timestep_map"),
-        ({"presets": {"vivid": {"scale": VIVID}}}, "lacks change, projection, rule, warning; calibrate again"),
+        (
+            {"presets": {"vivid": {"scale": VIVID}}},
+            "lacks change, projection, rule, temperature, warning; calibrate again",
+        ),
         ({"presets": {"vivid": WORDS | {"scale": "high"}}}, "is a damaged calibration|needs a rule and 4 finite"),
         ({"reference": {"slope": [0.0], "offset": [0.0]}}, "reference needs 4 finite slopes and offsets"),
         ({"presets": 3}, "is a damaged calibration"),
@@ -131,6 +134,9 @@ def test_a_file_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
         ("vivid", WORDS | {"scale": VIVID[:3]}, "needs a rule and 4 finite scales"),
         ("vivid", WORDS | {"scale": [*VIVID[:3], float("inf")]}, "needs a rule and 4 finite scales"),
         ("vivid", WORDS | {"scale": VIVID, "rule": ""}, "needs a rule and 4 finite scales"),
+        ("vivid", WORDS | {"scale": VIVID, "temperature": [1.0]}, "needs 4 temperatures of 0 or more, got .1.0."),
+        ("vivid", WORDS | {"scale": VIVID, "temperature": [-1.0] * 4}, "needs 4 temperatures of 0 or more"),
+        ("vivid", WORDS | {"scale": VIVID, "projection": 2}, "needs a projection from 0 to 1, got 2"),
     ],
 )
 def test_presets_are_checked(name: str, preset: dict, message: str) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxsr.choices import REFERENCE_MEANS, REFERENCE_VARIANCES, SAMPLERS, THROUGHS
-from jaxsr.diffusion import Guidance, Schedule, exponential_schedule, trajectory
+from jaxsr.diffusion import Guidance, Schedule, exponential_schedule, thin, trajectory
 from jaxsr.numerics.gaussian_world import (
     GaussianWorld,
     constant_scale,
@@ -13,6 +13,7 @@ from jaxsr.numerics.gaussian_world import (
     distortion_place,
     divergence_scale,
     restoring_scales,
+    restoring_temperature,
 )
 from tests import oracles
 from tests.words import with_form
@@ -20,7 +21,7 @@ from tests.words import with_form
 WORLD, ORACLE = GaussianWorld(), oracles.GaussianWorld()
 
 
-def exact_moments(schedule: Schedule, sampler: str, guidance=()) -> tuple[np.ndarray, np.ndarray]:
+def exact_moments(schedule: Schedule, sampler: str, guidance=(), temperature=1.0) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean and variance after every step of the real sampler.
 
     Image 0 has no noise; image k + 1 has a unit of noise k.
@@ -28,7 +29,9 @@ def exact_moments(schedule: Schedule, sampler: str, guidance=()) -> tuple[np.nda
     count = schedule.steps + 1
     unit = lambda k: jnp.zeros((count + 1, 1, 1, 1)).at[k + 1].set(1.0)  # noqa: E731
     y = jnp.full((count + 1, 1, 1, 1), WORLD.y)
-    steps = trajectory(ORACLE.denoiser(schedule), schedule, y, unit, sampler=sampler, guidance=guidance)
+    steps = trajectory(
+        ORACLE.denoiser(schedule), schedule, y, unit, sampler=sampler, guidance=guidance, temperature=temperature
+    )
     samples = np.asarray(steps.sample, np.float64)[..., 0, 0, 0]
     return samples[:, 0], np.square(samples[:, 1:] - samples[:, :1]).sum(1)
 
@@ -50,6 +53,34 @@ def test_few_steps_are_under_dispersed_as_the_method_says(steps: int, variance: 
     assert found.variance[-1] == pytest.approx(variance, abs=6e-4)
     assert found.eta[0] == pytest.approx(0.99**2)
     assert found.eta[-1] == 0
+
+
+@pytest.mark.parametrize("temperature", [1.2, 0.0, np.array([3.0, 1.0, 1.5, 0.5, 1.1])], ids=str)
+def test_a_temperature_multiplies_the_noise_of_the_steps_and_not_of_the_start(temperature) -> None:
+    schedule = exponential_schedule(5, min_noise_level=0.2)
+    found = WORLD.moments(schedule, temperature=temperature)
+    mean, variance = exact_moments(schedule, "ancestral", temperature=temperature)
+    np.testing.assert_allclose(found.mean[1:], mean, atol=2e-6)
+    np.testing.assert_allclose(found.variance[1:], variance, rtol=2e-5)
+    plain = WORLD.moments(schedule)
+    np.testing.assert_array_equal(found.mean, plain.mean)
+    assert found.variance[0] == plain.variance[0]
+    for sampler in ("deterministic", "heun"):
+        np.testing.assert_array_equal(
+            exact_moments(schedule, sampler, temperature=temperature), exact_moments(schedule, sampler)
+        )
+
+
+@pytest.mark.parametrize("steps", [2, 4, 15, 60])
+def test_one_temperature_restores_the_variance_of_the_result_and_keeps_its_mean(steps) -> None:
+    schedule = exponential_schedule(steps, min_noise_level=0.2 if steps < 15 else 0.04)
+    temperature = restoring_temperature(WORLD, schedule)
+    found, plain = WORLD.moments(schedule, temperature=temperature), WORLD.moments(schedule)
+    assert found.variance[-1] == pytest.approx(WORLD.s**2, rel=1e-12)
+    assert found.mean[-1] == plain.mean[-1]
+    assert temperature > 1
+    with pytest.raises(ValueError, match="a single step draws no noise"):
+        restoring_temperature(WORLD, thin(schedule, 1))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

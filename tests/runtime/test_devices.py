@@ -11,7 +11,7 @@ import pytest
 
 from jaxsr.calibration import plots
 from jaxsr.calibration.scores import keep_images
-from jaxsr.calibration.sweep import Chain, image_keys, open_function, sweep_function
+from jaxsr.calibration.sweep import Chain, image_keys, open_function, plain_rows, sweep_function
 from jaxsr.choices import GradientForm
 from jaxsr.cli import calibrate
 from jaxsr.diffusion import thin
@@ -84,7 +84,7 @@ def test_guidance_through_the_state_of_a_network_is_what_it_is_without_shard_map
     chain = Chain(model, thin(preset.schedule.build(), 2), form=GradientForm(through="state"))
     function, scales = open_function(chain, "diffusion"), ()
     if loop == "closed":
-        function, scales = sweep_function(chain, keep_images, 2), (np.array([[0, 0], [0.3, 0.1]], np.float32),)
+        function, scales = sweep_function(chain, keep_images, 2), (plain_rows(np.array([[0, 0], [0.3, 0.1]])),)
     arguments = random_values(model.shapes()), image_keys(0, lr), lr, hr, *scales
     found = devices.over_images(devices.image_mesh(), function, common=len(scales))(*arguments)
     for name, exact in compiled(function)(*arguments).items():

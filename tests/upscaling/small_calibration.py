@@ -5,7 +5,7 @@ from jaxsr.options import Options
 from jaxsr.upscaling.plan import schedule_for
 from jaxsr.upscaling.upscaler import Upscaler
 
-BY_HAND = {"projection": 0.0, "rule": "by hand", "change": {}, "warning": ""}
+BY_HAND = {"temperature": [1.0, 1.0], "projection": 0.0, "rule": "by hand", "change": {}, "warning": ""}
 
 
 def make_calibration(upscaler: Upscaler, **changes) -> Calibration:

@@ -36,12 +36,13 @@ def test_a_preset_of_zeros_is_the_plain_sampler_whatever_it_was_found_with(point
     np.testing.assert_array_equal(result, pointwise.upscale(LR, **TILES))
 
 
-def test_a_preset_has_its_projection_and_the_option_goes_before_it(pointwise):
-    projected = {"scale": [0.3, 0.1], **BY_HAND, "projection": 0.5}
+def test_a_preset_has_its_temperature_and_projection_and_options_go_before_them(pointwise):
+    projected = {"scale": [0.3, 0.1], **BY_HAND, "projection": 0.5, "temperature": [1.0, 1.1]}
     calibration = make_calibration(pointwise, presets={"vivid": projected})
     for given, expected in ((None, 0.5), (1.0, 1.0), (0.0, 0.0)):
         options = pointwise.with_preset(Options(projection=given), "vivid", calibration)
-        assert options.projection == expected
+        assert (options.projection, options.temperature) == (expected, (1.0, 1.1))
+    assert pointwise.with_preset(Options(temperature=0.9), "vivid", calibration).temperature == 0.9
     with pytest.raises(CalibrationError, match=r"preset vivid needs a projection from 0 to 1, got 2"):
         make_calibration(pointwise, presets={"vivid": projected | {"projection": 2}})
 
@@ -68,7 +69,8 @@ def test_of_several_files_the_one_for_these_steps_and_this_sampler_is_taken(smal
     upscaler = replace(small_upscalers["channel"], source=tmp_path / "model.safetensors")
     for sampler, steps in (("ancestral", 2), ("ancestral", 3), ("deterministic", 2)):
         schedule = describe_schedule(schedule_for(upscaler.preset, Options(steps=steps)))
-        presets = {"vivid": {"scale": [0.1 * steps] * steps, **BY_HAND}}
+        words = BY_HAND | {"temperature": [1.0] * steps}
+        presets = {"vivid": {"scale": [0.1 * steps] * steps, **words}}
         numbers = {"slope": [0.0] * steps, "offset": [0.0] * steps}
         made = make_calibration(upscaler, schedule=schedule, sampler=sampler, presets=presets, reference=numbers)
         made.write(tmp_path / f"calibration-{sampler}-{steps}.json")

@@ -23,6 +23,8 @@ LIKE = options_like("resshift-256")
         ({"tile": (48, 40)}, "^tile: must be a multiple of 16 for this model, got 40"),
         ({"overlap": 256}, "^overlap must be .* less than the tile .256."),
         ({"alpha": (0.1, 0.2, 0.3)}, "^alpha: must be one number or 2, one per step, got 3"),
+        ({"temperature": (1.0,) * 3}, "^temperature: must be one number or 2, one per step, got 3"),
+        ({"temperature": 1.1, "sampler": "heun"}, "^temperature: the sampler heun draws no noise at its steps"),
     ],
 )
 def test_values_that_do_not_fit_the_model_are_refused(options, message):
@@ -48,7 +50,7 @@ def test_a_batch_computes_few_copies():
 
 def test_a_run_leaves_nothing_open_and_gives_itself_again():
     run = plan_run(PRESET, (50, 20), Options(), batch=3)
-    assert run.options == Options(steps=2, sampler="ancestral", tile=64, overlap=16, projection=0.0)
+    assert run.options == Options(steps=2, sampler="ancestral", tile=64, overlap=16, temperature=1.0, projection=0.0)
     for preset in (PRESET, small_preset("group")):
         for size in ((50, 20), (20, 70), (130, 500), (900, 700)):
             for options in ({}, {"tile": "off"}, {"tile": 128}, {"tile": (64, 128), "overlap": 32}, LIKE):
