@@ -89,8 +89,8 @@ def expand(
     The profiles are `constant`, the same scale at every step; `last`, the scale at t = 1 alone, the last step taken;
     `each`, the scale at one step alone, for every step in turn; and `open-loop`, the number times Algorithm 1's scale
     of each step. Algorithm 1's own scales are always a candidate, so that their loss is known. The temperatures follow,
-    each for all steps, with scale 0. Of candidates with equal numbers only the first is listed; the number 0 is the
-    plain sampler.
+    each for all steps, with scale 0 and, under the profile `constant`, with every number. Of candidates with equal
+    numbers only the first is listed; the number 0 is the plain sampler.
     """
     steps = len(open_loop)
     alone = [(f"t={t + 1}", row) for t, row in enumerate(np.eye(steps))]
@@ -103,7 +103,9 @@ def expand(
     rows = [(*shape, value) for profile in profiles for shape in shapes[profile] for value in values if value]
     rows.append(("open-loop", open_loop, 1.0))
     guided = (Candidate(name, value, tuple((value * shape + 0.0).tolist())) for name, shape, value in rows)
-    warm = (Candidate("temperature", value, (0.0,) * steps, (value,) * steps) for value in temperatures)
+    warm = [Candidate("temperature", value, (0.0,) * steps, (value,) * steps) for value in temperatures]
+    for value in values if "constant" in profiles else ():
+        warm += [Candidate("constant", value, (value,) * steps, (number,) * steps) for number in temperatures]
     return distinct([Candidate("plain", 0.0, (0.0,) * steps), *guided, *warm])
 
 

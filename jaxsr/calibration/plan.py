@@ -120,9 +120,11 @@ def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:
     if pairs.crop % (unit := tile_unit(preset)):
         raise ValueError(f"--crop: must be a multiple of {unit} for this model, got {pairs.crop}.")
     sampler = options.sampler or preset.sampler
-    if choices.temperatures and not find_sampler(sampler).draws_noise:
-        raise ValueError(f"--temperatures: the sampler {sampler} draws no noise at its steps; leave it out.")
-    return Chain(Model(preset, DTYPES[options.precision]), schedule_for(preset, options), sampler, choices.gradient)
+    schedule = schedule_for(preset, options)
+    if choices.temperatures and not (find_sampler(sampler).draws_noise and schedule.steps > 1):
+        steps = f"{schedule.steps} step{'s' if schedule.steps > 1 else ''}"
+        raise ValueError(f"--temperatures: no noise is drawn at the steps of {sampler} with {steps}; leave it out.")
+    return Chain(Model(preset, DTYPES[options.precision]), schedule, sampler, choices.gradient)
 
 
 def describe(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> dict[str, Any]:

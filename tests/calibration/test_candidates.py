@@ -71,7 +71,10 @@ def test_temperatures_are_candidates_of_their_own():
         ("open-loop", (0.7, 0.2), (1, 1)),
         ("temperature", (0, 0), (0.8, 0.8)),
         ("temperature", (0, 0), (1.2, 1.2)),
+        ("constant", (0.1, 0.1), (0.8, 0.8)),
+        ("constant", (0.1, 0.1), (1.2, 1.2)),
     ]
+    assert len(expand((0.1,), ("last",), np.array([0.7, 0.2]), (0.8, 1.2))) == 5
 
 
 def test_an_unknown_profile_is_refused():
