@@ -92,6 +92,29 @@ def count_unread(inputs: Sequence[Path], *, recursive: bool) -> str | None:
     return f"left out {counts.total()} image{'s' if counts.total() > 1 else ''} of types that are not read: {kinds}"
 
 
+def is_file_name(output: Path) -> bool:
+    """Return whether an output is the name of an image file, and not that of a folder that exists."""
+    return output.suffix.lower() in WRITTEN and not output.is_dir()
+
+
+def name_result(
+    inputs: Sequence[tuple[Path, Path]], target: Path, *, n_samples: int, given: Sequence[str]
+) -> list[Job]:
+    """Plan the only job, whose result is the file `target`.
+
+    Raises ValueError if there would be more results, if an option among `given` names the result too, or if the result
+    would replace the input.
+    """
+    if (count := len(inputs) * n_samples) != 1:
+        raise ValueError(f"--output: {target} is one file, but there would be {count} results; give a folder.")
+    if given:
+        raise ValueError(f"--{given[0]}: --output {target} names the file already; leave one of the two out.")
+    source, relative = inputs[0]
+    if target.resolve() == source.resolve():
+        raise ValueError(f"--output: {target} would replace an input; choose another name.")
+    return [Job(source, target, 0, relative)]
+
+
 def find_masks(masks: Path) -> Callable[[Job], Path]:
     """Return the function that finds the mask of a job: the file `masks`, or a file in the folder `masks`.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8, UInt16
 from jaxsr.batch.request import Request
 from jaxsr.guidance.guide import Guide, make_guide
 from jaxsr.imaging.files import read_photo
-from jaxsr.imaging.pixels import from_float
+from jaxsr.imaging.pixels import ImageFileError, from_float
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,17 @@ def read_mask(request: Request) -> Float[np.ndarray, "h w"] | None:
 
 
 def _read_grey(path: Path) -> Float[np.ndarray, "h w"]:
-    return read_photo(path).rgb.mean(-1)
+    """Read a map: its grey values, or its transparency where that alone has a picture, as paint programs write masks.
+
+    Raises ImageFileError where both have one, because either could be meant.
+    """
+    photo = read_photo(path)
+    grey = photo.rgb.mean(-1)
+    if photo.alpha is None or np.ptp(photo.alpha) == 0:
+        return grey
+    if np.ptp(grey[photo.alpha > 0]) > 0:
+        raise ImageFileError(f"{path}: has grey values and transparency; save the map in grey, without transparency")
+    return photo.alpha
 
 
 def _read_pixels(path: Path) -> UInt8[np.ndarray, "H W 3"] | UInt16[np.ndarray, "H W 3"]:

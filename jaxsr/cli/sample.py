@@ -76,15 +76,30 @@ class Jobs:
 
 def run(args: argparse.Namespace) -> int:
     """Find the images, load the model, and make the missing results. Return the exit code."""
-    from jaxsr.batch.jobs import check_new_file, check_output, count_unread, find_inputs, plan_jobs
+    from jaxsr.batch.jobs import (
+        check_new_file,
+        check_output,
+        count_unread,
+        find_inputs,
+        is_file_name,
+        name_result,
+        plan_jobs,
+    )
 
+    named = args.output if is_file_name(args.output) else None
+    if named:
+        args.output = named.parent
     check_output(args.output)
     inputs = find_inputs(args.input, args.output, recursive=args.recursive)
     if args.reference and len(inputs) > 1:
         raise ValueError("--reference: shows a part of one image; give only that image with --input.")
     suffix = f"{args.suffix}_strip" if args.strip else args.suffix  # a strip must not replace the result of the image
     ext = args.ext or ("png" if args.like or args.mask else None)  # JPEG would change the known pixels
-    jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=ext, n_samples=args.n_samples)
+    if named:
+        given = [name for name in ("ext", "suffix", "like") if getattr(args, name)]
+        jobs = name_result(inputs, named, n_samples=args.n_samples, given=given)
+    else:
+        jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=ext, n_samples=args.n_samples)
     if unread := count_unread(args.input, recursive=args.recursive):
         say(f"note: {unread}", wrong=True)
     if args.save_calibration:

@@ -52,7 +52,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("-i", "--input", type=Path, nargs="+", metavar="PATH", help="images, or folders of images")
-    add("-o", "--output", type=Path, default=Path("out"), metavar="DIR", help="folder for the results (default: out)")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("out"),
+        metavar="DIR",
+        help="folder for the results, or for one image the file to write (default: out)",
+    )
     add_model(parser)
     add("--list-models", action="store_true", help="list the known models with their licences, and stop")
     add_steps(parser)

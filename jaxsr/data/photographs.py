@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxsr.imaging.files import read_photo
+from jaxsr.imaging.pixels import on_white
 
 RGB = UInt8[np.ndarray, "_ _ 3"]
 
@@ -34,11 +35,13 @@ class LazyImages(Sequence[np.ndarray]):
 
 
 def read_rgb(path: Path) -> RGB:
-    """Read an image file as upright RGB uint8, without its alpha. 16-bit channels are rounded to 8 bits.
+    """Read an image file as upright RGB uint8, as it shows on white. 16-bit channels are rounded to 8 bits.
 
     Raises ImageFileError (a ValueError), which names the file, if it cannot be read.
     """
-    return np.rint(read_photo(path).rgb * 255).astype(np.uint8)
+    photo = read_photo(path)
+    rgb = photo.rgb if photo.alpha is None else on_white(photo.rgb, photo.alpha)
+    return np.rint(rgb * 255).astype(np.uint8)
 
 
 def image_sizes(files: Sequence[Path]) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ is used.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,9 @@ from jaxsr.evaluation.pairs import Item, Match, PairingError, attach, folder_nam
 from jaxsr.evaluation.protocols import Protocol, ProtocolError, did_you_mean
 from jaxsr.imaging.files import READ
 
+# RealSR has LR2, LR3 and LR4 beside each original; the models here enlarge four times.
+SCALE = 4
+_SIDE_BY_SIDE = re.compile(r"(.*[_-])LR(\d?)")
 FILE = Path(__file__).with_name("datasets.json")
 
 
@@ -51,8 +55,18 @@ def open_dataset(name: str, data: Path | None = None, lr: Path | None = None) ->
 
 
 def folder_items(target: Path) -> list[Item]:
-    """List the images in and below a folder as originals."""
-    return [Item(name, file) for name, file in folder_names(target).items()]
+    """List the images in and below a folder as originals.
+
+    Files named as in RealSR, NAME_HR and NAME_LR4 side by side, are pairs: the second is the LR image of the first.
+    """
+    files = folder_names(target)
+    found = {(name, match[1]): match[2] for name in files if (match := _SIDE_BY_SIDE.fullmatch(name))}
+    partners: dict[str, list[str]] = {}
+    for name, stem in sorted(found, key=lambda key: found[key] != str(SCALE)):
+        partners.setdefault(f"{stem}HR", []).append(name)
+    pairs = {hr: names[0] for hr, names in partners.items() if hr in files}
+    small = {name for hr in pairs for name in partners[hr]}
+    return [Item(n, file, files[pairs[n]] if n in pairs else None) for n, file in files.items() if n not in small]
 
 
 def _known(name: str, data: Path | None) -> list[Item]:

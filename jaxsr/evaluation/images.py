@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped, UInt8, UInt16
 from jaxsr.evaluation.pairs import Item, Source
 from jaxsr.evaluation.protocols import Protocol, pixel_hash
 from jaxsr.imaging.files import read_photo
-from jaxsr.imaging.pixels import from_float
+from jaxsr.imaging.pixels import from_float, on_white
 from jaxsr.imaging.resize import downsample_bicubic, downsample_bicubic_uint8
 
 Stored = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
@@ -24,10 +24,11 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image as its file stores it, in RGB, and whether the file is grey."""
+    """An image as its file stores it, in RGB, and whether the file is grey or transparent."""
 
     pixels: Stored
     grey: bool
+    transparent: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +58,26 @@ class Loaded:
     Attributes:
         hr_hash: hash of the pixels of the original's file.
         lr_hash: hash of the LR pixels that were used, given or made.
+        transparent: whether a file is transparent; it is compared as it shows on white.
     """
 
     pairs: tuple[Pair, ...]
     hr_hash: str | None
     lr_hash: str | None
+    transparent: bool = False
 
 
 def read_picture(source: Source) -> Picture:
-    """Read a file, or the image of a data set, at its own depth. Raises ImageFileError (a ValueError)."""
+    """Read a file, or the image of a data set, at its own depth. Raises ImageFileError (a ValueError).
+
+    A transparent image is compared as it shows on white.
+    """
     if not isinstance(source, Path):
         return Picture(source(), False)
     photo = read_photo(source)
-    return Picture(from_float(photo.rgb, np.uint16 if photo.depth == 16 else np.uint8), photo.grey)
+    transparent = photo.alpha is not None and bool((photo.alpha < 1).any())
+    rgb = on_white(photo.rgb, photo.alpha) if photo.alpha is not None and transparent else photo.rgb
+    return Picture(from_float(rgb, np.uint16 if photo.depth == 16 else np.uint8), photo.grey, transparent)
 
 
 def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
@@ -95,7 +103,8 @@ def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
         whole["sr"] = _fit(item, "the result", sr, size, protocol, None if hr is None else hr.pixels.shape)
     grey = hr is not None and hr.grey
     lr_hash = None if whole["lr"] is None else pixel_hash(whole["lr"])
-    return Loaded(tuple(_cut(item.name, whole, size, protocol, grey)), hr_hash, lr_hash)
+    transparent = any(picture.transparent for picture in (hr, lr, sr) if picture is not None)
+    return Loaded(tuple(_cut(item.name, whole, size, protocol, grey)), hr_hash, lr_hash, transparent)
 
 
 def ready(pixels: Shaped[np.ndarray, "h w 3"], protocol: Protocol) -> Ready:

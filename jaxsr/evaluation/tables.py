@@ -115,6 +115,8 @@ def _notes(result: Result) -> list[str]:
     intervals = _seeds(result)
     seeds = [f"{shown[n].title}{_brackets(interval, f'.{shown[n].digits}f')}" for n, interval in intervals.items()]
     notes += [f"{result.name}: 95 % over {len(result.seeds)} seeds: {', '.join(seeds)}."] if seeds else []
+    if count := result.data.get("transparent"):
+        notes.append(f"{result.name}: {count} images are transparent and are compared as they show on white.")
     return notes + ([f"{result.name}: {len(result.failed)} images failed and are left out."] if result.failed else [])
 
 

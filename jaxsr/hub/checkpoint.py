@@ -79,6 +79,13 @@ def load(folder_or_file: Path, *, dtype: DTypeLike | None = None) -> tuple[dict[
     safetensors file that `save` did not write, and for a format version that this version of jaxsr does not read.
     """
     path = _checkpoint_file(folder_or_file)
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        raise CheckpointError(
+            f"{path} is a PyTorch file: convert it first, with  python -m weight_conversion convert MODEL.pth "
+            "AUTOENCODER.pth -o DIR"
+        )
     try:
         with safe_open(path, framework="np") as file:
             metadata = _decode_metadata(path, file.metadata() or {})

@@ -74,6 +74,11 @@ def to_float_rgb(image: Num[np.ndarray, "..."]) -> tuple[Float[np.ndarray, "h w 
     return (np.broadcast_to(values[..., None], (*image.shape, 3)) if grey else values), grey
 
 
+def on_white(rgb: Float[np.ndarray, "h w 3"], alpha: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
+    """Show pixels in [0, 1] with their opacity on white."""
+    return 1 - alpha[..., None] * (1 - rgb)
+
+
 def from_float(values: Float[np.ndarray, "*shape"], dtype: DTypeLike) -> Num[np.ndarray, "*shape"]:
     """Clip pixels of about [0, 1] and convert them to `dtype`; uint8 and uint16 are rounded to 0..255 or 0..65535."""
     values = np.clip(values, 0, 1)  # blending weights may sum to 1 up to rounding

@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsr.batch.jobs import Job, check_name, check_output, count_unread, find_inputs, plan_jobs
+from jaxsr.batch.jobs import (
+    Job,
+    check_name,
+    check_output,
+    count_unread,
+    find_inputs,
+    is_file_name,
+    name_result,
+    plan_jobs,
+)
 from jaxsr.batch.request import Request, hash_source, request_for
 from jaxsr.batch.sidecar import ExistsError, is_done
 from jaxsr.batch.write import remove_leftovers, write_result
@@ -290,3 +299,21 @@ def test_images_of_types_that_are_not_read_are_told(tmp_path):
 @pytest.mark.parametrize(("name", "target"), [("a.jfif", "a.jpg"), ("a.mpo", "a.jpg"), ("a.avif", "a.png")])
 def test_other_extensions_get_a_usual_one(name, target):
     assert _plan(f"in/{name}")[0].target == OUT / target
+
+
+def test_a_name_of_a_file_is_the_result_of_one_image(tmp_path):
+    one, target = [(tmp_path / "a.jpg", Path("a.jpg"))], tmp_path / "b.png"
+    (named,) = name_result(one, target, n_samples=1, given=[])
+    assert (named.target, named.source, named.sidecar) == (target, tmp_path / "a.jpg", tmp_path / "b.png.json")
+    for inputs, n_samples in ((one * 2, 1), (one, 2)):
+        with pytest.raises(
+            ValueError, match=r"--output: .*b\.png is one file, but there would be 2 results; give a fol"
+        ):
+            name_result(inputs, target, n_samples=n_samples, given=[])
+    with pytest.raises(ValueError, match=r"--ext: --output .*b\.png names the file already; leave one"):
+        name_result(one, target, n_samples=1, given=["ext"])
+    with pytest.raises(ValueError, match=r"--output: .*a\.jpg would replace an input"):
+        name_result(one, one[0][0], n_samples=1, given=[])
+    (tmp_path / "folder.png").mkdir()
+    names = ("b.png", "B.JPG", "out", "v1.2", "folder.png")
+    assert [is_file_name(tmp_path / name) for name in names] == [True, True, False, False, False]

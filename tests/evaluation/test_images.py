@@ -82,6 +82,23 @@ def test_deep_files_are_rounded_to_8_bits_or_left(tmp_path):
     np.testing.assert_allclose(load(one, protocol(bits=None)).pairs[0].sr, deep / 65535, atol=1e-7)
 
 
+def test_transparent_images_are_compared_as_they_show_on_white(tmp_path):
+    hr, hidden = picture(0), np.zeros((32, 48), bool)
+    hidden[:, 20:] = True
+    alpha = np.where(hidden, 0, 255).astype(np.uint8)
+    loaded = load(item(tmp_path, np.dstack([hr, alpha])), protocol())
+    one = loaded.pairs[0].hr
+    opaque = load(item(tmp_path, np.dstack([hr, np.full_like(alpha, 255)])), protocol())
+    assert (loaded.transparent, opaque.transparent) == (True, False)
+    np.testing.assert_array_equal(opaque.pairs[0].hr, hr)
+    np.testing.assert_array_equal(one[~hidden], hr[~hidden])
+    assert (one[hidden] == 255).all()
+    other = np.dstack([np.where(hidden[..., None], 7, hr).astype(np.uint8), alpha])  # other colours, all hidden
+    np.testing.assert_array_equal(load(item(tmp_path, other), protocol()).pairs[0].hr, one)
+    half = load(item(tmp_path, np.dstack([hr, np.full_like(alpha, 128)])), protocol()).pairs[0].hr
+    np.testing.assert_allclose(half, 255 - (255.0 - hr) * 128 / 255, atol=0.51)
+
+
 def test_grey_files_are_known_and_hashes_are_checked(tmp_path):
     Image.fromarray(picture(0)[..., 0]).save(tmp_path / "grey.png")
     loaded = load(Item("a", tmp_path / "grey.png"), protocol())

@@ -114,6 +114,14 @@ def test_a_set_that_is_not_there_is_told_how_to_get(name, tmp_path):
         open_dataset(name)
 
 
+def test_originals_and_lr_images_side_by_side_are_pairs(tmp_path):
+    for stem in ("Canon_001_HR", "Canon_001_LR4", "Canon_001_LR2", "sub/b-HR", "sub/b-LR", "c_LR4", "d"):
+        save(tmp_path / f"{stem}.png", picture(0))
+    items = {item.name: item for item in open_dataset(str(tmp_path))}
+    partners = {name: item.lr and item.lr.stem for name, item in items.items()}
+    assert partners == {"Canon_001_HR": "Canon_001_LR4", "sub/b-HR": "b-LR", "c_LR4": None, "d": None}
+
+
 def test_an_unknown_set_is_refused(tmp_path):
     with pytest.raises(
         PairingError, match=r"--dataset: there is no 'Set-14' \(did you mean set14\?\); give one of set5"

@@ -185,7 +185,13 @@ def test_truncated_file(tmp_path, keep):
 
 def test_file_that_is_no_safetensors(tmp_path):
     path = tmp_path / "model.pth"
-    path.write_bytes(b"PK\x03\x04" * 100)
+    for head in (b"PK\x03\x04", b"\x80\x02", b"\x80\x05"):  # zip and legacy files of torch.save
+        path.write_bytes(head * 100)
+        with pytest.raises(
+            CheckpointError, match=r"model\.pth is a PyTorch file: .* python -m weight_conversion convert"
+        ):
+            load(path)
+    path.write_bytes(b"plain words " * 100)
     with pytest.raises(CheckpointError, match=r"model\.pth is truncated or damaged"):
         load(path)
 
