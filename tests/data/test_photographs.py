@@ -19,10 +19,11 @@ def test_folder_gives_rgb_turned_as_exif_says(tmp_path):
     Image.fromarray(image[..., 0]).save(tmp_path / "b.png")
     Image.fromarray(np.dstack([image, image[..., :1]])).save(tmp_path / "c.png")
     Image.fromarray(image[..., 0].astype(np.uint16) * 257).save(tmp_path / "d.png")
-    turned, grey, opaque, deep = load_folder(tmp_path)
+    turned, grey, shown, deep = load_folder(tmp_path)
     np.testing.assert_array_equal(turned, np.rot90(image, -1))
     np.testing.assert_array_equal(grey, image[..., :1].repeat(3, axis=-1))
-    np.testing.assert_array_equal(opaque, image)
+    on_white = 255 - (255.0 - image) * (image[..., :1] / 255.0)  # a transparent image, as it shows
+    np.testing.assert_allclose(shown, on_white, atol=0.51)
     np.testing.assert_array_equal(deep, grey)
 
 

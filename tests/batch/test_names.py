@@ -1,0 +1,59 @@
+"""Test the names of results: too long ones, one name for one image, and the images that a folder run leaves out."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jaxsr.batch.jobs import check_name, count_unread, find_inputs, is_file_name, name_result, plan_jobs
+
+OUT = Path("out")
+
+
+def _picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (3, 2), (200, 100, 50)).save(path)
+    return path
+
+
+def test_a_name_that_is_too_long_is_refused_by_itself(tmp_path):
+    _picture(tmp_path / "in/ok.png")
+    _picture(tmp_path / f"in/{'m' * 248}.png")
+    jobs = plan_jobs(find_inputs([tmp_path / "in"], OUT, recursive=False), tmp_path, suffix="", ext=None, n_samples=1)
+    check_name(jobs[1])
+    with pytest.raises(ValueError, match=r"mmm\.png: its name is too long: .* more than 255 bytes; rename the image"):
+        check_name(jobs[0])
+
+
+def test_images_of_types_that_are_not_read_are_told(tmp_path):
+    assert count_unread([_picture(tmp_path / "in/a.png")], recursive=True) is None
+    for name in ("b.dng", "c.dng", "sub/d.PSD"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    assert count_unread([tmp_path / "in"], recursive=False) == "left out 2 images of types that are not read: 2 .dng"
+    told = count_unread([tmp_path / "in"], recursive=True)
+    assert told == "left out 3 images of types that are not read: 2 .dng, 1 .psd"
+
+
+@pytest.mark.parametrize(("name", "target"), [("a.jfif", "a.jpg"), ("a.mpo", "a.jpg"), ("a.avif", "a.png")])
+def test_other_extensions_get_a_usual_one(name, target):
+    (job,) = plan_jobs([(Path(f"in/{name}"), Path(name))], OUT, suffix="", ext=None, n_samples=1)
+    assert job.target == OUT / target
+
+
+def test_a_name_of_a_file_is_the_result_of_one_image(tmp_path):
+    one, target = [(tmp_path / "a.jpg", Path("a.jpg"))], tmp_path / "b.png"
+    (named,) = name_result(one, target, n_samples=1, given=[])
+    assert (named.target, named.source, named.sidecar) == (target, tmp_path / "a.jpg", tmp_path / "b.png.json")
+    for inputs, n_samples in ((one * 2, 1), (one, 2)):
+        with pytest.raises(
+            ValueError, match=r"--output: .*b\.png is one file, but there would be 2 results; give a fol"
+        ):
+            name_result(inputs, target, n_samples=n_samples, given=[])
+    with pytest.raises(ValueError, match=r"--ext: --output .*b\.png names the file already; leave one"):
+        name_result(one, target, n_samples=1, given=["ext"])
+    with pytest.raises(ValueError, match=r"--output: .*a\.jpg would replace an input"):
+        name_result(one, one[0][0], n_samples=1, given=[])
+    (tmp_path / "folder.png").mkdir()
+    names = ("b.png", "B.JPG", "out", "v1.2", "folder.png")
+    assert [is_file_name(tmp_path / name) for name in names] == [True, True, False, False, False]
