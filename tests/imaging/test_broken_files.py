@@ -262,9 +262,7 @@ def test_images_of_other_types_are_counted(tmp_path):
 def test_jpegs_and_phones_have_many_extensions(tmp_path):
     smooth = np.asarray(Image.fromarray(_random(3, np.uint8)).resize((64, 48), Image.Resampling.BICUBIC))
     image, block = Image.fromarray(smooth), zoo.exif(orientation=1)
-    for name, kind in (("a.jfif", "JPEG"), ("a.jpe", "JPEG"), ("a.mpo", "MPO"), ("a.avif", "AVIF"), ("a.heic", "HEIF")):
-        if kind == "HEIF":
-            pytest.importorskip("pillow_heif").register_heif_opener()
+    for name, kind in (("a.jfif", "JPEG"), ("a.jpe", "JPEG"), ("a.mpo", "MPO"), ("a.avif", "AVIF")):
         image.save(tmp_path / name, kind, quality=95, exif=block)
         photo = read_photo(tmp_path / name)
         assert np.abs(photo.rgb * 255 - smooth).mean() < 7, name
@@ -274,6 +272,15 @@ def test_jpegs_and_phones_have_many_extensions(tmp_path):
     photo = read_photo(tmp_path / "a.jxl")
     np.testing.assert_array_equal(np.rint(photo.rgb * 255), smooth)
     assert photo.lost == (decode.JPEG_XL,)
+
+
+def test_heic_is_read_with_its_package(tmp_path):
+    pytest.importorskip("pillow_heif", reason="extra check: needs the heic extra").register_heif_opener()
+    smooth = np.asarray(Image.fromarray(_random(3, np.uint8)).resize((64, 48), Image.Resampling.BICUBIC))
+    Image.fromarray(smooth).save(tmp_path / "a.heic", quality=95, exif=zoo.exif(orientation=1))
+    photo = read_photo(tmp_path / "a.heic")
+    assert np.abs(photo.rgb * 255 - smooth).mean() < 7
+    assert (bool(photo.exif), photo.lost) == (True, ())
 
 
 def test_heic_without_its_package_says_how_to_get_it(tmp_path, monkeypatch):
