@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, hashes of files, and the cache folder."""
 
+import errno
 import hashlib
 import os
 import uuid
@@ -41,8 +42,11 @@ def sha256_file(path: Path) -> str:
 def cache_dir() -> Path:
     """Return the folder for downloads and compiled programs.
 
-    It is JAXSR_CACHE_DIR, else XDG_CACHE_HOME/jaxsr, else ~/.cache/jaxsr.
+    It is JAXSR_CACHE_DIR, else XDG_CACHE_HOME/jaxsr, else ~/.cache/jaxsr. Raises OSError for a user without a home.
     """
-    if folder := os.environ.get("JAXSR_CACHE_DIR"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxsr"
+    try:
+        if folder := os.environ.get("JAXSR_CACHE_DIR"):
+            return Path(folder).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxsr"
+    except RuntimeError as error:
+        raise OSError(errno.ENOENT, "this user has no home folder; set JAXSR_CACHE_DIR to a folder") from error

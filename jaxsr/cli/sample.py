@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = make_parser()
     args = parser.parse_args(join_negative(sys.argv[1:] if argv is None else argv, *SIGNED))
     if args.list_models:
-        return list_models()
+        return exit_code(list_models)
     if not args.input:
         parser.error("give at least one image or folder with -i")
     if any(part in args.suffix for part in "/\\"):

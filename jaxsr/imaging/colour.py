@@ -49,6 +49,19 @@ def png_chunks(data: bytes) -> dict[bytes, bytes]:
     return found
 
 
+def has_late_metadata(data: bytes) -> bool:
+    """Return whether a PNG has EXIF or texts after its pixels, which Pillow reads only with the pixels."""
+    at = len(_SIGNATURE)
+    pixels = False
+    while at + 8 <= len(data):
+        size, name = struct.unpack_from(">L4s", data, at)
+        pixels = pixels or name == b"IDAT"
+        if pixels and name in (b"eXIf", b"tEXt", b"iTXt", b"zTXt"):
+            return True
+        at += 12 + size
+    return False
+
+
 def png_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
     """Make the profile of a PNG without iCCP from cICP, else sRGB, else gAMA and cHRM (PNG, third edition, 4.3).
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
-from jaxsr.imaging.colour import GAIN_MAP, exif_profile, heif_profile, png_profile
+from jaxsr.imaging.colour import GAIN_MAP, exif_profile, has_late_metadata, heif_profile, png_profile
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
 from jaxsr.imaging.sixteen_bit import decode_png
@@ -150,12 +150,13 @@ def _check_size(width: int, height: int, source: str) -> None:
 
 def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels, bytes | None]:
     """Return the pixels of an open image in 1 to 4 channels, and their ICC profile."""
+    if image.format == "PNG":  # libpng has every depth, and refuses pixels that end too early
+        pixels = decode_png(data)
+        if has_late_metadata(data):
+            image.load()
+        return pixels, image.info.get("icc_profile")
     image.load()
     icc = image.info.get("icc_profile")
-    # Pillow cuts 16 bits to 8, and ignores the transparent level of grey images of less than 8 bits.
-    small_grey = image.mode in ("1", "L") and data[24] < 8 and "transparency" in image.info
-    if image.format == "PNG" and (data[24] == 16 or small_grey):
-        return decode_png(data), icc
     if image.mode == "CMYK":
         return np.asarray(to_srgb(image, icc)), None
     if image.mode.startswith(("I", "F", "LAB", "HSV")):

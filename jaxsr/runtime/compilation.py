@@ -38,11 +38,12 @@ def enable_compilation_cache(width: int | None = None, precision: str = "fp32") 
     wide = width is not None and width >= WIDE
     if (wide or (precision == "bf16" and cpu.fast_bfloat16())) and onednn.active():
         return None
-    folder = cache_dir() / "xla"
+    folder = None
     try:
+        folder = cache_dir() / "xla"
         _try_folder(folder)
     except OSError as error:
-        reason = f"{folder}: {error.strerror}"
+        reason = f"{folder}: {error.strerror}" if folder else error.strerror
         print(
             f"note: compiled programs are not kept ({reason}); set JAXSR_CACHE_DIR, or JAXSR_CACHE=off", file=sys.stderr
         )

@@ -1,8 +1,15 @@
 """Test how commands end: error messages and exit codes."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
 import pytest
 
-from jaxsr.cli.exits import exit_code
+from jaxsr import storage
+from jaxsr.cli.exits import BROKEN_PIPE, exit_code
+from jaxsr.runtime.compilation import enable_compilation_cache
 
 
 def raising(error: BaseException):
@@ -31,3 +38,25 @@ def test_what_is_not_expected_is_raised_and_the_code_is_that_of_the_run():
     assert exit_code(lambda: 3) == 3
     with pytest.raises(RuntimeError, match="a bug"):
         exit_code(raising(RuntimeError("a bug")))
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    command = [sys.executable, "-m", "jaxsr.sample", "--list-models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before anything is written
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (BROKEN_PIPE, b"")
+
+
+def test_a_user_without_a_home_gets_one_sentence(monkeypatch, capsys):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("JAXSR_CACHE_DIR", "XDG_CACHE_HOME", "JAXSR_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(OSError, match="this user has no home folder; set JAXSR_CACHE_DIR to a folder"):
+        storage.cache_dir()
+    monkeypatch.setitem(jax.config.values, "jax_compilation_cache_dir", None)
+    assert enable_compilation_cache() is None
+    assert "compiled programs are not kept (this user has no home folder" in capsys.readouterr().err
