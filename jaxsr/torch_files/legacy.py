@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jaxsr.torch_files.unpickle import BrokenPickleError, Constructor, UnsafePickleError, loads
+from jaxsr.torch_files.unpickle import BrokenPickleError, Constructor, UnsafePickleError, loads, shown
 
 MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # the magic number, pickled
 VERSION = 1001
@@ -46,7 +46,7 @@ def _find_storages(file: BinaryIO, constructors: Mapping[str, Constructor], make
     def record_kind(persistent_id: Any) -> None:
         kind, constructor, key, _, numel, view = (*persistent_id, None)[:6]
         if kind != "storage" or not isinstance(constructor, Constructor):
-            raise UnsafePickleError(f"it asks for an object of kind {kind!r}, which is not a tensor storage")
+            raise UnsafePickleError(f"it asks for an object of kind {shown(kind)}, which is not a tensor storage")
         if view is not None or not isinstance(key, str) or type(numel) is not int:
             raise BrokenPickleError("it names a storage in an unknown way")
         kinds[key] = constructor.name, numel
@@ -72,4 +72,4 @@ def _inert(constructor: Constructor) -> Constructor:
 
 
 def _refuse(persistent_id: Any) -> Any:
-    raise BrokenPickleError(f"it has a storage where none is allowed ({persistent_id!r})")
+    raise BrokenPickleError(f"it has a storage where none is allowed ({shown(persistent_id)})")

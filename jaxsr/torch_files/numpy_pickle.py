@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxsr.torch_files.legacy import MAGIC
 from jaxsr.torch_files.reader import ReadError, Tensor
-from jaxsr.torch_files.unpickle import BrokenPickleError, Constructor, Shell, UnsafePickleError, loads
+from jaxsr.torch_files.unpickle import MOST_DIMENSIONS, BrokenPickleError, Constructor, Shell, UnsafePickleError, loads
 
 _START = b"\x80"  # of every pickle since protocol 2
 _TYPES = ("f2", "f4", "f8")
@@ -86,7 +86,8 @@ def _array(state: Any) -> np.ndarray:
     _, shape, kind, fortran, data = state
     if not isinstance(kind, _Type) or kind.code not in _TYPES or not isinstance(data, bytes):
         raise _OtherContentError("it has an array that is not of floating-point numbers")
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+    fits = isinstance(shape, tuple) and len(shape) <= MOST_DIMENSIONS
+    if not fits or not all(type(n) is int and n >= 0 for n in shape):
         raise BrokenPickleError("it has an array of impossible size")
     big = isinstance(kind.state, tuple) and kind.state[1:2] == (">",)
     dtype = np.dtype(f"{'>' if big else '<'}{kind.code}")
@@ -97,7 +98,9 @@ def _array(state: Any) -> np.ndarray:
 
 
 def _make_type(code: Any, *_: Any) -> _Type:
-    return _Type(code=str(code))
+    if not isinstance(code, str):
+        raise BrokenPickleError("it has a type without a name")
+    return _Type(code=code)
 
 
 def _make_array(*_: Any) -> _Array:

@@ -19,7 +19,15 @@ import numpy as np
 
 from jaxsr.hub.checkpoint import SAFETENSORS_TYPES
 from jaxsr.torch_files.legacy import MAGIC, read_legacy
-from jaxsr.torch_files.unpickle import BrokenPickleError, Constructor, Shell, UnsafePickleError, loads
+from jaxsr.torch_files.unpickle import (
+    MOST_DIMENSIONS,
+    BrokenPickleError,
+    Constructor,
+    Shell,
+    UnsafePickleError,
+    loads,
+    shown,
+)
 
 # Wrappers around a state dict, in order of preference: sampling uses averaged weights.
 WRAPPERS = ("ema_state_dict", "params_ema", "state_dict", "params")
@@ -171,7 +179,7 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Any:
     def storage(persistent_id: Any) -> _Storage:
         kind, constructor, key, _, numel = persistent_id
         if kind != "storage" or not isinstance(constructor, Constructor):
-            raise UnsafePickleError(f"it asks for an object of kind {kind!r}, which is not a tensor storage")
+            raise UnsafePickleError(f"it asks for an object of kind {shown(kind)}, which is not a tensor storage")
         return _storage(path, members.get(f"{root}data/{key}"), constructor.name, numel)
 
     return loads(archive.read(index[0]), _constructors(), storage)
@@ -211,9 +219,11 @@ def _storage(path: Path, member: zipfile.ZipInfo | None, kind: str, numel: Any) 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     """Describe a tensor by offset, shape and strides into a storage, in elements; it must lie within the storage."""
-    numbers = (offset, *size, *stride)
     if not isinstance(storage, _Storage) or len(size) != len(stride):
         raise BrokenPickleError("it builds a tensor from an object that is not a storage")
+    if len(size) > MOST_DIMENSIONS:
+        raise BrokenPickleError("it has a tensor of impossible size")
+    numbers = (offset, *size, *stride)
     if not all(type(n) is int and n >= 0 for n in numbers) or math.prod(size) > np.iinfo(np.intp).max // 8:
         raise BrokenPickleError("it has a tensor of impossible size")
     span = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if math.prod(size) else 0

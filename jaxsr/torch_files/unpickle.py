@@ -5,6 +5,7 @@ unpickler never runs. The machine imports nothing, accesses no attributes, and c
 """
 
 import pickletools
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -16,6 +17,11 @@ _LITERALS |= {"SHORT_BINSTRING", "BINSTRING"}  # strings of Python 2
 _LITERALS |= {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8"}  # values of NumPy arrays
 _FRESH = {"EMPTY_DICT": dict, "EMPTY_LIST": list}
 _IGNORED = {"PROTO", "FRAME"}
+MOST_DIMENSIONS = 64
+"""The most axes that an array of NumPy has."""
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = 120
+_MOST_PARTS, _MOST_MARKS = 5_000_000, 10_000
 _KEYS = (str, int, float, type(None))  # no tuples: the hash of a deeply nested one overflows the C stack
 
 
@@ -63,16 +69,16 @@ class _Machine:
 
     def find(self, name: str) -> Constructor:
         if name not in self.constructors:
-            raise UnsafePickleError(f"it asks for {name!r}, which is not part of a tensor or container")
+            raise UnsafePickleError(f"it asks for {shown(name)}, which is not part of a tensor or container")
         return self.constructors[name]
 
     def call(self, opcode: str) -> Any:
         target, arguments = self.take(2)
         name = getattr(target, "name", type(target).__name__)
         if not isinstance(target, Constructor) or target.build is None or not isinstance(arguments, tuple):
-            raise UnsafePickleError(f"it calls {name!r}, which it may not call")
+            raise UnsafePickleError(f"it calls {shown(name)}, which it may not call")
         if target.opcode != opcode:
-            raise UnsafePickleError(f"it calls {name!r} by the opcode {opcode}, which plain data does not need")
+            raise UnsafePickleError(f"it calls {shown(name)} by the opcode {opcode}, which plain data does not need")
         return target.build(*arguments)
 
     def set_items(self, pairs: list[Any]) -> None:
@@ -125,11 +131,30 @@ class _Machine:
             case "REDUCE" | "NEWOBJ":
                 push(self.call(name))
             case "BINPERSID":
-                push(self.persistent(*self.take(1)))
+                push(self.persistent(*map(check_storage, self.take(1))))
             case "BUILD":
                 self.set_state(*self.take(1))
             case _:
                 raise UnsafePickleError(f"it uses the opcode {name}, which plain data does not need")
+
+
+def shown(value: Any) -> str:
+    """Write a value for a message: short, however long, deep or often repeated its parts are."""
+    return _SHOWN.repr(value)
+
+
+def check_storage(persistent_id: Any) -> tuple[Any, ...]:
+    """Return a persistent id that may be one of a storage: a tuple of up to six names and numbers.
+
+    Raises BrokenPickleError for any other, which could be deep enough, or hold itself often enough, to stop who prints
+    or compares it.
+    """
+    simple = (str, int, type(None), Constructor)
+    if not isinstance(persistent_id, tuple) or len(persistent_id) > 6:
+        raise BrokenPickleError("it names a storage in an unknown way")
+    if not all(isinstance(part, simple) for part in persistent_id[:5]) or isinstance(persistent_id[-1], list | dict):
+        raise BrokenPickleError("it names a storage in an unknown way")
+    return persistent_id
 
 
 def loads(data: bytes | BinaryIO, constructors: Mapping[str, Constructor], persistent: Callable[[Any], Any]) -> Any:
@@ -145,8 +170,10 @@ def loads(data: bytes | BinaryIO, constructors: Mapping[str, Constructor], persi
     """
     machine = _Machine(constructors, persistent)
     try:
-        for opcode, arg, _ in pickletools.genops(data):
+        for number, (opcode, arg, _) in enumerate(pickletools.genops(data)):
             name = opcode.name
+            if number > _MOST_PARTS or len(machine.marks) > _MOST_MARKS:
+                raise BrokenPickleError("it has more parts than any network")
             if name == "STOP":
                 return machine.stack[-1]
             if name in _SIMPLE:
