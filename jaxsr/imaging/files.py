@@ -5,6 +5,7 @@ Every pixel mode becomes float RGB, and float RGB becomes every pixel mode.
 
 import hashlib
 import os
+import re
 import select
 import stat
 import warnings
@@ -133,6 +134,9 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     except MemoryError as error:
         raise ImageFileError(f"{source}: too large for this machine's memory; cut it into parts") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes
+        if re.search(r"unsupported|not supported|not implemented", str(error), re.IGNORECASE):
+            advice = "save it as 8 or 16-bit PNG or TIFF"
+            raise ImageFileError(f"{source}: a kind of image that is not supported ({error}); {advice}") from error
         raise ImageFileError(f"{source}: damaged or cut short ({error}); copy or download it again") from error
 
 

@@ -48,6 +48,8 @@ def _refusal(path: Path) -> str:
 
 
 def test_wrong_files_are_named_with_what_to_do(tmp_path):
+    bmp = BytesIO()
+    Image.fromarray(_random(3, np.uint8)).save(bmp, "BMP")
     for name, data, expected in [
         ("empty.png", b"", "an empty file; copy or download it again"),
         (
@@ -62,6 +64,7 @@ def test_wrong_files_are_named_with_what_to_do(tmp_path):
             "40000x40000 is over the limit of 1000000000 pixels; cut it",
         ),
         ("bomb.tif", zoo.tiff(_random(3), t256=50000, t257=50000), "50000x50000 is over the limit"),
+        ("jpeg.bmp", bmp.getvalue()[:30] + b"\x04" + bmp.getvalue()[31:], "a kind of image that is not supported ("),
         ("half.png", zoo.png_file(7, 50, 8, 2, bytes(22 * 25)), "damaged or cut short ("),
         ("flip.png", zoo.png(_random(3)).replace(b"IDAT", b"IDAT\xff"), "damaged or cut short ("),
     ]:
