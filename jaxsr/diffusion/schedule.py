@@ -149,10 +149,12 @@ def exponential_schedule(
         sqrt_eta_end: sqrt(eta_T).
         input_scaling: normalisation of x_t before the network, see `Schedule`.
     Raises:
-        ValueError: for fewer than 2 steps, a kappa that is not positive, or a first level that is not below the last.
+        ValueError: for fewer than 2 steps, a number that is not positive, or a first level that is not below the last.
     """
-    if kappa <= 0:
-        raise ValueError(f"exponential_schedule: kappa must be positive, got {kappa}.")
+    numbers = {"kappa": kappa, "min_noise_level": min_noise_level, "power": power, "sqrt_eta_end": sqrt_eta_end}
+    for name, number in numbers.items():
+        if not number > 0:
+            raise ValueError(f"exponential_schedule: {name} must be positive, got {number}.")
     if steps < 2:
         raise ValueError(f"exponential_schedule: needs at least 2 steps, got {steps}; thin a longer one with `thin`.")
     first = min(min_noise_level / kappa, min_noise_level)

@@ -10,6 +10,7 @@ from jaxsr.models.conv_unet import ConvUNetConfig
 from jaxsr.models.residual_spectrum import PHOTO_RESIDUALS
 from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.models.vq_autoencoder import VQConfig
+from jaxsr.plain_data import convert
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class ModelPreset:
     residual_std: float | tuple[float, ...] = 0.1
 
     def __post_init__(self) -> None:
+        if min(self.scale, self.steps, self.codec.factor) < 1:
+            raise ValueError("ModelPreset: scale, steps and the codec's factor must be positive.")
         if self.prediction == "wiener" and not self.clip_x0:
             raise ValueError("ModelPreset: the prediction wiener needs the codec without parameters, pixel-unshuffle.")
         if self.prediction == "wiener" and self.network.out_channels != 2 * self.network.in_channels:
@@ -97,32 +100,58 @@ class ModelPreset:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Plain:
+    """The fields of a preset that are no parts with fields of their own."""
+
+    name: str
+    scale: int
+    steps: int
+    sampler: str = "ancestral"
+    prediction: Literal["x0", "residual", "wiener"] = "x0"
+    residual_std: float | tuple[float, ...] = 0.1
+
+
+# Beyond these a network could not even be built; the default is for widths and sizes.
+_MOST = {"num_res_blocks": 64, "blocks": 64, "swin_depth": 64, "scale": 16, "factor": 64, "n_embed": 2**20}
+_MOST_OTHERWISE = 2**14
+
+
 def preset_from_dict(data: dict[str, Any]) -> ModelPreset:
     """Make the preset from the plain data that a checkpoint carries.
 
     Raises:
-        ValueError: if fields are missing or unknown.
+        ValueError: if a field is missing, unknown, of another type, or beyond any network; the message names it.
     """
     try:
-        codec = data["codec"]
-        return ModelPreset(
-            **_tuples(data)
-            | {
-                "network": (ConvUNetConfig if "widths" in data["network"] else SwinUNetConfig)(
-                    **_tuples(data["network"])
-                ),
-                "codec": PixelCodecConfig(**codec) if "factor" in codec else VQConfig(**_tuples(codec)),
-                "schedule": ScheduleConfig(**data["schedule"]),
-            }
-        )
-    except (KeyError, TypeError) as error:
+        parts = {name: data.get(name) if isinstance(data, dict) else None for name in ("network", "codec", "schedule")}
+        network, codec = ("widths" in (parts["network"] or {})), ("factor" in (parts["codec"] or {}))
+        kinds = {
+            "network": ConvUNetConfig if network else SwinUNetConfig,
+            "codec": PixelCodecConfig if codec else VQConfig,
+            "schedule": ScheduleConfig,
+        }
+        if isinstance(data, dict):
+            _check_sizes(data)
+            data = {name: value for name, value in data.items() if name not in parts}
+        plain = convert(data, _Plain)
+        made: dict[str, Any] = {name: convert(parts[name], kind, where=name) for name, kind in kinds.items()}
+        with np.errstate(all="raise", under="ignore"):
+            made["schedule"].build()
+        return ModelPreset(**asdict(plain), **made)
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise ValueError(
             f"the checkpoint's preset cannot be read ({error}); if a newer jaxsr made it, update jaxsr."
         ) from error
 
 
-def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+def _check_sizes(data: dict[str, Any]) -> None:
+    for name, value in data.items():
+        if isinstance(value, dict):
+            _check_sizes(value)
+        for number in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(number, int | float) and not -_MOST_OTHERWISE <= number <= _MOST.get(name, _MOST_OTHERWISE):
+                raise ValueError(f"{name}: {number:g} is beyond any network")
 
 
 def _released_network(channels: int = 3, *, lq_size: int = 64, cond_mask: bool = False) -> SwinUNetConfig:

@@ -1,6 +1,6 @@
 """The Swin-UNet of ResShift, which predicts x_0 from the normalised x_t, the LR image and the integer time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Literal
 
@@ -70,6 +70,11 @@ class SwinUNetConfig:
     window_mask: Literal["released", "regions"] = "released"
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value, least = getattr(self, field.name), 0 if field.name in ("num_res_blocks", "cond_mask") else 1e-9
+            numbers = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(number, int | float) and number < least for number in numbers):
+                raise ValueError(f"SwinUNetConfig: {field.name} must be positive.")
         sizes = [self.image_size >> level for level in range(len(self.channel_mult))]
         unit = 32 if self.norm == "group" else 2
         rules = {

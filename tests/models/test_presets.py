@@ -1,8 +1,13 @@
 """Test every released preset against its checkpoint's manifest: hyperparameters, and name and shape of every weight."""
 
+import copy
+import functools
 import gzip
 import json
+import math
+import operator
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -226,6 +231,42 @@ def without(data: dict[str, Any], key: str) -> dict[str, Any]:
 def test_preset_with_fields_missing_or_unknown_is_refused(spoil) -> None:
     with pytest.raises(ValueError, match="preset cannot be read"):
         preset_from_dict(spoil(PRESETS["realsr_s4_v3"].to_dict()))
+
+
+VALUES = (None, "x", -1, 0, 1e300, math.nan, True, [], {}, [1] * 70, 10**9, [[]], 1.5, {"a": 1}, 2**15)
+
+
+def places(data: Any, before: tuple = ()) -> Iterator[tuple]:
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        yield (*before, key)
+        if isinstance(value, dict | list) and key != "residual_std":
+            yield from places(value, (*before, key))
+
+
+def _refusal(data: dict[str, Any]) -> str:
+    try:
+        preset_from_dict(data).schedule.build()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", ["photo_x4", "tiny_x4", "realsr_s4_v3"])
+def test_any_value_anywhere_is_read_or_refused_in_one_sentence(name: str) -> None:
+    whole, refused = json.loads(json.dumps(PRESETS[name].to_dict())), 0
+    for place in places(whole):
+        for value in VALUES:
+            data = copy.deepcopy(whole)
+            holder = functools.reduce(operator.getitem, place[:-1], data)
+            holder[place[-1]] = value
+            message = _refusal(data)
+            refused += bool(message)
+            assert "\n" not in message
+            assert len(message) < 400
+    assert refused > 200
+    for data in ({}, {"network": 3, "codec": [], "schedule": None}, {"network": {}}):
+        with pytest.raises(ValueError, match="preset cannot be read"):
+            preset_from_dict(data)
 
 
 def test_only_pixel_models_clip() -> None:

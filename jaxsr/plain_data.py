@@ -1,0 +1,57 @@
+"""Plain data from JSON, checked against a dataclass by msgspec: types, words, unknown and missing fields, and sizes.
+
+Every file that a user may have edited, or that may be damaged, is read through `convert`. Its errors name the field.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+MOST_ITEMS = 100_000
+"""The most items of a list in a file of this project."""
+
+
+def convert(data: Any, kind: type[T], *, where: str = "") -> T:
+    """Make an instance of the dataclass `kind` from plain data. Lists become tuples where the fields are tuples.
+
+    Args:
+        data: what JSON gave.
+        kind: a dataclass whose fields are plain data, tuples or other dataclasses.
+        where: name of the part, which begins the message of an error.
+    Raises:
+        ValueError: "PART.FIELD: what is wrong", for data that is no object, an unknown or a missing field, a value of
+            another type, a number that is not finite, or what the dataclass itself refuses.
+    """
+    import msgspec
+
+    prefix = f"{where}: " if where else ""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{prefix}must be an object with named fields, not {type(data).__name__}")
+    names = [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType]
+    if unknown := sorted(str(name)[:40] for name in data.keys() - set(names)):
+        raise ValueError(f"{prefix}has no field {', '.join(unknown[:5])}")
+    check_numbers(data, where)
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        text, _, place = str(error).partition(" - at `$")
+        place = ".".join(part for part in (where, place.rstrip("`").lstrip(".")) if part)
+        raise ValueError(f"{place}: {text}" if place else text) from error
+
+
+def check_numbers(data: Any, where: str) -> None:
+    """Raise ValueError for a number that is not finite, or for more than MOST_ITEMS items, anywhere in plain data."""
+    todo, count = [(where, data)], 0
+    while todo:
+        place, value = todo.pop()
+        count += 1
+        if count > MOST_ITEMS:
+            raise ValueError(f"{where}: has more than {MOST_ITEMS} values")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{place}: must be a finite number, not {value}")
+        if isinstance(value, Mapping):
+            todo += [(f"{place}.{str(key)[:40]}".lstrip("."), item) for key, item in value.items()]
+        elif isinstance(value, list | tuple):
+            todo += [(f"{place}[{i}]", item) for i, item in enumerate(value)]
