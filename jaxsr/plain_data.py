@@ -36,6 +36,8 @@ def convert(data: Any, kind: type[T], *, where: str = "") -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, ValueError):  # of the dataclass itself
+            raise error.__cause__ from None
         text, _, place = str(error).partition(" - at `$")
         place = ".".join(part for part in (where, place.rstrip("`").lstrip(".")) if part)
         raise ValueError(f"{place}: {text}" if place else text) from error

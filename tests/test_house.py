@@ -26,7 +26,7 @@ ROOMS = {
     "data": "imaging storage",
     "models": "diffusion imaging plain_data runtime",
     "metrics": "hub imaging models storage torch_files",
-    "guidance": "choices diffusion imaging metrics options storage version",
+    "guidance": "choices diffusion imaging metrics options plain_data storage version",
     "weight_conversion": "diffusion hub imaging models storage torch_files version",
     "upscaling": "choices diffusion errors guidance hub imaging models options runtime storage weight_conversion",
     "public names": "models options upscaling version",

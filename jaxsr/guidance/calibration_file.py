@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxsr.choices import ForwardODE, GradientForm, Objective, ReferenceMean, ReferenceVariance, Through
 from jaxsr.diffusion.schedule import Schedule
+from jaxsr.plain_data import convert
 from jaxsr.storage import write_whole
 from jaxsr.version import __version__
 
@@ -55,6 +56,24 @@ def describe_schedule(schedule: Schedule) -> dict[str, Any]:
         "timestep_map": schedule.timestep_map.tolist(),
         "input_scaling": schedule.input_scaling,
     }
+
+
+@dataclass(frozen=True)
+class _StoredSchedule:
+    """The part of a file that `describe_schedule` made."""
+
+    eta: list[float]
+    kappa: float
+    timestep_map: list[int]
+    input_scaling: str
+
+
+@dataclass(frozen=True)
+class _Ranges:
+    """The part of the closed loop that `Calibration.knob_range` reads."""
+
+    range: list[tuple[float, float]]
+    constant_range: list[tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +193,16 @@ class Calibration:
                 f"{path}: is not a calibration file, or is truncated ({error}); calibrate again."
             ) from error
         try:
-            return cls(**_checked_keys(content))
+            found = convert(_checked_keys(content), cls)
+            convert({key: found.schedule[key] for key in _SCHEDULE_KEYS}, _StoredSchedule, where="schedule")
+            if found.closed_loop:
+                names = ("range", "constant_range")
+                convert({name: found.closed_loop[name] for name in names}, _Ranges, where="closed_loop")
+            return found
         except CalibrationError as error:
             raise CalibrationError(f"{path}: {error}") from error
-        except (AttributeError, KeyError, TypeError) as error:
-            raise CalibrationError(f"{path}: is a damaged calibration ({error!r}); calibrate again.") from error
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise CalibrationError(f"{path}: is a damaged calibration ({error}); calibrate again.") from error
 
     def write(self, path: str | Path) -> None:
         """Write the file completely or not at all. Raises CalibrationError for a number that is not finite."""

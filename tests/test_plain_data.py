@@ -1,0 +1,53 @@
+"""Test that plain data becomes dataclasses only where it fits, and that errors name the field."""
+
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from jaxsr import plain_data
+from jaxsr.plain_data import convert
+
+
+@dataclass(frozen=True)
+class Part:
+    sizes: tuple[int, ...]
+    name: str = "n"
+
+    def __post_init__(self) -> None:
+        if not self.sizes:
+            raise ValueError("sizes: give at least one")
+
+
+@dataclass(frozen=True)
+class Whole:
+    part: Part
+    ratio: float
+
+
+def test_data_becomes_the_dataclass():
+    assert convert({"part": {"sizes": [1, 2]}, "ratio": 2}, Whole) == Whole(Part((1, 2)), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (3, "^a.json: must be an object with named fields, not int"),
+        ({"ratio": 1.0}, "^a.json: Object missing required field `part`"),
+        ({"part": {"sizes": [1]}, "ratio": 1.0, "more": 1}, "^a.json: has no field more"),
+        ({"part": {"sizes": [1]}, "ratio": "1"}, "^a.json.ratio: Expected `float`, got `str`"),
+        ({"part": {"sizes": [1, None]}, "ratio": 1}, r"^a.json.part.sizes\[...\]: Expected `int`, got `null`"),
+        ({"part": {"sizes": []}, "ratio": 1}, "^sizes: give at least one"),
+        ({"part": {"sizes": [1]}, "ratio": math.inf}, "^a.json.ratio: must be a finite number, not inf"),
+        ({"part": {"sizes": [1, math.nan]}, "ratio": 1}, r"^a.json.part.sizes\[1\]: must be a finite number, not nan"),
+    ],
+)
+def test_an_error_names_the_field(data, message):
+    with pytest.raises(ValueError, match=message):
+        convert(data, Whole, where="a.json")
+
+
+def test_more_values_than_any_file_has_are_refused(monkeypatch):
+    monkeypatch.setattr(plain_data, "MOST_ITEMS", 10)
+    with pytest.raises(ValueError, match="has more than 10 values"):
+        convert({"part": {"sizes": [1] * 20}, "ratio": 1}, Whole)
