@@ -36,7 +36,7 @@ def test_data_becomes_the_dataclass():
         ({"ratio": 1.0}, "^a.json: Object missing required field `part`"),
         ({"part": {"sizes": [1]}, "ratio": 1.0, "more": 1}, "^a.json: has no field more"),
         ({"part": {"sizes": [1]}, "ratio": "1"}, "^a.json.ratio: Expected `float`, got `str`"),
-        ({"part": {"sizes": [1, None]}, "ratio": 1}, r"^a.json.part.sizes\[...\]: Expected `int`, got `null`"),
+        ({"part": {"sizes": [1, None]}, "ratio": 1}, r"^a.json.part.sizes\[1\]: Expected `int`, got `null`"),
         ({"part": {"sizes": []}, "ratio": 1}, "^sizes: give at least one"),
         ({"part": {"sizes": [1]}, "ratio": math.inf}, "^a.json.ratio: must be a finite number, not inf"),
         ({"part": {"sizes": [1, math.nan]}, "ratio": 1}, r"^a.json.part.sizes\[1\]: must be a finite number, not nan"),
