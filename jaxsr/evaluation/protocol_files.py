@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxsr.evaluation.protocols import Protocol, ProtocolError, did_you_mean
 from jaxsr.evaluation.variants import check_variants
+from jaxsr.plain_data import convert
 
 FOLDER = Path(__file__).with_name("protocols")
 _OBJECT = (dict, "an object of names")
@@ -64,7 +65,9 @@ def read_protocol(content: Any, source: str) -> Protocol:
             raise ProtocolError(f"{source}: {key} must be {words}, not {json.dumps(content[key])}.")
     if variants := content.get("variants"):
         check_variants(variants, source)
-    values: dict[str, Any] = dict(content)
-    if "metrics" in values:
-        values["metrics"] = tuple(values["metrics"])
-    return Protocol(**values)
+    try:
+        return convert(content, Protocol, where=source)
+    except ProtocolError:
+        raise
+    except ValueError as error:
+        raise ProtocolError(f"{error}; correct the protocol.") from error

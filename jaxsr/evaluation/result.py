@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.metrics.statistics import mean_with_intervals
+from jaxsr.plain_data import convert
 from jaxsr.storage import write_whole
 
 Row = dict[str, Any]
@@ -106,7 +107,12 @@ class Result:
         names = {field.name for field in fields(cls)}
         if not isinstance(content, dict) or content.keys() != names:
             raise ResultError(f"{path}: is no result of an evaluation; give one that jaxsr.evaluate wrote with -o.")
-        return cls(**content)
+        try:
+            found = convert(content, cls)
+            check_rows(found)
+        except ValueError as error:
+            raise ResultError(f"{path}: is a damaged result ({error}); evaluate again.") from error
+        return found
 
     def csv(self) -> str:
         """Format the numbers as CSV, one line per seed, image and patch."""
@@ -115,6 +121,22 @@ class Result:
         writer.writeheader()
         writer.writerows(self.images)
         return text.getvalue()
+
+
+def check_rows(result: Result) -> None:
+    """Raise ValueError unless every row and every metric of a result has the fields that tables need."""
+    for i, row in enumerate(result.images):
+        kinds = {"image": str, "patch": int, "seed": int}
+        if wrong := [name for name, kind in kinds.items() if type(row.get(name)) is not kind]:
+            raise ValueError(f"images[{i}].{wrong[0]}: must be {kinds[wrong[0]].__name__}")
+        if row["seed"] not in result.seeds:
+            raise ValueError(f"images[{i}].seed: is not among the seeds of the result")
+        numbers = {name: value for name, value in row.items() if name not in kinds}
+        if wrong := [name for name, value in numbers.items() if not isinstance(value, int | float | None)]:
+            raise ValueError(f"images[{i}].{wrong[0]}: must be a number or null")
+    for name, entry in result.metrics.items():
+        if not isinstance(entry.get("missing", ""), str) or not ("missing" in entry or "mean" in entry):
+            raise ValueError(f"metrics.{name}: must have a mean, or say why it is missing")
 
 
 def restrict(result: Result, few: Result) -> Result:
