@@ -138,16 +138,18 @@ def reference_of(
         plain = replace(variant, alpha=(0.0,))
         other = lambda j: lambda k: problem.noise(1000 * (j + 1) + k)  # noqa: E731  # no noise of the chain itself
         problems = [replace(problem, noise=other(j)) for j in range(AVERAGED)]
-        return sum(chain(one, schedule, plain, preset.codec.factor, None) for one in problems) / AVERAGED
+        samples = [chain(one, schedule, plain, preset.codec.factor, None) for one in problems]
+        return jnp.mean(jnp.stack(samples), axis=0)
     b, h, w, c = lr.shape
     shape = (b, preset.scale * h, preset.scale * w, c)
-    return problem.encode(jax.image.resize(lr, shape, variant.reference, precision="highest"))
+    return problem.encode(jax.image.resize(lr, shape, variant.reference, precision=jax.lax.Precision.HIGHEST))
 
 
 def chain(
     problem: Any, schedule: Schedule, variant: Variant, factor: int, reference: jax.Array | None = None
 ) -> jax.Array:
     """Run the chain of a variant, with its steps unrolled. Without a reference, it is the first prediction."""
+    origin = reference
     x, z_lr, before = start(schedule, problem.z_lr, problem.noise(0)), problem.z_lr, None
     tables = schedule.tables()
     for k, i in enumerate(reversed(range(schedule.steps)), start=1):
@@ -155,13 +157,13 @@ def chain(
         f = problem.denoise(x, i)
         used = f if before is None or variant.order == 1 or i == 0 else extrapolate(schedule, i, f, before)
         before = f
-        reference = f if reference is None else reference
+        origin = f if origin is None else origin
         if variant.sampler == "flow":
             mean, std = flow_step(x, used, z_lr, row.eta, row.eta_prev), 0.0
         else:
             mean, std = reverse_mean(x, used, row), row.std
         if alpha := variant.at("alpha", i):
-            mean += alpha * in_bands(mean - reference, variant.bands, factor)
+            mean += alpha * in_bands(mean - origin, variant.bands, factor)
         x = mean if i == 0 else mean + variant.at("temperature", i) * std * problem.noise(k)
     return x
 

@@ -150,7 +150,7 @@ def check_storage(persistent_id: Any) -> tuple[Any, ...]:
     or compares it.
     """
     simple = (str, int, type(None), Constructor)
-    if not isinstance(persistent_id, tuple) or len(persistent_id) > 6:
+    if not isinstance(persistent_id, tuple) or not 1 <= len(persistent_id) <= 6:
         raise BrokenPickleError("it names a storage in an unknown way")
     if not all(isinstance(part, simple) for part in persistent_id[:5]) or isinstance(persistent_id[-1], list | dict):
         raise BrokenPickleError("it names a storage in an unknown way")
