@@ -71,7 +71,7 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
         axes.scatter(*zip(*points, strict=True), color=colour, s=18, label=label)
         for i, (at, names) in enumerate(sorted(points.items())):
             text = ", ".join(name.removesuffix(" steps").removesuffix(" step") for name in names)
-            left = i % 2 == 1  # neighbours along the front have their names on either side
+            left = i % 2 == 1 and i < len(points) - 1  # neighbours along the front have their names on either side
             side = {"xytext": (-6 if left else 6, 0), "ha": "right" if left else "left", "va": "center"}
             axes.annotate(text, at, textcoords="offset points", fontsize=8, color=colour, **side)
     axes.set(xlabel="PSNR-Y (dB), right is more faithful", ylabel="LPIPS, lower is better")
