@@ -80,8 +80,9 @@ def load(folder_or_file: Path, *, dtype: DTypeLike | None = None) -> tuple[dict[
     """
     path = _checkpoint_file(folder_or_file)
     with path.open("rb") as file:
-        head = file.read(4)
-    if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        head = file.read(8)
+    pickled = head[:1] == b"\x80" and head[4:] != bytes(4)  # safetensors begin with a length, far below 2**32
+    if head.startswith(b"PK\x03\x04") or pickled:
         raise CheckpointError(
             f"{path} is a PyTorch file: convert it first, with  python -m weight_conversion convert MODEL.pth "
             "AUTOENCODER.pth -o DIR"

@@ -35,7 +35,7 @@ class VQConfig:
 
     def __post_init__(self) -> None:
         sizes = (self.embed_dim, self.n_embed, self.z_channels, self.ch, self.in_channels, self.out_ch, *self.ch_mult)
-        if min(sizes, default=0) <= 0 or min(self.num_res_blocks, default=0) <= 0:
+        if min(sizes) <= 0 or min(self.num_res_blocks, default=0) < 0:
             raise ValueError("VQConfig: sizes and numbers must be positive.")
         if len(self.ch_mult) != len(self.num_res_blocks):
             raise ValueError("VQConfig: ch_mult and num_res_blocks need one entry per level each.")

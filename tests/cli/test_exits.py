@@ -57,6 +57,13 @@ def test_a_user_without_a_home_gets_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(OSError, match="this user has no home folder; set JAXSR_CACHE_DIR to a folder"):
         storage.cache_dir()
-    monkeypatch.setitem(jax.config.values, "jax_compilation_cache_dir", None)
-    assert enable_compilation_cache() is None
+    names = ("jax_compilation_cache_dir", "jax_enable_compilation_cache")
+    before = {name: jax.config.values[name] for name in names}
+    for name, value in zip(names, (None, True), strict=True):
+        jax.config.update(name, value)
+    try:
+        assert enable_compilation_cache() is None
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
     assert "compiled programs are not kept (this user has no home folder" in capsys.readouterr().err

@@ -23,7 +23,7 @@ socket.socket.connect = socket.getaddrinfo = refuse
 from jaxsr.cli.sample import main
 assert main({["-n", str(small_checkpoints["channel"]), *words]}) == 0
 heavy = {{"tensorflow", "torch", "orbax", "clu", "matplotlib", "pandas"}}
-heavy |= {{"scipy.ndimage", "imagecodecs", "jaxsr.hub.download"}}
+heavy |= {{"scipy.ndimage", "tifffile", "jaxsr.hub.download"}}
 print(sorted(heavy & set(sys.modules)))
 """
     process = start(code, tmp_path_factory.getbasetemp(), small_checkpoints["channel"])

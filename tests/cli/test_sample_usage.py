@@ -168,7 +168,8 @@ def test_an_output_that_is_a_file_is_refused_before_work(tmp_path, capsys, monke
         picture(tmp_path / f"in/{name}.png")
     assert run("-i", tmp_path / "in", "-o", tmp_path / "in/a.png") == 1
     out, err = capsys.readouterr()
-    assert (out, err) == ("", f"error: --output: {tmp_path / 'in/a.png'} is not a folder; give the name of a folder.\n")
+    problem = f"{tmp_path / 'in/a.png'} is one file, but there would be 2 results; give a folder."
+    assert (out, err) == ("", f"error: --output: {problem}\n")
 
 
 @pytest.mark.parametrize("names", [["a.png", "b/a.png"], ["a.png", "a.bmp"]])

@@ -169,7 +169,7 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(fake_run, tmp_path, caps
 
     (tmp_path / "empty").mkdir()
     assert f"error: {tmp_path / 'empty'}: no image" in refused(fake_run("--data", tmp_path / "empty"))
-    assert f"{tmp_path / 'nowhere'}: no image" in refused(fake_run("--data", tmp_path / "nowhere"))
+    assert f"{tmp_path / 'nowhere'}: no such folder" in refused(fake_run("--data", tmp_path / "nowhere"))
     assert "there is no file" in refused(fake_run("--config", tmp_path / "none.py"))
     (tmp_path / "no_config.py").write_text("x = 1")
     assert "must define `config" in refused(fake_run("--config", tmp_path / "no_config.py"))
