@@ -22,8 +22,19 @@ from pdoc.doc import Module
 PACKAGES = ("jaxsr", "weight_conversion")
 # The map on the front page, from the ground up; the sentence of a room is the first paragraph of its docstring.
 ROOMS = (
-    *("version", "errors", "choices", "plain_data", "storage", "diffusion", "options", "imaging", "runtime", "hub", "torch_files"),
-    *("data", "models", "metrics", "guidance", "weight_conversion", "upscaling", "batch", "training", "calibration"),
+    *("version", "errors", "choices", "plain_data", "storage", "diffusion", "options", "imaging", "runtime", "hub"),
+    *(
+        "torch_files",
+        "data",
+        "models",
+        "metrics",
+        "guidance",
+        "weight_conversion",
+        "upscaling",
+        "batch",
+        "training",
+        "calibration",
+    ),
     *("numerics", "evaluation", "cli"),
 )
 
