@@ -131,5 +131,10 @@ def even_chunks(candidates: Sequence[Candidate], most: int) -> tuple[Rows, int]:
     chunks = -(-len(candidates) // most)
     size = -(-len(candidates) // chunks)
     padding = ((0, chunks * size - len(candidates)), (0, 0))
+    return Rows(*(np.pad(column, padding, mode="edge") for column in rows_of(candidates))), size
+
+
+def rows_of(candidates: Sequence[Candidate | Numbers]) -> Rows:
+    """Return the scales and temperatures of some candidates as arrays."""
     columns = ([getattr(candidate, name) for candidate in candidates] for name in Rows._fields)
-    return Rows(*(np.pad(np.array(column, np.float32), padding, mode="edge") for column in columns)), size
+    return Rows(*(np.array(column, np.float32) for column in columns))

@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxsr.calibration import objectives
-from jaxsr.calibration.candidates import Numbers, plain_numbers
+from jaxsr.calibration.candidates import Numbers, plain_numbers, rows_of
 from jaxsr.calibration.closed_loop import closed_loop, describe_preset, numbers_of
 from jaxsr.calibration.journal import Journal
 from jaxsr.calibration.passes import OPEN, go_through
 from jaxsr.calibration.plan import CalibrationRun, describe, make_chain
 from jaxsr.calibration.scores import keep_images, load_networks, make_score, network_shapes
-from jaxsr.calibration.sweep import Rows, image_keys, open_function, sweep_function
+from jaxsr.calibration.sweep import image_keys, open_function, sweep_function
 from jaxsr.guidance.calibration_file import Calibration
 from jaxsr.guidance.fits import fit_lr_scale, fit_reference
 from jaxsr.guidance.moments import Moments
@@ -89,9 +89,7 @@ def example_images(run: CalibrationRun, numbers: Sequence[Numbers]) -> Float[np.
     program = jax.jit(sweep, compiler_options=compiler_options())
     lr, hr = (crop[None] for crop in run.pairs[0])
     keys, params = image_keys(run.choices.seed, lr), run.upscaler.weights(run.choices.options.precision)
-    columns = ([getattr(one, name) for one in numbers] for name in Rows._fields)
-    rows = Rows(*(np.array(column, np.float32) for column in columns))
-    images = np.asarray(program(params, keys, lr, hr, rows)["images"])[:, 0]
+    images = np.asarray(program(params, keys, lr, hr, rows_of(numbers))["images"])[:, 0]
     return images[[i * len(strengths) + strengths.index(one.projection) for i, one in enumerate(numbers)]]
 
 

@@ -12,7 +12,6 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxsr.imaging.files import read_photo
-from jaxsr.imaging.pixels import on_white
 
 RGB = UInt8[np.ndarray, "_ _ 3"]
 
@@ -39,9 +38,7 @@ def read_rgb(path: Path) -> RGB:
 
     Raises ImageFileError (a ValueError), which names the file, if it cannot be read.
     """
-    photo = read_photo(path)
-    rgb = photo.rgb if photo.alpha is None else on_white(photo.rgb, photo.alpha)
-    return np.rint(rgb * 255).astype(np.uint8)
+    return np.rint(read_photo(path).shown * 255).astype(np.uint8)
 
 
 def image_sizes(files: Sequence[Path]) -> list[tuple[int, int]]:

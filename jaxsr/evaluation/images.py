@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped, UInt8, UInt16
 from jaxsr.evaluation.pairs import Item, Source
 from jaxsr.evaluation.protocols import Protocol, pixel_hash
 from jaxsr.imaging.files import read_photo
-from jaxsr.imaging.pixels import from_float, on_white
+from jaxsr.imaging.pixels import from_float
 from jaxsr.imaging.resize import downsample_bicubic, downsample_bicubic_uint8
 
 Stored = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
@@ -76,8 +76,7 @@ def read_picture(source: Source) -> Picture:
         return Picture(source(), False)
     photo = read_photo(source)
     transparent = photo.alpha is not None and bool((photo.alpha < 1).any())
-    rgb = on_white(photo.rgb, photo.alpha) if photo.alpha is not None and transparent else photo.rgb
-    return Picture(from_float(rgb, np.uint16 if photo.depth == 16 else np.uint8), photo.grey, transparent)
+    return Picture(from_float(photo.shown, np.uint16 if photo.depth == 16 else np.uint8), photo.grey, transparent)
 
 
 def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:

@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from jaxsr.choices import METADATA, Metadata, check_word
 from jaxsr.imaging.decode import Decoded, decode
 from jaxsr.imaging.metadata import fits_icc, minimal_exif, to_srgb
-from jaxsr.imaging.pixels import ImageFileError, Pixels, from_float
+from jaxsr.imaging.pixels import ImageFileError, Pixels, from_float, on_white
 from jaxsr.imaging.sixteen_bit import encode_png16, encode_tiff, with_png_metadata
 from jaxsr.storage import sha256_file, write_whole
 
@@ -73,6 +73,11 @@ class Photo:
     lost: tuple[str, ...] = ()
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+
+    @property
+    def shown(self) -> Float[np.ndarray, "h w 3"]:
+        """The pixels as they show on white."""
+        return self.rgb if self.alpha is None else on_white(self.rgb, self.alpha)
 
 
 def list_images(root: str | os.PathLike[str], recursive: bool) -> list[Path]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FIRST_ONLY, FROM_CMYK = "lost all frames but the first", "lost its CMYK colours (made sRGB, at 8 bits)"
 EXTRA_CHANNELS, TEXTS = "lost its extra channels", "lost its IPTC data or comments"
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_GREY = {0: "white is zero", 1: "black is zero"}
+_GREY = (0, 1)  # white is zero; black is zero
 _RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6
 _RAW = ("a raw file of a camera", "develop it to a TIFF or JPEG first")
 _CFA, _LINEAR_RAW = 32803, 34892
@@ -199,8 +199,8 @@ def _meaning(
         samples = _full_range(samples, page.bitspersample)
         colour = ~samples[..., :1] if photometric == 0 else samples[..., :colours]
     if photometric == _CMYK:
-        flat = (_eight_bits(colour), _eight_bits(samples))
-        colour, samples, lost = np.asarray(to_srgb(Image.fromarray(flat[0], "CMYK"), icc)), flat[1], (*lost, FROM_CMYK)
+        samples, lost = _eight_bits(samples), (*lost, FROM_CMYK)
+        colour = np.asarray(to_srgb(Image.fromarray(samples[..., :colours], "CMYK"), icc))
     if not alphas:
         return colour, lost
     alpha = samples[..., colours + alphas[0], None]

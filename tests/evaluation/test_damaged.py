@@ -1,11 +1,6 @@
 """Test that results and protocols with any value anywhere are read and can be used, or are refused by their names."""
 
-import copy
-import functools
 import json
-import operator
-from collections.abc import Iterator
-from typing import Any
 
 import jaxtyping
 import pytest
@@ -13,6 +8,7 @@ import pytest
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.protocols import ProtocolError
 from jaxsr.evaluation.result import Result, ResultError
+from tests.mutations import places, spoilt
 
 VALUES = (None, "x", -1, 0, 1e300, True, [], {}, [1] * 70, [[]], 1.5, {"a": 1}, [None])
 METRIC = {"variant": "Y", "mean": 30.0, "images": [29.0, 31.0], "seeds": None, "n": 2}
@@ -41,32 +37,17 @@ PROTOCOL = {
 }
 
 
-def places(data: Any, before: tuple = ()) -> Iterator[tuple]:
-    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
-        yield (*before, key)
-        if isinstance(value, dict | list):
-            yield from places(value, (*before, key))
-
-
 @pytest.fixture(autouse=True)
 def _without_type_checks(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users do not have them
-
-
-def spoilt(whole: dict[str, Any]) -> Iterator[str]:
-    for place in places(whole):
-        for value in VALUES:
-            data = copy.deepcopy(whole)
-            functools.reduce(operator.getitem, place[:-1], data)[place[-1]] = value
-            yield json.dumps(data)
 
 
 def test_results(tmp_path):
     path, refused = tmp_path / "r.json", 0
     path.write_text(json.dumps(RESULT))
     assert Result.read(path).column("psnr").values.tolist() == [[30.0, 30.0]]
-    for text in spoilt(RESULT):
-        path.write_text(text)
+    for data in spoilt(RESULT, places(RESULT), VALUES):
+        path.write_text(json.dumps(data))
         try:
             found = Result.read(path)
         except ResultError as error:
@@ -82,8 +63,8 @@ def test_protocols(tmp_path):
     path, refused = tmp_path / "p.json", 0
     path.write_text(json.dumps(PROTOCOL))
     assert load_protocol(str(path)).crop == 64
-    for text in spoilt(PROTOCOL):
-        path.write_text(text)
+    for data in spoilt(PROTOCOL, places(PROTOCOL), VALUES):
+        path.write_text(json.dumps(data))
         try:
             load_protocol(str(path)).hash({})
         except ProtocolError as error:

@@ -1,9 +1,6 @@
 """Test that the calibration file reads back as written, is never half-written, and is refused where it does not fit."""
 
-import copy
-import functools
 import json
-import operator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 
 from jaxsr.diffusion import exponential_schedule, thin
 from jaxsr.guidance.calibration_file import FORMAT_VERSION, Calibration, CalibrationError, check, describe_schedule
+from tests.mutations import spoilt
 
 SCHEDULE = thin(exponential_schedule(15), 4)
 VIVID = [0.35, 0.1, 0.05, 0.0]
@@ -142,19 +140,16 @@ def test_any_value_anywhere_is_read_or_refused_by_the_name_of_the_file(tmp_path:
     ]
     places += [("presets", "vivid", part) for part in whole["presets"]["vivid"]]
     places += [("presets", "vivid", "scale", 0), ("closed_loop", "range", 1), ("closed_loop", "constant_range", 0)]
-    for place in places:
-        for value in VALUES:
-            data = copy.deepcopy(whole)
-            functools.reduce(operator.getitem, place[:-1], data)[place[-1]] = value
-            path.write_text(json.dumps(data))
-            try:
-                found = Calibration.read(path)
-            except CalibrationError as error:
-                refused += 1
-                assert str(error).startswith(f"{path}: "), error  # noqa: PT017
-            else:
-                assert all(isinstance(found.knob_range(steps), list | None) for steps in (1, 4))
-                assert all(len(found.scale(name)) == 4 for name in found.presets)
+    for data in spoilt(whole, places, VALUES):
+        path.write_text(json.dumps(data))
+        try:
+            found = Calibration.read(path)
+        except CalibrationError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: "), error  # noqa: PT017
+        else:
+            assert all(isinstance(found.knob_range(steps), list | None) for steps in (1, 4))
+            assert all(len(found.scale(name)) == 4 for name in found.presets)
     assert refused > 300
 
 
