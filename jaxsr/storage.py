@@ -1,12 +1,18 @@
-"""Files that appear whole or not at all, hashes of files, and the cache folder."""
+"""Files that appear whole or not at all, what killed processes leave of them, hashes, and the cache folder."""
 
 import errno
 import hashlib
 import os
-import uuid
+import platform
+import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_tidied: set[Path] = set()
+"""The folders from which this process has removed what killed processes left."""
 
 
 @contextmanager
@@ -16,21 +22,65 @@ def whole_file(path: Path) -> Iterator[Path]:
     Missing folders are created. The bytes are flushed to the disk before the rename, so that a power cut leaves either
     the old file or the new one. Raises OSError if the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
+    with temporary_folder(path.parent) as folder:
+        part = folder / "part"
         yield part
         with part.open("r+b") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield a hidden folder of this process in `parent`, so on the same disk, and remove it with all it holds.
+
+    Missing folders are created. The folder's name tells `remove_leftovers` who owns it, which this function calls when
+    it first sees a parent.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    if (place := parent.resolve()) not in _tidied:
+        _tidied.add(place)
+        remove_leftovers(parent)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}.", suffix=".tmp", dir=parent))
+    try:
+        yield folder
     finally:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary folders of killed processes. Those of running processes and of other machines stay."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        owner = re.fullmatch(rf"{re.escape(_prefix())}(\d{{1,9}})\..*\.tmp", path.name)
+        if owner and _is_gone(int(owner[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _prefix() -> str:
+    return f".jaxsr-{platform.node()}."
+
+
+def _is_gone(process: int) -> bool:
+    if os.name != "posix":  # on other systems, signal 0 does more than test for the process
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # the process belongs to another user
+        pass
+    return False
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write text (as UTF-8) or bytes to a file, which appears whole or not at all; see `whole_file`."""
     with whole_file(path) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def part_file(path: Path) -> Path:
+    """Return the file of the journal of a stopped run, beside the file `path` that the run makes."""
+    return path.with_name(f"{path.name}.part")
 
 
 def sha256_file(path: Path) -> str:

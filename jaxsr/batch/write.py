@@ -2,19 +2,13 @@
 
 import json
 import os
-import platform
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jaxsr.batch.jobs import Job
 from jaxsr.imaging.files import Photo, write_pixels
 from jaxsr.imaging.pixels import ImageFileError, Pixels
-from jaxsr.storage import sha256_file
+from jaxsr.storage import sha256_file, temporary_folder
 
 
 def write_result(job: Job, pixels: Pixels, photo: Photo, record: dict[str, Any], *, quality: int) -> None:
@@ -30,7 +24,7 @@ def write_result(job: Job, pixels: Pixels, photo: Photo, record: dict[str, Any],
         ImageFileError: if the format cannot hold the pixels, or the folder cannot be written to.
     """
     try:
-        with _temporary_folder(job.target.parent) as folder:
+        with temporary_folder(job.target.parent) as folder:
             result, sidecar = folder / job.target.name, folder / job.sidecar.name
             try:
                 write_pixels(result, pixels, photo, quality=quality)
@@ -45,43 +39,8 @@ def write_result(job: Job, pixels: Pixels, photo: Photo, record: dict[str, Any],
         raise ImageFileError(f"{job.target}: {reason}") from error
 
 
-@contextmanager
-def _temporary_folder(parent: Path) -> Iterator[Path]:
-    """Yield a hidden folder of this process on the same disk. Its name tells `remove_leftovers` who owns it."""
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_prefix()}{os.getpid()}.", suffix=".tmp", dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _write_synced(path: Path, text: str) -> None:
     with path.open("x", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary folders of killed runs. Folders of running processes and of other machines stay."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        owner = re.fullmatch(rf"{re.escape(_prefix())}(\d{{1,9}})\..*\.tmp", path.name)
-        if owner and _is_gone(int(owner[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _prefix() -> str:
-    return f".jaxsr-{platform.node()}."
-
-
-def _is_gone(process: int) -> bool:
-    if os.name != "posix":  # on other systems, signal 0 does more than test for the process
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:  # the process belongs to another user
-        pass
-    return False

@@ -67,11 +67,15 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Jobs:
-    """The jobs of a run: the missing ones, the finished ones, and the reasons for the failed ones."""
+    """The jobs of a run: the missing ones, the finished ones, and the reasons for the failed ones.
+
+    `before` has the states of the missing results' files, which another process may change.
+    """
 
     missing: "list[Job]"
     done: "list[Job]"
     failed: list[str]
+    before: "dict[Job, tuple[int, ...]]"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -181,15 +185,26 @@ def find_missing(work: Work, jobs: "list[Job]", *, overwrite: bool) -> Jobs:
     from jaxsr.batch.jobs import check_name
     from jaxsr.batch.sidecar import is_done
 
-    sorted_jobs = Jobs([], [], [])
+    sorted_jobs = Jobs([], [], [], {})
     for job in jobs:
         try:
             check_name(job)
-            finished = not overwrite and job.target.exists() and is_done(job, work.request(job))
+            state = _state(job)
+            finished = not overwrite and state != () and is_done(job, work.request(job))
             (sorted_jobs.done if finished else sorted_jobs.missing).append(job)
+            sorted_jobs.before[job] = state
         except EXPECTED as error:
             sorted_jobs.failed.append(_reason(job, error))
     return sorted_jobs
+
+
+def _state(job: "Job") -> tuple[int, ...]:
+    """Return what tells whether a result's file has been written anew; () without a file."""
+    try:
+        found = job.target.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _reason(job: "Job", error: BaseException) -> str:
@@ -200,19 +215,25 @@ def _reason(job: "Job", error: BaseException) -> str:
 def make_all(work: Work, jobs: Jobs) -> int:
     """Make every missing result. A failed image does not stop the others. Return the exit code."""
     from jaxsr.batch.enlarge import make
-    from jaxsr.batch.write import remove_leftovers
+    from jaxsr.batch.sidecar import is_done
+    from jaxsr.runtime.locks import in_turns
     from jaxsr.runtime.progress import image_bar
+    from jaxsr.storage import remove_leftovers
 
     for folder in {job.target.parent for job in (*jobs.missing, *jobs.done)}:
         remove_leftovers(folder)
     results: dict[Job, Made] = {}
     began = time.perf_counter()
     with image_bar(len(jobs.missing)) as report:
-        for index, job in enumerate(jobs.missing):
+        turns = in_turns([job.target for job in jobs.missing])
+        for index, job in enumerate(jobs.missing[turn] for turn in turns):
             name = one_line(job.source.name)
             report(index, name, 0, 0)
             try:
                 request = work.request(job)
+                if jobs.before[job] != _state(job) and is_done(job, request):
+                    jobs.done.append(job)  # another process has made it meanwhile
+                    continue
                 made = make(
                     work.upscaler,
                     job,

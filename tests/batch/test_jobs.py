@@ -21,9 +21,10 @@ from jaxsr.batch.jobs import (
 )
 from jaxsr.batch.request import Request, hash_source, request_for
 from jaxsr.batch.sidecar import ExistsError, is_done
-from jaxsr.batch.write import remove_leftovers, write_result
+from jaxsr.batch.write import write_result
 from jaxsr.imaging.files import ImageFileError, read_photo
 from jaxsr.options import Options
+from jaxsr.storage import remove_leftovers
 
 OUT = Path("out")
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -92,3 +93,19 @@ def test_a_killed_run_goes_on_where_it_was(exact, tmp_path, small_checkpoints, t
     names = [f"{number:02}.png" for number in range(40)]
     assert files(tmp_path / "out") == sorted([*names, *(f"{name}.json" for name in names)])
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+def test_two_processes_share_a_folder(tmp_path, small_checkpoints, tmp_path_factory):
+    for number in range(40):
+        picture(tmp_path / f"in/{number:02}.png", (60, 60), number)
+    words = ["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--tile", "32", "--overwrite"]
+    both = [start(words, tmp_path_factory.getbasetemp(), small_checkpoints["channel"]) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    counts = [re.search(r"(\d+) made.*, (\d+) there already, 0 failed", output) for output in outputs]
+    assert sum(int(found[1]) for found in counts if found) == 40, outputs
+    assert all(int(found[1]) + int(found[2]) == 40 for found in counts if found), outputs
+    names = [f"{number:02}.png" for number in range(40)]
+    assert files(tmp_path / "out") == sorted([*names, *(f"{name}.json" for name in names)])
+    for name in names:
+        assert sidecar(tmp_path / "out" / name)["output_sha256"] == sha256_file(tmp_path / "out" / name)
