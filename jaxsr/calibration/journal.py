@@ -46,3 +46,9 @@ class Journal:
     def remove(self) -> None:
         """Delete the file. Call this when the result has been written."""
         self._lines.remove()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lines.close()

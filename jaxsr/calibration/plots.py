@@ -11,6 +11,7 @@ from jaxsr.calibration.closed_loop import numbers_of
 from jaxsr.calibration.plan import CalibrationRun
 from jaxsr.calibration.run import example_images
 from jaxsr.guidance.calibration_file import Calibration
+from jaxsr.storage import whole_file
 
 
 def write_plots(run: CalibrationRun, calibration: Calibration, output: Path) -> list[Path]:
@@ -34,7 +35,8 @@ def write_plots(run: CalibrationRun, calibration: Calibration, output: Path) -> 
         front = output.with_name(f"{output.name}.front.png")
         figures[front] = plot_front(Figure(figsize=(10, 6), layout="constrained"), calibration.closed_loop, images)
     for path, figure in figures.items():
-        figure.savefig(path, dpi=120)
+        with whole_file(path) as part:
+            figure.savefig(part, dpi=120, format="png")
     return list(figures)
 
 

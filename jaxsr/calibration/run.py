@@ -1,7 +1,8 @@
 """A whole calibration: the open loop over all pairs, the closed loop over all candidates, and their presets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,20 +15,26 @@ from jaxsr.calibration.journal import Journal
 from jaxsr.calibration.passes import OPEN, go_through
 from jaxsr.calibration.plan import CalibrationRun, describe, make_chain
 from jaxsr.calibration.scores import keep_images, load_networks, make_score, network_shapes
-from jaxsr.calibration.sweep import image_keys, open_function, sweep_function
+from jaxsr.calibration.sweep import Networks, image_keys, open_function, sweep_function
 from jaxsr.guidance.calibration_file import Calibration
 from jaxsr.guidance.fits import fit_lr_scale, fit_reference
 from jaxsr.guidance.moments import Moments
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.devices import image_mesh, over_images, replicate
+from jaxsr.storage import part_file
 
 _ASKED = ("multiples", "profiles", "temperatures", "projections", "search", "metrics", "rule", "metric_weights")
 
+Extras = Callable[[Calibration], None]
 
-def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> Calibration:
+
+def calibrate(
+    run: CalibrationRun, output: Path, *, overwrite: bool = False, extras: Extras = lambda calibration: None
+) -> Calibration:
     """Calibrate a model and write the file `output`. A stopped run resumes from `<output>.part`.
 
-    With `overwrite`, a stopped run with other choices is dropped.
+    With `overwrite`, a stopped run with other choices is dropped. `extras` writes what stands beside the file, in
+    process 0. It comes before the file, so that a run killed in between is resumed.
 
     Raises:
         ValueError: if crops or steps do not fit the model or a metric, a stopped run has other choices, or the weights
@@ -39,7 +46,24 @@ def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> 
     _check_metrics(run)
     described, networks = describe(run.upscaler, run.pairs, choices), load_networks(choices.metrics)
     variance = make_chain(run.upscaler, run.pairs, choices).schedule.variance_clipped
-    journal = Journal(output.with_name(f"{output.name}.part"), described, overwrite=overwrite)
+    with Journal(part_file(output), described, overwrite=overwrite) as journal:
+        calibration = _measure(run, journal, described, networks, variance)
+        if jax.process_index() == 0:
+            extras(calibration)
+            calibration.write(output)
+        journal.remove()
+    return calibration
+
+
+def _measure(
+    run: CalibrationRun,
+    journal: Journal,
+    described: dict[str, Any],
+    networks: Networks,
+    variance: Float[np.ndarray, " steps"],
+) -> Calibration:
+    """Measure what the journal lacks, and choose the presets."""
+    choices = run.choices
     moments, against_hr = (open_loop(run, journal, name) for name in OPEN)
     grid = np.array(choices.multiples)
     opened = objectives.choose(moments, grid, choices.objective, variance).tolist()
@@ -57,7 +81,7 @@ def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> 
         for name, numbers in scales.items()
     }
     slope, offset = fit_reference([against_hr])
-    calibration = Calibration(
+    return Calibration(
         **{key: value for key, value in described.items() if key not in _ASKED},
         model=run.name,
         presets=presets,
@@ -65,10 +89,6 @@ def calibrate(run: CalibrationRun, output: Path, *, overwrite: bool = False) -> 
         open_loop=objectives.table(moments, grid, variance, seed=choices.seed, groups=run.pairs.groups),
         closed_loop=closed,
     )
-    if jax.process_index() == 0:
-        calibration.write(output)
-    journal.remove()
-    return calibration
 
 
 def open_loop(run: CalibrationRun, journal: Journal, name: str) -> Moments:

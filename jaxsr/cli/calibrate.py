@@ -27,6 +27,7 @@ from jaxsr.cli.shared_options import (
     progress_line,
     whole,
 )
+from jaxsr.storage import part_file
 
 if TYPE_CHECKING:
     from jaxsr.calibration.plan import Choices
@@ -174,7 +175,7 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.output.is_dir():
         raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as calib.json.")
-    if args.output.exists() and not args.overwrite:
+    if args.output.exists() and not args.overwrite and not part_file(args.output).exists():
         raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
     if joined := bool(args.distributed or args.coordinator):
         jax.distributed.initialize(args.coordinator, args.num_processes, args.process_id)
@@ -202,7 +203,13 @@ def _run(args: argparse.Namespace) -> int:
         candidate_batch=args.candidate_batch,
         progress=progress_line() if first else lambda line: None,
     )
-    calibration = calibrate(run, args.output, overwrite=args.overwrite)
+    written = [args.output]
+    calibration = calibrate(
+        run,
+        args.output,
+        overwrite=args.overwrite,
+        extras=lambda found: written.extend(write_plots(run, found, args.output)),
+    )
     if first:
         if sys.stderr.isatty():
             print(file=sys.stderr)  # ends the line of progress
@@ -223,7 +230,6 @@ def _run(args: argparse.Namespace) -> int:
         if ends := _at_an_end(calibration):
             steps = ", ".join(f"t = {t}" for t in ends)
             print(f"open-loop: the best scale lies beyond the multiples ({steps}); widen --multiples")
-        written = [args.output, *write_plots(run, calibration, args.output)]
         print(f"written: {', '.join(map(str, written))}")
     if joined:
         jax.distributed.shutdown()  # waits for all processes

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from jaxsr.cli.evaluate_commands import COMMANDS
 from jaxsr.cli.evaluate_options import parse
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say
-from jaxsr.storage import write_whole
+from jaxsr.storage import part_file, write_whole
 
 if TYPE_CHECKING:
     from jaxsr.evaluation.result import Result
@@ -36,7 +36,7 @@ def score(argv: Sequence[str]) -> int:
     args = parse(argv, __doc__)
     if args.output.is_dir():
         raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as result.json.")
-    if args.output.exists() and not args.overwrite and not args.output.with_name(f"{args.output.name}.part").exists():
+    if args.output.exists() and not args.overwrite and not part_file(args.output).exists():
         raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
     from jaxsr.cli.evaluate_request import make_evaluation
     from jaxsr.evaluation.run import evaluate
@@ -50,24 +50,26 @@ def score(argv: Sequence[str]) -> int:
         raise ValueError(f"--worst-by: {args.worst_by} is not measured; choose among {', '.join(job.metrics)}.")
     for note in job.method.notes if job.method else ():
         say(f"note: {note}", wrong=True)
-    result = _with_bar(job, lambda job: evaluate(job, args.output, overwrite=args.overwrite))
     written = [args.output]
-    if args.csv:
-        write_whole(args.csv, result.csv())
-        written.append(args.csv)
-    metric = args.worst_by or default_metric(result)
-    worst_images = worst(result, metric) if args.worst and metric else []
-    if args.worst and metric and worst_images:
-        write_sheet(args.worst, job, result, metric)
-        written.append(args.worst)
+
+    def write_extras(found: "Result") -> None:
+        if args.csv:
+            write_whole(args.csv, found.csv())
+            written.append(args.csv)
+        metric = args.worst_by or default_metric(found)
+        if args.worst and metric and worst(found, metric):
+            write_sheet(args.worst, job, found, metric)
+            written.append(args.worst)
+
+    result = _with_bar(job, lambda job: evaluate(job, args.output, overwrite=args.overwrite, extras=write_extras))
     print(render([result], "md"))
     say(f"written: {', '.join(map(str, written))}")
-    if args.worst and not worst_images:
+    if args.worst and args.worst not in written:
         say("no contact sheet: there is no number that ranks the images", wrong=True)
     for reason in result.failed:
         say(f"failed: {reason}", wrong=True)
     if result.without:
-        part = args.output.with_name(f"{args.output.name}.part")
+        part = part_file(args.output)
         advice = f"; {part} is kept, so that the same command resumes once they are available" if part.exists() else ""
         say(f"not computed: {', '.join(result.without)} (reasons below the table){advice}", wrong=True)
     return SOME_FAILED if result.failed or result.without else 0

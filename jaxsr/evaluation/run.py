@@ -22,8 +22,10 @@ from jaxsr.evaluation.resume import Hashes, external_line, external_scores, file
 from jaxsr.evaluation.scoring import Scorer
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.runtime.journal import JournalFile
+from jaxsr.storage import part_file
 
 LIBRARIES = ("jaxsr", "jax", "flax", "numpy", "scipy", "pillow")
+Extras = Callable[[Result], None]
 Report = Callable[[int, str], None]
 """A function that takes the number of results scored so far, and the name of the last one."""
 _Loaded = tuple[Item, Loaded]
@@ -61,8 +63,10 @@ class Evaluation:
     report: Report = lambda count, name: None
 
 
-def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False) -> Result:
+def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False, extras: Extras = lambda found: None) -> Result:
     """Run a job and write the file `output`. A stopped run resumes from `<output>.part`.
+
+    `extras` writes what stands beside the file. It comes before the file, so that a run killed in between is resumed.
 
     Images that fail are left out, and the result lists them in `failed`. A repeated run tries them again. It also
     repeats images whose files have changed since, and metrics of other libraries that gave no number.
@@ -77,27 +81,27 @@ def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False) -> Resul
     files = job.keep or (output.with_name(f"{output.name}.files") if others else None)
     scorer = Scorer(native, job.protocol, job.batch)
     hashes = file_hashes(job.items)
-    journal = JournalFile(part_file(output), _choices(job), what="evaluation", overwrite=overwrite)
-    lines, failed = _still_holding(journal, hashes, files, output, overwrite), []
-    for new_lines in _score_all(job, scorer, lines, failed, files):
-        for line in new_lines:
-            line |= {"files": hashes[line["image"]], "kept": kept_in(files)}
-        journal.write(new_lines)
-        lines += new_lines
-    if not lines:
-        journal.remove()
-        raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there are no images'}")
-    rows = [{"image": line["image"], "seed": line["seed"]} | row for line in lines for row in line["rows"]]
-    outcome = (
-        _score_externally(job, others, rows, files, journal, hashes) if files and others else external_scoring.Found()
-    )
-    outcome.reasons.update(scorer.reasons | missing)
-    result = _result(job, rows, lines, failed, outcome, fingerprint(hashes))
-    result.write(output)
-    if not failed and not set(others) & set(result.without):
-        journal.remove()
-        if files and files != job.keep:
-            shutil.rmtree(files, ignore_errors=True)
+    with JournalFile(part_file(output), _choices(job), what="evaluation", overwrite=overwrite) as journal:
+        lines, failed = _still_holding(journal, hashes, files, output, overwrite), []
+        for new_lines in _score_all(job, scorer, lines, failed, files):
+            for line in new_lines:
+                line |= {"files": hashes[line["image"]], "kept": kept_in(files)}
+            journal.write(new_lines)
+            lines += new_lines
+        if not lines:
+            journal.remove()
+            raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there are no images'}")
+        rows = [{"image": line["image"], "seed": line["seed"]} | row for line in lines for row in line["rows"]]
+        external = files and others
+        found = _score_externally(job, others, rows, files, journal, hashes) if external else external_scoring.Found()
+        found.reasons.update(scorer.reasons | missing)
+        result = _result(job, rows, lines, failed, found, fingerprint(hashes))
+        extras(result)
+        result.write(output)
+        if not failed and not set(others) & set(result.without):
+            journal.remove()
+            if files and files != job.keep:
+                shutil.rmtree(files, ignore_errors=True)
     return result
 
 
@@ -217,11 +221,6 @@ def _result(
     if lr:
         variants |= {name: f"{variants[name]}, LR images {lr[:12]}" for name in job.metrics if METRICS[name].needs_lr}
     return replace(result, metrics=summarise(result, variants, outcome.reasons, outcome.whole))
-
-
-def part_file(output: Path) -> Path:
-    """Return the file of the journal of a stopped evaluation."""
-    return output.with_name(f"{output.name}.part")
 
 
 def _choices(job: Evaluation) -> dict[str, Any]:

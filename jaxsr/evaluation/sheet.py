@@ -12,6 +12,7 @@ from jaxsr.evaluation.result import Result
 from jaxsr.evaluation.run import Evaluation, make
 from jaxsr.imaging.pixels import from_float
 from jaxsr.metrics.catalogue import METRICS
+from jaxsr.storage import whole_file
 
 WORST = 10
 SIDE, GAP, LABEL = 256, 6, 16
@@ -44,8 +45,9 @@ def write_sheet(path: Path, job: Evaluation, result: Result, metric: str) -> Non
         _row(_pair(job, bad), f"{bad.image} #{bad.patch} seed {bad.seed}  {_number(metric, bad)}")
         for bad in worst(result, metric)
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(path)
+    file_format = Image.registered_extensions().get(path.suffix.lower(), "PNG")
+    with whole_file(path) as part:
+        Image.fromarray(np.concatenate(rows)).save(part, file_format)
 
 
 def _number(metric: str, bad: Bad) -> str:

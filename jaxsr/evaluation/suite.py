@@ -18,13 +18,13 @@ from jaxsr.evaluation.quoted import quoted
 from jaxsr.evaluation.reading import read
 from jaxsr.evaluation.result import Result, restrict
 from jaxsr.evaluation.resume import file_hashes, fingerprint
-from jaxsr.evaluation.run import Evaluation, Report, evaluate, method_record, part_file
+from jaxsr.evaluation.run import Evaluation, Report, evaluate, method_record
 from jaxsr.evaluation.tables import render
 from jaxsr.evaluation.timing import time_table
 from jaxsr.guidance.calibration_file import CalibrationError
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.options import Options
-from jaxsr.storage import write_whole
+from jaxsr.storage import part_file, write_whole
 from jaxsr.upscaling.upscaler import Upscaler
 
 PROTOCOLS = {"set5": "set5", "set14": "set14", "div2k": "div2k-sub", "realsr": "realsr-sub", "kodak": "plain"}

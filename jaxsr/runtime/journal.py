@@ -1,7 +1,13 @@
-"""The journal of a run: JSON lines in a file beside the unfinished result, so that a killed run can be resumed."""
+"""The journal of a run: JSON lines in a file beside the unfinished result, so that a killed run can be resumed.
+
+Every line begins with the CRC-32 of its JSON in 8 hexadecimal digits, so that a damaged line is known and measured
+again.
+"""
 
 import json
 import os
+import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,20 +15,24 @@ from typing import Any
 import jax
 
 from jaxsr.runtime.devices import broadcast
+from jaxsr.runtime.locks import try_lock, unlock
 from jaxsr.storage import write_whole
+
+_BUSY, _FREE = b"busy", b"free"
 
 
 class JournalFile:
     """A journal: the JSON lines of the file `path`, after a header with all choices of the run.
 
-    Only process 0 reads and writes the file. All processes hold the same lines.
+    Only process 0 reads and writes the file, and locks it against other runs until `close`, or the end of a `with`. All
+    processes hold the same lines.
 
     Attributes:
         found: the lines of the stopped run, without the header; empty for a new run.
     """
 
     def __init__(self, path: Path, choices: Mapping[str, Any], *, what: str, overwrite: bool = False) -> None:
-        """Read the lines of a stopped run, or start a new file.
+        """Read the lines of a stopped run, or start a new file. One line on stderr counts damaged lines, left out.
 
         Args:
             path: the file.
@@ -30,45 +40,91 @@ class JournalFile:
             what: kind of the run, for the error message.
             overwrite: start a new file if the existing one has other choices.
         Raises:
-            ValueError: for a file with other choices, unless `overwrite` is set.
+            ValueError: for a file with other choices, unless `overwrite` is set; for a file that another run writes to.
         """
         self._path, self._choices = path, json.loads(json.dumps(choices))
-        content = broadcast(path.read_bytes() if jax.process_index() == 0 and path.exists() else b"")
+        self._first = jax.process_index() == 0
+        self._locked = self._first and try_lock(path)
+        if broadcast(_FREE if self._locked else _BUSY) == _BUSY:
+            raise ValueError(f"{path}: another {what} is writing it; wait for its end, or give another --output.")
+        try:
+            self.found = self._read(what, overwrite=overwrite)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, what: str, *, overwrite: bool) -> list[dict[str, Any]]:
+        content = broadcast(self._path.read_bytes() if self._first and self._path.exists() else b"")
         content = content[: content.rfind(b"\n") + 1]  # drops a line that the run was writing when it was killed
-        lines = content.splitlines()
+        lines = content.splitlines(keepends=True)
         if lines and (difference := self._difference(lines[0])):
             if not overwrite:
                 raise ValueError(
-                    f"{path}: holds a stopped {what} with {difference}; give its choices to resume it, or --overwrite "
-                    "to start again."
+                    f"{self._path}: holds a stopped {what} with {difference}; give its choices to resume it, or "
+                    "--overwrite to start again."
                 )
             lines = []
-        self.found: list[dict[str, Any]] = [json.loads(line) for line in lines[1:]]
-        if jax.process_index() == 0:
-            if lines:
-                os.truncate(path, len(content))
+        whole = {line: found for line in lines[1:] if isinstance(found := _parse(line), dict)}
+        if self._first:
+            if not lines:
+                write_whole(self._path, _line({"choices": self._choices}))
+            elif damaged := len(lines) - 1 - sum(line in whole for line in lines[1:]):
+                note = f"note: {self._path}: {damaged} damaged lines are left out, and what they held is measured again"
+                print(note, file=sys.stderr)
+                write_whole(self._path, b"".join([lines[0], *(line for line in lines[1:] if line in whole)]))
             else:
-                self._begin()
-
-    def _begin(self) -> None:
-        write_whole(self._path, json.dumps({"choices": self._choices}) + "\n")
+                os.truncate(self._path, len(content))
+        return [whole[line] for line in lines[1:] if line in whole]
 
     def _difference(self, header: bytes) -> str:
         """Describe how the choices in a file's header differ from this run's. Returns "" if they are equal."""
-        try:
-            stored = json.loads(header)["choices"]
-        except (ValueError, KeyError, TypeError):
-            return "another format"
+        stored = _parse(header)
+        if not isinstance(stored, dict) or not isinstance(stored := stored.get("choices"), dict):
+            return "another format, or a damaged first line"
         ours = self._choices
         return ", ".join(f"another {key}" for key in ours | stored if ours.get(key) != stored.get(key))
 
     def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Append lines to the file."""
-        if jax.process_index() == 0:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(line) + "\n" for line in lines))
+        """Append lines to the file, and flush them to the disk. Raises OSError, which names the file."""
+        if not self._first:
+            return
+        try:
+            with self._path.open("ab") as file:
+                file.write(b"".join(map(_line, lines)))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(
+                error.errno, f"{error.strerror}; make room and run the same again", str(self._path)
+            ) from error
 
     def remove(self) -> None:
         """Delete the file. Call this when the result has been written."""
-        if jax.process_index() == 0:
+        if self._first:
             self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let other runs write to the file. It stays unless `remove` has deleted it."""
+        if self._locked:
+            self._locked = False
+            unlock(self._path)
+
+    def __enter__(self) -> "JournalFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    data = json.dumps(content).encode()
+    return b"%08x %s\n" % (zlib.crc32(data), data)
+
+
+def _parse(line: bytes) -> Any:
+    """Return the content of a line; None for a damaged one."""
+    checksum, _, data = line.rstrip(b"\n").partition(b" ")
+    try:
+        return json.loads(data) if int(checksum, 16) == zlib.crc32(data) else None
+    except (ValueError, RecursionError):
+        return None

@@ -3,10 +3,15 @@
 import signal
 import time
 
-from jaxsr.evaluation import run
+import pytest
+
+from jaxsr.cli import evaluate
+from jaxsr.evaluation import run, sheet
+from jaxsr.evaluation.result import Result
 from jaxsr.evaluation.scoring import Scorer
 from tests.cli.results import psnrs, read
 from tests.evaluation.pictures import noisy, picture, save, start
+from tests.runtime.test_locks import hold
 
 
 def test_a_killed_run_goes_on_where_it_was(command, tmp_path, monkeypatch):
@@ -66,3 +71,35 @@ def test_results_are_kept(command, tmp_path, capsys):
     assert (tmp_path / "result.json").read_bytes() != before
     (tmp_path / "folder").mkdir()
     assert command(output="folder") == 1
+
+
+@pytest.mark.parametrize("killed_in", ["write_whole", "write_sheet", "write", "remove"])
+def test_a_run_killed_near_its_end_leaves_nothing_undone(command, tmp_path, monkeypatch, killed_in):
+    """The files beside the result come before it, and the journal stays until all are there."""
+    words = ("--csv", tmp_path / "r.csv", "--worst", tmp_path / "w.png")
+    places = {"write_whole": evaluate, "write_sheet": sheet, "write": Result, "remove": run.JournalFile}
+    monkeypatch.setattr(places[killed_in], killed_in, stop)
+    assert command(*words) == 130
+    assert (tmp_path / "result.json.part").exists()
+    monkeypatch.undo()
+    scored = []
+    monkeypatch.setattr(Scorer, "score", lambda self, pairs: scored.extend(pairs))
+    assert command(*words) == 0
+    assert scored == []
+    assert not (tmp_path / "result.json.part").exists()
+    monkeypatch.undo()
+    names = {"result.json": "whole.json", "r.csv": "whole.csv", "w.png": "whole.png"}
+    assert command("--csv", tmp_path / "whole.csv", "--worst", tmp_path / "whole.png", output="whole.json") == 0
+    for name, same in names.items():
+        ours, whole = ((tmp_path / one).read_bytes() for one in (name, same))
+        assert ours.replace(b"result.json", b"x") == whole.replace(b"whole.json", b"x") or name == "result.json"
+    assert read(tmp_path).images == read(tmp_path, "whole.json").images
+
+
+def test_two_runs_do_not_write_one_file(command, tmp_path, capsys):
+    process, answers = hold(tmp_path / "result.json.part")
+    assert answers == ["True"]
+    assert command() == 1
+    assert "result.json.part: another evaluation is writing it; wait for its end" in capsys.readouterr().err
+    process.communicate("")
+    assert command() == 0
