@@ -1,7 +1,9 @@
 """The training loop: it reads data, and writes checkpoints, a log, sample images and the final model."""
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,8 @@ from jaxsr.hub import checkpoint
 from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.runtime.compilation import compiler_options
+from jaxsr.runtime.devices import broadcast
+from jaxsr.runtime.locks import try_lock, unlock
 from jaxsr.storage import write_whole
 from jaxsr.training.camera import DEGRADATIONS
 from jaxsr.training.config import TrainConfig
@@ -70,7 +74,8 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
         report: callback for the lines that stay.
         progress: callback for one line per row of the log; each line replaces the line before.
     Raises:
-        ValueError: if `output` holds a run of another config, or the devices cannot share a batch evenly.
+        ValueError: if `output` holds a run of another config, another process trains there, or the devices cannot share
+            a batch evenly.
         FloatingPointError: if the loss or the gradient is no longer finite; the last checkpoint predates this step.
     """
     if config.batch_size % (jax.device_count() * config.accumulate):
@@ -79,7 +84,21 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     model, dataset = Model(config.preset, DTYPES[config.precision]), make_dataset(config)
     codec = load_part(config, "codec", config.codec_checkpoint)
     start = load_part(config, "network", config.start_from)
-    _claim(output, config)
+    with _alone_in(output):
+        _claim(output, config)
+        return _train(config, model, dataset, codec, start, output, report, progress)
+
+
+def _train(
+    config: TrainConfig,
+    model: Model,
+    dataset: PairDataset,
+    codec: Mapping[str, Any],
+    start: Mapping[str, Any],
+    output: Path,
+    report: Report,
+    progress: Report,
+) -> Path:
     # Auto axes leave the reshapes of a sharded batch (windows, pixel shuffle) to the compiler.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     everywhere, by_example = (jax.NamedSharding(mesh, spec) for spec in (jax.P(), jax.P("data")))
@@ -95,10 +114,11 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
             yield jax.tree.map(partial(jax.make_array_from_process_local_data, by_example), dataset.batch(step))
 
     with _checkpointer(output) as checkpoints:
-        if checkpoints.latest is None:
+        stored = _newest(checkpoints, jax.tree.map(_abstract, state), output / "damaged", report)
+        if stored is None:
             report(parameter_overview.get_parameter_overview(dict(state.params), include_stats=False))
         else:
-            state = checkpoints.load(checkpoints.latest.step, jax.tree.map(_abstract, state))
+            state = stored
             report(f"resuming from step {int(state.step)}")
         first = int(state.step)
         hooks = [_logging(config, output, first, progress), _sampling(config, model, codec, output)]
@@ -109,6 +129,20 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
             if _saves(config, step):
                 checkpoints.save_async(step, state)
     return _export(config, state.ema | codec, output / "model")
+
+
+@contextmanager
+def _alone_in(output: Path) -> Iterator[None]:
+    """Lock the folder of a run. Raises ValueError if another process trains there."""
+    output.mkdir(parents=True, exist_ok=True)
+    mine = jax.process_index() == 0 and try_lock(output / "checkpoints")
+    if not broadcast(b"mine" if mine else b""):
+        raise ValueError(f"--output: another process trains in {output}; wait for its end, or choose another folder.")
+    try:
+        yield
+    finally:
+        if mine:
+            unlock(output / "checkpoints")
 
 
 def load_metrics(config: TrainConfig) -> dict[str, np.ndarray]:
@@ -170,18 +204,49 @@ def _checkpointer(output: Path) -> ocp.training.Checkpointer:
     )
 
 
+def _newest(checkpoints: ocp.training.Checkpointer, like: Any, damaged: Path, report: Report) -> TrainState | None:
+    """Load the newest checkpoint that can be read; None without one. Damaged ones are moved into a folder."""
+    for found in sorted(checkpoints.checkpoints, key=lambda one: one.step, reverse=True):
+        try:
+            return checkpoints.load(found.step, like)
+        except Exception as error:  # what Orbax raises depends on which of its files is damaged
+            kept = damaged / found.path.name
+            report(f"the checkpoint of step {found.step} cannot be read ({_first_line(error)}); it is now {kept}")
+            if jax.process_index() == 0:
+                damaged.mkdir(exist_ok=True)
+                os.replace(found.path, kept)
+            broadcast(b"")  # all processes wait until it has been moved
+            checkpoints.reload()
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
 def _claim(output: Path, config: TrainConfig) -> None:
     """Write the config, or refuse to resume a run of another one. The run may lack fields that are newer than it."""
-    output.mkdir(parents=True, exist_ok=True)
     file, current = output / "config.json", json.loads(json.dumps(config.to_dict()))
-    if file.exists() and current | json.loads(file.read_text()) != current:
+    if file.exists() and current | _read_config(file) != current:
         raise ValueError(f"--output: {output} holds a run of another config; choose another folder or remove it.")
     if jax.process_index() == 0:
         write_whole(file, json.dumps(current, indent=1))
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise ValueError(
+            f"--output: {file} is damaged; remove it if the run has this config, or choose another folder."
+        )
+    return stored
 
 
 def _export(config: TrainConfig, params: Weights, folder: Path) -> Path:
