@@ -15,6 +15,7 @@ from jaxsr.batch.sidecar import describe
 from jaxsr.batch.strip import new_strip, panels, strip_shape
 from jaxsr.batch.write import write_result
 from jaxsr.imaging.files import JPEG, WEBP, Photo, check_side, pixel_dtype, read_photo, with_metadata
+from jaxsr.imaging.memory import check_memory
 from jaxsr.imaging.pixels import Pixels, from_float
 from jaxsr.metrics.consistency import lr_consistency_by_bands
 from jaxsr.upscaling.inpainting import check_mask, keep_known
@@ -67,6 +68,7 @@ def make(
     scale, began = upscaler.preset.scale, time.perf_counter()
     photo = with_metadata(read_photo(job.source), request.metadata or "keep")
     check_side(job.target, max(result_shape(photo, scale, request)))
+    check_memory(result_bytes(photo, scale, request, job.target), "its result", str(job.source))
     rgb = photo.rgb
     if photo.alpha is not None:
         from jaxsr.imaging.transparency import bleed  # scipy.ndimage, for transparent photographs only
@@ -140,6 +142,11 @@ def enlarge_alpha(
         first, end = max(top - _LANCZOS_REACH, 0), min(top + _ALPHA_BAND, len(alpha))
         band = upscale_alpha(alpha[first : end + _LANCZOS_REACH], scale)
         out[scale * top : scale * end] = from_float(band[scale * (top - first) : scale * (end - first)], out.dtype)
+
+
+def result_bytes(photo: Photo, scale: int, request: Request, target: Path) -> int:
+    """Estimate the bytes that a result takes: its pixels, the encoder's copy of them, and the file."""
+    return 3 * math.prod(result_shape(photo, scale, request)) * np.dtype(pixel_dtype(target, photo.depth)).itemsize
 
 
 def result_shape(photo: Photo, scale: int, request: Request) -> tuple[int, int, int]:

@@ -1,14 +1,10 @@
 """The forecast of a result's time and memory, without making the result."""
 
-from math import prod
-
-import numpy as np
-
-from jaxsr.batch.enlarge import result_shape
+from jaxsr.batch.enlarge import result_bytes, result_shape
 from jaxsr.batch.jobs import Job
 from jaxsr.batch.recipe import Recipe, read_mask
 from jaxsr.batch.request import Request
-from jaxsr.imaging.files import check_side, pixel_dtype, read_photo
+from jaxsr.imaging.files import check_side, read_photo
 from jaxsr.options import spell_tile
 from jaxsr.upscaling.inpainting import check_mask
 from jaxsr.upscaling.plan import ImageRun, plan_run
@@ -24,7 +20,7 @@ def foresee(upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, cost
     `costs` keeps the measurements, for other images with equal calls.
     """
     photo, scale, options = read_photo(job.source), upscaler.preset.scale, request.options
-    size, (height, width, channels) = photo.rgb.shape[:2], result_shape(photo, scale, request)
+    size, (height, width, _) = photo.rgb.shape[:2], result_shape(photo, scale, request)
     check_side(job.target, max(height, width))
     guide, planned = recipe.guide(request, photo.rgb, scale), plan_run(upscaler.preset, size, options, request.batch)
     check_mask(upscaler.preset, read_mask(request), size)
@@ -35,8 +31,7 @@ def foresee(upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, cost
     shortened = run.plan.tile != planned.plan.tile
     plan = plan_run(upscaler.preset, size, run.options).plan if shortened else planned.plan
     seconds *= -(-len(plan) // run.batch)
-    # Three copies: the pixels, the encoder's copy of them, and the file.
-    held = 3 * prod((height, width, channels)) * np.dtype(pixel_dtype(job.target, photo.depth)).itemsize
+    held = result_bytes(photo, scale, request, job.target)
     line = (
         f"{job.source} {size[1]}x{size[0]} -> {job.target} {width}x{height}: "
         f"{len(plan)} tiles of {spell_tile(plan.tile)}, {memory / 1e6:.0f} MB for the network, "

@@ -43,7 +43,7 @@ def is_done(job: Job, request: Request) -> bool:
         record = json.loads(job.sidecar.read_text(encoding="utf-8"))
         same = record["model_sha256"] == request.model_sha256 and decisions in (record["requested"], record["options"])
         hashes = (record["input_sha256"], record["output_sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         same, hashes = False, ()
     if same and hashes == (request.input.sha256, sha256_file(job.target)):
         return True

@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
+from jaxsr.imaging import jpeg_xl
 from jaxsr.imaging.colour import GAIN_MAP, exif_profile, has_late_metadata, heif_profile, png_profile
+from jaxsr.imaging.memory import check_memory, decoding_bytes
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
 from jaxsr.imaging.sixteen_bit import decode_png
@@ -22,10 +24,10 @@ from jaxsr.imaging.xmp import clean_xmp
 # One gigapixel takes 12 GB as float RGB. Pillow's own limit of 0.09 is below a 12-megapixel photograph enlarged by 4.
 MAX_PIXELS = 10**9
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF")
+_HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
 _PILLOW_LOCK = threading.Lock()
 _GAIN_MAPS = rb"hdrgm:Version|ns\.adobe\.com/hdr-gain-map|hdrgainmap"
 JPEG_XL = "lost its colour profile and metadata, if it had any (JPEG XL)"
-_JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 XMP_LOST = "lost its XMP, which could not be read"
 
@@ -59,15 +61,18 @@ def decode(data: bytes, source: str) -> Decoded:
     """
     with _quiet_unlimited_pillow():
         if data.startswith(HEADS):
-            found = decode_tiff(data, source, MAX_PIXELS)
+            found = decode_tiff(data, source, check_size)
             return _finish(found.pixels, found.icc, data, found.xmp, None, found.lost)
-        if data.startswith(_JPEG_XL):
+        if data.startswith(jpeg_xl.HEADS):
             return _decode_jpeg_xl(data, source)
         formats = _FORMATS
         if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
             formats = _open_heic(source)
         with Image.open(BytesIO(data), formats=formats) as image:
-            _check_size(*image.size, source)
+            channels = len(image.getbands()) + (image.has_transparency_data and "A" not in image.mode)
+            # 16 bits a sample: byte 24 of a PNG is its depth, and Pillow has no mode for most of them.
+            itemsize = 2 if image.format == "PNG" and data[24:25] == b"\x10" else 1
+            check_size(*image.size, channels, itemsize, source)
             pixels, icc = _pillow_pixels(image, data, source)
             lost = (FROM_CMYK,) * (image.mode == "CMYK")
             if image.format in ("JPEG", "MPO") and re.search(_GAIN_MAPS, data):
@@ -99,6 +104,7 @@ def _decode_jpeg_xl(data: bytes, source: str) -> Decoded:
     """Decode a JPEG XL file, whose metadata no library at hand gives."""
     import imagecodecs
 
+    check_size(*jpeg_xl.jpeg_xl_size(data), 4, 2, source)
     pixels = np.asarray(imagecodecs.jpegxl_decode(data))
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageFileError(f"{source}: pixels of type {pixels.dtype} have no fixed white; save it as 8 or 16-bit RGB")
@@ -106,7 +112,6 @@ def _decode_jpeg_xl(data: bytes, source: str) -> Decoded:
     if pixels.ndim == 4:
         pixels, lost = pixels[0], (JPEG_XL, FIRST_ONLY)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    _check_size(pixels.shape[1], pixels.shape[0], source)
     return Decoded(pixels, None, None, None, None, lost)
 
 
@@ -143,9 +148,20 @@ def _quiet_unlimited_pillow() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _check_size(width: int, height: int, source: str) -> None:
+def check_size(width: int, height: int, channels: int, itemsize: int, source: str) -> None:
+    """Raise ImageFileError for a picture with too many pixels for us, or for this machine's memory, by its header."""
     if width * height > MAX_PIXELS:
         raise ImageFileError(f"{source}: {width}x{height} is over the limit of {MAX_PIXELS} pixels; cut it into parts")
+    check_memory(decoding_bytes(width, height, channels, itemsize), f"a picture of {width}x{height}", source)
+
+
+def is_image_head(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of a type that `decode` reads."""
+    return (
+        head.startswith((*HEADS, *jpeg_xl.HEADS, *_HEADS))
+        or head[4:8] == b"ftyp"
+        or (head.startswith(b"RIFF") and head[8:12] == b"WEBP")
+    )
 
 
 def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels, bytes | None]:

@@ -23,7 +23,8 @@ from numpy.typing import DTypeLike
 from PIL import Image, UnidentifiedImageError
 
 from jaxsr.choices import METADATA, Metadata, check_word
-from jaxsr.imaging.decode import Decoded, decode
+from jaxsr.imaging.decode import Decoded, decode, is_image_head
+from jaxsr.imaging.memory import check_memory
 from jaxsr.imaging.metadata import fits_icc, minimal_exif, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels, from_float, on_white
 from jaxsr.imaging.sixteen_bit import encode_png16, encode_tiff, with_png_metadata
@@ -134,8 +135,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     except ImageFileError:
         raise
     except UnidentifiedImageError as error:
-        known = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
-        raise ImageFileError(f"{source}: no readable {known} image; convert it to one, or copy it again") from error
+        raise _no_image(source) from error
     except MemoryError as error:
         raise ImageFileError(f"{source}: too large for this machine's memory; cut it into parts") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes
@@ -166,11 +166,26 @@ def _readable(source: str) -> Iterator[None]:
 
 
 def _read_bytes(source: str) -> bytes:
+    """Read a file whole if its first bytes are those of an image."""
     with _readable(source):
-        data = _read_pipe(source) if _is_pipe(source) else Path(source).read_bytes()
+        data = _read_pipe(source) if _is_pipe(source) else _read_image(source)
     if not data:
         raise ImageFileError(f"{source}: an empty file; copy or download it again")
     return data
+
+
+def _read_image(source: str) -> bytes:
+    with open(source, "rb") as file:
+        head = file.read(64)
+        if head and not is_image_head(head):
+            raise _no_image(source)
+        check_memory(os.fstat(file.fileno()).st_size, "the file", source)
+        return head + file.read()
+
+
+def _no_image(source: str) -> ImageFileError:
+    known = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
+    return ImageFileError(f"{source}: no readable {known} image; convert it to one, or copy it again")
 
 
 def _is_pipe(source: str) -> bool:

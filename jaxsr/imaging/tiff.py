@@ -6,7 +6,7 @@ nor a mask; in files of cameras (DNG) it lies in a sub-directory. Whatever has n
 
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
@@ -56,14 +56,14 @@ class TiffImage(NamedTuple):
     lost: tuple[str, ...]
 
 
-def decode_tiff(data: bytes, source: str, most_pixels: int) -> TiffImage:
+def decode_tiff(data: bytes, source: str, check_size: Callable[[int, int, int, int, str], None]) -> TiffImage:
     """Decode the photograph in a TIFF or BigTIFF file. `source` names the file in errors.
 
     Samples of 1 to 8 bits become 8 bits, those of 9 to 16 bits become 16 bits: white is the largest number of the
     file's own bits. CMYK becomes sRGB at 8 bits, through its profile.
 
-    Raises ImageFileError for more than `most_pixels` pixels, and for a type of pixels or a compression without support,
-    whose name the message says. Damaged data raises various errors.
+    Raises ImageFileError for a type of pixels or a compression without support, whose name the message says, and what
+    `check_size` raises for (width, height, channels, bytes per sample, source). Damaged data raises various errors.
     """
     import tifffile
 
@@ -76,9 +76,8 @@ def decode_tiff(data: bytes, source: str, most_pixels: int) -> TiffImage:
         whole = [page for page in pages if not _subfile(page) & (_REDUCED | _MASK)]
         page = whole[0] if whole else max(pages, key=lambda page: page.imagewidth * page.imagelength)
         width, height = page.imagewidth, page.imagelength
-        if width * height > most_pixels:
-            raise _refusal(source, f"{width}x{height} is over the limit of {most_pixels} pixels", "cut it into parts")
         _check_kind(page, source)
+        check_size(width, height, page.samplesperpixel, 2 if page.bitspersample > 8 else 1, source)
         _check_whole(page, data)
         tags = page.tags
         icc = tags[ICC_PROFILE].value if ICC_PROFILE in tags else None
