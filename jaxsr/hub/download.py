@@ -7,12 +7,14 @@ but restarts from zero, and huggingface_hub resumes only from its own hub.
 import http.client
 import os
 import re
+import shutil
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
@@ -24,6 +26,8 @@ _ATTEMPTS = 4
 _BACKOFF = 0.5  # seconds before the first retry; doubles with each retry
 _TIMEOUT = 30.0  # seconds without a byte
 _BLOCK = 1 << 18
+MOST_BYTES = 20 * 10**9
+"""The most bytes from a server that says no length, for a file of unknown size."""
 _RETRY_STATUS = frozenset({408, 416, 425, 429, 500, 502, 503, 504})  # worth another try (416: from zero)
 
 Report = Callable[[int, int | None], None]  # (bytes so far, bytes in all if known)
@@ -142,20 +146,27 @@ def _transfer(url: str, part: Path, report: Report, size: int | None, *, checked
         if resumed and (start != offset or _validator(response) not in (None, validator)):
             os.truncate(part, 0)
             raise _AttemptError("the file changed on the server during the download", retry=True)
+        if total is not None and total - start > shutil.disk_usage(part.parent).free:
+            raise _AttemptError(f"the file has {total} bytes, and the disk has less room", retry=False)
         if size is not None and total not in (None, size):
             raise _AttemptError(f"the server has {total} bytes instead of {size}", retry=False, checksum=True)
         if total is None and not response.chunked and not checked:
             raise _AttemptError("the server does not say how long the file is, so it cannot be checked", retry=False)
         os.truncate(part, start)  # before the new validator is written: old bytes must never be paired with it
         note(part).write_text(f"{url}\n{_validator(response) or ''}", encoding="utf-8")
-        received = _write_body(response, part, start, total, report)
+        received = _write_body(response, part, start, total, report, size or total or MOST_BYTES)
     if total is not None and received != total:
         raise _AttemptError(f"the connection closed after {received} of {total} bytes", retry=True)
     return resumed
 
 
-def _write_body(response: http.client.HTTPResponse, part: Path, start: int, total: int | None, report: Report) -> int:
-    """Append the body to `part`. Returns the length reached, less than `total` if the connection closed early."""
+def _write_body(
+    response: http.client.HTTPResponse, part: Path, start: int, total: int | None, report: Report, most: int
+) -> int:
+    """Append the body to `part`. Returns the length reached, less than `total` if the connection closed early.
+
+    A server that says no length could fill the disk. It may send `most` bytes.
+    """
     received = start
     with open(part, "ab") as file:
         report(received, total)
@@ -163,12 +174,27 @@ def _write_body(response: http.client.HTTPResponse, part: Path, start: int, tota
             block = _read(response)
             if not block:
                 break
-            file.write(block)
             received += len(block)
+            if received > most:
+                os.truncate(part, 0)
+                raise _AttemptError(f"the server sends more than {most} bytes", retry=False, checksum=True)
+            file.write(block)
             report(received, total)
         file.flush()
         os.fsync(file.fileno())
     return received
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but not from https to an address that anybody on the way can answer for."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if req.full_url.lower().startswith("https:") and not newurl.lower().startswith("https:"):
+            raise ValueError(f"it redirects from https to {newurl}, which is not safe")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_SafeRedirects)
 
 
 def _request(url: str, part: Path, offset: int, validator: str | None) -> http.client.HTTPResponse:
@@ -177,7 +203,7 @@ def _request(url: str, part: Path, offset: int, validator: str | None) -> http.c
     if offset and validator:
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
+        return _OPENER.open(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:  # closes the connection
             if error.code == 416:  # `part` is longer than the file on the server

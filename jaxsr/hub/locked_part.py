@@ -16,10 +16,11 @@ def note(part: Path) -> Path:
 def locked_part(destination: Path) -> Iterator[Path]:
     """Open a context with the file to download into: `<name>.part`, kept for the next call.
 
-    If another process writes to `<name>.part`, the file is a private one instead.
+    If another process writes to `<name>.part`, or if it or its note is a link, which somebody else may have planted in
+    a shared folder, the file is a private one instead.
     """
     shared = destination.with_name(f"{destination.name}.part")
-    lock = _lock(shared)
+    lock = None if shared.is_symlink() or note(shared).is_symlink() else _lock(shared)
     part = shared if lock is not None else destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.part")
     part.touch()
     try:
@@ -41,7 +42,7 @@ def _lock(path: Path) -> int | None:
         import fcntl
     except ImportError:  # Windows
         return None
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         locked = _is_open_file(descriptor, path)

@@ -3,6 +3,8 @@
 import io
 import os
 import socket
+import urllib.request
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -157,3 +159,43 @@ def test_progress_with_rate_on_a_terminal_only(start_site, tmp_path, terminal):
         assert "700.0/700.0 kB" in text
     else:
         assert text == ""
+
+
+def test_a_redirect_from_https_to_http_is_not_followed():
+    handler, request = download._SafeRedirects(), urllib.request.Request("https://a.invalid/f")
+    follow = handler.redirect_request(request, None, 302, "moved", {}, "https://b.invalid/f")
+    assert follow.full_url == "https://b.invalid/f"
+    with pytest.raises(ValueError, match=r"redirects from https to http://b\.invalid/f, which is not safe"):
+        handler.redirect_request(request, None, 302, "moved", {}, "http://b.invalid/f")
+    plain = urllib.request.Request("http://a.invalid/f")
+    assert handler.redirect_request(plain, None, 302, "moved", {}, "http://b.invalid/f") is not None
+
+
+@pytest.mark.parametrize("choices", [{}, {"size": 1000}])
+def test_a_server_without_a_length_does_not_fill_the_disk(start_site, tmp_path, monkeypatch, choices):
+    monkeypatch.setattr(download, "MOST_BYTES", 300_000)
+    site = start_site(states_length=False)
+    with pytest.raises(DownloadError, match=f"sends more than {choices.get('size', 300_000)} bytes"):
+        fetch(site.url, tmp_path / "f", sha256=sha256_of(BODY), **choices)
+    assert list(tmp_path.iterdir()) == []
+    assert len(site.seen) == 1
+
+
+def test_a_file_larger_than_the_disk_is_refused_at_once(start_site, tmp_path, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: SimpleNamespace(free=len(BODY) - 1))
+    with pytest.raises(DownloadError, match=f"the file has {len(BODY)} bytes, and the disk has less room"):
+        fetch(start_site().url, tmp_path / "f")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("planted", ["f.part", "f.part.from"])
+def test_a_planted_link_is_not_written_through(start_site, tmp_path, planted):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    (folder / planted).symlink_to(victim)
+    fetch(start_site().url, folder / "f", sha256=sha256_of(BODY))
+    assert victim.read_text() == "mine"
+    assert (folder / "f").read_bytes() == BODY
+    assert sorted(path.name for path in folder.iterdir()) == ["f", planted]
