@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,16 +38,27 @@ class Table:
 
 def markdown(tables: Sequence[Table], warning: str = "") -> str:
     """Format the tables in GitHub's Markdown, with the warning on top."""
-    parts = [f"**{warning}**"] if warning else []
+    parts = [f"**{_plain(warning)}**"] if warning else []
     for table in tables:
-        lines = [f"## {table.title}", "", _bars(table.head), "|---" * len(table.head) + "|", *map(_bars, table.rows)]
-        parts.append("\n".join([*lines, "", *(f"- {note}" for note in table.said)]).rstrip())
+        lines = [
+            f"## {_plain(table.title)}",
+            "",
+            _bars(table.head),
+            "|---" * len(table.head) + "|",
+            *map(_bars, table.rows),
+        ]
+        parts.append("\n".join([*lines, "", *(f"- {_plain(note)}" for note in table.said)]).rstrip())
     return "\n\n".join(parts) + "\n"
 
 
 def _bars(row: Sequence[str]) -> str:
-    cells = (cell.replace("|", r"\|").replace("\n", " ") for cell in row)
+    cells = (_plain(cell).replace("|", r"\|") for cell in row)
     return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """Write a text, such as the name of a file, in one line that holds no HTML."""
+    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text).replace("<", "&lt;")
 
 
 def latex(tables: Sequence[Table], warning: str) -> str:
@@ -81,11 +93,17 @@ def to_csv(tables: Sequence[Table], warning: str) -> str:
     writer = csv.writer(text)
     for table in tables:
         empty = [""] * len(table.head)
-        writer.writerow(("table", *table.head, "kind", "note"))
+        rows = [("table", *table.head, "kind", "note")]
         if warning:
-            writer.writerow((table.title, *empty, "warning", warning))
+            rows.append((table.title, *empty, "warning", warning))
         if table.variants:
-            writer.writerow((table.title, "", *table.variants, "variant", ""))
-        writer.writerows((table.title, *row, "result", "") for row in table.rows)
-        writer.writerows((table.title, *empty, "note", note) for note in table.notes)
+            rows.append((table.title, "", *table.variants, "variant", ""))
+        rows += [(table.title, *row, "result", "") for row in table.rows]
+        rows += [(table.title, *empty, "note", note) for note in table.notes]
+        writer.writerows([*map(csv_text, row[:2]), *row[2:-1], csv_text(row[-1])] for row in rows)
     return text.getvalue()
+
+
+def csv_text(text: str) -> str:
+    """Return a text for a cell of CSV that no spreadsheet takes for a formula, as it does with =, +, - and @."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxsr.evaluation.layout import csv_text
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.metrics.statistics import mean_with_intervals
 from jaxsr.plain_data import convert
@@ -119,7 +120,7 @@ class Result:
         text = io.StringIO()
         writer = csv.DictWriter(text, ["image", "patch", "seed", *self.scored], extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(self.images)
+        writer.writerows(row | {"image": csv_text(row["image"])} for row in self.images)
         return text.getvalue()
 
 

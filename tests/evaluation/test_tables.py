@@ -113,3 +113,22 @@ def test_two_variants_of_a_metric_have_two_columns_and_the_list_says_which():
     assert "| method | PSNR ↑ | PSNR (2) ↑ |" in text
     assert "- PSNR, RGB.\n- PSNR (2): PSNR, Y." in text
     assert np.char.count(text, "–") == 2
+
+
+def test_names_make_no_html_no_second_line_and_no_formula():
+    table = Table(
+        "<b>t</b>", ("method", "PSNR"), (("=cmd|' /C x'!A0\n| x |", "-1.5"),), ("+1 <script>\r\n# x",), ("PSNR",)
+    )
+    text = markdown([table], "<i>")
+    assert "<" not in text
+    assert r"| =cmd\|' /C x'!A0 \| x \| | -1.5 |" in text
+    assert "- +1 &lt;script> # x\n" in text
+    rows = [*csv.reader(to_csv([table], "@w").splitlines(keepends=True))]
+    assert [row[1:3] for row in rows if row[-2] == "result"] == [["'=cmd|' /C x'!A0\n| x |", "-1.5"]]
+    assert [row[-1] for row in rows if row[-2] in ("note", "warning")] == ["'@w", "'+1 <script>\r\n# x"]
+
+
+def test_the_name_of_an_image_is_no_formula_in_csv():
+    found = result("a", [30.0])
+    found = replace(found, images=[found.images[0] | {"image": "=1+1"}])
+    assert next(csv.DictReader(found.csv().splitlines()))["image"] == "'=1+1"
