@@ -3,9 +3,8 @@
 This module only starts the command, whose code is `jaxsr.cli.calibrate`.
 """
 
-import sys
-
 from jaxsr.cli.calibrate import main
+from jaxsr.cli.exits import end
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

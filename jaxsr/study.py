@@ -3,9 +3,8 @@
 This module only starts the command, whose code is `jaxsr.cli.study`.
 """
 
-import sys
-
+from jaxsr.cli.exits import end
 from jaxsr.cli.study import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

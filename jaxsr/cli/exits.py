@@ -1,9 +1,14 @@
 """The messages and exit codes of the commands: an error is one line in place of a traceback."""
 
+import _thread
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from jaxsr.errors import EXPECTED
 
@@ -11,6 +16,8 @@ BROKEN_PIPE = 141
 """Exit code if nobody reads the output any more, as of a program that SIGPIPE ends."""
 SOME_FAILED = 3
 """Exit code if some images failed and the others are done."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN = 0.05  # seconds until a forgotten signal comes again
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -29,10 +36,12 @@ def exit_code(run: Callable[[], int], *, smaller: str = "a smaller image") -> in
 
     It is 141 if the reader of the output has gone.
 
-    `smaller` names the remedy for a device with too little memory (JAX's RuntimeError).
+    `smaller` names the remedy for a device with too little memory (JAX's RuntimeError). SIGTERM stops the run as Ctrl-C
+    does, with the code 143. A second signal ends the process at once.
     """
     try:
-        code = run()
+        with _stopping():
+            code = run()
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of the output has gone, as `| head -1` does
@@ -44,7 +53,64 @@ def exit_code(run: Callable[[], int], *, smaller: str = "a smaller image") -> in
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         say(f"error: the device has too little memory: give {smaller}", wrong=True)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         say("stopped; run the same command again to resume", wrong=True)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     return 1
+
+
+def end(code: int) -> NoReturn:
+    """End the process. After a signal, a further one ends it at once, while threads are still waited for."""
+    if code > 128:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+    sys.exit(code)
+
+
+def _interrupt(number: int) -> None:
+    """Send a signal to the main thread, so that it also ends a system call that waits."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        _thread.interrupt_main(number)
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Raise KeyboardInterrupt for SIGINT and SIGTERM, once each run; then the signals have their default effect.
+
+    Python forgets an exception inside of a finaliser or a callback of the garbage collector, such as JAX's. The signal
+    then comes again.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        raise KeyboardInterrupt(number)
+
+    def forgotten(found: Any) -> None:
+        if not issubclass(found.exc_type, KeyboardInterrupt):
+            hook(found)
+            return
+        for each in _SIGNALS:
+            signal.signal(each, stop)
+        number = found.exc_value.args[0] if found.exc_value and found.exc_value.args else signal.SIGINT
+        if not any(timer.is_alive() for timer in pending):
+            pending.append(threading.Timer(_AGAIN, _interrupt, (number,)))
+            pending[-1].daemon = True
+            pending[-1].start()
+
+    pending: list[threading.Timer] = []
+    hook, sys.unraisablehook = sys.unraisablehook, forgotten
+    before = {each: signal.signal(each, stop) for each in _SIGNALS}
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for timer in pending:
+            timer.cancel()
+        for each, handler in before.items():
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)

@@ -1,5 +1,6 @@
 """Test how commands end: error messages and exit codes."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,71 @@ def test_a_user_without_a_home_gets_one_sentence(monkeypatch, capsys):
         for name, value in before.items():
             jax.config.update(name, value)
     assert "compiled programs are not kept (this user has no home folder" in capsys.readouterr().err
+
+
+SLEEPER = """
+import gc, signal, sys, time
+from jaxsr.cli.exits import end, exit_code
+{before}
+def run():
+    print("ready", flush=True)
+    {body}
+    return 0
+end(exit_code(run))
+"""
+IN_A_CALLBACK = """
+def in_callback(phase, info):
+    if not sent:
+        sent.append(1)
+        signal.raise_signal(signal.SIGINT)
+sent = [1]
+gc.callbacks.append(in_callback)
+"""
+
+
+def start_sleeper(body: str, before: str = "") -> subprocess.Popen:
+    script = SLEEPER.format(body=body, before=before)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_a_run_with_one_sentence(number, code):
+    process = start_sleeper("time.sleep(60)")
+    process.send_signal(number)
+    assert process.communicate()[1] == "stopped; run the same command again to resume\n"
+    assert process.returncode == code
+
+
+def test_a_second_signal_ends_the_process_at_once():
+    process = start_sleeper("""
+    try:
+        print("inside", flush=True)
+        time.sleep(60)
+    finally:
+        print("tidying", flush=True)
+        time.sleep(60)
+    """)
+    assert process.stdout.readline() == "inside\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "tidying\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == ""
+    assert process.returncode == -signal.SIGINT
+
+
+def test_a_signal_inside_of_a_callback_of_the_garbage_collector_is_not_forgotten():
+    """Python prints and forgets an exception there, so Ctrl-C would have no effect."""
+    process = start_sleeper("sent.clear(); gc.collect(); time.sleep(60)", IN_A_CALLBACK)
+    assert process.communicate()[1] == "stopped; run the same command again to resume\n"
+    assert process.returncode == 130
+
+
+def test_the_handlers_of_signals_are_put_back():
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)], sys.unraisablehook
+    assert exit_code(raising(KeyboardInterrupt())) == 130
+    assert ([signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)], sys.unraisablehook) == before
