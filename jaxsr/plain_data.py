@@ -43,6 +43,12 @@ def convert(data: Any, kind: type[T], *, where: str = "") -> T:
         raise ValueError(f"{place}: {text}" if place else text) from error
 
 
+def brief(text: object, most: int = 500) -> str:
+    """Return a text in one line of at most `most` characters, for messages that quote what a file holds."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[: most - 4]} ..."
+
+
 def check_numbers(data: Any, where: str) -> None:
     """Raise ValueError for a number that is not finite, or for more than MOST_ITEMS items, anywhere in plain data."""
     todo, count = [(where, data)], 0

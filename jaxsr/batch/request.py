@@ -17,6 +17,7 @@ GUIDE_FILES = ("alpha_map", "reference", "reference_mask", "mask")
 _OPTIONS = tuple(field.name for field in fields(Options))
 FORMATS = tuple(suffix[1:] for suffix in (*PNG, *JPEG, *WEBP, *TIFF))
 _MAX = 2**31 - 1
+_SHOWN = 200  # characters of an error
 _RANGES = {
     "seed": (0, MAX_SEED),
     "sample": (0, MAX_SEED),
@@ -170,7 +171,8 @@ class Request:
                 batch=record.get("requested_batch", 1),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RequestError(f"this sidecar holds no request ({error!r}); make the result again.") from error
+            reason = f"{type(error).__name__} {str(error)[:_SHOWN]}"
+            raise RequestError(f"this sidecar holds no request ({reason}); make the result again.") from error
 
 
 def request_for(job: Job, *, quality: int | None = None, **chosen: Any) -> Request:

@@ -14,6 +14,7 @@ from jaxsr.errors import EXPECTED
 
 BROKEN_PIPE = 141
 """Exit code if nobody reads the output any more, as of a program that SIGPIPE ends."""
+LONGEST = 4000
 SOME_FAILED = 3
 """Exit code if some images failed and the others are done."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -27,8 +28,9 @@ def one_line(text: str) -> str:
 
 
 def say(text: str, *, wrong: bool = False) -> None:
-    """Print one line on stdout, or on stderr if something went wrong."""
-    print(one_line(text), file=sys.stderr if wrong else sys.stdout)
+    """Print one line on stdout, or on stderr if something went wrong. A line of more than LONGEST characters is cut."""
+    shown = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    print(one_line(shown), file=sys.stderr if wrong else sys.stdout)
 
 
 def exit_code(run: Callable[[], int], *, smaller: str = "a smaller image") -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxsr.evaluation.protocols import Protocol, ProtocolError, did_you_mean
 from jaxsr.evaluation.variants import check_variants
-from jaxsr.plain_data import convert
+from jaxsr.plain_data import brief, convert
 
 FOLDER = Path(__file__).with_name("protocols")
 _OBJECT = (dict, "an object of names")
@@ -47,7 +47,10 @@ def load_protocol(name_or_path: str) -> Protocol:
         raise ProtocolError(f"--protocol: there is no file {path}; check the name.") from error
     except (OSError, ValueError) as error:
         raise ProtocolError(f"{path}: cannot be read as JSON ({error}); give a protocol file.") from error
-    return read_protocol(content, str(path))
+    try:
+        return read_protocol(content, str(path))
+    except ProtocolError as error:
+        raise ProtocolError(brief(error)) from error
 
 
 def read_protocol(content: Any, source: str) -> Protocol:

@@ -135,9 +135,22 @@ def check_rows(result: Result) -> None:
         numbers = {name: value for name, value in row.items() if name not in kinds}
         if wrong := [name for name, value in numbers.items() if not isinstance(value, int | float | None)]:
             raise ValueError(f"images[{i}].{wrong[0]}: must be a number or null")
+    _check_fields("protocol", result.protocol, {"name": str})
+    _check_fields("data", result.data, {"name": str, "images": int, "lr_sha256": str | None})
     for name, entry in result.metrics.items():
+        _check_fields(f"metrics.{name[:40]}", entry, {"variant": str, "up": bool | None})
         if not isinstance(entry.get("missing", ""), str) or not ("missing" in entry or "mean" in entry):
-            raise ValueError(f"metrics.{name}: must have a mean, or say why it is missing")
+            raise ValueError(f"metrics.{name[:40]}: must have a mean, or say why it is missing")
+        if isinstance(entry.get("mean", 0.0), bool) or not isinstance(entry.get("mean", 0.0), int | float):
+            raise ValueError(f"metrics.{name[:40]}.mean: must be a number")
+        if not isinstance(entry.get("note", ""), str):
+            raise ValueError(f"metrics.{name[:40]}.note: must be str")
+
+
+def _check_fields(where: str, found: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        if name not in found or not isinstance(found[name], kind) or (kind is int and found[name] is True):
+            raise ValueError(f"{where}.{name}: is missing, or not {getattr(kind, '__name__', kind)}")
 
 
 def restrict(result: Result, few: Result) -> Result:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxsr.choices import ForwardODE, GradientForm, Objective, ReferenceMean, ReferenceVariance, Through
 from jaxsr.diffusion.schedule import Schedule
-from jaxsr.plain_data import convert
+from jaxsr.plain_data import brief, convert
 from jaxsr.storage import write_whole
 from jaxsr.version import __version__
 
@@ -200,9 +200,9 @@ class Calibration:
                 convert({name: found.closed_loop[name] for name in names}, _Ranges, where="closed_loop")
             return found
         except CalibrationError as error:
-            raise CalibrationError(f"{path}: {error}") from error
+            raise CalibrationError(f"{path}: {brief(error)}") from error
         except (ValueError, AttributeError, KeyError, TypeError) as error:
-            raise CalibrationError(f"{path}: is a damaged calibration ({error}); calibrate again.") from error
+            raise CalibrationError(f"{path}: is a damaged calibration ({brief(error)}); calibrate again.") from error
 
     def write(self, path: str | Path) -> None:
         """Write the file completely or not at all. Raises CalibrationError for a number that is not finite."""

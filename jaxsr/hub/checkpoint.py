@@ -93,7 +93,7 @@ def load(folder_or_file: Path, *, dtype: DTypeLike | None = None) -> tuple[dict[
             params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is not a dict)
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is truncated or damaged, or is not a safetensors file ({error}): get a fresh copy of it"
+            f"{path} is truncated or damaged, or is not a safetensors file ({str(error)[:200]}): get a fresh copy of it"
         ) from error
     if dtype is not None:
         params = {
@@ -176,8 +176,9 @@ def _decode_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has jaxsr metadata that cannot be read: get a fresh copy of it") from error
     if version != FORMAT_VERSION:
+        theirs = repr(str(version)[:40])
         raise CheckpointError(
-            f"{path} has checkpoint format {version!r} and this jaxsr reads format {FORMAT_VERSION}: update jaxsr"
+            f"{path} has checkpoint format {theirs} and this jaxsr reads format {FORMAT_VERSION}: update jaxsr"
         )
     return metadata
 

@@ -38,6 +38,7 @@ READ = (*WRITTEN, *OTHER_JPEG, ".bmp", ".gif", ".avif", ".heic", ".heif", ".jxl"
 PIPE_WAIT = 30.0
 """Seconds to wait for bytes from a pipe."""
 _MOST_PIPED = 2**31
+_SHOWN = 200  # characters of a decoder's error
 _UNREAD_WORDS = (
     "3fr arw cr2 cr3 dcm dds dng emf eps erf exr fits hdr hif ico iiq j2k jp2 jpf jxr kdc mrw nef nrw orf pbm pcx pef "
     "pgm pnm ppm psb psd qoi raf raw rw2 sr2 srw svg tga wdp x3f xcf"
@@ -139,10 +140,12 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     except MemoryError as error:
         raise ImageFileError(f"{source}: too large for this machine's memory; cut it into parts") from error
     except Exception as error:  # decoders raise almost anything on damaged bytes
-        if re.search(r"unsupported|not supported|not implemented", str(error), re.IGNORECASE):
+        reason = " ".join(str(error).split())[:_SHOWN]
+        if re.search(r"unsupported|not supported|not implemented", reason, re.IGNORECASE):
             advice = "save it as 8 or 16-bit PNG or TIFF"
-            raise ImageFileError(f"{source}: a kind of image that is not supported ({error}); {advice}") from error
-        raise ImageFileError(f"{source}: damaged or cut short ({error}); copy or download it again") from error
+            raise ImageFileError(f"{source}: a kind of image that is not supported ({reason}); {advice}") from error
+        shown = f" ({reason})" if re.search(r"[A-Za-z]{3}", reason) else ""  # a number alone says nothing
+        raise ImageFileError(f"{source}: damaged or cut short{shown}; copy or download it again") from error
 
 
 def hash_photo(path: str | os.PathLike[str]) -> str:

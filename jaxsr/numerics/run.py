@@ -23,6 +23,7 @@ from jaxsr.numerics.report import write_report
 from jaxsr.numerics.tables import TABLES
 from jaxsr.numerics.truncation import rows_of
 from jaxsr.options import Options
+from jaxsr.runtime.locks import in_turns
 from jaxsr.runtime.progress import image_bar
 from jaxsr.storage import write_whole
 from jaxsr.upscaling.inpainting import check_takes_mask
@@ -143,24 +144,25 @@ def check_choices(folder: Path, choices: dict[str, Any]) -> None:
 
 
 def _measure_all(name: str, setup: Setup, study: Study, folder: Path) -> list[Results]:
-    measure, results, count = INSTRUMENTS[name](setup), [], len(study.pairs)
+    """Return the results of all pairs in their order. Another process may measure some of them meanwhile."""
+    measure, count = INSTRUMENTS[name](setup), len(study.pairs)
+    contents = [content_hash(np.concatenate([image.ravel() for image in study.pairs[i]])) for i in range(count)]
+    paths = [folder / f"{content[:32]}.npz" for content in contents]
+    results: dict[int, Results] = {}
     with image_bar(count) as report:
-        for i in range(count):
+        for done, i in enumerate(in_turns(paths)):
             title = f"{name}: {study.pairs.name(i)}"
-            report(i, title, 0, 0)
-            lr, hr = study.pairs[i]
-            content = content_hash(np.concatenate([lr.ravel(), hr.ravel()]))
-            path = folder / f"{content[:32]}.npz"
-            found = load_part(path)
+            report(done, title, 0, 0)
+            found = load_part(paths[i])
             if found is None:
                 if not sys.stderr.isatty():
                     print(f"{title} ({i + 1} of {count})", file=sys.stderr, flush=True)
-                key = image_key(study.seed, content, 0)
-                found = measure(study.upscaler.weights(study.options.precision), _as_batch(lr), _as_batch(hr), key)
+                key, pair = image_key(study.seed, contents[i], 0), map(_as_batch, study.pairs[i])
+                found = measure(study.upscaler.weights(study.options.precision), *pair, key)
                 _check_finite(found, study.pairs.name(i))
-                save_part(path, found)
-            results.append(found)
-    return results
+                save_part(paths[i], found)
+            results[i] = found
+    return [results[i] for i in range(count)]
 
 
 def _as_batch(image: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:

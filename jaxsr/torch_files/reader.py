@@ -131,7 +131,7 @@ def _read_pickled(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(path)
     except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, OSError) as error:  # OSError: wild offsets
-        raise ReadError(f"{path}: is truncated or damaged ({error}); download it again.") from error
+        raise ReadError(f"{path}: is truncated or damaged ({str(error)[:200]}); download it again.") from error
     except UnsafePickleError as error:
         raise ReadError(
             f"{path}: refused, {error}; nothing was executed. If you trust its source, save only its tensors: "
@@ -169,8 +169,9 @@ def _read_archive(path: Path, archive: zipfile.ZipFile) -> Any:
         )
     for info in members.values():
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
+            name = repr(info.filename[:60])
             raise ReadError(
-                f"{path}: its member {info.filename} is compressed, which torch.save never does; the file is refused."
+                f"{path}: its member {name} is compressed, which torch.save never does; the file is refused."
             )
     root = index[0].removesuffix("data.pkl")
     if root + "byteorder" in members and archive.read(root + "byteorder") != b"little":
@@ -251,7 +252,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
             return {name: _safetensor(path, name, piece) for name, piece in arrays.items()}
     except SafetensorError as error:
         raise ReadError(
-            f"{path}: is truncated or damaged, or is not a safetensors file ({error}); download it again."
+            f"{path}: is truncated or damaged, or is not a safetensors file ({str(error)[:200]}); download it again."
         ) from error
 
 
