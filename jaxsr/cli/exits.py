@@ -14,6 +14,7 @@ from jaxsr.errors import EXPECTED
 
 BROKEN_PIPE = 141
 """Exit code if nobody reads the output any more, as of a program that SIGPIPE ends."""
+LEAST_SPACE = 2 * 10**9
 LONGEST = 4000
 SOME_FAILED = 3
 """Exit code if some images failed and the others are done."""
@@ -42,15 +43,17 @@ def exit_code(run: Callable[[], int], *, smaller: str = "a smaller image") -> in
     does, with the code 143. A second signal ends the process at once.
     """
     try:
+        _check_address_space()
         with _stopping():
             code = run()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None if the caller has closed it
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of the output has gone, as `| head -1` does
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # or Python complains again at its end
         return BROKEN_PIPE
     except EXPECTED as error:
-        say(f"error: {error}", wrong=True)
+        say(f"error: {_sentence(error)}", wrong=True)
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -59,6 +62,28 @@ def exit_code(run: Callable[[], int], *, smaller: str = "a smaller image") -> in
         say("stopped; run the same command again to resume", wrong=True)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
     return 1
+
+
+def _sentence(error: BaseException) -> str:
+    """Return the message of an error; for the system's own about a file, with what to do."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        advice = "" if ";" in error.strerror else "; check the name, the permissions and the room on the disk"
+        return f"{os.fsdecode(error.filename)}: {error.strerror}{advice}."
+    return str(error) or type(error).__name__
+
+
+def _check_address_space() -> None:
+    """Raise ValueError if the limit of the address space is so low that JAX would end the process with a dump."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < LEAST_SPACE:
+        raise ValueError(
+            f"this process may have {limit / 1e9:.2g} GB of address space, but JAX needs {LEAST_SPACE / 1e9:.2g} GB: "
+            "raise  ulimit -v"
+        )
 
 
 def end(code: int) -> NoReturn:

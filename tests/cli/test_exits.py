@@ -136,3 +136,35 @@ def test_the_handlers_of_signals_are_put_back():
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)], sys.unraisablehook
     assert exit_code(raising(KeyboardInterrupt())) == 130
     assert ([signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)], sys.unraisablehook) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            FileNotFoundError(2, "No such file or directory", "/x/a"),
+            "/x/a: No such file or directory; check the name, ",
+        ),
+        (OSError(28, "No space left; make room", "j.part"), "j.part: No space left; make room.\n"),
+        (OSError("could not download it"), "could not download it\n"),
+        (MemoryError(), "MemoryError\n"),
+    ],
+)
+def test_an_error_of_the_system_names_the_file_and_what_to_do(capsys, error, line):
+    assert exit_code(raising(error)) == 1
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+
+
+def test_too_little_address_space_is_one_sentence_instead_of_a_dump():
+    words = f"ulimit -v 1000000; exec {sys.executable} -m jaxsr.sample --list-models"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ("error: this process may have 1 GB of address space, but JAX needs 2 GB: raise  ulimit -v\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_closed_streams_are_no_error(closed):
+    words = f"{sys.executable} -m jaxsr.sample --list-models {closed}"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("tiny-x4" in done.stdout) == (closed != ">&-")
