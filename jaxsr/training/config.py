@@ -13,6 +13,20 @@ SHIFTS = 8
 """Number of positions of the perceptual metric's crop along each axis."""
 
 
+_ANY = float("inf")
+_RANGES = {
+    "learning_rate": (0.0, _ANY),
+    "weight_decay": (0.0, _ANY),
+    "clip_norm": (0.0, _ANY),
+    "ema_decay": (0.0, 1.0),
+    "perceptual_weight": (0.0, _ANY),
+    "detail_weight": (0.0, _ANY),
+    "sample_every": (0, _ANY),
+    "seed": (0, _ANY),
+}
+"""The least number that each field may have, and the number below which it must be."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """The settings of a training run.
@@ -118,6 +132,11 @@ class TrainConfig:
         for name, hint in get_type_hints(type(self)).items():
             if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
                 raise ValueError(f"{name}: no {getattr(self, name)!r}; choose one of {', '.join(get_args(hint))}.")
+        for name, (least, most) in _RANGES.items():
+            if not least <= getattr(self, name) < most:
+                raise ValueError(f"{name}: must be {least:g} or more and below {most:g}, got {getattr(self, name):g}.")
+        if self.learning_rate == 0 or self.clip_norm == 0:
+            raise ValueError("learning_rate, clip_norm: with 0 the parameters never change; give more.")
         if (self.perceptual != "none") != (self.perceptual_weight > 0):
             raise ValueError(
                 f"perceptual_weight: must be above 0 with a perceptual metric and 0 without one, got "
@@ -128,8 +147,6 @@ class TrainConfig:
             raise ValueError(f"hr_size: must be at least {least} for {self.perceptual}, got {self.hr_size}.")
         if self.perceptual == "none" and self.perceptual_over_t != "constant":
             raise ValueError(f"perceptual_over_t: {self.perceptual_over_t!r} needs a perceptual metric; name one.")
-        if self.detail_weight < 0:
-            raise ValueError(f"detail_weight: must be 0 or more, got {self.detail_weight}.")
         if self.detail_weight and not 16 <= self.detail_size <= self.hr_size:
             raise ValueError(f"detail_size: must be 16 to hr_size ({self.hr_size}), got {self.detail_size}.")
         if not self.detail_weight and self.detail_size != type(self).detail_size:

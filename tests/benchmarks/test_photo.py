@@ -1,5 +1,6 @@
 """Test the benchmark of photographs: its rivals, rows, front and pictures; and the statistics of degradations."""
 
+import os
 import re
 import subprocess
 import sys
@@ -131,6 +132,10 @@ def test_a_rival_with_steps_in_its_name_is_on_the_front(tmp_path):
     results = [SimpleNamespace(name=name, metrics=metrics) for name in ("SinSR 1 step", "photo-x4, 4 steps")]
     photo.draw_front(results, tmp_path / "front.png")
     assert (tmp_path / "front.png").exists()
+    assert photo._families(results) == {
+        "SinSR 1 step": {(25.0, 0.3): ["SinSR 1 step"]},
+        "photo-x4": {(25.0, 0.3): ["4 steps"]},
+    }
 
 
 def test_rows_that_have_seen_the_original_are_not_on_the_front():
@@ -206,3 +211,31 @@ def test_residuals_are_those_of_the_preset_in_kind():
     stored = np.array(PHOTO_RESIDUALS).reshape(8, 8, 3)
     assert (np.diff(stored[0, 1:, 0]) < 0).all()  # in photographs, less and less
     np.testing.assert_array_equal(stored, stored.transpose(1, 0, 2))
+
+
+@pytest.mark.slow
+def test_the_command_makes_table_front_and_pictures(tmp_path, monkeypatch, capsys):
+    """All of it on one small picture, with a rival, results of another program, and the bundled models."""
+    pytest.importorskip("matplotlib")
+    data, out = tmp_path / "data", tmp_path / "out"
+    for folder in (data / "kodak24", tmp_path / "other"):
+        folder.mkdir(parents=True)
+        Image.fromarray(scene(128)).save(folder / "1.png")
+    monkeypatch.setattr(photo, "installed", lambda wheels: {"DAT-light": lambda lr: lr.repeat(4, 0).repeat(4, 1)})
+    words = ["--data", data, "--sets", "kodak", "--steps", "2", "1", "--metrics", "psnr", "lpips", "--runs", "1"]
+    words += ["--pictures", "1", "--results", f"other={tmp_path / 'other'}", "-o", out]
+    assert photo.main([str(word) for word in words]) == 0
+    table = capsys.readouterr().out
+    rows = (
+        "bicubic",
+        "other",
+        "DAT-light",
+        "photo-x4, 1 step",
+        "photo-x4, 2 steps",
+        "photo-x4, vivid",
+        "tiny-x4, vivid",
+    )
+    for name in rows:
+        assert f"| {name} |" in table, name
+    assert "Time of" in table
+    assert {"front-kodak.png", "pictures-kodak.png", "table.csv", "table.md", "table.tex"} <= set(os.listdir(out))

@@ -1,0 +1,65 @@
+"""Test that every command in the documents names a module that exists and options that it has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "*/README.md", "*/results/*.md", "jaxsr/assets/*/README.md")
+COMMAND = re.compile(r"python3? -m ((?:jaxsr|benchmarks|weight_conversion|tests)[a-z_.]*)(?![.A-Z])(.*)", re.S)
+FENCED = re.compile(r"^```\w*\n(.*?)^```", re.M | re.S)
+_SHARED = ("jaxsr/cli/*.py", "benchmarks/harness.py", "benchmarks/rival.py")
+
+
+def source_of(module: str) -> Path | None:
+    """Return the file that a module's command is in."""
+    place = ROOT / module.replace(".", "/")
+    return next((path for path in (place.with_suffix(".py"), place / "__main__.py") if path.is_file()), None)
+
+
+def options_of(module: str) -> set[str]:
+    """Return every option that the source of a command, or what it shares with others, names."""
+    source = source_of(module)
+    assert source is not None
+    shared = [path for pattern in _SHARED for path in ROOT.glob(pattern)] if module.startswith("jaxsr") else []
+    helpers = [
+        path for name in re.findall(r"from (benchmarks[\w.]*) import", source.read_text()) if (path := source_of(name))
+    ]
+    text = "".join(path.read_text(encoding="utf-8") for path in (source, *shared, *helpers))
+    return {"--help", *re.findall(r"\"(--[\w-]+)\"", text)}
+
+
+def commands() -> list[tuple[str, str, str]]:
+    """Return (page, module, words) of every command in the documents and at the top of the benchmarks."""
+    pages = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
+    pages += sorted((ROOT / "benchmarks").rglob("*.py"))
+    found = []
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        if page.suffix == ".py":
+            text = text.split('"""')[1] if '"""' in text else ""
+            lines = [block.replace("\\\n", " ") for block in re.findall(r"^    (python.*(?:\\\n.*)*)", text, re.M)]
+        else:
+            lines = [line for block in FENCED.findall(text) for line in block.replace("\\\n", " ").splitlines()]
+        pieces = [piece for line in lines for piece in re.split(r"&&|;|\|", line.partition("  #")[0])]
+        pieces += re.findall(r"`(python[^`]*)`", FENCED.sub("", text))
+        matches = (COMMAND.search(piece) for piece in pieces)
+        found += [(str(page.relative_to(ROOT)), *match.groups()) for match in matches if match]
+    return found
+
+
+@pytest.mark.parametrize(("page", "module", "words"), commands())
+def test_a_command_of_the_documents_exists_with_its_options(page, module, words):
+    assert source_of(module) is not None, f"{page}: there is no {module}"
+    if module.startswith("tests"):
+        return
+    given = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", words))
+    assert given <= options_of(module), f"{page}: {module} has no {', '.join(sorted(given - options_of(module)))}"
+
+
+def test_there_are_commands_of_all_kinds():
+    modules = {module for _, module, _ in commands()}
+    assert {"jaxsr.sample", "jaxsr.calibrate", "jaxsr.evaluate", "benchmarks.photo", "weight_conversion"} <= modules
+    assert "--most-steps" not in options_of("benchmarks.photo")
+    assert "--steps" in options_of("benchmarks.photo")
