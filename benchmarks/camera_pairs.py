@@ -15,14 +15,15 @@ from PIL import Image
 from benchmarks.degradations import CAMERA, made_pairs
 from benchmarks.harness import run_benchmark
 from jaxsr.data.sources import load_folder
+from jaxsr.training.camera import GOOD_LIGHT, CameraConfig
 
 
-def write_pairs(photographs: Path, output: Path, seed: int) -> int:
+def write_pairs(photographs: Path, output: Path, seed: int, config: CameraConfig | None = None) -> int:
     """Write the pairs of a folder of photographs, and return their number."""
     images = load_folder(photographs)
     for name in ("HR", "LR"):
         (output / name).mkdir(parents=True, exist_ok=True)
-    for i, (lr, hr) in enumerate(made_pairs(images, CAMERA, seed)):
+    for i, (lr, hr) in enumerate(made_pairs(images, CAMERA, seed, config)):
         for name, pixels in (("HR", hr), ("LR", lr)):
             Image.fromarray(pixels).save(output / name / f"{i:04d}.png")
     return len(images)
@@ -33,10 +34,14 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m benchmarks.camera_pairs", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--photographs", type=Path, required=True, help="folder of photographs")
+    parser.add_argument(
+        "--good-light", action="store_true", help="half the noise, as much as RealSR's photographs have"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for HR/ and LR/")
     args = parser.parse_args(argv)
-    return run_benchmark(lambda: print(f"{write_pairs(args.photographs, args.output, args.seed)} pairs"))
+    config = GOOD_LIGHT if args.good_light else None
+    return run_benchmark(lambda: print(f"{write_pairs(args.photographs, args.output, args.seed, config)} pairs"))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ for crops with the degradation `photo`.
 import argparse
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -28,7 +29,7 @@ from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.models.model import Model
 from jaxsr.models.pixel_codec import block_transform
 from jaxsr.models.presets import PRESETS
-from jaxsr.training.camera import DEGRADATIONS, camera
+from jaxsr.training.camera import DEGRADATIONS, CameraConfig, camera
 from jaxsr.training.dataset import pair_dataset
 from jaxsr.training.degradation import LUMA
 from jaxsr.training.step import to_signed
@@ -75,9 +76,12 @@ def real_pairs(data: Path) -> Pairs:
         yield read_picture(item.lr).pixels, read_picture(item.target).pixels
 
 
-def made_pairs(photographs: Iterable[np.ndarray], name: str, seed: int) -> Pairs:
-    """Yield what a degradation makes of each photograph, and the photograph, cut to whole LR pixels."""
-    degrade = {**DEGRADATIONS, CAMERA: camera}[name]
+def made_pairs(photographs: Iterable[np.ndarray], name: str, seed: int, config: CameraConfig | None = None) -> Pairs:
+    """Yield what a degradation makes of each photograph, and the photograph, cut to whole LR pixels.
+
+    `config` has other parameters for the degradation CAMERA.
+    """
+    degrade = {**DEGRADATIONS, CAMERA: partial(camera, config=config)}[name]
     for i, photograph in enumerate(photographs):
         hr = photograph[: photograph.shape[0] // 4 * 4, : photograph.shape[1] // 4 * 4]
         yield degrade(hr, 4, np.random.default_rng([seed, i])), hr

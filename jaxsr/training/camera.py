@@ -86,6 +86,10 @@ class CameraConfig:
     """Lowest and highest JPEG quality factor, both included. Chroma subsampling is 4:4:4, 4:2:2 or 4:2:0."""
 
 
+GOOD_LIGHT = CameraConfig(shot_noise=(0.0, 0.015), read_noise=(0.0, 0.006))
+"""Half the noise: as much as RealSR's photographs have. The bundled calibrations of `photo-x4` are for it."""
+
+
 def photo(hr: UInt8[np.ndarray, "h w 3"], scale: int, rng: np.random.Generator) -> UInt8[np.ndarray, "p q 3"]:
     """Reduce bicubically (15 %), as a camera does (45 %), or with the second-order degradation (40 %).
 

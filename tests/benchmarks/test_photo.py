@@ -175,6 +175,18 @@ def test_pairs_have_the_photographs_and_lr_images_that_depend_on_the_seed(tmp_pa
     assert np.abs(pairs[0][1].mean((0, 1)) - scene(131).mean((0, 1))).max() < 12  # the same scene
 
 
+def test_pairs_in_good_light_have_half_the_noise(tmp_path):
+    (tmp_path / "in").mkdir()
+    for seed in range(12):
+        Image.fromarray(np.full((64, 64, 3), 120, np.uint8)).save(tmp_path / "in" / f"{seed:02}.png")
+    spread = []
+    for more in ([], ["--good-light"]):
+        out = tmp_path / f"out{len(more)}"
+        assert camera_pairs.main(["--photographs", str(tmp_path / "in"), "-o", str(out), *more]) == 0
+        spread.append(np.mean([np.asarray(Image.open(path)).std() for path in sorted((out / "LR").iterdir())]))
+    assert 0.35 < spread[1] / spread[0] < 0.65
+
+
 def test_the_picture_shows_a_bicubic_reduction_or_what_a_camera_makes():
     hr = scene()
     np.testing.assert_array_equal(picture.make_lr(hr, None), downsample_bicubic_uint8(hr, 4))
