@@ -1,5 +1,8 @@
 """The version of the installed package."""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
-__version__ = version("jaxsr")
+try:
+    __version__ = version("jaxsr")
+except PackageNotFoundError:  # a clone that is not installed, where --help works nevertheless
+    __version__ = "0+source"

@@ -36,7 +36,7 @@ ROOMS = {
     "numerics": (
         "choices data diffusion errors guidance imaging metrics models options runtime storage upscaling version"
     ),
-    "evaluation": "data errors guidance imaging metrics options plain_data runtime storage upscaling",
+    "evaluation": "data errors guidance imaging metrics options plain_data runtime storage upscaling version",
     "cli": (
         "batch calibration choices data diffusion errors evaluation guidance hub metrics numerics options runtime "
         "storage training upscaling version"

@@ -31,13 +31,13 @@ class Made:
     """The facts that a command reports about a finished result.
 
     Attributes:
-        consistency: LR-consistency of the result in dB; for a strip, the mean over the panels; NaN with a mask.
+        consistency: LR-consistency of the result in dB, for a strip of every panel; NaN with a mask.
         notes: losses of the photograph on its way, and what speaks against a fitted alpha. Each text completes a
             sentence that begins with "the image".
         run: the run that was made, with the numbers of its guidance.
     """
 
-    consistency: float
+    consistency: tuple[float, ...]
     notes: tuple[str, ...]
     run: ImageRun
 
@@ -90,7 +90,7 @@ def make(
     record |= {"lr_consistency_db": numbers if request.strip else numbers[0]}
     record |= {"notes": [f"The image {note}." for note in notes], "seconds": round(time.perf_counter() - began, 3)}
     write_result(job, pixels, photo, record, quality=request.quality or 95)
-    return Made(sum(consistency) / len(consistency), notes, done)
+    return Made(tuple(consistency), notes, done)
 
 
 def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[str, ...]:

@@ -134,6 +134,8 @@ def describe_preset(
     budget = most.budget * (abs(plain[closed["fidelity"]]) if most.relative else 1)
     warning = f"lost {lost:.3g} {fidelity.unit or ''} of {closed['fidelity']} on the pairs of its calibration"
     warning = "" if picked or lost <= budget else warning.replace("  ", " ")
+    if picked and rule == choices.rules["vivid"] and len(set(closed["picks"].values())) == 1:
+        warning = "is the same as the other presets: give more candidates or more pairs"
     return KnobPreset({**preset, "change": change, "warning": warning})
 
 

@@ -12,6 +12,7 @@ from jaxsr.choices import (
 )
 from jaxsr.cli.exits import exit_code
 from jaxsr.cli.shared_options import (
+    Parser,
     add_crop,
     add_distributed,
     add_gradient,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options. It does not import JAX."""
-    parser = argparse.ArgumentParser(prog="python -m jaxsr.calibrate", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m jaxsr.calibrate", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
     add_pairs(parser)

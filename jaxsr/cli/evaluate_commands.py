@@ -9,6 +9,7 @@ from pathlib import Path
 from jaxsr.cli.exits import SOME_FAILED, say
 from jaxsr.cli.shared_options import (
     QUIET,
+    Parser,
     add_data,
     add_dataset,
     add_limit,
@@ -26,7 +27,7 @@ _PROG = "python -m jaxsr.evaluate"
 
 def table(argv: Sequence[str]) -> int:
     """Print a table of results side by side. Return the exit code."""
-    parser = argparse.ArgumentParser(prog=f"{_PROG} table", description="Print results side by side.")
+    parser = Parser(prog=f"{_PROG} table", description="Print results side by side.")
     parser.add_argument("results", type=Path, nargs="+", metavar="JSON")
     parser.add_argument("--format", choices=("md", "latex", "csv"), default="md")
     parser.add_argument("--against", metavar="NAME", help="add the difference from this result, with its interval")
@@ -40,7 +41,7 @@ def table(argv: Sequence[str]) -> int:
 
 def compare(argv: Sequence[str]) -> int:
     """Print two results image by image. Return the exit code."""
-    parser = argparse.ArgumentParser(prog=f"{_PROG} compare", description="Print two results image by image.")
+    parser = Parser(prog=f"{_PROG} compare", description="Print two results image by image.")
     parser.add_argument("results", type=Path, nargs=2, metavar="JSON")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.result import Result
@@ -52,7 +53,7 @@ def compare(argv: Sequence[str]) -> int:
 
 def protocols(argv: Sequence[str]) -> int:
     """Print the protocols that come with jaxsr. Return the exit code."""
-    argparse.ArgumentParser(prog=f"{_PROG} protocols", description="List the protocols of jaxsr.").parse_args(argv)
+    Parser(prog=f"{_PROG} protocols", description="List the protocols of jaxsr.").parse_args(argv)
     from jaxsr.evaluation.protocol_files import known_protocols, load_protocol
 
     for name in known_protocols():
@@ -62,9 +63,7 @@ def protocols(argv: Sequence[str]) -> int:
 
 def pin(argv: Sequence[str]) -> int:
     """Write a protocol with the hashes of a data set's images. Return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog=f"{_PROG} pin", description="Write a protocol that accepts only the images of one data set."
-    )
+    parser = Parser(prog=f"{_PROG} pin", description="Write a protocol that accepts only the images of one data set.")
     add = parser.add_argument
     add_dataset(parser, required=True)
     add_lr(parser)
@@ -85,7 +84,7 @@ def pin(argv: Sequence[str]) -> int:
 
 def suite(argv: Sequence[str]) -> int:
     """Evaluate all methods of the paper's table, and print it. Return the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"{_PROG} suite",
         description="Evaluate bicubic, results of other programs, and models on several data sets: plain at several "
         "numbers of steps, guided by the LR image (Algorithm 1 and three presets), and by the original.",

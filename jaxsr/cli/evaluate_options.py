@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jaxsr.choices import DEFAULT_FORM, GradientForm
 from jaxsr.cli.shared_options import (
+    Parser,
     add_dataset,
     add_gradient,
     add_limit,
@@ -52,7 +53,7 @@ _SAMPLING = (
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
     """Make the parser of the scoring options. It does not import JAX."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m jaxsr.evaluate",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,

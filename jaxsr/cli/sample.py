@@ -253,10 +253,11 @@ def make_all(work: Work, jobs: Jobs) -> int:
     where = f"; results in {work.output}" if count or jobs.done else ""
     say(f"{count} made{rate}, {len(jobs.done)} there already, {len(jobs.failed)} failed{where}")
     if results:
-        known = [result.consistency for result in results.values() if not math.isnan(result.consistency)]
-        if known:
-            mean = sum(known) / len(known)
-            print(f"LR-consistency: {mean:.2f} dB on average (results shrunk again, against the input)")
+        known = [result.consistency for result in results.values() if not math.isnan(result.consistency[0])]
+        means = [sum(panels) / len(panels) for panels in zip(*known, strict=True)]
+        if means:
+            shown, where = ", ".join(f"{mean:.2f}" for mean in means), " panel by panel," if len(means) > 1 else ""
+            print(f"LR-consistency:{where} {shown} dB on average (results shrunk again, against the input)")
     _list_notes(results)
     return _list_failures(jobs.failed)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxsr.choices import METADATA, OBJECTIVES, REFERENCE_MEANS, GradientForm
 from jaxsr.cli.shared_options import (
+    Parser,
     add_gradient,
     add_model,
     add_precision,
@@ -44,7 +45,7 @@ SIGNED = ("--alpha", "--strip", "--reference-slope", "--reference-offset")
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m jaxsr.sample",
         description="Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/",
         epilog="exit code: 0 all done, 1 error, 2 wrong usage, 3 some images failed (they are listed at the end)",

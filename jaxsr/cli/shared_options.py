@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import NoReturn
 
 from jaxsr.choices import (
     BLENDS,
@@ -28,6 +29,13 @@ QUIET = 30.0
 """Seconds between lines of progress if the output is not a terminal."""
 # argparse mistakes a list that begins with a minus for an option.
 _NEGATIVE = re.compile(r"-[\d.].*")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage of all options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; {self.prog} --help lists the options\n")
 
 
 def add_model(parser: argparse._ActionsContainer, default: str | None = DEFAULT_MODEL, text: str = "") -> None:

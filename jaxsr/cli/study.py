@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jaxsr.cli.exits import exit_code
 from jaxsr.cli.shared_options import (
+    Parser,
     add_crop,
     add_limit,
     add_model,
@@ -26,7 +27,7 @@ NAMES = ("errors", "truncation", "trajectories", "dispersion")
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options. It does not import JAX."""
-    parser = argparse.ArgumentParser(prog="python -m jaxsr.study", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m jaxsr.study", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
     add_pairs(parser)

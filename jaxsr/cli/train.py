@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from jaxsr.cli.exits import exit_code
-from jaxsr.cli.shared_options import add_distributed
+from jaxsr.cli.shared_options import Parser, add_distributed
 
 LONG = 1000
 """Number of updates from which a run does not keep its compiled programs. It calls oneDNN instead, which is faster."""
@@ -14,7 +14,7 @@ LONG = 1000
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options."""
-    parser = argparse.ArgumentParser(prog="python -m jaxsr.train", description=__doc__)
+    parser = Parser(prog="python -m jaxsr.train", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="Python file that defines `config`")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run; a stopped run resumes")
     parser.add_argument("--data", help="folder of photographs or tfds:NAME/SPLIT, in place of the config's")

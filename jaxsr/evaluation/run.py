@@ -23,8 +23,9 @@ from jaxsr.evaluation.scoring import Scorer
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.runtime.journal import JournalFile
 from jaxsr.storage import part_file
+from jaxsr.version import __version__
 
-LIBRARIES = ("jaxsr", "jax", "flax", "numpy", "scipy", "pillow")
+LIBRARIES = ("jax", "flax", "numpy", "scipy", "pillow")
 Extras = Callable[[Result], None]
 Report = Callable[[int, str], None]
 """A function that takes the number of results scored so far, and the name of the last one."""
@@ -214,7 +215,7 @@ def _result(
         metrics={},
         images=sorted(rows, key=lambda row: (row["seed"], order[row["image"]], row["patch"])),
         failed=list(failed),
-        versions={name: importlib.metadata.version(name) for name in LIBRARIES},
+        versions={"jaxsr": __version__} | {name: importlib.metadata.version(name) for name in LIBRARIES},
         command=job.command,
     )
     variants = {name: outcome.variants.get(name) or describe(name, job.protocol) for name in job.metrics}

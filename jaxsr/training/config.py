@@ -37,6 +37,9 @@ class TrainConfig:
             photographs are all held in memory.
         degradation: degradation that makes the LR images: `bicubic` (MATLAB's), `real_esrgan` (second order),
             `photo` (a mixture of both and of what cameras do), or `photo_mild` (with more of the bicubic one).
+        leaves_share: share of the examples that are synthetic: flat and evenly changing areas, and shapes with straight
+            and round edges, in colours of the photographs (`jaxsr.training.dead_leaves`). A network that has seen
+            photographs alone may paint a pattern into flat areas.
         hr_size: side of the HR crops in pixels, a multiple of the preset's `align` times its scale.
         batch_size: number of examples per update, over all devices and hosts.
         accumulate: number of micro-batches in the batch of an update; their gradients are averaged.
@@ -80,6 +83,7 @@ class TrainConfig:
     preset: ModelPreset
     data: str | tuple[str, ...]
     degradation: Literal["bicubic", "real_esrgan", "photo", "photo_mild"] = "bicubic"
+    leaves_share: float = 0.0
     hr_size: int
     batch_size: int
     accumulate: int = 1
@@ -153,7 +157,7 @@ class TrainConfig:
             raise ValueError(f"detail_size: {self.detail_size} needs a detail_weight above 0; set one.")
         if self.chain_length > 1 and not self.chain_share:
             raise ValueError(f"chain_length: {self.chain_length} needs a chain_share above 0; set one.")
-        for name in ("start_share", "chain_share"):
+        for name in ("start_share", "chain_share", "leaves_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: must be 0 to 1, got {getattr(self, name)}.")
 

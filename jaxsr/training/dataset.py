@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 from jaxsr.data.crops import crop, dihedral, downsample_crop
 from jaxsr.data.photographs import RGB
 from jaxsr.imaging.resize import downsample_bicubic_uint8
+from jaxsr.training.dead_leaves import dead_leaves
 from jaxsr.training.degradation import Degradation, bicubic
 
 
@@ -37,6 +38,8 @@ class PairDataset:
     """Numbers of the examples in the global batch that this process makes."""
     degrade: Degradation
     """Degradation of an HR crop; `bicubic` stands for a crop of the downsampled whole photograph."""
+    leaves_share: float = 0.0
+    """Share of the examples that are synthetic, from `jaxsr.training.dead_leaves`."""
 
     def for_host(self, process_index: int, process_count: int) -> "PairDataset":
         """Return the part of each batch that one process makes. Together, the hosts make exactly the global batch."""
@@ -64,6 +67,9 @@ class PairDataset:
         rng = np.random.default_rng([self.seed, step, i])
         k, image = self._draw_image(rng)
         size = self.hr_size // self.scale
+        if self.leaves_share and rng.random() < self.leaves_share:
+            leaves = dead_leaves(image, self.hr_size, rng)
+            return leaves, self.degrade(leaves, self.scale, rng)
         # The crop is placed on the LR grid, so that the crop of the LR image is the LR of the crop.
         y, x = (int(rng.integers(n // self.scale - size + 1)) for n in image.shape[:2])
         symmetry = int(rng.integers(8))
@@ -92,6 +98,7 @@ def pair_dataset(
     batch_size: int,
     seed: int,
     degrade: Degradation = bicubic,
+    leaves_share: float = 0.0,
 ) -> PairDataset:
     """Build the data set of training pairs: HR crops of hr_size pixels and their LR crops of hr_size / scale pixels.
 
@@ -99,6 +106,8 @@ def pair_dataset(
     crop comes from the LR image of the whole photograph instead, so that its borders know their surroundings. For a
     list or a tuple of photographs, these LR images are made once, here. For any other sequence (data sets that do not
     fit in memory), the LR crop is made at each read, with the same result.
+
+    `leaves_share` is the share of synthetic examples, in colours of the photographs (`jaxsr.training.dead_leaves`).
 
     `batch_size` is the number of examples over all hosts. Raises ValueError for sizes that do not fit together.
     """
@@ -113,4 +122,4 @@ def pair_dataset(
             raise ValueError(f"hr_size: all images are smaller than the crop of {hr_size} pixels; lower hr_size.")
         if degrade is bicubic:
             cached_lr = [downsample_bicubic_uint8(image, scale) for image in images]
-    return PairDataset(images, cached_lr, hr_size, scale, seed, range(batch_size), degrade)
+    return PairDataset(images, cached_lr, hr_size, scale, seed, range(batch_size), degrade, leaves_share)

@@ -41,7 +41,8 @@ def make_dataset(config: TrainConfig) -> PairDataset:
     opened = [open_photographs(source, min_size=config.hr_size) for source in sources]
     images = opened[0] if len(opened) == 1 else [image for photographs in opened for image in photographs]
     sizes = {"hr_size": config.hr_size, "scale": config.preset.scale, "batch_size": config.batch_size}
-    dataset = pair_dataset(images, **sizes, seed=config.seed, degrade=DEGRADATIONS[config.degradation])
+    draws = {"degrade": DEGRADATIONS[config.degradation], "leaves_share": config.leaves_share}
+    dataset = pair_dataset(images, **sizes, seed=config.seed, **draws)
     return dataset.for_host(jax.process_index(), jax.process_count())
 
 

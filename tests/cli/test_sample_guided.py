@@ -173,6 +173,9 @@ def test_the_consistency_with_the_input_is_recorded_and_printed(folder, capsys):
     assert run("") == 0
     alone = sidecar("out/a.png")["lr_consistency_db"]
     assert f"LR-consistency: {alone:.2f} dB on average" in capsys.readouterr().out
+    assert run("--strip=0,0.5") == 0
+    panels_alone = [f"{number:.2f}" for number in sidecar("out/a_strip.png")["lr_consistency_db"]]
+    assert f"LR-consistency: panel by panel, {', '.join(panels_alone)} dB on average" in capsys.readouterr().out
     assert run("--alpha 0.5 --overwrite") == 0
     assert sidecar("out/a.png")["lr_consistency_db"] < alone
     Image.new("L", (4, 4), 0).save("a.png")
