@@ -143,7 +143,7 @@ def suite(argv: Sequence[str]) -> int:
         check_can_run(name, mask=False)
     models = {name: load(name, accept_license=args.accept_license) for name in args.model}
     enable_compilation_cache(max(upscaler.preset.network.model_channels for upscaler in models.values()))
-    choices = {"models": models, "results": results, "command": command, "report": _lines}
+    choices = {"models": models, "results": results, "command": command, "report": _lines()}
     made = run_suite(Suite(**choices, **chosen, **lists), args.output)
     print((args.output / "table.md").read_text(encoding="utf-8"))
     return SOME_FAILED if any(result.failed or result.without for result in made) else 0
@@ -159,16 +159,19 @@ def named_folder(text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def _lines(row: str) -> Callable[[int, str], None]:
-    """Make a reporter for a row of the table. It prints one line on stderr at most every QUIET seconds."""
+def _lines() -> Callable[[str], Callable[[int, str], None]]:
+    """Make the reporters of all rows. Together they print one line on stderr at most every QUIET seconds."""
     last = [time.monotonic()]
 
-    def report(count: int, name: str) -> None:
-        if (now := time.monotonic()) - last[0] >= QUIET:
-            last[0] = now
-            say(f"{row}: {count} images, {name}", wrong=True)
+    def row_report(row: str) -> Callable[[int, str], None]:
+        def report(count: int, name: str) -> None:
+            if (now := time.monotonic()) - last[0] >= QUIET:
+                last[0] = now
+                say(f"{row}: {count} images, {name}", wrong=True)
 
-    return report
+        return report
+
+    return row_report
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {

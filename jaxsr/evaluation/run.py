@@ -3,7 +3,7 @@
 import importlib.metadata
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,56 @@ class Evaluation:
 
 
 def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False, extras: Extras = lambda found: None) -> Result:
-    """Run a job and write the file `output`. A stopped run resumes from `<output>.part`.
+    """Run a job and write the file `output`; see `by_image`."""
+    running = by_image(job, output, overwrite=overwrite, extras=extras)
+    while True:
+        try:
+            next(running)
+        except StopIteration as end:
+            return end.value
+
+
+def evaluate_together(jobs: Sequence[tuple[Evaluation, Path, bool]]) -> list[Result]:
+    """Run several jobs on the same images, image by image, so that results of one image share what takes long.
+
+    Each job comes with the file to write, and with whether it may be overwritten. Raises what `by_image` raises; the
+    other jobs can then be resumed.
+    """
+    scorers: dict[str, Scorer] = {}
+    running: dict[int, Generator[None, None, Result]] = {}
+    for i, (job, output, overwrite) in enumerate(jobs):
+        key = repr((native_metrics(job), asdict(job.protocol), job.batch))
+        shared = scorers.setdefault(key, Scorer(native_metrics(job), job.protocol, job.batch, keeps_features=True))
+        running[i] = by_image(job, output, overwrite=overwrite, scorer=replace(shared, reasons={}))
+    results: dict[int, Result] = {}
+    try:
+        while running:
+            for i, run in [*running.items()]:
+                try:
+                    next(run)
+                except StopIteration as end:
+                    results[i] = end.value
+                    del running[i]
+    finally:
+        for run in running.values():
+            run.close()
+    return [results[i] for i in range(len(jobs))]
+
+
+def native_metrics(job: Evaluation) -> tuple[str, ...]:
+    """List the metrics of a job that are computed here, and whose weights are there."""
+    return tuple(name for name in job.metrics if METRICS[name].measure and not why_missing(name, job.protocol))
+
+
+def by_image(
+    job: Evaluation,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    extras: Extras = lambda found: None,
+    scorer: Scorer | None = None,
+) -> Generator[None, None, Result]:
+    """Run a job and write the file `output`, and pause after each image. A stopped run resumes from `<output>.part`.
 
     `extras` writes what stands beside the file. It comes before the file, so that a run killed in between is resumed.
 
@@ -77,10 +126,10 @@ def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False, extras: 
         ProtocolError: if the images are not the ones that the protocol lists.
     """
     missing = {name: reason for name in job.metrics if (reason := why_missing(name, job.protocol))}
-    native = tuple(name for name in job.metrics if METRICS[name].measure and name not in missing)
+    native = native_metrics(job)
     others = tuple(name for name in job.metrics if name not in (*native, *missing))
     files = job.keep or (output.with_name(f"{output.name}.files") if others else None)
-    scorer = Scorer(native, job.protocol, job.batch)
+    scorer = scorer or Scorer(native, job.protocol, job.batch)
     hashes = file_hashes(job.items)
     with JournalFile(part_file(output), _choices(job), what="evaluation", overwrite=overwrite) as journal:
         lines, failed = _still_holding(journal, hashes, files, output, overwrite), []
@@ -89,6 +138,7 @@ def evaluate(job: Evaluation, output: Path, *, overwrite: bool = False, extras: 
                 line |= {"files": hashes[line["image"]], "kept": kept_in(files)}
             journal.write(new_lines)
             lines += new_lines
+            yield
         if not lines:
             journal.remove()
             raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there are no images'}")

@@ -1,5 +1,6 @@
 """Scores pairs of equal size by the native metrics, in one compiled call per batch."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +39,10 @@ class Scorer:
     reasons: dict[str, str] = field(default_factory=dict)
     """For each metric, the first reason why it could not be computed for an image."""
     _programs: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = field(default_factory=dict)
+    keeps_features: bool = False
+    """Whether the features of the last original are kept, for further results of the same image."""
     _networks: dict[str, Any] = field(default_factory=dict)
+    _kept: dict[Any, Any] = field(default_factory=dict)
 
     def score(self, pairs: Sequence[Pair]) -> list[Scores]:
         """Score the pairs: one row per pair, in order. Every pair must have its result.
@@ -53,8 +57,11 @@ class Scorer:
     def _score_equal(self, pairs: Sequence[Pair]) -> list[Scores]:
         """Score pairs of one size."""
         arrays = tuple(_stack([getattr(pair, name) for pair in pairs]) for name in ("sr", "hr", "lr"))
-        program, names = self._program(arrays, pairs[0].grey)
-        values = {name: np.asarray(column, np.float64) for name, column in program(self._read(names), *arrays).items()}
+        keeps = self.keeps_features and len(pairs) == 1 and arrays[1] is not None
+        program, names = self._program(arrays, pairs[0].grey, keeps=keeps)
+        features = self._features(names, arrays[1], pairs[0].grey) if keeps else {}
+        found = program(self._read(names), features, *arrays)
+        values = {name: np.asarray(column, np.float64) for name, column in found.items()}
         rows: list[Scores] = []
         for index, pair in enumerate(pairs):
             row: Scores = dict.fromkeys(self.metrics)
@@ -65,9 +72,30 @@ class Scorer:
             rows.append(row)
         return rows
 
-    def _program(self, arrays: tuple[Any, ...], grey: bool) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    def _features(self, names: Sequence[str], hr: np.ndarray, grey: bool) -> dict[str, Any]:
+        """Return the features of an original for the metrics that compare features. Those of one original are kept."""
+        content = hashlib.sha256(hr.tobytes()).hexdigest(), hr.shape, hr.dtype, grey, tuple(names)
+        if self._kept.get("content") != content:
+            key = ("features", grey, hr.shape, hr.dtype)
+            if key not in self._programs:
+
+                def compute(networks: Any, images: Any) -> dict[str, Any]:
+                    found = {}
+                    for name in names:
+                        if make := METRICS[name].features:
+                            given = conditions(self.protocol, name, grey=grey, network=networks[name])
+                            found[name] = make(_unit(images), given)
+                    return found
+
+                self._programs[key] = jax.jit(compute, compiler_options=compiler_options()), tuple(names)
+            self._kept.update(content=content, features=self._programs[key][0](self._read(names), hr))
+        return self._kept["features"]
+
+    def _program(
+        self, arrays: tuple[Any, ...], grey: bool, *, keeps: bool
+    ) -> tuple[Callable[..., Any], tuple[str, ...]]:
         """Return the compiled function for these shapes, and the metrics that accept them."""
-        key = (grey, *(None if x is None else (x.shape, x.dtype) for x in arrays))
+        key = (grey, keeps, *(None if x is None else (x.shape, x.dtype) for x in arrays))
         if key not in self._programs:
             shapes = tuple(None if x is None else jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays)
             names = tuple(name for name in self.metrics if self._takes(name, shapes, grey))
@@ -78,7 +106,7 @@ class Scorer:
     def _takes(self, name: str, shapes: tuple[Any, ...], grey: bool) -> bool:
         """Return whether the metric can be computed for images of these shapes. If not, `reasons` records why."""
         try:
-            jax.eval_shape(self._measure((name,), grey), self._read((name,)), *shapes)
+            jax.eval_shape(self._measure((name,), grey), self._read((name,)), {}, *shapes)
         except ValueError as error:
             self.reasons.setdefault(name, str(error))
             return False
@@ -93,20 +121,21 @@ class Scorer:
         return {name: self._networks[name] for name in names}
 
     def _measure(self, names: Sequence[str], grey: bool) -> Callable[..., dict[str, Array]]:
-        """Make the function (networks, results, originals, LR images) -> numbers.
+        """Make the function (networks, features of the originals, results, originals, LR images) -> numbers.
 
-        The networks are arguments, because a network as a constant would take long to compile.
+        The networks are arguments, because a network as a constant would take long to compile. Features may lack.
         """
 
-        def measure(networks: Any, *images: Any) -> dict[str, Array]:
+        def measure(networks: Any, features: dict[str, Any], *images: Any) -> dict[str, Array]:
             sr, hr, lr = (None if x is None else _unit(x) for x in images)
             numbers = {}
             for name in names:
-                function = METRICS[name].measure
+                function, compare = METRICS[name].measure, METRICS[name].compare
                 assert function is not None
                 assert sr is not None
                 given = conditions(self.protocol, name, grey=grey, network=networks[name])
-                numbers[name] = function(sr, hr, lr, given)
+                known = compare and name in features
+                numbers[name] = compare(sr, features[name], given) if known else function(sr, hr, lr, given)
             return numbers
 
         return measure

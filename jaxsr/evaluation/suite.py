@@ -18,7 +18,7 @@ from jaxsr.evaluation.quoted import quoted
 from jaxsr.evaluation.reading import read
 from jaxsr.evaluation.result import Result, restrict
 from jaxsr.evaluation.resume import file_hashes, fingerprint
-from jaxsr.evaluation.run import Evaluation, Report, evaluate, method_record
+from jaxsr.evaluation.run import Evaluation, Report, evaluate_together, method_record
 from jaxsr.evaluation.tables import render
 from jaxsr.evaluation.timing import time_table
 from jaxsr.guidance.calibration_file import CalibrationError
@@ -89,13 +89,14 @@ class Suite:
 def run_suite(suite: Suite, folder: Path) -> list[Result]:
     """Evaluate every method on every set into `folder`, and write table.md, .csv and .tex there.
 
-    An existing result is used as it is, and a stopped evaluation resumes. table.md also has published rows, marked as
+    All rows of a set take an image in turns, so that they share the features of its original (`evaluate_together`). An
+    existing result is used as it is, and a stopped evaluation resumes. table.md also has published rows, marked as
     quoted, and the times of the last run that measured them.
 
     Raises:
         ValueError: before any work, if the data are missing, if the models differ in scale, if two rows have one name,
-            if a metric is unknown, or if a folder has no result of a set; later, if an existing result belongs to
-            another job, unless `suite.overwrite` replaces it.
+            if a metric is unknown, if a folder has no result of a set, or if an existing result belongs to another job,
+            unless `suite.overwrite` replaces it.
     """
     scales = {name: upscaler.preset.scale for name, upscaler in suite.models.items()}
     if len(set(scales.values())) > 1:
@@ -103,7 +104,7 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
             f"--model: {', '.join(f'{name} has scale {n}' for name, n in scales.items())}; give one scale."
         )
     jobs, notes = _jobs(suite)
-    results = [take_or_make(folder / job.data / file_name(job.name), job, suite.overwrite) for job in jobs]
+    results = _results(jobs, folder, suite.overwrite)
     shown = [*results, *_on_fewer_images(results, {job.name for job in jobs if job.method is None})]
     for form, name in (("csv", "table.csv"), ("latex", "table.tex")):
         write_whole(folder / name, render(shown, form, against=suite.base))
@@ -114,6 +115,17 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
         write_whole(times, _times(suite, jobs))
         write_whole(folder / "table.md", _join(parts, times))
     return results
+
+
+def _results(jobs: Sequence[Evaluation], folder: Path, overwrite: bool) -> list[Result]:
+    """Take the results that are there, and make the others of each set together. Return all in the jobs' order."""
+    found: list[Any] = [take_or_make(folder / job.data / file_name(job.name), job, overwrite) for job in jobs]
+    for name in dict.fromkeys(job.data for job in jobs):
+        places = [i for i, job in enumerate(jobs) if job.data == name and isinstance(found[i], tuple)]
+        made = evaluate_together([found[i] for i in places])
+        for i, result in zip(places, made, strict=True):
+            found[i] = result
+    return found
 
 
 def _join(parts: Sequence[str], times: Path) -> str:
@@ -240,21 +252,22 @@ def _on_fewer_images(results: Sequence[Result], names: Collection[str]) -> list[
     ]
 
 
-def take_or_make(output: Path, job: Evaluation, overwrite: bool) -> Result:
-    """Return the existing result of a job; make it if it is missing, or if a part of it can be tried again.
+def take_or_make(output: Path, job: Evaluation, overwrite: bool) -> Result | tuple[Evaluation, Path, bool]:
+    """Return the existing result of a job; if it is missing or a part can be tried again, what makes it.
 
-    Raises ValueError if the file is another job's result, unless `overwrite` replaces it.
+    That is the job, its file, and whether the file is overwritten. Raises ValueError if the file is another job's
+    result, unless `overwrite` replaces it.
     """
     existing = Result.read(output) if output.is_file() else None
     if existing is None or existing.failed:
-        return evaluate(job, output, overwrite=overwrite)
+        return job, output, overwrite
     same = is_result_of(existing, job)
     if same and now_available(existing, job):
-        return evaluate(job, output, overwrite=True)
+        return job, output, True
     if part_file(output).exists():
-        return evaluate(job, output, overwrite=overwrite)
+        return job, output, overwrite
     if not same and overwrite:
-        return evaluate(job, output, overwrite=True)
+        return job, output, True
     if not same:
         had, asked = " ".join(existing.metrics), " ".join(job.metrics)
         metrics = f" (it has {had}, not {asked})" if had != asked else ""

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from jaxsr.metrics import niqe_model
 from jaxsr.metrics.consistency import colour_drift, lr_consistency
-from jaxsr.metrics.dists import dists
+from jaxsr.metrics.dists import dists, dists_features, dists_of
 from jaxsr.metrics.lpips import lpips
 from jaxsr.metrics.niqe import niqe
 from jaxsr.metrics.perceptual_files import perceptual_path, present_path
@@ -84,6 +84,8 @@ class Metric:
         missing: returns the reason why the metric is unavailable on this machine, or None.
         settings: names of the settings that the metric accepts; None if another library decides.
         external: name of the metric in `jaxsr.evaluation.external`, if another library computes it from files.
+        features, compare: `measure` in two parts, if the first takes long and depends on the originals alone: their
+            features, and the comparison of results with them. None for other metrics.
     """
 
     title: str
@@ -99,6 +101,8 @@ class Metric:
     missing: Callable[[Conditions], str | None] = lambda conditions: None
     settings: tuple[str, ...] | None = ()
     external: str = ""
+    features: Callable[[Images, Conditions], Any] | None = None
+    compare: Callable[[Images, Any, Conditions], Float[Array, " b"]] | None = None
 
 
 def _compared(images: Images, c: Conditions) -> Float[Array, "b h w c"]:
@@ -276,6 +280,8 @@ METRICS: dict[str, Metric] = {
         False,
         lambda c: f"DISTS{_describe_weights('dists')}",
         lambda sr, hr, lr, c: dists(sr, hr, c.network),
+        features=lambda images, c: dists_features(images, c.network),
+        compare=lambda sr, found, c: dists_of(dists_features(sr, c.network), found, c.network),
         kind="perception",
         weights=lambda c: "dists",
         missing=lambda c: _no_weights("dists"),

@@ -5,6 +5,8 @@ Equal images have the value 0.
 Ding, Ma, Wang and Simoncelli, "Image Quality Assessment: Unifying Structure and Texture Similarity", 2020 (TPAMI 2022).
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -34,10 +36,19 @@ def dists(a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], params: Params
         ValueError: if the images differ in shape or are not RGB, or if the parameters belong to another metric.
     """
     check_images(a, b, 1, "DISTS")
+    # The images go through the network apart, so that many candidates share the features of their original.
+    return dists_of(*(dists_features(x, params) for x in (a, b)), params)
+
+
+def dists_features(x: Float[Array, "b h w c"], params: Params) -> list[Array]:
+    """Return what DISTS compares of a batch of images: the images, and the features of the five stages, NHWC."""
     check_shapes_of(params, dists_shapes(), "dists")
     mean, deviation = (jnp.asarray(values, jnp.float32)[None, None, None] for values in (_MEAN, _DEVIATION))
-    # The images go through the network apart, so that many candidates share the features of their original.
-    first, second = ([x, *stage_outputs(params, (x - mean) / deviation, VGG16, _l2_pool)] for x in (a, b))
+    return [x, *stage_outputs(params, (x - mean) / deviation, VGG16, _l2_pool)]
+
+
+def dists_of(first: Sequence[Array], second: Sequence[Array], params: Params) -> Float[Array, " b"]:
+    """Compute DISTS from the features of both batches, see `dists`."""
     terms = [_dissimilarities(*stages) for stages in zip(first, second, strict=True)]
     luminance, structure = (jnp.concatenate(parts, axis=-1) for parts in zip(*terms, strict=True))
     alpha, beta = (jnp.asarray(params[name]) for name in ("alpha", "beta"))
