@@ -138,7 +138,7 @@ def check_rows(result: Result) -> None:
     _check_fields("protocol", result.protocol, {"name": str})
     _check_fields("data", result.data, {"name": str, "images": int, "lr_sha256": str | None})
     for name, entry in result.metrics.items():
-        _check_fields(f"metrics.{name[:40]}", entry, {"variant": str, "up": bool | None})
+        _check_fields(f"metrics.{name[:40]}", entry, {"variant": str} | ({"up": bool | None} if "up" in entry else {}))
         if not isinstance(entry.get("missing", ""), str) or not ("missing" in entry or "mean" in entry):
             raise ValueError(f"metrics.{name[:40]}: must have a mean, or say why it is missing")
         if isinstance(entry.get("mean", 0.0), bool) or not isinstance(entry.get("mean", 0.0), int | float):

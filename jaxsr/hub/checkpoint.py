@@ -176,7 +176,7 @@ def _decode_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has jaxsr metadata that cannot be read: get a fresh copy of it") from error
     if version != FORMAT_VERSION:
-        theirs = repr(str(version)[:40])
+        theirs = repr(version)[:42]
         raise CheckpointError(
             f"{path} has checkpoint format {theirs} and this jaxsr reads format {FORMAT_VERSION}: update jaxsr"
         )

@@ -138,9 +138,8 @@ class TrainConfig:
                 raise ValueError(f"{name}: no {getattr(self, name)!r}; choose one of {', '.join(get_args(hint))}.")
         for name, (least, most) in _RANGES.items():
             if not least <= getattr(self, name) < most:
-                raise ValueError(f"{name}: must be {least:g} or more and below {most:g}, got {getattr(self, name):g}.")
-        if self.learning_rate == 0 or self.clip_norm == 0:
-            raise ValueError("learning_rate, clip_norm: with 0 the parameters never change; give more.")
+                below = "" if most == _ANY else f" and below {most:g}"
+                raise ValueError(f"{name}: must be {least:g} or more{below}, got {getattr(self, name):g}.")
         if (self.perceptual != "none") != (self.perceptual_weight > 0):
             raise ValueError(
                 f"perceptual_weight: must be above 0 with a perceptual metric and 0 without one, got "

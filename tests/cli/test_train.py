@@ -174,7 +174,7 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(fake_run, tmp_path, caps
     (tmp_path / "no_config.py").write_text("x = 1")
     assert "must define `config" in refused(fake_run("--config", tmp_path / "no_config.py"))
     assert "steps: must be at least 1" in refused(fake_run("--steps", 0))
-    assert "seed >= 0" in refused(fake_run("--seed", -1))
+    assert "seed: must be 0 or more, got -1" in refused(fake_run("--seed", -1))
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, monkeypatch):
