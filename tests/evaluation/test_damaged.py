@@ -19,7 +19,7 @@ RESULT = {
     "data": {"name": "d", "images": 2, "lr_sha256": None, "files_sha256": "1" * 64},
     "method": {"kind": "model"},
     "seeds": [0],
-    "metrics": {"psnr": METRIC, "niqe": {"missing": "no numbers"}},
+    "metrics": {"psnr": METRIC, "niqe": {"variant": "NIQE", "missing": "no numbers"}},
     "images": [{"image": name, "patch": 0, "seed": 0, "psnr": 30.0} for name in "ab"],
     "failed": [],
     "versions": {"jaxsr": "0"},
