@@ -95,10 +95,12 @@ def carry_out(study: Study, output: Path) -> Path:
     setup = make_setup(study)
     choices = describe(study, setup)
     check_choices(output / "parts", choices)
+    pairs = (study.pairs[i] for i in range(len(study.pairs)))
+    contents = [content_hash(np.concatenate([image.ravel() for image in pair])) for pair in pairs]
     tables, notes = {}, []
     for name in study.instruments:
         try:
-            parts = _measure_all(name, setup, study, output / "parts" / name)
+            parts = _measure_all(name, setup, study, contents, output / "parts" / name)
         except UnfitError as error:
             notes.append(f"Left out: {error}")
             print(f"left out: {error}", file=sys.stderr)
@@ -143,10 +145,12 @@ def check_choices(folder: Path, choices: dict[str, Any]) -> None:
         )
 
 
-def _measure_all(name: str, setup: Setup, study: Study, folder: Path) -> list[Results]:
-    """Return the results of all pairs in their order. Another process may measure some of them meanwhile."""
-    measure, count = INSTRUMENTS[name](setup), len(study.pairs)
-    contents = [content_hash(np.concatenate([image.ravel() for image in study.pairs[i]])) for i in range(count)]
+def _measure_all(name: str, setup: Setup, study: Study, contents: Sequence[str], folder: Path) -> list[Results]:
+    """Return the results of all pairs in their order; `contents` are the pairs' hashes, which name the files.
+
+    Another process may measure some of them meanwhile.
+    """
+    measure, count = INSTRUMENTS[name](setup), len(contents)
     paths = [folder / f"{content[:32]}.npz" for content in contents]
     results: dict[int, Results] = {}
     with image_bar(count) as report:
