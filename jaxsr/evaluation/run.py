@@ -143,8 +143,9 @@ def by_image(
             journal.remove()
             raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there are no images'}")
         rows = [{"image": line["image"], "seed": line["seed"]} | row for line in lines for row in line["rows"]]
-        external = files and others
-        found = _score_externally(job, others, rows, files, journal, hashes) if external else external_scoring.Found()
+        found = external_scoring.Found()
+        if files and others:
+            found = _score_externally(job, others, rows, files, journal, hashes)
         found.reasons.update(scorer.reasons | missing)
         result = _result(job, rows, lines, failed, found, fingerprint(hashes))
         extras(result)

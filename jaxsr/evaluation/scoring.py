@@ -57,9 +57,9 @@ class Scorer:
     def _score_equal(self, pairs: Sequence[Pair]) -> list[Scores]:
         """Score pairs of one size."""
         arrays = tuple(_stack([getattr(pair, name) for pair in pairs]) for name in ("sr", "hr", "lr"))
-        keeps = self.keeps_features and len(pairs) == 1 and arrays[1] is not None
-        program, names = self._program(arrays, pairs[0].grey, keeps=keeps)
-        features = self._features(names, arrays[1], pairs[0].grey) if keeps else {}
+        original = arrays[1] if self.keeps_features and len(pairs) == 1 else None
+        program, names = self._program(arrays, pairs[0].grey, keeps=original is not None)
+        features = {} if original is None else self._features(names, original, pairs[0].grey)
         found = program(self._read(names), features, *arrays)
         values = {name: np.asarray(column, np.float64) for name, column in found.items()}
         rows: list[Scores] = []
@@ -134,8 +134,10 @@ class Scorer:
                 assert function is not None
                 assert sr is not None
                 given = conditions(self.protocol, name, grey=grey, network=networks[name])
-                known = compare and name in features
-                numbers[name] = compare(sr, features[name], given) if known else function(sr, hr, lr, given)
+                if compare and name in features:
+                    numbers[name] = compare(sr, features[name], given)
+                else:
+                    numbers[name] = function(sr, hr, lr, given)
             return numbers
 
         return measure

@@ -37,7 +37,7 @@ def dists(a: Float[Array, "b h w c"], b: Float[Array, "n p q d"], params: Params
     """
     check_images(a, b, 1, "DISTS")
     # The images go through the network apart, so that many candidates share the features of their original.
-    return dists_of(*(dists_features(x, params) for x in (a, b)), params)
+    return dists_of(dists_features(a, params), dists_features(b, params), params)
 
 
 def dists_features(x: Float[Array, "b h w c"], params: Params) -> list[Array]:

@@ -161,8 +161,8 @@ def _measure_all(name: str, setup: Setup, study: Study, contents: Sequence[str],
             if found is None:
                 if not sys.stderr.isatty():
                     print(f"{title} ({i + 1} of {count})", file=sys.stderr, flush=True)
-                key, pair = image_key(study.seed, contents[i], 0), map(_as_batch, study.pairs[i])
-                found = measure(study.upscaler.weights(study.options.precision), *pair, key)
+                key, (lr, hr) = image_key(study.seed, contents[i], 0), map(_as_batch, study.pairs[i])
+                found = measure(study.upscaler.weights(study.options.precision), lr, hr, key)
                 _check_finite(found, study.pairs.name(i))
                 save_part(paths[i], found)
             results[i] = found

@@ -24,7 +24,7 @@ def dead_leaves(
     first, second = _colours(photograph, 2, rng)
     if rng.random() < FLAT_SHARE:
         return _even(first, second if rng.random() < 0.5 else first, size, rng)
-    canvas = Image.new("RGB", (size * _FINE,) * 2, tuple(first.tolist()))
+    canvas = Image.new("RGB", (size * _FINE, size * _FINE), tuple(first.tolist()))
     draw, count = ImageDraw.Draw(canvas), int(rng.integers(*_LEAVES))
     for colour in _colours(photograph, count, rng):
         _draw_leaf(draw, tuple(colour.tolist()), size, rng)

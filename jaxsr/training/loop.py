@@ -94,8 +94,8 @@ def _train(
     config: TrainConfig,
     model: Model,
     dataset: PairDataset,
-    codec: Mapping[str, Any],
-    start: Mapping[str, Any],
+    codec: Mapping[str, np.ndarray],
+    start: Mapping[str, np.ndarray],
     output: Path,
     report: Report,
     progress: Report,
@@ -106,7 +106,7 @@ def _train(
     state = init_state(model, make_optimizer(config), jax.random.key(config.seed))
     if start:
         state = state._replace(params=start, ema=start)
-    state, codec, metrics = jax.device_put((state, codec, load_metrics(config)), everywhere)
+    state, frozen, metrics = jax.device_put((state, dict(codec), load_metrics(config)), everywhere)
     options = compiler_options()
     update = jax.jit(make_update(model, config), donate_argnums=0, compiler_options=options)
 
@@ -122,14 +122,14 @@ def _train(
             state = stored
             report(f"resuming from step {int(state.step)}")
         first = int(state.step)
-        hooks = [_logging(config, output, first, progress), _sampling(config, model, codec, output)]
+        hooks = [_logging(config, output, first, progress), _sampling(config, model, frozen, output)]
         for step, batch in enumerate(prefetch(batches(first)), start=first + 1):
-            state, values = update(state, batch, codec | metrics)
+            state, values = update(state, batch, frozen | metrics)
             for hook in hooks:
                 hook(step, state, batch, values)
             if _saves(config, step):
                 checkpoints.save_async(step, state)
-    return _export(config, state.ema | codec, output / "model")
+    return _export(config, state.ema | frozen, output / "model")
 
 
 @contextmanager
