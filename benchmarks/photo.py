@@ -116,7 +116,7 @@ def draw_pictures(rows: Sequence[Method], items: Sequence[Item], path: Path, pro
 def run(args: argparse.Namespace, command: str) -> None:
     if args.wheels is not None and not args.wheels.is_dir():
         raise ValueError(f"--wheels: there is no folder {args.wheels}; check the name.")
-    models = {name: jaxsr.load(path) for name, path in (("photo-x4", args.model), ("tiny-x4", "tiny-x4"))}
+    models = {"photo-x4": jaxsr.load(args.model)} | {name: jaxsr.load(name) for name in args.beside}
     rivals = installed(args.wheels)
     for name in RIVALS.keys() - rivals.keys():
         print(f"{name} is left out: its packages or its wheel are missing, see benchmarks/rivals", file=sys.stderr)
@@ -154,6 +154,8 @@ def _report(row: str) -> Callable[[int, str], None]:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.photo", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="photo-x4", help="name, folder or file of the model called photo-x4")
+    text = "further models, by name or folder; none leaves them out (default: tiny-x4)"
+    parser.add_argument("--beside", nargs="*", default=["tiny-x4"], metavar="MODEL", help=text)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the sets")
     parser.add_argument("--wheels", type=Path, help="folder with the wheels of the rivals, see benchmarks/rivals")
     text = "results of other programs, as in evaluate suite"

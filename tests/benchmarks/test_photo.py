@@ -122,6 +122,21 @@ def test_wrong_options_are_refused_before_any_work(tmp_path, monkeypatch, capsys
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [([], ["photo-x4", "tiny-x4"]), (["--beside"], ["photo-x4"]), (["--beside", "m"], ["photo-x4", "m"])],
+)
+def test_the_models_of_the_table_are_those_asked_for(monkeypatch, words, expected):
+    def stop(**choices):
+        raise ValueError(" ".join(choices["models"]))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(photo.jaxsr, "load", lambda name: name)
+        patched.setattr(photo, "Suite", stop)
+        with pytest.raises(ValueError, match=f"^{' '.join(expected)}$"):
+            photo.run(photo.make_parser().parse_args(["--data", ".", "-o", "out", *words]), "")
+
+
 def test_results_without_both_metrics_are_not_on_the_front():
     assert photo._families([SimpleNamespace(name="a", metrics={"psnr": {"mean": 1.0}})]) == {}
 

@@ -139,11 +139,15 @@ def test_a_run_killed_in_the_middle_resumes_exactly(runs):
     assert model_bytes(output) == model_bytes(folder / "whole")
 
 
-def test_muon_with_chains_resumes_exactly_after_an_interrupt(tmp_path):
-    """Muon's state is nested otherwise than AdamW's, and the chains draw more random numbers."""
-    photos = str(write_photos(tmp_path / "photos"))
+PERCEPTUAL = {"perceptual": "lpips-alex", "perceptual_weight": 0.1, "hr_size": 40, "leaves_share": 0.5}
+
+
+@pytest.mark.parametrize("more", [{}, pytest.param(PERCEPTUAL | {"precision": "bf16"}, marks=pytest.mark.slow)])
+def test_muon_with_chains_resumes_exactly_after_an_interrupt(tmp_path, more):
+    """Muon's state is nested otherwise than AdamW's, and the chains draw more random numbers, as LPIPS's crops do."""
+    photos = str(write_photos(tmp_path / "photos", side=48 if more else 20))
     random = {"chain_share": 0.5, "chain_length": 2, "start_share": 0.3}
-    config = make_config(data=photos, optimizer="muon", **random)
+    config = make_config(data=photos, optimizer="muon", **random, **more)
 
     def interrupt(line: str) -> None:
         if line.startswith("step 8/12"):

@@ -29,10 +29,23 @@ def metric():
     return {f"{METRIC}{name}": jnp.asarray(value) for name, value in load_perceptual("lpips-alex").items()}
 
 
-def test_the_term_is_the_metric_of_one_random_crop(metric):
+@pytest.fixture(scope="module")
+def detail():
+    """Random weights of LPIPS with VGG, as its network is not bundled."""
+    keys = jax.random.split(KEY, 100)
+    shapes = enumerate(lpips_shapes("vgg").items())
+    return {f"{DETAIL}{name}": 0.1 * jnp.abs(jax.random.uniform(keys[i], shape)) for i, (name, shape) in shapes}
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_the_term_is_the_metric_of_one_random_crop(metric, detail, net):
+    known, prefix = (metric, METRIC) if net == "alex" else (detail, DETAIL)
+    weights = {name.removeprefix(prefix): value for name, value in known.items()}
+    config = replace(PERCEPTUAL, perceptual=f"lpips-{net}")
     model, batch = Fake(PIXEL), make_batch(2, size=40)
     params = model.init(KEY)
-    loss, terms = loss_fn(model, PERCEPTUAL, params | metric, batch, KEY)
+    frozen = {f"{METRIC}{name}": value for name, value in weights.items()}
+    loss, terms = loss_fn(model, config, params | frozen, batch, KEY)
     plain, _ = loss_fn(model, make_config(), params, batch, KEY)
     assert terms.keys() == {"error", "perceptual"}
     np.testing.assert_allclose(terms["error"], plain, rtol=1e-6)
@@ -42,9 +55,8 @@ def test_the_term_is_the_metric_of_one_random_crop(metric):
     x0_hat = 0.5 * x_t * scale.reshape(-1, 1, 1, 1) + 0.1
     sr, hr = (pixel_shuffle(x0_hat, 2) + 1) / 2, batch["hr"].astype(jnp.float32) / 255
     side = 40 - SHIFTS + 1
-    weights = {name.removeprefix(METRIC): value for name, value in metric.items()}
     crops = [(slice(None), slice(y, y + side), slice(x, x + side)) for y in range(SHIFTS) for x in range(SHIFTS)]
-    values = [0.5 * float(lpips(sr[crop], hr[crop], weights).mean()) for crop in crops]
+    values = [0.5 * float(lpips(sr[crop], hr[crop], weights, net=net).mean()) for crop in crops]
     assert min(abs(value - float(terms["perceptual"])) for value in values) < 1e-5
 
 
@@ -53,14 +65,6 @@ def test_the_crop_is_random(metric):
     same = model.init(KEY) | {"network.gain.kernel": jnp.zeros((1, 1, 1, 1))} | metric  # the prediction is constant
     terms = [float(loss_fn(model, PERCEPTUAL, same, batch, key)[1]["perceptual"]) for key in jax.random.split(KEY, 6)]
     assert len(set(terms)) > 1
-
-
-@pytest.fixture(scope="module")
-def detail():
-    """Random weights of LPIPS with VGG, as its network is not bundled."""
-    keys = jax.random.split(KEY, 100)
-    shapes = enumerate(lpips_shapes("vgg").items())
-    return {f"{DETAIL}{name}": 0.1 * jnp.abs(jax.random.uniform(keys[i], shape)) for i, (name, shape) in shapes}
 
 
 @pytest.mark.parametrize("size", [38, 40])

@@ -64,11 +64,11 @@ def make_config(preset: ModelPreset = PIXEL, **changed: Any) -> TrainConfig:
     return TrainConfig(preset=preset, **values(**changed))
 
 
-def write_photos(folder: Path) -> Path:
-    """Write three small random photographs; return their folder."""
+def write_photos(folder: Path, side: int = 20) -> Path:
+    """Write three small random photographs of at least that side; return their folder."""
     folder.mkdir()
     for i in range(3):
-        pixels = np.random.default_rng(i).integers(0, 256, (20, 24 + i, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(i).integers(0, 256, (side, side + 4 + i, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i}.png")
     return folder
 
