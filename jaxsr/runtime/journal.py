@@ -9,16 +9,15 @@ import os
 import sys
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxsr.runtime.devices import broadcast
-from jaxsr.runtime.locks import try_lock, unlock
+from jaxsr.runtime.locks import locked
 from jaxsr.storage import write_whole
-
-_BUSY, _FREE = b"busy", b"free"
 
 
 class JournalFile:
@@ -44,14 +43,11 @@ class JournalFile:
         """
         self._path, self._choices = path, json.loads(json.dumps(choices))
         self._first = jax.process_index() == 0
-        self._locked = self._first and try_lock(path)
-        if broadcast(_FREE if self._locked else _BUSY) == _BUSY:
-            raise ValueError(f"{path}: another {what} is writing it; wait for its end, or give another --output.")
-        try:
+        refusal = f"{path}: another {what} is writing it; wait for its end, or give another --output."
+        with ExitStack() as stack:
+            stack.enter_context(locked(path, refusal))
             self.found = self._read(what, overwrite=overwrite)
-        except BaseException:
-            self.close()
-            raise
+            self._lock = stack.pop_all()
 
     def _read(self, what: str, *, overwrite: bool) -> list[dict[str, Any]]:
         content = broadcast(self._path.read_bytes() if self._first and self._path.exists() else b"")
@@ -105,9 +101,7 @@ class JournalFile:
 
     def close(self) -> None:
         """Let other runs write to the file. It stays unless `remove` has deleted it."""
-        if self._locked:
-            self._locked = False
-            unlock(self._path)
+        self._lock.close()
 
     def __enter__(self) -> "JournalFile":
         return self

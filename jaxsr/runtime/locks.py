@@ -17,6 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+
+from jaxsr.runtime.devices import broadcast
+
 fcntl: Any
 try:
     import fcntl
@@ -122,14 +126,19 @@ def _place(name: str) -> int:
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a file. Raises ValueError, with `what` as the advice, if another process holds it."""
-    if not try_lock(path):
-        raise ValueError(f"{path}: another process is writing it; {what}.")
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock of a file in process 0, for all processes of a run.
+
+    Raises ValueError with the text `refusal`, in all processes, if another run holds it.
+    """
+    mine = jax.process_index() == 0 and try_lock(path)
+    if not broadcast(b"mine" if mine else b""):
+        raise ValueError(refusal)
     try:
         yield
     finally:
-        unlock(path)
+        if mine:
+            unlock(path)
 
 
 def in_turns(paths: Sequence[Path]) -> Iterator[int]:

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.devices import broadcast
-from jaxsr.runtime.locks import try_lock, unlock
+from jaxsr.runtime.locks import locked
 from jaxsr.storage import write_whole
 from jaxsr.training.camera import DEGRADATIONS
 from jaxsr.training.config import TrainConfig
@@ -85,7 +84,9 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     model, dataset = Model(config.preset, DTYPES[config.precision]), make_dataset(config)
     codec = load_part(config, "codec", config.codec_checkpoint)
     start = load_part(config, "network", config.start_from)
-    with _alone_in(output):
+    output.mkdir(parents=True, exist_ok=True)
+    refusal = f"--output: another process trains in {output}; wait for its end, or choose another folder."
+    with locked(output / "checkpoints", refusal):
         _claim(output, config)
         return _train(config, model, dataset, codec, start, output, report, progress)
 
@@ -130,20 +131,6 @@ def _train(
             if _saves(config, step):
                 checkpoints.save_async(step, state)
     return _export(config, state.ema | frozen, output / "model")
-
-
-@contextmanager
-def _alone_in(output: Path) -> Iterator[None]:
-    """Lock the folder of a run. Raises ValueError if another process trains there."""
-    output.mkdir(parents=True, exist_ok=True)
-    mine = jax.process_index() == 0 and try_lock(output / "checkpoints")
-    if not broadcast(b"mine" if mine else b""):
-        raise ValueError(f"--output: another process trains in {output}; wait for its end, or choose another folder.")
-    try:
-        yield
-    finally:
-        if mine:
-            unlock(output / "checkpoints")
 
 
 def load_metrics(config: TrainConfig) -> dict[str, np.ndarray]:
