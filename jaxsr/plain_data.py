@@ -1,16 +1,45 @@
 """Plain data from JSON, checked against a dataclass by msgspec: types, words, unknown and missing fields, and sizes.
 
-Every file that a user may have edited, or that may be damaged, is read through `convert`. Its errors name the field.
+Every file that a user may have edited, or that may be damaged, is read through `parse_json` and `convert`. The errors
+of `convert` name the field.
 """
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
+from itertools import islice
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 MOST_ITEMS = 10_000_000
 """The most values in a file of this project: more than the scores of 500,000 images."""
+MOST_LEVELS = 100
+"""The most objects and lists inside of each other."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that may be damaged or meant to do harm.
+
+    Raises:
+        ValueError: in a few words, for text that is no JSON, more than MOST_LEVELS levels, or a number of thousands of
+            digits.
+    """
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"it has more than {MOST_LEVELS} levels") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError:  # Python's limit
+        raise ValueError("it has a number of too many digits") from None
+    level = [data]
+    for _ in range(MOST_LEVELS):
+        holders = [item for item in level if isinstance(item, dict | list)]
+        level = [item for holder in holders for item in (holder.values() if isinstance(holder, dict) else holder)]
+    if any(isinstance(item, dict | list) for item in level):
+        raise ValueError(f"it has more than {MOST_LEVELS} levels")
+    return data
 
 
 def convert(data: Any, kind: type[T], *, where: str = "") -> T:
@@ -47,6 +76,12 @@ def brief(text: object, most: int = 500) -> str:
     """Return a text in one line of at most `most` characters, for messages that quote what a file holds."""
     line = " ".join(str(text).split())
     return line if len(line) <= most else f"{line[: most - 4]} ..."
+
+
+def listed(names: Collection[object], most: int = 20) -> str:
+    """Return the first names in one line, and how many more there are, for messages that list what a file holds."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(brief(name, 100) for name in islice(names, most)) + more
 
 
 def check_numbers(data: Any, where: str) -> None:

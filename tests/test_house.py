@@ -20,26 +20,27 @@ ROOMS = {
     "diffusion": "choices",
     "options": "choices diffusion",
     "imaging": "choices storage",
-    "runtime": "storage",
-    "hub": "storage",
-    "torch_files": "hub",
+    "runtime": "plain_data storage",
+    "hub": "plain_data storage",
+    "torch_files": "hub plain_data",
     "data": "imaging storage",
     "models": "diffusion imaging plain_data runtime",
     "metrics": "hub imaging models storage torch_files",
     "guidance": "choices diffusion imaging metrics options plain_data storage version",
-    "weight_conversion": "diffusion hub imaging models storage torch_files version",
+    "weight_conversion": "diffusion hub imaging models plain_data storage torch_files version",
     "upscaling": "choices diffusion errors guidance hub imaging models options runtime storage weight_conversion",
     "public names": "models options upscaling version",
-    "batch": "choices guidance hub imaging metrics options storage upscaling version",
-    "training": "data diffusion hub imaging metrics models runtime storage",
+    "batch": "choices guidance hub imaging metrics options plain_data storage upscaling version",
+    "training": "data diffusion hub imaging metrics models plain_data runtime storage",
     "calibration": "choices data diffusion errors guidance imaging metrics models options runtime storage upscaling",
     "numerics": (
-        "choices data diffusion errors guidance imaging metrics models options runtime storage upscaling version"
+        "choices data diffusion errors guidance imaging metrics models options plain_data runtime storage "
+        "upscaling version"
     ),
     "evaluation": "data errors guidance imaging metrics options plain_data runtime storage upscaling version",
     "cli": (
-        "batch calibration choices data diffusion errors evaluation guidance hub metrics numerics options runtime "
-        "storage training upscaling version"
+        "batch calibration choices data diffusion errors evaluation guidance hub imaging metrics numerics options "
+        "runtime storage training upscaling version"
     ),
     "entries": "cli",
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from jaxsr import plain_data
-from jaxsr.plain_data import convert
+from jaxsr.plain_data import MOST_LEVELS, convert, parse_json
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,27 @@ def test_more_values_than_any_file_has_are_refused(monkeypatch):
     monkeypatch.setattr(plain_data, "MOST_ITEMS", 10)
     with pytest.raises(ValueError, match="has more than 10 values"):
         convert({"part": {"sizes": [1] * 20}, "ratio": 1}, Whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "it has more than 100 levels"),
+        ("[" * (MOST_LEVELS + 1) + "1" + "]" * (MOST_LEVELS + 1), "it has more than 100 levels"),
+        ('{"a":' * (MOST_LEVELS + 1) + "1" + "}" * (MOST_LEVELS + 1), "it has more than 100 levels"),
+        (f'{{"a": {"9" * 5000}}}', "it has a number of too many digits"),
+        ("{", "Expecting property name"),
+        (b"\xff", "codec can't decode"),
+    ],
+)
+def test_json_that_is_damaged_or_evil_is_refused_in_a_few_words(text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        parse_json(text)
+    assert len(str(caught.value)) < 200
+
+
+def test_json_of_all_levels_is_read():
+    data = parse_json("[" * MOST_LEVELS + "1" + "]" * MOST_LEVELS)
+    for _ in range(MOST_LEVELS):
+        (data,) = data
+    assert data == 1

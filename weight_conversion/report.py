@@ -1,6 +1,5 @@
 """The comparison that the options of `verify` select, and the table that the command prints."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsr.models.swin_unet import SwinUNetConfig
+from jaxsr.plain_data import parse_json
 from jaxsr.torch_files.key_rules import ConversionError
 from jaxsr.torch_files.reader import ReadError
 from weight_conversion import settings
@@ -78,7 +78,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: if the file is not a JSON object.
     """
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = parse_json(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: is not JSON ({error}); check the name.") from error
     if not isinstance(data, dict):

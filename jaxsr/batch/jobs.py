@@ -1,12 +1,11 @@
 """The jobs of a batch: the image files to enlarge, and the file of each result."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxsr.imaging.files import OTHER_JPEG, WRITTEN, count_left_out, list_images
+from jaxsr.imaging.files import IMAGES, OTHER_JPEG, WRITTEN, list_images
 
 
 @dataclass(frozen=True)
@@ -83,18 +82,17 @@ def check_name(job: Job) -> None:
         )
 
 
-def count_unread(inputs: Sequence[Path], *, recursive: bool) -> str | None:
-    """Return a sentence about the images in the input folders whose types are not read; None without any."""
-    counts = sum((count_left_out(path, recursive) for path in inputs if path.is_dir()), Counter[str]())
-    if not counts:
-        return None
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-    return f"left out {counts.total()} image{'s' if counts.total() > 1 else ''} of types that are not read: {kinds}"
-
-
 def is_file_name(output: Path) -> bool:
-    """Return whether an output is the name of an image file, and not that of a folder that exists."""
-    return output.suffix.lower() in WRITTEN and not output.is_dir()
+    """Return whether an output is the name of an image file, and not that of a folder that exists.
+
+    Raises ValueError for the name of an image file of a type that is not written.
+    """
+    suffix = output.suffix.lower()
+    if output.is_dir() or suffix not in IMAGES:
+        return False
+    if suffix not in WRITTEN:
+        raise ValueError(f"--output: {output}: {suffix} is not written; choose one of {', '.join(WRITTEN)}.")
+    return True
 
 
 def name_result(

@@ -70,4 +70,9 @@ def _read_grey(path: Path) -> Float[np.ndarray, "h w"]:
 def _read_pixels(path: Path) -> UInt8[np.ndarray, "H W 3"] | UInt16[np.ndarray, "H W 3"]:
     """Read RGB pixels in the depth of their file, because they stay in memory for the whole command."""
     photo = read_photo(path)
+    if photo.alpha is not None and photo.alpha.min() < 1:
+        raise ImageFileError(
+            f"{path}: is transparent in parts, whose colours would count; save it without transparency, and give "
+            "--reference-mask for the part that counts"
+        )
     return from_float(photo.rgb, np.uint16 if photo.depth == 16 else np.uint8)

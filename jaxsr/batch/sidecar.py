@@ -4,7 +4,6 @@ A result counts as done if its sidecar holds the same decisions, input and model
 run therefore resumes where it stopped.
 """
 
-import json
 import shlex
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +15,7 @@ from jaxsr.batch.request import Request
 from jaxsr.guidance.guide import Scales
 from jaxsr.hub.cards import find_card
 from jaxsr.options import spell_tile
+from jaxsr.plain_data import parse_json
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling.plan import ImageRun
 from jaxsr.upscaling.upscaler import Upscaler
@@ -40,10 +40,10 @@ def is_done(job: Job, request: Request) -> bool:
         return False
     decisions = request.decisions()
     try:
-        record = json.loads(job.sidecar.read_text(encoding="utf-8"))
+        record = parse_json(job.sidecar.read_bytes())
         same = record["model_sha256"] == request.model_sha256 and decisions in (record["requested"], record["options"])
         hashes = (record["input_sha256"], record["output_sha256"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         same, hashes = False, ()
     if same and hashes == (request.input.sha256, sha256_file(job.target)):
         return True

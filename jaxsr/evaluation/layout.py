@@ -57,8 +57,9 @@ def _bars(row: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Write a text, such as the name of a file, in one line that holds no HTML."""
-    return re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text).replace("<", "&lt;")
+    """Write a text, such as the name of a file, in one line that holds no HTML and neither links nor images."""
+    line = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)
+    return line.replace("<", "&lt;").replace("](", r"]\(").replace("![", r"!\[")
 
 
 def latex(tables: Sequence[Table], warning: str) -> str:
@@ -100,7 +101,9 @@ def to_csv(tables: Sequence[Table], warning: str) -> str:
             rows.append((table.title, "", *table.variants, "variant", ""))
         rows += [(table.title, *row, "result", "") for row in table.rows]
         rows += [(table.title, *empty, "note", note) for note in table.notes]
-        writer.writerows([*map(csv_text, row[:2]), *row[2:-1], csv_text(row[-1])] for row in rows)
+        for row in rows:  # the cells of a result begin with numbers, which may be negative
+            numbers = row[2:-1] if row[-2] == "result" else map(csv_text, row[2:-1])
+            writer.writerow([*map(csv_text, row[:2]), *numbers, csv_text(row[-1])])
     return text.getvalue()
 
 

@@ -13,7 +13,6 @@ from jaxsr.evaluation.images import Pair, Ready, to_float
 from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.imaging.resize import bicubic_matrix
 from jaxsr.options import Options
-from jaxsr.storage import sha256_file
 from jaxsr.upscaling.inpainting import check_takes_mask
 from jaxsr.upscaling.knob_presets import apply_knob_preset
 from jaxsr.upscaling.plan import plan_run
@@ -82,16 +81,15 @@ def model_method(
     """
     refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
     check_takes_mask(upscaler.preset, given=False)
-    chosen = options
+    chosen, calibrated = options, {}
     if preset is not None:
         found = upscaler.find_calibration(options, calibration, preset)
-        calibration, chosen = found.path, apply_knob_preset(options, preset, found.calibration, reference=hr_guidance)
+        calibration, calibrated = found.path, {"calibration_sha256": found.sha256}
+        chosen = apply_knob_preset(options, preset, found.calibration, reference=hr_guidance)
     resolved = plan_run(upscaler.preset, (1, 1), chosen).options
     requested = asdict(chosen) | {"steps": resolved.steps, "sampler": resolved.sampler}
     record = {"kind": "model", "model": model, "model_sha256": upscaler.sha256, "options": requested}
-    record |= {"preset": preset, "hr_guidance": hr_guidance}
-    if calibration is not None:
-        record |= {"calibration_sha256": sha256_file(calibration)}
+    record |= {"preset": preset, "hr_guidance": hr_guidance} | calibrated
 
     def make(pair: Pair, seed: int) -> Float[np.ndarray, "H W 3"]:
         lr, guidance = to_float(_lr(pair)), {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxsr.evaluation.protocols import Protocol, ProtocolError, did_you_mean
 from jaxsr.evaluation.variants import check_variants
-from jaxsr.plain_data import brief, convert
+from jaxsr.plain_data import brief, convert, parse_json
 
 FOLDER = Path(__file__).with_name("protocols")
 _OBJECT = (dict, "an object of names")
@@ -42,7 +42,7 @@ def load_protocol(name_or_path: str) -> Protocol:
                 f"{', '.join(known_protocols())}, or the path of a JSON file."
             )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise ProtocolError(f"--protocol: there is no file {path}; check the name.") from error
     except (OSError, ValueError) as error:
@@ -50,7 +50,8 @@ def load_protocol(name_or_path: str) -> Protocol:
     try:
         return read_protocol(content, str(path))
     except ProtocolError as error:
-        raise ProtocolError(brief(error)) from error
+        text = brief(error)
+        raise ProtocolError(text if str(path) in text else f"{path}: {text}") from error
 
 
 def read_protocol(content: Any, source: str) -> Protocol:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from jaxsr.evaluation.layout import csv_text
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.metrics.statistics import mean_with_intervals
-from jaxsr.plain_data import convert
+from jaxsr.plain_data import convert, parse_json
 from jaxsr.storage import write_whole
 
 Row = dict[str, Any]
@@ -102,7 +102,7 @@ class Result:
     def read(cls, path: Path) -> "Result":
         """Read a file. Raises ResultError if it is not a result, and OSError if it does not exist."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_bytes())
         except ValueError as error:
             raise ResultError(f"{path}: cannot be read as JSON ({error}); give a result of this command.") from error
         names = {field.name for field in fields(cls)}
@@ -118,8 +118,9 @@ class Result:
     def csv(self) -> str:
         """Format the numbers as CSV, one line per seed, image and patch."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, ["image", "patch", "seed", *self.scored], extrasaction="ignore")
-        writer.writeheader()
+        names = ["image", "patch", "seed", *self.scored]
+        writer = csv.DictWriter(text, names, extrasaction="ignore")
+        writer.writerow({name: csv_text(name) for name in names})
         writer.writerows(row | {"image": csv_text(row["image"])} for row in self.images)
         return text.getvalue()
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxsr.choices import ForwardODE, GradientForm, Objective, ReferenceMean, ReferenceVariance, Through
 from jaxsr.diffusion.schedule import Schedule
-from jaxsr.plain_data import brief, convert
+from jaxsr.plain_data import brief, convert, parse_json
 from jaxsr.storage import write_whole
 from jaxsr.version import __version__
 
@@ -186,9 +186,14 @@ class Calibration:
         Raises CalibrationError, which names the file, if the file is not a calibration or was written by another
         version of the format. Raises OSError if the file cannot be opened.
         """
+        return cls.parse(Path(path).read_bytes(), path)
+
+    @classmethod
+    def parse(cls, data: bytes, path: str | Path) -> "Calibration":
+        """Make a calibration from the content of the file `path`; see `read`."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            content = parse_json(data)
+        except ValueError as error:
             raise CalibrationError(
                 f"{path}: is not a calibration file, or is truncated ({error}); calibrate again."
             ) from error

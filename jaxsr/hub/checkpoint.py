@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from safetensors import SafetensorError, safe_open
 
+from jaxsr.plain_data import brief, listed, parse_json
 from jaxsr.storage import whole_file
 
 T = TypeVar("T")
@@ -80,9 +81,9 @@ def load(folder_or_file: Path, *, dtype: DTypeLike | None = None) -> tuple[dict[
     """
     path = _checkpoint_file(folder_or_file)
     with path.open("rb") as file:
-        head = file.read(8)
-    pickled = head[:1] == b"\x80" and head[4:] != bytes(4)  # safetensors begin with a length, far below 2**32
-    if head.startswith(b"PK\x03\x04") or pickled:
+        head = file.read(512)
+    pickled = head[:1] == b"\x80" and head[4:8] != bytes(4)  # safetensors begin with a length, far below 2**32
+    if head.startswith(b"PK\x03\x04") or pickled or head[257:262] == b"ustar":
         raise CheckpointError(
             f"{path} is a PyTorch file: convert it first, with  python -m weight_conversion convert MODEL.pth "
             "AUTOENCODER.pth -o DIR"
@@ -93,7 +94,7 @@ def load(folder_or_file: Path, *, dtype: DTypeLike | None = None) -> tuple[dict[
             params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is not a dict)
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is truncated or damaged, or is not a safetensors file ({str(error)[:200]}): get a fresh copy of it"
+            f"{path} is truncated or damaged, or is not a safetensors file ({brief(error, 200)}): get a fresh copy"
         ) from error
     if dtype is not None:
         params = {
@@ -105,7 +106,7 @@ def load(folder_or_file: Path, *, dtype: DTypeLike | None = None) -> tuple[dict[
 def check_params(
     params: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], *, source: str | Path = "the checkpoint"
 ) -> None:
-    """Raise one CheckpointError that lists every missing, unexpected and wrongly shaped parameter, if there is any.
+    """Raise one CheckpointError that lists the missing, unexpected and wrongly shaped parameters, if there are any.
 
     `expected` maps each name to its shape. The message calls the file `source`.
     """
@@ -118,7 +119,7 @@ def check_params(
     ]
     groups = {"missing": missing, "unexpected": unexpected, "of the wrong shape": wrong}
     if any(groups.values()):
-        text = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in groups.items() if names)
+        text = "; ".join(f"{kind}: {listed(names)}" for kind, names in groups.items() if names)
         raise CheckpointError(f"{source} does not fit the network ({text}): check that its preset is the right one")
 
 
@@ -171,9 +172,9 @@ def _decode_metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     if _HEADER_KEY not in header:
         raise CheckpointError(f"{path} is a safetensors file but not a jaxsr checkpoint: convert its weights first")
     try:
-        metadata = json.loads(header[_HEADER_KEY])
+        metadata = parse_json(header[_HEADER_KEY])
         version = metadata.pop(_VERSION_KEY)
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has jaxsr metadata that cannot be read: get a fresh copy of it") from error
     if version != FORMAT_VERSION:
         theirs = repr(version)[:42]

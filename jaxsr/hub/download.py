@@ -154,7 +154,8 @@ def _transfer(url: str, part: Path, report: Report, size: int | None, *, checked
             raise _AttemptError("the server does not say how long the file is, so it cannot be checked", retry=False)
         os.truncate(part, start)  # before the new validator is written: old bytes must never be paired with it
         note(part).write_text(f"{url}\n{_validator(response) or ''}", encoding="utf-8")
-        received = _write_body(response, part, start, total, report, size or total or MOST_BYTES)
+        room = start + shutil.disk_usage(part.parent).free
+        received = _write_body(response, part, start, total, report, size or total or min(MOST_BYTES, room))
     if total is not None and received != total:
         raise _AttemptError(f"the connection closed after {received} of {total} bytes", retry=True)
     return resumed

@@ -3,6 +3,7 @@
 Each meaning becomes an ICC profile, which every format that we write can hold. Colours that are sRGB need none.
 """
 
+import re
 import struct
 from collections.abc import Sequence
 
@@ -98,6 +99,10 @@ def code_points_profile(primaries: int, transfer: int, *, grey: bool) -> tuple[b
     return make_profile(_CICP_PRIMARIES[primaries], curves[transfer], grey=grey), ()
 
 
+# Apple's auxiliary image; an item of the type `tmap` (ISO 21496-1), whose number has 2 or 4 bytes.
+_HEIF_GAIN_MAPS = re.compile(rb"hdrgainmap|infe[\2\3].{3}(?:..)?..{3}tmap", re.DOTALL)
+
+
 def heif_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
     """Make the profile of a HEIC or AVIF file without ICC from its code points (boxes `colr` and `pixi`, ISO 23008-12).
 
@@ -110,7 +115,7 @@ def heif_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, .
     at = data.find(b"pixi")
     if 0 <= at < len(data) - 9 and max(data[at + 9 : at + 9 + data[at + 8]], default=8) > 8:
         lost += (DEPTH,)
-    return icc, lost + (GAIN_MAP,) * (b"hdrgainmap" in data)
+    return icc, lost + (GAIN_MAP,) * bool(re.search(_HEIF_GAIN_MAPS, data))
 
 
 def exif_profile(block: bytes | None, *, grey: bool) -> bytes | None:

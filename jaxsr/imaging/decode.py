@@ -13,7 +13,7 @@ from jaxtyping import UInt8, UInt16
 from PIL import Image
 
 from jaxsr.imaging import jpeg_xl
-from jaxsr.imaging.colour import GAIN_MAP, exif_profile, has_late_metadata, heif_profile, png_profile
+from jaxsr.imaging.colour import GAIN_MAP, HDR, exif_profile, has_late_metadata, heif_profile, png_profile
 from jaxsr.imaging.memory import check_memory, decoding_bytes
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
@@ -26,10 +26,11 @@ MAX_PIXELS = 10**9
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "AVIF")
 _HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
 _PILLOW_LOCK = threading.Lock()
-_GAIN_MAPS = rb"hdrgm:Version|ns\.adobe\.com/hdr-gain-map|hdrgainmap"
+_GAIN_MAPS = rb"hdrgm:Version|ns\.adobe\.com/hdr-gain-map|hdrgainmap|urn:iso:std:iso:ts:21496:-1"
 JPEG_XL = "lost its colour profile and metadata, if it had any (JPEG XL)"
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-XMP_LOST = "lost its XMP, which could not be read"
+XMP_LOST, EXTENDED_XMP_LOST = "lost its XMP, which could not be read", "lost its extended XMP"
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 _Turned = UInt8[np.ndarray, "H W c"] | UInt16[np.ndarray, "H W c"]
 
@@ -62,7 +63,7 @@ def decode(data: bytes, source: str) -> Decoded:
     with _quiet_unlimited_pillow():
         if data.startswith(HEADS):
             found = decode_tiff(data, source, check_size)
-            return _finish(found.pixels, found.icc, data, found.xmp, None, found.lost)
+            return _finish(found.pixels, found.icc, data, found.xmp, found.dpi, found.lost)
         if data.startswith(jpeg_xl.HEADS):
             return _decode_jpeg_xl(data, source)
         formats = _FORMATS
@@ -79,9 +80,11 @@ def decode(data: bytes, source: str) -> Decoded:
                 lost += (GAIN_MAP,)
             elif _has_more_frames(image):
                 lost += (FIRST_ONLY,)
-            if image.format == "PNG" and not icc:
-                icc, further = png_profile(data, grey=pixels.shape[-1] < 3)
-                lost += further
+            if image.format in ("JPEG", "MPO") and _EXTENDED_XMP in data:
+                lost += (EXTENDED_XMP_LOST,)
+            if image.format == "PNG":
+                made, further = png_profile(data, grey=pixels.shape[-1] < 3)
+                icc, lost = icc or made, lost + further * (HDR in further or not icc)
             if image.format in ("AVIF", "HEIF"):
                 made, further = heif_profile(data, grey=pixels.shape[-1] < 3)
                 icc, lost = icc or made, lost + further

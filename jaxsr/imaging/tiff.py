@@ -6,10 +6,12 @@ nor a mask; in files of cameras (DNG) it lies in a sub-directory. Whatever has n
 
 import logging
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,7 +22,7 @@ from jaxsr.imaging.metadata import ICC_PROFILE, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage
+    from tifffile import TiffFile, TiffPage
 
 FIRST_ONLY, FROM_CMYK = "lost all frames but the first", "lost its CMYK colours (made sRGB, at 8 bits)"
 EXTRA_CHANNELS, TEXTS = "lost its extra channels", "lost its IPTC data or comments"
@@ -34,6 +36,7 @@ _ASSOCIATED, _UNASSOCIATED = 1, 2
 _REDUCED, _MASK = 1, 4
 _XMP, _INK_SET, _IPTC = 700, 332, (33723, 34377)
 _MOST_PAGES = 1000
+_quiet_lock = threading.RLock()
 # Sizes, sample format, colours, palette, compression, places of strips and tiles.
 _DECIDING = {254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, *range(322, 326), 332, 338, 339, 530}
 
@@ -47,12 +50,14 @@ class TiffImage(NamedTuple):
         pixels: grey, grey+alpha, RGB or RGBA, uint8 or uint16 over the full range, as stored (not turned); alpha is not
             multiplied into the colours.
         icc, xmp: the ICC profile and the XMP packet, or None.
+        dpi: pixels per inch across and down, or None.
         lost: what the pixels do not show.
     """
 
     pixels: Pixels
     icc: bytes | None
     xmp: bytes | None
+    dpi: tuple[float, float] | None
     lost: tuple[str, ...]
 
 
@@ -68,13 +73,9 @@ def decode_tiff(data: bytes, source: str, check_size: Callable[[int, int, int, i
     import tifffile
 
     with _quiet(), tifffile.TiffFile(BytesIO(data)) as file:
-        pages = list(islice(_pages(file), _MOST_PAGES))
         if data[8:10] == b"CR":
             raise _refusal(source, *_RAW)
-        if not pages:
-            raise ValueError("without an image")
-        whole = [page for page in pages if not _subfile(page) & (_REDUCED | _MASK)]
-        page = whole[0] if whole else max(pages, key=lambda page: page.imagewidth * page.imagelength)
+        page, several = _photograph(file)
         width, height = page.imagewidth, page.imagelength
         _check_kind(page, source)
         check_size(width, height, page.samplesperpixel, 2 if page.bitspersample > 8 else 1, source)
@@ -82,31 +83,62 @@ def decode_tiff(data: bytes, source: str, check_size: Callable[[int, int, int, i
         tags = page.tags
         icc = tags[ICC_PROFILE].value if ICC_PROFILE in tags else None
         pixels, lost = _meaning(page, _samples(page, data, source), icc, source)
-        lost = (FIRST_ONLY,) * (len(whole) > 1) + lost
+        lost = (FIRST_ONLY,) * several + lost
         xmp = file.pages.first.tags.valueof(_XMP)
         if any(code in tags for code in _IPTC):
             lost += (TEXTS,)
-        return TiffImage(pixels, None if FROM_CMYK in lost else icc, xmp if isinstance(xmp, bytes) else None, lost)
+        icc, xmp = None if FROM_CMYK in lost else icc, xmp if isinstance(xmp, bytes) else None
+        return TiffImage(pixels, icc, xmp, _dpi(page), lost)
+
+
+def _dpi(page: "TiffPage") -> tuple[float, float] | None:
+    """Return the pixels per inch. Broken numbers must not stop the read."""
+    unit = {2: 1.0, 3: 2.54}.get(page.tags.valueof(296, 2))
+    try:
+        across, down = (top / bottom * unit for top, bottom in (page.tags.valueof(tag) for tag in (282, 283)))
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if min(across, down) > 0 and max(across, down) < 1e6 else None
+
+
+def tiff_size(path: Path) -> tuple[int, int]:
+    """Read (width, height) of the photograph in a TIFF file, as stored. Damaged data raises various errors."""
+    import tifffile
+
+    with _quiet(), tifffile.TiffFile(path) as file:
+        page, _ = _photograph(file)
+        return page.imagewidth, page.imagelength
+
+
+def _photograph(file: "TiffFile") -> tuple["TiffPage", bool]:
+    """Find the image that is the photograph, and whether others could be it too."""
+    pages = list(islice(_pages(file), _MOST_PAGES))
+    if not pages:
+        raise ValueError("without an image")
+    whole = [page for page in pages if not _subfile(page) & (_REDUCED | _MASK)]
+    page = whole[0] if whole else max(pages, key=lambda page: page.imagewidth * page.imagelength)
+    return page, len(whole) > 1
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence tifffile's log of odd metadata for one read. The caller holds the lock of reading."""
+    """Silence tifffile's log of odd metadata for one read; one thread at a time."""
     logger = logging.getLogger("tifffile")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
+    with _quiet_lock:
+        before, logger.disabled = logger.disabled, True
+        try:
+            yield
+        finally:
+            logger.disabled = before
 
 
-def _pages(file) -> Iterator["TiffPage"]:
+def _pages(file: "TiffFile") -> Iterator["TiffPage"]:
     """Yield the images of the main chain, and after a reduced one those of its sub-directories."""
     for page in file.pages:
         page = page.aspage()
         yield page
         if _subfile(page) & _REDUCED and page.subifds:
-            yield from (sub.aspage() for sub in page.pages)
+            yield from (sub.aspage() for sub in page.pages or ())
 
 
 def _subfile(page: "TiffPage") -> int:
@@ -134,6 +166,8 @@ def _check_kind(page: "TiffPage", source: str) -> None:
     if photometric not in known or (photometric == _CMYK and page.tags.valueof(_INK_SET, 1) != 1):
         name = _OTHER.get(photometric, "special inks" if photometric == _CMYK else f"the kind {int(photometric)}")
         raise _refusal(source, f"its colours are {name}, which have no conversion here")
+    if isinstance(page.bitspersample, tuple):
+        raise _refusal(source, f"its samples have {', '.join(map(str, page.bitspersample))} bits, which is not read")
     if dtype.kind not in "bu" or dtype.itemsize > 2 or page.sampleformat not in (1, 4):
         raise _refusal(source, f"pixels of type {dtype.name} have no fixed white")
     if page.imagedepth > 1:

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from jaxsr.numerics.report import write_report
 from jaxsr.numerics.tables import TABLES
 from jaxsr.numerics.truncation import rows_of
 from jaxsr.options import Options
+from jaxsr.plain_data import parse_json
 from jaxsr.runtime.locks import in_turns
 from jaxsr.runtime.progress import image_bar
 from jaxsr.storage import write_whole
@@ -132,12 +134,14 @@ def check_choices(folder: Path, choices: dict[str, Any]) -> None:
     """Write the choices into a new folder of parts. Raises ValueError if the folder holds parts with other choices."""
     header = folder / "choices.json"
     try:
-        stored = json.loads(header.read_text(encoding="utf-8"))
+        stored = parse_json(header.read_bytes())
     except FileNotFoundError:
         write_whole(header, json.dumps(choices, indent=1).encode())
         return
-    except ValueError:
-        stored = {}
+    except ValueError as error:
+        raise ValueError(
+            f"--output: {header} is damaged ({error}); remove {folder} to measure again, or give another folder."
+        ) from error
     if other := [key for key in choices if not isinstance(stored, dict) or stored.get(key) != choices[key]]:
         raise ValueError(
             f"--output: {folder.parent} holds a study with other choices ({', '.join(other)}); give its choices to "
@@ -184,10 +188,11 @@ def _check_finite(found: Results, name: str) -> None:
 def load_part(path: Path) -> Results | None:
     """Read the results of one image. Returns None if there are none, or if the file is damaged."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-        return None
+        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as stored:  # its `read` compares checksums first
+            members = {name.removesuffix(".npy"): io.BytesIO(stored.read(name)) for name in stored.namelist()}
+        return {name: np.load(member, allow_pickle=False) for name, member in members.items()}
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error):
+        return None  # RuntimeError is zipfile's for a compression that it does not know
 
 
 def save_part(path: Path, results: Results) -> None:

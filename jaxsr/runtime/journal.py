@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from jaxsr.plain_data import parse_json
 from jaxsr.runtime.devices import broadcast
 from jaxsr.runtime.locks import locked
 from jaxsr.storage import write_whole
@@ -119,6 +120,6 @@ def _parse(line: bytes) -> Any:
     """Return the content of a line; None for a damaged one."""
     checksum, _, data = line.rstrip(b"\n").partition(b" ")
     try:
-        return json.loads(data) if int(checksum, 16) == zlib.crc32(data) else None
-    except (ValueError, RecursionError):
+        return parse_json(data) if int(checksum, 16) == zlib.crc32(data) else None
+    except ValueError:
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsr.plain_data import listed
 from jaxsr.torch_files.reader import Tensor
 
 
@@ -97,7 +98,7 @@ class _Findings:
 
     def raise_if_any(self, source: str) -> None:
         if self.groups:
-            text = "; ".join(f"{kind}: {', '.join(sorted(findings))}" for kind, findings in self.groups.items())
+            text = "; ".join(f"{kind}: {listed(sorted(findings))}" for kind, findings in self.groups.items())
             raise ConversionError(f"{source}: does not fit the network ({text}); check that it is the right file.")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsr.plain_data import brief
 from jaxsr.torch_files.legacy import MAGIC
 from jaxsr.torch_files.reader import ReadError, Tensor
 from jaxsr.torch_files.unpickle import MOST_DIMENSIONS, BrokenPickleError, Constructor, Shell, UnsafePickleError, loads
@@ -76,7 +77,7 @@ def _flatten(content: Any, keys: tuple[str, ...], depth: int) -> Iterator[tuple[
         for key, value in content.items():
             yield from _flatten(value, (*keys, str(key)), depth - 1)
     else:
-        raise _OtherContentError(f"{'.'.join(keys) or 'it'} is neither an array nor a dict of arrays")
+        raise _OtherContentError(f"{brief('.'.join(keys), 100) or 'it'} is neither an array nor a dict of arrays")
 
 
 def _array(state: Any) -> np.ndarray:

@@ -18,6 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxsr.hub.checkpoint import SAFETENSORS_TYPES
+from jaxsr.plain_data import brief, listed
 from jaxsr.torch_files.legacy import MAGIC, read_legacy
 from jaxsr.torch_files.unpickle import (
     MOST_DIMENSIONS,
@@ -131,7 +132,7 @@ def _read_pickled(path: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(path)
     except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, OSError) as error:  # OSError: wild offsets
-        raise ReadError(f"{path}: is truncated or damaged ({str(error)[:200]}); download it again.") from error
+        raise ReadError(f"{path}: is truncated or damaged ({brief(error, 200)}); download it again.") from error
     except UnsafePickleError as error:
         raise ReadError(
             f"{path}: refused, {error}; nothing was executed. If you trust its source, save only its tensors: "
@@ -252,7 +253,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
             return {name: _safetensor(path, name, piece) for name, piece in arrays.items()}
     except SafetensorError as error:
         raise ReadError(
-            f"{path}: is truncated or damaged, or is not a safetensors file ({str(error)[:200]}); download it again."
+            f"{path}: is truncated or damaged, or is not a safetensors file ({brief(error, 200)}); download it again."
         ) from error
 
 
@@ -283,7 +284,7 @@ def _unwrap(path: Path, entries: Any) -> Mapping[str, Any]:
             "check that it is the right file."
         )
     if others := [str(name) for name in entries if not isinstance(name, str)]:
-        raise ReadError(f"{path}: its state dict has keys that are not texts: {', '.join(others)}; remove them.")
+        raise ReadError(f"{path}: its state dict has keys that are not texts: {listed(others)}; remove them.")
     return {name: value if isinstance(value, Tensor) else _NO_TENSOR for name, value in entries.items()}
 
 
@@ -300,6 +301,6 @@ def _plain_names(path: Path, entries: Mapping[str, Tensor]) -> dict[str, Tensor]
         while prefix := next((p for p in PREFIXES if name.startswith(p)), None):
             name = name.removeprefix(prefix)
         if name in plain:
-            raise ReadError(f"{path}: holds {name} twice, with and without a prefix.")
+            raise ReadError(f"{path}: holds {brief(name, 100)} twice, with and without a prefix.")
         plain[name] = tensor
     return plain

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from jaxsr.plain_data import parse_json
 from jaxsr.storage import write_whole
 
 
@@ -86,6 +87,6 @@ def _columns(rows: list[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def _step_of(line: str) -> int | float:
     try:
-        return json.loads(line)["step"]
+        return parse_json(line)["step"]
     except (ValueError, KeyError, TypeError):
         return math.inf  # half a line, written when the run was killed

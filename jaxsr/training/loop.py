@@ -18,6 +18,7 @@ from jaxsr.data.sources import open_photographs
 from jaxsr.hub import checkpoint
 from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.models.model import DTYPES, Model
+from jaxsr.plain_data import parse_json
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.devices import broadcast
 from jaxsr.runtime.locks import locked
@@ -227,8 +228,8 @@ def _claim(output: Path, config: TrainConfig) -> None:
 
 def _read_config(file: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        stored = parse_json(file.read_bytes())
+    except ValueError:
         stored = None
     if not isinstance(stored, dict):
         raise ValueError(

@@ -1,5 +1,6 @@
 """Knob presets: the conversion of the scales in a calibration file to options, and the range that was calibrated."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -48,10 +49,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class FoundCalibration:
-    """A calibration, and its file; None if the calibration did not come from a file."""
+    """A calibration, with its file and the SHA-256 of what was read; None if it did not come from a file."""
 
     calibration: Calibration
     path: Path | None
+    sha256: str | None
 
 
 def find_calibration(
@@ -71,7 +73,7 @@ def find_calibration(
     """
     if isinstance(calibration, Calibration):
         setting.check(calibration)
-        return FoundCalibration(calibration, None)
+        return FoundCalibration(calibration, None, None)
     place = model_file.parent if calibration is None else Path(calibration)
     if not place.exists():
         raise CalibrationError(f"calibration: there is no {place}; check the name.")
@@ -83,7 +85,7 @@ def find_calibration(
     found, unread = [], []
     for path in paths:
         try:
-            found.append(FoundCalibration(_read(path, path.stat().st_mtime_ns), path))
+            found.append(_read(path, path.stat().st_mtime_ns if path.is_file() else 0))
         except CalibrationError as error:
             unread.append(error)
     if fitting := [one for one in found if setting.fits(one.calibration)]:
@@ -96,9 +98,10 @@ def find_calibration(
 
 
 @lru_cache(maxsize=32)
-def _read(path: Path, changed: int) -> Calibration:
-    """Read a calibration once, until its time of change differs."""
-    return Calibration.read(path)
+def _read(path: Path, changed: int) -> FoundCalibration:
+    """Read a calibration once, until its time of change differs. A pipe gives its content only once."""
+    data = path.read_bytes()
+    return FoundCalibration(Calibration.parse(data, path), path, hashlib.sha256(data).hexdigest())
 
 
 def _none_fits(found: Sequence[FoundCalibration], place: Path, setting: Setting) -> str:

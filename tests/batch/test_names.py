@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jaxsr.batch.jobs import check_name, count_unread, find_inputs, is_file_name, name_result, plan_jobs
+from jaxsr.batch.jobs import check_name, find_inputs, is_file_name, name_result, plan_jobs
 
 OUT = Path("out")
 
@@ -23,16 +23,6 @@ def test_a_name_that_is_too_long_is_refused_by_itself(tmp_path):
     check_name(jobs[1])
     with pytest.raises(ValueError, match=r"mmm\.png: its name is too long: .* more than 255 bytes; rename the image"):
         check_name(jobs[0])
-
-
-def test_images_of_types_that_are_not_read_are_told(tmp_path):
-    assert count_unread([_picture(tmp_path / "in/a.png")], recursive=True) is None
-    for name in ("b.dng", "c.dng", "sub/d.PSD"):
-        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "in" / name).touch()
-    assert count_unread([tmp_path / "in"], recursive=False) == "left out 2 images of types that are not read: 2 .dng"
-    told = count_unread([tmp_path / "in"], recursive=True)
-    assert told == "left out 3 images of types that are not read: 2 .dng, 1 .psd"
 
 
 @pytest.mark.parametrize(("name", "target"), [("a.jfif", "a.jpg"), ("a.mpo", "a.jpg"), ("a.avif", "a.png")])
@@ -57,3 +47,8 @@ def test_a_name_of_a_file_is_the_result_of_one_image(tmp_path):
     (tmp_path / "folder.png").mkdir()
     names = ("b.png", "B.JPG", "out", "v1.2", "folder.png")
     assert [is_file_name(tmp_path / name) for name in names] == [True, True, False, False, False]
+    for ending in ("bmp", "GIF", "jfif", "avif", "jxl", "heic", "psd"):
+        with pytest.raises(
+            ValueError, match=rf"--output: .*r\.{ending}: \.{ending.lower()} is not written; choose one"
+        ):
+            is_file_name(tmp_path / f"r.{ending}")

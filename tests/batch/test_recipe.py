@@ -26,3 +26,13 @@ def test_a_map_with_two_pictures_is_refused(tmp_path):
     Image.fromarray(np.dstack([MASK, MASK, MASK, MASK[::-1]])).save(tmp_path / "map.png")
     with pytest.raises(ImageFileError, match=r"map\.png: has grey values and transparency; save the map in grey"):
         read_recipe(alpha_map=tmp_path / "map.png")
+
+
+def test_a_transparent_reference_is_refused(tmp_path):
+    rgb = np.repeat(MASK[..., None], 3, 2)
+    Image.fromarray(np.dstack([rgb, np.full_like(MASK, 255)])).save(tmp_path / "hr.png")
+    found = read_recipe(reference=tmp_path / "hr.png").reference
+    np.testing.assert_array_equal(found, rgb)
+    Image.fromarray(np.dstack([rgb, MASK])).save(tmp_path / "hr.png")
+    with pytest.raises(ImageFileError, match=r"hr\.png: is transparent in parts, .*; save it without transparency"):
+        read_recipe(reference=tmp_path / "hr.png")

@@ -1,6 +1,7 @@
 """Test the study command end to end on a small random network: files, resuming, and what is refused."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxsr.cli import study
-from jaxsr.numerics.run import load_part
+from jaxsr.numerics.run import load_part, save_part
 
 SMALL = ["--steps", "2", "--counts", "2", "--scales", "-0.1", "--draws", "2", "--crop", "8"]
 
@@ -67,6 +68,24 @@ def test_other_choices_need_another_folder(command, tmp_path, capsys) -> None:
     error = capsys.readouterr().err
     assert error.startswith(f"error: --output: {output} holds a study with other choices (model_sha256, schedule")
     assert error.endswith("give its choices to resume it, or another folder.\n")
+    (output / "parts" / "choices.json").write_text('{"draws": ')
+    assert command(output, "--limit", "2", "--instruments", "dispersion") == 1
+    assert re.search(
+        r"^error: --output: .*choices\.json is damaged \(.*\); remove .*parts to measure again", capsys.readouterr().err
+    )
+
+
+def test_a_part_with_a_wrong_bit_is_no_part(tmp_path):
+    results = {"a": np.arange(12.0).reshape(3, 4), "b/variance": np.ones(3)}
+    save_part(tmp_path / "a.npz", results)
+    data = (tmp_path / "a.npz").read_bytes()
+    for at in range(len(data)):
+        damaged = bytearray(data)
+        damaged[at] ^= 1 << at % 8
+        (tmp_path / "a.npz").write_bytes(damaged)
+        found = load_part(tmp_path / "a.npz")
+        for name, values in (found or {}).items():  # some bits mean nothing, such as a file's time
+            np.testing.assert_array_equal(values, results[name])
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,18 @@ def test_names_make_no_html_no_second_line_and_no_formula():
     assert [row[-1] for row in rows if row[-2] in ("note", "warning")] == ["'@w", "'+1 <script>\r\n# x"]
 
 
+def test_foreign_results_make_no_formula_and_no_link():
+    table = Table("t", ("method", "=a()"), (("![x](http://a/b) [y](javascript:z)", "1"),), (), ("@b()",))
+    text = markdown([table])
+    assert "](" not in text
+    assert "![" not in text
+    rows = [*csv.reader(to_csv([table], "").splitlines())]
+    assert [row[2] for row in rows] == ["'=a()", "'@b()", "1"]
+
+
 def test_the_name_of_an_image_is_no_formula_in_csv():
     found = result("a", [30.0])
     found = replace(found, images=[found.images[0] | {"image": "=1+1"}])
     assert next(csv.DictReader(found.csv().splitlines()))["image"] == "'=1+1"
+    scored = replace(found, images=[found.images[0] | {"=x": 1.0}], metrics={"=x": found.metrics["psnr"]})
+    assert scored.csv().splitlines()[0] == "image,patch,seed,'=x"

@@ -185,7 +185,8 @@ def test_truncated_file(tmp_path, keep):
 
 def test_file_that_is_no_safetensors(tmp_path):
     path = tmp_path / "model.pth"
-    for head in (b"PK\x03\x04", b"\x80\x02", b"\x80\x05"):  # zip and legacy files of torch.save
+    tar = b"storages" + bytes(249) + b"ustar"
+    for head in (b"PK\x03\x04", b"\x80\x02", b"\x80\x05", tar):  # zip, legacy and first files of torch.save
         path.write_bytes(head * 100)
         with pytest.raises(
             CheckpointError, match=r"model\.pth is a PyTorch file: .* python -m weight_conversion convert"
@@ -194,6 +195,19 @@ def test_file_that_is_no_safetensors(tmp_path):
     path.write_bytes(b"plain words " * 100)
     with pytest.raises(CheckpointError, match=r"model\.pth is truncated or damaged"):
         load(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, f'{{"a": {"9" * 5000}}}', "[]", "{"])
+def test_metadata_that_is_evil_is_refused_with_the_name_of_the_file(tmp_path, text):
+    _foreign(tmp_path / "a.safetensors", {"jaxsr": text})
+    with pytest.raises(CheckpointError, match=r"a\.safetensors has jaxsr metadata that cannot be read"):
+        load(tmp_path / "a.safetensors")
+
+
+def test_a_message_names_the_first_of_many_parameters():
+    many = {f"p{i:03}": np.zeros(1) for i in range(500)}
+    with pytest.raises(CheckpointError, match=r"\(unexpected: p000, p001, .*, p019 and 480 more\)"):
+        check_params(many, {})
 
 
 def _foreign(path, header: dict[str, str] | None):

@@ -20,8 +20,8 @@ from jaxsr.imaging.files import (
     WRITTEN,
     ImageFileError,
     Photo,
-    count_left_out,
     hash_photo,
+    left_out,
     list_images,
     read_photo,
     write_photo,
@@ -255,12 +255,15 @@ def test_pipes_are_read_once_and_end(tmp_path, monkeypatch):
     assert "more than 1000000 bytes came through it" in _refusal(Path("/dev/zero"))
 
 
-def test_images_of_other_types_are_counted(tmp_path):
+def test_images_of_other_types_are_told(tmp_path):
     for name in ("a.png", "b.DNG", "c.dng", "sub/d.psd", "notes.txt", ".e.dng", ".git/f.dng"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert count_left_out(tmp_path, recursive=True) == {".dng": 2, ".psd": 1}
-    assert count_left_out(tmp_path, recursive=False) == {".dng": 2}
+    assert left_out([tmp_path], recursive=False) == "left out 2 images of types that are not read: 2 .dng"
+    told = "left out 3 images of types that are not read: 2 .dng, 1 .psd"
+    assert left_out([tmp_path, tmp_path / "a.png", "set14"], recursive=True) == told
+    (tmp_path / "only").mkdir()
+    assert left_out([tmp_path / "only"], recursive=True) is None
 
 
 def test_jpegs_and_phones_have_many_extensions(tmp_path):

@@ -108,6 +108,17 @@ def test_a_profile_goes_before_all_other_chunks(tmp_path):
     assert png_chunks(data[:40]) == {b"IHDR": data[16:29]}
 
 
+def test_hdr_is_noted_in_spite_of_a_profile(tmp_path):
+    icc = make_profile(P3, None)
+    Image.fromarray(PIXELS).save(tmp_path / "a.png", icc_profile=icc)
+    data = (tmp_path / "a.png").read_bytes()
+    for transfer, lost in ((16, (HDR,)), (18, (HDR,)), (13, ()), (77, ())):
+        code_points = zoo._chunk(*chunk(b"cICP", "4B", 9, transfer, 0, 1))
+        (tmp_path / "a.png").write_bytes(data[:33] + code_points + data[33:])
+        photo = read_photo(tmp_path / "a.png")
+        assert (photo.icc, photo.lost) == (icc, lost)
+
+
 def adobe_exif(order: str, index: bytes = b"R03\0", space: int = 0xFFFF) -> bytes:
     short, long = (struct.Struct(order + letter).pack for letter in "HL")
     main = {34665: (4, 1, long(0))}
@@ -144,7 +155,12 @@ def test_cameras_tell_adobe_rgb_by_r03(tmp_path, order, suffix):
 
 @pytest.mark.parametrize(
     "words",
-    [b'hdrgm:Version="1.0"', b"http://ns.adobe.com/hdr-gain-map/1.0/", b"urn:com:apple:photo:2020:aux:hdrgainmap"],
+    [
+        b'hdrgm:Version="1.0"',
+        b"http://ns.adobe.com/hdr-gain-map/1.0/",
+        b"urn:com:apple:photo:2020:aux:hdrgainmap",
+        b"urn:iso:std:iso:ts:21496:-1\0",
+    ],
 )
 def test_a_gain_map_is_noted(tmp_path, words):
     stream = BytesIO()
@@ -165,4 +181,7 @@ def test_code_points_of_heif_are_read():
     assert heif_profile(box(12, 13, 6, 128), grey=False) == (make_profile(P3, None), ())
     assert heif_profile(box(9, 16, 9, 128) + pixi(10, 10, 10), grey=False) == (None, (HDR, DEPTH))
     assert heif_profile(b"urn:com:apple:photo:2020:aux:hdrgainmap", grey=False) == (None, (GAIN_MAP,))
+    for version, number in ((2, b"\0\7"), (3, b"\0\0\0\7")):
+        item = b"infe" + bytes([version, 0, 0, 0]) + number + b"\0\0tmap\0"
+        assert heif_profile(item, grey=False) == (None, (GAIN_MAP,))
     assert heif_profile(b"colrnclx", grey=False) == heif_profile(b"pixi", grey=False) == (None, ())

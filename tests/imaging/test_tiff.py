@@ -197,10 +197,7 @@ def test_cmyk_of_every_layout(tmp_path, dtype, planar, alpha):
         np.testing.assert_array_equal(pixels(photo)[..., 3], eight[..., 4])
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [np.float16, np.float32, np.float64, np.uint32, np.int8, np.int16, np.complex64],
-)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint32, np.int8, np.int16, np.complex64])
 def test_types_without_a_white_are_refused_by_name(tmp_path, dtype):
     with pytest.raises(
         ImageFileError, match=rf"pixels of type {dtype.__name__} have no fixed white; save it as 8 or 16-bit RGB"
@@ -213,6 +210,8 @@ def test_colours_and_compressions_without_support_are_named(tmp_path):
         (262, 8, "its colours are CIE Lab, which have no conversion here; save it as"),
         (262, 32803, "a raw file of a camera; develop it to a TIFF or JPEG first"),
         (262, 777, "its colours are the kind 777"),
+        (258, (5, 6, 5), "its samples have 5, 6, 5 bits, which is not read; save it as 8 or 16-bit RGB"),
+        (258, (8, 8, 16), "its samples have 8, 8, 16 bits"),
         (259, 34661, "the TIFF compression JBIG is not supported; save it with LZW or Deflate"),
         (259, 4242, "the TIFF compression number 4242 is not supported"),
     ):

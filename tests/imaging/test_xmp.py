@@ -10,7 +10,7 @@ import tifffile
 from PIL import ExifTags, Image
 
 from jaxsr.imaging.colour import SRGB, make_profile
-from jaxsr.imaging.decode import XMP_LOST
+from jaxsr.imaging.decode import EXTENDED_XMP_LOST, XMP_LOST
 from jaxsr.imaging.files import read_photo, with_metadata, write_photo
 from jaxsr.imaging.tiff import TEXTS
 from jaxsr.imaging.xmp import clean_xmp
@@ -74,12 +74,31 @@ def test_xmp_without_anything_that_holds_is_none():
 
 @pytest.mark.parametrize(("suffix", "depth"), [(".jpg", 8), (".png", 8), (".png", 16), (".tif", 8), (".tif", 16)])
 def test_pixels_per_inch_are_kept(tmp_path, suffix, depth):
-    for source in (".jpg", ".png"):
+    for source in (".jpg", ".png", ".tif"):
         photo = read_photo(saved(tmp_path / f"a{source}", dpi=(300, 150)))
         write_photo(tmp_path / f"b{suffix}", dataclasses.replace(photo, depth=depth))
         with Image.open(tmp_path / f"b{suffix}") as image:
             np.testing.assert_allclose([float(n) for n in image.info["dpi"]], (300, 150), rtol=1e-3)
     assert read_photo(saved(tmp_path / "c.jpg", exif=zoo.exif())).dpi is None  # Pillow would say 72
+
+
+@pytest.mark.parametrize(
+    ("resolution", "unit", "expected"),
+    [((100, 50), "centimeter", (254, 127)), ((300, 300), "none", None), ((0, 300), "inch", None), (None, None, None)],
+)
+def test_pixels_per_inch_of_tiff(tmp_path, resolution, unit, expected):
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, photometric="rgb", resolution=resolution, resolutionunit=unit)
+    found = read_photo(tmp_path / "a.tif").dpi
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_extended_xmp_is_noted(tmp_path):
+    data = saved(tmp_path / "a.jpg", xmp=PACKET).read_bytes()
+    part = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 40 + b"<rdf/>"
+    (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part + data[2:])
+    photo = read_photo(tmp_path / "a.jpg")
+    assert photo.lost == (EXTENDED_XMP_LOST,)
+    assert photo.xmp is not None
 
 
 def test_what_is_left_out_is_noted(tmp_path):

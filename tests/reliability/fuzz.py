@@ -98,7 +98,7 @@ def _damaged(kind: str, name: str, seeds: Mapping[str, bytes], rng: np.random.Ge
     if rng.random() < 0.6:
         if kind in JSON:
             return damaged_json(data.decode(), rng).encode()
-        if data.startswith(b"PK"):
+        if kind == "torch" and data.startswith(b"PK"):
             return damaged_zip(data, rng)
         if name.endswith(".safetensors"):
             return damaged_header(data, rng)

@@ -13,7 +13,10 @@ _NUMBERS = (0, 1, 2, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1)
 _VALUES: tuple[Any, ...] = (
     *(None, True, 0, -1, 0.5, 1e308, -1e-320, 2**31, 2**63, 2**70, "", "x", "a" * 5000, [], {}, [[]]),
     *(float("nan"), float("inf"), [1e9] * 50, {"a": {"b": [1, {"c": 2}]}}, "../../etc/passwd", "\n<script>"),
+    *("<deep>", "<long>"),
 )
+_RAW = {"<deep>": "[" * 100_000 + "]" * 100_000, "<long>": "9" * 5000}
+"""What takes the place of these texts in the JSON, as Python could not write it."""
 
 
 def damaged(data: bytes, rng: np.random.Generator, other: bytes = b"") -> bytes:
@@ -90,6 +93,8 @@ def damaged_json(text: str, rng: np.random.Generator) -> str:
         if not content:
             break
     written = json.dumps(content)
+    for name, raw in _RAW.items():
+        written = written.replace(json.dumps(name), raw)
     return written[: int(rng.integers(len(written) + 1))] if rng.random() < 0.1 else written
 
 

@@ -14,6 +14,8 @@ from PIL import Image, ImageCms
 
 from jaxsr.batch.request import Request, SourceFile
 from jaxsr.hub import checkpoint
+from jaxsr.models.model import Model
+from jaxsr.numerics.run import save_part
 from jaxsr.options import Options
 from jaxsr.runtime.journal import JournalFile
 from tests.evaluation.test_tables import result
@@ -108,10 +110,9 @@ def torch_files(folder: Path) -> dict[str, bytes]:
 
 
 def models(folder: Path) -> dict[str, bytes]:
-    """Return a checkpoint of ours with its preset, whole and without arrays."""
-    arrays = {"network.a": np.ones((3, 4), np.float32)}
-    metadata = {"preset": PIXEL.to_dict()}
-    checkpoint.save(folder / "model", arrays, metadata)
+    """Return a checkpoint of ours with its preset."""
+    arrays = {name: np.ones(shape, np.float32) for name, shape in Model(PIXEL).shapes().items()}
+    checkpoint.save(folder / "model", arrays, {"preset": PIXEL.to_dict()})
     return {"m.safetensors": (folder / "model" / checkpoint.FILE_NAME).read_bytes()}
 
 
@@ -153,6 +154,13 @@ def journals(folder: Path) -> dict[str, bytes]:
     return {"j.part": path.read_bytes()}
 
 
+def parts(folder: Path) -> dict[str, bytes]:
+    """Return the results of one image of a study, all of the same numbers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_part(folder / "a.npz", {name: np.arange(3.0) for name in ("error", "b/variance")})
+    return {"a.npz": (folder / "a.npz").read_bytes()}
+
+
 SEEDS: dict[str, Callable[[Path], dict[str, bytes]]] = {
     "image": images,
     "torch": torch_files,
@@ -162,4 +170,5 @@ SEEDS: dict[str, Callable[[Path], dict[str, bytes]]] = {
     "result": results,
     "sidecar": sidecars,
     "journal": journals,
+    "part": parts,
 }

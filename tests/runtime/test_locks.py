@@ -28,7 +28,7 @@ def test_one_holder_at_a_time(tmp_path):
     process, answers = hold(first, second)
     assert answers == ["False", "True"]
     assert not try_lock(second)
-    with pytest.raises(ValueError, match="^wait for it$"), locked(second, "wait for it"):
+    with pytest.raises(ValueError, match=r"^wait for it$"), locked(second, "wait for it"):
         pass
     unlock(first)
     assert os.listdir(first.parent) == [NAME]  # the other process still uses it
