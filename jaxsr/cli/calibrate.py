@@ -10,7 +10,7 @@ from jaxsr.choices import (
     OBJECTIVES,
     GradientForm,
 )
-from jaxsr.cli.exits import exit_code
+from jaxsr.cli.exits import exit_code, say_left_out
 from jaxsr.cli.shared_options import (
     Parser,
     add_crop,
@@ -193,6 +193,7 @@ def _run(args: argparse.Namespace) -> int:
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
     sizes = {"scale": upscaler.preset.scale, "crop": args.crop, "crops": args.crops, "limit": args.limit}
+    say_left_out([args.pairs, args.lr_pairs])
     pairs = open_pairs(args.pairs, args.lr_pairs, **sizes)
     first = jax.process_index() == 0
     run = CalibrationRun(

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from jaxsr.cli.exits import say_left_out
 from jaxsr.cli.shared_options import chosen_options
 from jaxsr.evaluation.datasets import fit_list, folder_items, open_dataset
 from jaxsr.evaluation.methods import BICUBIC, Method, bicubic_method, model_method
@@ -60,14 +61,15 @@ def make_evaluation(args: argparse.Namespace, command: str) -> Evaluation:
 
 def _images(args: argparse.Namespace, protocol: Protocol) -> tuple[list[Item], str]:
     """Open the requested images, and return them with the name of their data set."""
+    say_left_out([args.dataset, args.target, args.pred, args.lr])
     if args.pred is None:
         name = args.dataset or protocol.dataset
         if name is None:
             raise ValueError("--dataset: give the images to enlarge, as the name of a data set or as a folder.")
-        return open_dataset(name, args.data, args.lr), Path(name).name
+        return open_dataset(name, args.data, args.lr, protocol.scale), Path(name).name
     if args.target is None:
         return attach([Item(name) for name in folder_names(args.pred)], pred=args.pred, lr=args.lr), args.pred.name
-    return attach(folder_items(args.target), pred=args.pred, lr=args.lr), args.target.resolve().name
+    return attach(folder_items(args.target, protocol.scale), pred=args.pred, lr=args.lr), args.target.resolve().name
 
 
 def _method(args: argparse.Namespace, protocol: Protocol) -> Method:

@@ -6,8 +6,9 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxsr.errors import EXPECTED
@@ -32,6 +33,14 @@ def say(text: str, *, wrong: bool = False) -> None:
     """Print one line on stdout, or on stderr if something went wrong. A line of more than LONGEST characters is cut."""
     shown = text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     print(one_line(shown), file=sys.stderr if wrong else sys.stdout)
+
+
+def say_left_out(roots: Iterable[Path | str | None], *, recursive: bool = True) -> None:
+    """Print a note about the images in folders that are left out because we do not read their types."""
+    from jaxsr.imaging.files import left_out
+
+    if note := left_out([root for root in roots if root is not None], recursive=recursive):
+        say(f"note: {note}", wrong=True)
 
 
 def exit_code(run: Callable[[], int], *, smaller: str = "a smaller image") -> int:

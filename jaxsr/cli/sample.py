@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say
+from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say, say_left_out
 from jaxsr.cli.sample_options import SIGNED, find_conflict, make_parser
 from jaxsr.cli.shared_options import chosen_options, join_negative
 from jaxsr.errors import EXPECTED, IMAGE_FAILED
@@ -83,7 +83,6 @@ def run(args: argparse.Namespace) -> int:
     from jaxsr.batch.jobs import (
         check_new_file,
         check_output,
-        count_unread,
         find_inputs,
         is_file_name,
         name_result,
@@ -104,8 +103,7 @@ def run(args: argparse.Namespace) -> int:
         jobs = name_result(inputs, named, n_samples=args.n_samples, given=given)
     else:
         jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=ext, n_samples=args.n_samples)
-    if unread := count_unread(args.input, recursive=args.recursive):
-        say(f"note: {unread}", wrong=True)
+    say_left_out(args.input, recursive=args.recursive)
     if args.save_calibration:
         check_new_file("--save-calibration", args.save_calibration, overwrite=args.overwrite)
     work = prepare(args)
@@ -124,7 +122,6 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.batch.request import GUIDE_FILES, SourceFile, hash_source, request_for
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
-    from jaxsr.storage import sha256_file
     from jaxsr.upscaling.inpainting import check_takes_mask
     from jaxsr.upscaling.knob_presets import apply_knob_preset
     from jaxsr.upscaling.plan import plan_run
@@ -141,7 +138,8 @@ def prepare(args: argparse.Namespace) -> Work:
     if args.preset:
         found = upscaler.find_calibration(options, args.calibration, args.preset)
         assert found.path is not None
-        calibration = SourceFile(found.path, sha256_file(found.path))
+        assert found.sha256 is not None
+        calibration = SourceFile(found.path, found.sha256)
         options = apply_knob_preset(options, args.preset, found.calibration, reference=args.reference is not None)
     alphas = [(value,) for value in args.strip or ()] or [options.alphas]
     for note in upscaler.knob_notes(options, alphas, args.preset, args.calibration):

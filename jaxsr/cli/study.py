@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from jaxsr.cli.exits import exit_code
+from jaxsr.cli.exits import exit_code, say_left_out
 from jaxsr.cli.shared_options import (
     Parser,
     add_crop,
@@ -76,6 +76,7 @@ def _run(args: argparse.Namespace) -> int:
     check_can_run(args.model, mask=False)
     upscaler = load(args.model, accept_license=args.accept_license)
     enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
+    say_left_out([args.pairs, args.lr_pairs])
     pairs = open_pairs(args.pairs, args.lr_pairs, scale=upscaler.preset.scale, crop=args.crop, limit=args.limit)
     names = ("instruments", "counts", "scales", "draws", "seed")
     chosen = {name: getattr(args, name) for name in names}

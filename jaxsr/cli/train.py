@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from jaxsr.cli.exits import exit_code
+from jaxsr.cli.exits import exit_code, say_left_out
 from jaxsr.cli.shared_options import Parser, add_distributed
 
 LONG = 1000
@@ -45,6 +45,7 @@ def _train(args: argparse.Namespace) -> int:
     if args.steps is not None:  # a short trial has no room for the config's warm-up
         overrides["warmup"] = min(config.warmup, args.steps // 10)
     config = replace(config, **overrides)
+    say_left_out([config.data] if isinstance(config.data, str) else config.data)
     if config.steps < LONG:
         enable_compilation_cache(config.preset.network.model_channels, config.precision)
     console = Console()

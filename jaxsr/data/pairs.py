@@ -16,6 +16,7 @@ from jaxtyping import Int, UInt8
 
 from jaxsr.data.crops import downsample_crop
 from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
+from jaxsr.data.side_by_side import partners
 from jaxsr.data.sources import load_tfds
 from jaxsr.imaging.files import list_images
 from jaxsr.imaging.resize import downsample_bicubic_uint8
@@ -110,8 +111,8 @@ def open_pairs(
     Photographs too small for the crops are left out. Only the names of the others are kept in memory.
 
     Args:
-        hr: a folder, or `tfds:NAME/SPLIT` (see `jaxsr.data.sources.load_tfds`). TFDS photographs are decoded for their
-            sizes, so give a limit if the data set is large.
+        hr: a folder, or `tfds:NAME/SPLIT` (see `jaxsr.data.sources.load_tfds`). In a folder, NAME_HR and NAME_LR4 side
+            by side are pairs. TFDS photographs are decoded for their sizes, so give a limit if the data set is large.
         lr: a folder with the LR image of every HR photograph. The names may end differently, in `_HR`, `_LR4`, `x4` and
             the like.
         scale: scale of the model.
@@ -131,7 +132,7 @@ def open_pairs(
             raise PairError("--lr-pairs: TFDS data has no folder of LR images; leave it out.")
         names, photos, lows = *_tfds(hr, least, limit), None
     else:
-        names, photos, lows = _folders(Path(hr), None if lr is None else Path(lr), least, limit)
+        names, photos, lows = _folders(Path(hr), None if lr is None else Path(lr), scale, least, limit)
     pairs = PairSet(tuple(names), photos, lows, scale, crop, grid)
     if len(names) < 2:
         raise PairError(
@@ -164,15 +165,31 @@ def _hash_files(*photos: Sequence[RGB] | None) -> dict[str, str]:
 
 
 def _folders(
-    hr: Path, lr: Path | None, least: int, limit: int | None
+    hr: Path, lr: Path | None, scale: int, least: int, limit: int | None
 ) -> tuple[list[str], Sequence[RGB], Sequence[RGB] | None]:
     files = list_images(hr, recursive=True)
-    partners = dict.fromkeys(files) if lr is None else _match(hr, files, lr)
+    low = _beside(hr, files, scale) if lr is None else _match(hr, files, lr)
+    files = [*low] if low else files
     large = (f for f, size in zip(files, image_sizes(files), strict=True) if min(size) >= least)
     files = list(islice(large, limit))
     names = [str(file.relative_to(hr)) for file in files]
-    low = None if lr is None else LazyImages([partners[file] for file in files], read_rgb)
-    return names, LazyImages(files, read_rgb), low
+    return names, LazyImages(files, read_rgb), LazyImages([low[file] for file in files], read_rgb) if low else None
+
+
+def _beside(folder: Path, files: Sequence[Path], scale: int) -> dict[Path, Any]:
+    """Match the LR files that lie beside the HR files of one folder, named NAME_HR and NAME_LR4; {} without any.
+
+    Raises PairError if only some of the HR files have one.
+    """
+    names = {str(file.relative_to(folder).with_suffix("")): file for file in files}
+    found = partners(names, scale)
+    small = {name for low in found.values() for name in low}
+    if found and (alone := sorted(names.keys() - found.keys() - small)):
+        raise PairError(
+            f"--pairs: {folder} has LR images beside {len(found)} photographs and none beside {len(alone)}, such as "
+            f"{alone[0]}; separate them."
+        )
+    return {names[high]: names[low[0]] for high, low in found.items()}
 
 
 def _match(hr: Path, files: Sequence[Path], lr: Path) -> dict[Path, Any]:

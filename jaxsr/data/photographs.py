@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxsr.imaging.files import read_photo
+from jaxsr.imaging.tiff import HEADS, tiff_size
 
 RGB = UInt8[np.ndarray, "_ _ 3"]
 
@@ -55,8 +56,11 @@ def image_sizes(files: Sequence[Path]) -> list[tuple[int, int]]:
 
 def _size(path: Path) -> tuple[int, int]:
     try:
+        with path.open("rb") as file:
+            if file.read(4) in HEADS:
+                return tiff_size(path)
         with Image.open(path) as image:
             return image.size
-    except Exception:  # too large for Pillow, an unknown kind of TIFF, or damaged: `read_photo` reads or names the file
+    except Exception:  # too large for Pillow, an unknown kind, or damaged: `read_photo` reads or names the file
         height, width, _ = read_photo(path).rgb.shape
         return width, height

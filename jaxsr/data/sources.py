@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
+from jaxsr.data.side_by_side import partners
 from jaxsr.imaging.files import list_images
 
 MAX_IN_MEMORY = 4 * 10**9
@@ -34,7 +35,7 @@ def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
     Raises FileNotFoundError if no image is left, and ImageFileError (a ValueError), which names the file, if a file
     cannot be read.
     """
-    files = list_images(path, recursive=True)
+    files = _without_lr(Path(path), list_images(path, recursive=True))
     large = {file: size for file, size in zip(files, image_sizes(files), strict=True) if min(size) >= min_size}
     if not large:
         raise FileNotFoundError(
@@ -46,6 +47,16 @@ def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
         return LazyImages(list(large), read_rgb)
     with ThreadPoolExecutor() as pool:
         return list(pool.map(read_rgb, large))
+
+
+def _without_lr(folder: Path, files: list[Path]) -> list[Path]:
+    """Leave out the LR images that lie beside their originals, named NAME_LR4 and NAME_HR; their number is logged."""
+    names = {str(file.relative_to(folder).with_suffix("")) for file in files}
+    small = {name for low in partners(names, 4).values() for name in low}
+    kept = [file for file in files if str(file.relative_to(folder).with_suffix("")) not in small]
+    if left_out := len(files) - len(kept):
+        log.warning("%s: left out %d LR images, which lie beside their originals", folder, left_out)
+    return kept
 
 
 def load_tfds(name: str, split: str, data_dir: str | Path | None = None) -> LazyImages:

@@ -5,20 +5,19 @@ is used.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jaxsr.data.side_by_side import partners
 from jaxsr.evaluation.pairs import Item, Match, PairingError, attach, folder_names, match, plain_name, read_table
 from jaxsr.evaluation.protocols import Protocol, ProtocolError, did_you_mean
 from jaxsr.imaging.files import READ
 
-# RealSR has LR2, LR3 and LR4 beside each original; the models here enlarge four times.
 SCALE = 4
-_SIDE_BY_SIDE = re.compile(r"(.*[_-])LR(\d?)")
+"""The scale of the models here, of whose LR images a folder with several is made."""
 FILE = Path(__file__).with_name("datasets.json")
 
 
@@ -27,7 +26,7 @@ def known_datasets() -> dict[str, dict[str, Any]]:
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
-def open_dataset(name: str, data: Path | None = None, lr: Path | None = None) -> list[Item]:
+def open_dataset(name: str, data: Path | None = None, lr: Path | None = None, scale: int = SCALE) -> list[Item]:
     """List the images of a data set, sorted by name.
 
     Args:
@@ -35,6 +34,7 @@ def open_dataset(name: str, data: Path | None = None, lr: Path | None = None) ->
             `jaxsr.data.sources.load_tfds`).
         data: the folder that holds the known data sets.
         lr: a folder of LR images. They replace the data set's own LR images, and also the ones that bicubic would make.
+        scale: the scale of the LR images to take, where a folder has several beside each original.
     Raises:
         PairingError: if the data set is missing, if an image has no partner, or if two images have one name.
         ImportError, OSError: if the TFDS data are unavailable.
@@ -44,7 +44,7 @@ def open_dataset(name: str, data: Path | None = None, lr: Path | None = None) ->
     elif name in known_datasets():
         items = _known(name, data)
     elif Path(name).is_dir():
-        items = folder_items(Path(name))
+        items = folder_items(Path(name), scale)
     else:
         known = ", ".join(known_datasets())
         hint = did_you_mean(name, known_datasets())
@@ -54,19 +54,16 @@ def open_dataset(name: str, data: Path | None = None, lr: Path | None = None) ->
     return attach(items, lr=lr)
 
 
-def folder_items(target: Path) -> list[Item]:
+def folder_items(target: Path, scale: int = SCALE) -> list[Item]:
     """List the images in and below a folder as originals.
 
-    Files named as in RealSR, NAME_HR and NAME_LR4 side by side, are pairs: the second is the LR image of the first.
+    Files named as in RealSR, NAME_HR and NAME_LR4 side by side, are pairs: the second is the LR image of the first. Of
+    several LR images, the one named for `scale` is taken.
     """
     files = folder_names(target)
-    found = {(name, match[1]): match[2] for name in files if (match := _SIDE_BY_SIDE.fullmatch(name))}
-    partners: dict[str, list[str]] = {}
-    for name, stem in sorted(found, key=lambda key: found[key] != str(SCALE)):
-        partners.setdefault(f"{stem}HR", []).append(name)
-    pairs = {hr: names[0] for hr, names in partners.items() if hr in files}
-    small = {name for hr in pairs for name in partners[hr]}
-    return [Item(n, file, files[pairs[n]] if n in pairs else None) for n, file in files.items() if n not in small]
+    pairs = partners(files, scale)
+    small = {name for names in pairs.values() for name in names}
+    return [Item(n, f, files[pairs[n][0]] if n in pairs else None) for n, f in files.items() if n not in small]
 
 
 def _known(name: str, data: Path | None) -> list[Item]:

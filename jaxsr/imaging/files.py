@@ -10,7 +10,7 @@ import select
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -40,10 +40,12 @@ PIPE_WAIT = 30.0
 _MOST_PIPED = 2**31
 _SHOWN = 200  # characters of a decoder's error
 _UNREAD_WORDS = (
-    "3fr arw cr2 cr3 dcm dds dng emf eps erf exr fits hdr hif ico iiq j2k jp2 jpf jxr kdc mrw nef nrw orf pbm pcx pef "
-    "pgm pnm ppm psb psd qoi raf raw rw2 sr2 srw svg tga wdp x3f xcf"
+    "3fr apng arw cr2 cr3 dcm dds dib dng emf eps erf exr fits gpr hdr hif ico iiq j2c j2k jls jp2 jpf jpm jpx jxr kdc "
+    "mef mos mrw nef nrw orf pbm pcx pef pgm pnm ppm psb psd qoi raf raw rw2 rwl sgi sr2 srf srw svg tga wdp x3f xcf"
 )
 _UNREAD = frozenset(f".{word}" for word in _UNREAD_WORDS.split())
+IMAGES = _UNREAD | {*READ}
+"""Extensions of images, of types that we read or write and others."""
 _MAX_SIDE = {**dict.fromkeys(JPEG, 65500), **dict.fromkeys(WEBP, 16383)}
 _MAX_JPEG = {"exif": 65533, "xmp": 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")}
 
@@ -91,10 +93,14 @@ def list_images(root: str | os.PathLike[str], recursive: bool) -> list[Path]:
     return sorted(path for path in _walk(Path(root), recursive) if path.suffix.lower() in READ)
 
 
-def count_left_out(root: str | os.PathLike[str], recursive: bool) -> Counter[str]:
-    """Count the images in a folder that `list_images` leaves out because we do not read their type, by extension."""
-    suffixes = (path.suffix.lower() for path in _walk(Path(root), recursive))
-    return Counter(suffix for suffix in suffixes if suffix in _UNREAD)
+def left_out(roots: Iterable[str | os.PathLike[str]], recursive: bool) -> str | None:
+    """Return a sentence about the images in folders whose types are not read, by extension; None without any."""
+    walks = (_walk(Path(root), recursive) for root in roots if Path(root).is_dir())
+    counts = Counter(suffix for walk in walks for path in walk if (suffix := path.suffix.lower()) in _UNREAD)
+    if not counts:
+        return None
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    return f"left out {counts.total()} image{'s' if counts.total() > 1 else ''} of types that are not read: {kinds}"
 
 
 def _walk(root: Path, recursive: bool) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from jaxsr.data import sources as data
@@ -52,6 +53,15 @@ def test_folder_over_the_limit_is_measured_without_decoding(tmp_path, monkeypatc
     assert image_sizes([file]) == [(52, 40)]
     with pytest.raises(ImageFileError, match=r"0\.png: damaged or cut short"):
         read_rgb(file)
+
+
+def test_the_size_of_a_tiff_is_that_of_its_photograph_and_not_of_its_preview(tmp_path):
+    big = photos((40, 52))[0]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(big[::2, ::2], photometric="rgb", subfiletype=1, subifds=1, metadata=None)
+        file.write(big, photometric="rgb", metadata=None)
+    assert image_sizes([tmp_path / "a.tif"]) == [(52, 40)]
+    assert read_rgb(tmp_path / "a.tif").shape == (40, 52, 3)
 
 
 def test_photographs_over_pillows_limit_are_measured_without_a_warning(tmp_path, monkeypatch):

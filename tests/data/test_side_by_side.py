@@ -1,0 +1,77 @@
+"""Test that pairs lie side by side in one folder whatever their spelling, for pairs, training and evaluation."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxsr.data.pairs import PairError, open_pairs
+from jaxsr.data.side_by_side import partners
+from jaxsr.data.sources import load_folder
+from jaxsr.evaluation.datasets import folder_items
+from jaxsr.imaging.resize import downsample_bicubic_uint8
+from tests.data.photos import photos
+
+
+@pytest.mark.parametrize(
+    ("high", "low"),
+    [
+        ("a_HR", "a_LR4"),
+        ("a_hr", "a_lr"),
+        ("a_HR", "a_LRx4"),
+        ("a-HR", "a-LR_4"),
+        ("HR", "LR4"),
+        ("sub/HR", "sub/lr_x4"),
+        ("a b.HR", "A b.LR"),
+    ],
+)
+def test_spellings_of_a_pair(high, low):
+    assert partners([high, low, "alone_HR", "b_LR4", "CHR", "CLR4", "HRx", "a_LR9"], 4) == {high: [low]}
+
+
+def test_the_scale_decides_between_several():
+    names = ["a_HR", "a_LR2", "a_LR3", "a_LR4", "a_LR"]
+    assert {scale: partners(names, scale)["a_HR"][0] for scale in (2, 3, 4, 8)} == {
+        2: "a_LR2",
+        3: "a_LR3",
+        4: "a_LR4",
+        8: "a_LR",
+    }
+
+
+def _save(folder, name, pixels):
+    Image.fromarray(pixels).save(folder / f"{name}.png")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two pairs side by side, whose LR images are darker than bicubic ones."""
+    for name, hr in zip("ab", photos((64, 64), (64, 72)), strict=True):
+        _save(tmp_path, f"{name}_hr", hr)
+        _save(tmp_path, f"{name}_lrx4", downsample_bicubic_uint8(hr, 4) // 8 * 8)
+    return tmp_path
+
+
+def test_pairs_of_a_calibration_lie_side_by_side(folder):
+    pairs = open_pairs(str(folder), scale=4, crop=16)
+    assert pairs.names == ("a_hr.png", "b_hr.png")
+    low, _ = pairs[0]
+    np.testing.assert_array_equal(low, np.asarray(Image.open(folder / "a_lrx4.png")))
+    _save(folder, "c", photos((64, 64))[0])
+    with pytest.raises(
+        PairError, match=r"--pairs: .* LR images beside 2 photographs and none beside 1, such as c; sep"
+    ):
+        open_pairs(str(folder), scale=4, crop=16)
+
+
+def test_training_takes_the_originals_alone(folder, caplog):
+    assert [image.shape for image in load_folder(folder)] == [(64, 64, 3), (64, 72, 3)]
+    assert "left out 2 LR images, which lie beside their originals" in caplog.text
+
+
+def test_evaluation_takes_the_lr_image_of_the_scale(folder):
+    _save(folder, "a_lrx2", photos((32, 32))[0])
+    assert {item.name: item.lr.stem for item in folder_items(folder, 2) if item.lr} == {
+        "a_hr": "a_lrx2",
+        "b_hr": "b_lrx4",
+    }
+    assert [item.lr.stem for item in folder_items(folder) if item.lr] == ["a_lrx4", "b_lrx4"]
