@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def make(
     request: Request,
     recipe: Recipe,
     *,
+    read: Callable[[Path], Photo] = read_photo,
     progress: Progress | None = None,
     accept_license: bool = False,
 ) -> Made:
@@ -60,13 +62,14 @@ def make(
         job: the paths of the photograph and of its result.
         request: the request that decides the result.
         recipe: the decoded guide files of the request.
+        read: reads the photograph.
         progress: callback with the arguments (tiles done, tiles in total).
         accept_license: whether the command in the sidecar accepts a licence.
     Raises:
         ImageFileError, ValueError, OSError, NotFiniteError, MemoryError: each with one sentence as its message.
     """
     scale, began = upscaler.preset.scale, time.perf_counter()
-    photo = with_metadata(read_photo(job.source), request.metadata or "keep")
+    photo = with_metadata(read(job.source), request.metadata or "keep")
     check_side(job.target, max(result_shape(photo, scale, request)))
     check_memory(result_bytes(photo, scale, request, job.target), "its result", str(job.source))
     rgb = photo.rgb

@@ -212,8 +212,10 @@ def _reason(job: "Job", error: BaseException) -> str:
 
 def make_all(work: Work, jobs: Jobs) -> int:
     """Make every missing result. A failed image does not stop the others. Return the exit code."""
+    from jaxsr.batch.decoder import DecoderProcess
     from jaxsr.batch.enlarge import make
     from jaxsr.batch.sidecar import is_done
+    from jaxsr.imaging.files import read_photo
     from jaxsr.runtime.locks import in_turns
     from jaxsr.runtime.progress import image_bar
     from jaxsr.storage import remove_leftovers
@@ -222,7 +224,7 @@ def make_all(work: Work, jobs: Jobs) -> int:
         remove_leftovers(folder)
     results: dict[Job, Made] = {}
     began = time.perf_counter()
-    with image_bar(len(jobs.missing)) as report:
+    with image_bar(len(jobs.missing)) as report, DecoderProcess() as decoder:
         turns = in_turns([job.target for job in jobs.missing])
         for index, job in enumerate(jobs.missing[turn] for turn in turns):
             name = one_line(job.source.name)
@@ -237,6 +239,7 @@ def make_all(work: Work, jobs: Jobs) -> int:
                     job,
                     request,
                     work.recipe,
+                    read=decoder.read if len(jobs.missing) > 1 else read_photo,
                     progress=partial(report, index, name),
                     accept_license=work.accept_license,
                 )

@@ -136,9 +136,14 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     (32-bit, float).
     """
     source = os.fspath(path)
+    return to_photo(read_decoded(source), source)
+
+
+def read_decoded(source: str) -> Decoded:
+    """Read an image file as `read_photo` does, without the conversion of its pixels to floats."""
     data = _read_bytes(source)
     try:
-        return _to_photo(decode(data, source), source=source)
+        return decode(data, source)
     except ImageFileError:
         raise
     except UnidentifiedImageError as error:
@@ -158,7 +163,7 @@ def hash_photo(path: str | os.PathLike[str]) -> str:
     """Compute the SHA-256 of an image file's bytes. Raises ImageFileError if the file cannot be read."""
     source = os.fspath(path)
     with _readable(source):
-        return hashlib.sha256(_read_pipe(source)).hexdigest() if _is_pipe(source) else sha256_file(Path(path))
+        return hashlib.sha256(_read_pipe(source)).hexdigest() if is_pipe(source) else sha256_file(Path(path))
 
 
 @contextmanager
@@ -177,7 +182,7 @@ def _readable(source: str) -> Iterator[None]:
 def _read_bytes(source: str) -> bytes:
     """Read a file whole if its first bytes are those of an image."""
     with _readable(source):
-        data = _read_pipe(source) if _is_pipe(source) else _read_image(source)
+        data = _read_pipe(source) if is_pipe(source) else _read_image(source)
     if not data:
         raise ImageFileError(f"{source}: an empty file; copy or download it again")
     return data
@@ -197,7 +202,7 @@ def _no_image(source: str) -> ImageFileError:
     return ImageFileError(f"{source}: no readable {known} image; convert it to one, or copy it again")
 
 
-def _is_pipe(source: str) -> bool:
+def is_pipe(source: str) -> bool:
     """Return whether a path is a pipe or a device, such as /dev/stdin."""
     mode = os.stat(source).st_mode
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
@@ -222,7 +227,8 @@ def _read_pipe(source: str) -> bytes:
     raise ImageFileError(f"{source}: nothing came through it for {PIPE_WAIT:g} s; check what writes to it")
 
 
-def _to_photo(decoded: Decoded, *, source: str) -> Photo:
+def to_photo(decoded: Decoded, source: str) -> Photo:
+    """Make the photograph of a decoded file; `source` names the file."""
     pixels = decoded.pixels
     colours = 3 if pixels.shape[-1] > 2 else 1
     values = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
