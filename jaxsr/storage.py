@@ -57,7 +57,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _prefix() -> str:
-    return f".jaxsr-{platform.node()}."
+    """Return the start of the names of this machine's temporary folders. Containers count their processes apart."""
+    try:
+        space = f"-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        space = ""
+    return f".jaxsr-{platform.node()}{space}."
 
 
 def _is_gone(process: int) -> bool:

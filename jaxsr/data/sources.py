@@ -10,6 +10,7 @@ import numpy as np
 from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
 from jaxsr.data.side_by_side import partners
 from jaxsr.imaging.files import list_images
+from jaxsr.imaging.memory import free_memory
 
 MAX_IN_MEMORY = 4 * 10**9
 """Greatest number of bytes of pixels (3 per pixel) for which a folder is held in memory."""
@@ -28,7 +29,8 @@ def open_photographs(data: str, min_size: int = 1) -> list[RGB] | LazyImages:
 def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
     """Load all photographs under a folder, in the order of their paths, as upright RGB uint8.
 
-    They are read into memory (a list) if their pixels take up to MAX_IN_MEMORY (4 GB). A larger folder becomes a
+    They are read into memory (a list) if their pixels take up to MAX_IN_MEMORY (4 GB), and half of what is free. A
+    larger folder becomes a
     sequence that decodes at each read; `list(load_folder(...))` holds it in memory as well. Images with a side under
     `min_size` pixels are left out, and their number is logged.
 
@@ -43,7 +45,9 @@ def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
         )
     if left_out := len(files) - len(large):
         log.warning("%s: left out %d of %d images, smaller than %d pixels", path, left_out, len(files), min_size)
-    if sum(3 * width * height for width, height in large.values()) > MAX_IN_MEMORY:
+    free = free_memory()
+    most = MAX_IN_MEMORY if free is None else min(MAX_IN_MEMORY, free // 2)
+    if sum(3 * width * height for width, height in large.values()) > most:
         return LazyImages(list(large), read_rgb)
     with ThreadPoolExecutor() as pool:
         return list(pool.map(read_rgb, large))

@@ -78,7 +78,8 @@ def decode_tiff(data: bytes, source: str, check_size: Callable[[int, int, int, i
         page, several = _photograph(file)
         width, height = page.imagewidth, page.imagelength
         _check_kind(page, source)
-        check_size(width, height, page.samplesperpixel, 2 if page.bitspersample > 8 else 1, source)
+        planes = 2 if page.planarconfig == 2 else 1  # which are decoded before they are interleaved
+        check_size(width, height, planes * page.samplesperpixel, 2 if page.bitspersample > 8 else 1, source)
         _check_whole(page, data)
         tags = page.tags
         icc = tags[ICC_PROFILE].value if ICC_PROFILE in tags else None

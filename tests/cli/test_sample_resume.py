@@ -1,7 +1,6 @@
 """Test repeated runs of the sample command: finished results are kept, and a stopped or killed run resumes."""
 
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from jaxsr.storage import sha256_file
+from jaxsr.storage import _prefix, sha256_file
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.cli.sampling import files, picture, read_pixels, run, sidecar, start
 from tests.small_model import enlarged, nearest
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("model")
 def test_leftovers_of_a_killed_run_are_removed(exact, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    leftover = tmp_path / f"out/.jaxsr-{platform.node()}.{process.pid}.abc.tmp/a.png"
+    leftover = tmp_path / f"out/{_prefix()}{process.pid}.abc.tmp/a.png"
     leftover.parent.mkdir(parents=True)
     leftover.touch()
     picture(tmp_path / "a.png")

@@ -139,3 +139,52 @@ def test_the_size_of_a_jpeg_xl(size, container):
 def test_a_damaged_jpeg_xl_has_no_size(data):
     with pytest.raises(ValueError, match=r"cut short|no image"):
         jpeg_xl_size(data)
+
+
+PEAKS = """
+import sys
+from jaxsr.imaging import decode
+from jaxsr.imaging.files import read_photo
+
+def number(file, word):
+    return next(1024 * int(line.split()[1]) for line in open(file) if line.startswith(word))
+
+asked, small, *large = [], *sys.argv[1:]
+decode.check_memory = lambda needed, what, source: asked.append(needed)
+for name in large:
+    read_photo(small)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # forgets the peak
+    before = number("/proc/self/status", "VmRSS")
+    read_photo(name)
+    print(name, asked[-1], number("/proc/self/status", "VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's count of memory")
+def test_the_estimate_is_above_what_reading_takes(tmp_path):
+    rng, names = np.random.default_rng(0), []
+    pixels = rng.normal(128, 10, (1200, 1500, 4)).clip(0, 255).astype(np.uint8)
+    rgb, kinds = Image.fromarray(pixels[..., :3]), ("png", "bmp", "avif", "webp", "jpg")
+    Image.fromarray(pixels[:8, :8]).save(tmp_path / "small.png")
+    for kind in kinds:
+        names.append(str(tmp_path / f"a.{kind}"))
+        rgb.save(names[-1], **({"speed": 10} if kind == "avif" else {}))
+    Image.fromarray(pixels).save(tmp_path / "alpha.png", compress_level=1)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png", compress_level=1)
+    deep = pixels.astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "deep.tif", deep[..., :3], photometric="rgb", compression="deflate")
+    tifffile.imwrite(tmp_path / "alpha.tif", deep, photometric="rgb", extrasamples=["unassalpha"])
+    planes = np.ascontiguousarray(pixels[..., :3].transpose(2, 0, 1))
+    tifffile.imwrite(tmp_path / "planes.tif", planes, photometric="rgb", planarconfig="separate", compression="lzw")
+    names += [str(tmp_path / name) for name in ("alpha.png", "grey.png", "deep.tif", "alpha.tif", "planes.tif")]
+    command = [sys.executable, "-c", PEAKS, str(tmp_path / "small.png"), *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shares = []
+    for line in done.stdout.splitlines():
+        name, estimate, peak = line.split()
+        file = Path(name).stat().st_size  # is in memory before the header is read
+        assert int(peak) < int(estimate) + file + 4e6, line
+        shares.append(int(peak) / int(estimate))
+    assert len(shares) == len(names)
+    assert max(shares) > 0.6
