@@ -7,8 +7,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxsr.hub.hugging_face import push
     from jaxsr.models.problem import Problem
     from jaxsr.options import Options
+    from jaxsr.upscaling.stream import upscale_many
     from jaxsr.upscaling.upscaler import Upscaler, load
     from jaxsr.version import __version__
 
@@ -18,8 +20,10 @@ _HOMES = {
     "Upscaler": "jaxsr.upscaling.upscaler",
     "__version__": "jaxsr.version",
     "load": "jaxsr.upscaling.upscaler",
+    "push": "jaxsr.hub.hugging_face",
+    "upscale_many": "jaxsr.upscaling.stream",
 }
-__all__ = ["Options", "Problem", "Upscaler", "__version__", "load"]
+__all__ = ["Options", "Problem", "Upscaler", "__version__", "load", "push", "upscale_many"]
 
 
 def __dir__() -> list[str]:

@@ -1,5 +1,6 @@
 """Every test runs with strict dtypes and ranks, and without a persistent compilation cache."""
 
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +32,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     everywhere = os.environ.get("JAXSR_TESTS_OPTIMISED", "0") not in ("", "0")
     quickly = item.path.parent.name in QUICKLY_COMPILED and item.path.name not in LONG_PROGRAMS
     jax.config.update("jax_disable_most_optimizations", quickly and not everywhere)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects_are_not_searched() -> Iterator[None]:
+    """Keep what JAX has traced and compiled so far out of the garbage collector's searches, which grow with it."""
+    yield
+    gc.freeze()
 
 
 @pytest.fixture(params=["onednn", "float32 for bfloat16", "xla"])

@@ -1,8 +1,10 @@
-"""One result: its photograph is read, enlarged and written, with a sidecar that records how to make it again."""
+"""Results: their photographs are read, enlarged and written, with sidecars that record how to make them again."""
 
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +17,18 @@ from jaxsr.batch.request import Request
 from jaxsr.batch.sidecar import describe
 from jaxsr.batch.strip import new_strip, panels, strip_shape
 from jaxsr.batch.write import write_result
+from jaxsr.errors import IMAGE_FAILED
 from jaxsr.imaging.files import JPEG, WEBP, Photo, check_side, pixel_dtype, read_photo, with_metadata
 from jaxsr.imaging.memory import check_memory
 from jaxsr.imaging.pixels import Pixels, from_float
 from jaxsr.metrics.consistency import lr_consistency_by_bands
 from jaxsr.upscaling.inpainting import check_mask, keep_known
 from jaxsr.upscaling.plan import ImageRun
+from jaxsr.upscaling.stream import Picture, enlarge_many
 from jaxsr.upscaling.upscaler import Progress, Upscaler
 
+WAITING = 2
+"""Most finished results that wait to be written."""
 _ALPHA_BAND = 64  # input rows per band
 _LANCZOS_REACH = 3  # input pixels that the kernel reaches beyond a band
 
@@ -43,7 +49,25 @@ class Made:
     run: ImageRun
 
 
-def make(
+@dataclass(eq=False)
+class Begun:
+    """A result whose photograph has been read, and whose pixels are still to be filled in.
+
+    Attributes:
+        job, request, photo: what the result is made of.
+        pixels: the result's pixels.
+        picture: what the network gets, and the part of `pixels` that it fills in.
+    """
+
+    job: Job
+    request: Request
+    photo: Photo
+    pixels: Pixels
+    picture: Picture
+    began: float
+
+
+def begin(
     upscaler: Upscaler,
     job: Job,
     request: Request,
@@ -51,9 +75,8 @@ def make(
     *,
     read: Callable[[Path], Photo] = read_photo,
     progress: Progress | None = None,
-    accept_license: bool = False,
-) -> Made:
-    """Read, enlarge and write one photograph, with its sidecar.
+) -> Begun:
+    """Read a photograph, and allocate its result.
 
     Memory holds the result once, in the depth of its file.
 
@@ -64,9 +87,8 @@ def make(
         recipe: the decoded guide files of the request.
         read: reads the photograph.
         progress: callback with the arguments (tiles done, tiles in total).
-        accept_license: whether the command in the sidecar accepts a licence.
     Raises:
-        ImageFileError, ValueError, OSError, NotFiniteError, MemoryError: each with one sentence as its message.
+        ImageFileError, ValueError, OSError, MemoryError: each with one sentence as its message.
     """
     scale, began = upscaler.preset.scale, time.perf_counter()
     photo = with_metadata(read(job.source), request.metadata or "keep")
@@ -78,22 +100,72 @@ def make(
 
         rgb = bleed(rgb, photo.alpha)
     pixels, colour = _canvas(photo, scale, request, job)
-    choices = {"guide": recipe.guide(request, rgb, scale), "seed": request.seed, "sample": request.sample}
     mask = check_mask(upscaler.preset, read_mask(request), rgb.shape[:2])
-    done = upscaler.enlarge(rgb, colour, request.options, **choices, batch=request.batch, mask=mask, progress=progress)
-    if mask is None:
-        consistency = _consistency(colour, rgb, scale)
+    choices = {"seed": request.seed, "sample": request.sample, "mask": mask, "progress": progress}
+    picture = Picture(rgb, colour, request.options, recipe.guide(request, rgb, scale), **choices)
+    return Begun(job, request, photo, pixels, picture, began)
+
+
+def finish(upscaler: Upscaler, begun: Begun, done: ImageRun, *, accept_license: bool = False) -> Made:
+    """Write a result with its sidecar, after the run `done` has filled in its pixels.
+
+    `accept_license` says whether the command in the sidecar accepts a licence. Raises ImageFileError and OSError.
+    """
+    job, request, photo, pixels, picture = begun.job, begun.request, begun.photo, begun.pixels, begun.picture
+    colour, rgb = picture.out, picture.rgb
+    if picture.mask is None:
+        consistency = _consistency(colour, rgb, upscaler.preset.scale)
     else:
-        keep_known(colour, photo.rgb[..., 0] if colour.ndim == 2 else photo.rgb, mask)
+        keep_known(colour, photo.rgb[..., 0] if colour.ndim == 2 else photo.rgb, picture.mask)
         consistency = [math.nan] * (colour.shape[2] if colour.ndim == 4 else 1)
     record = describe(upscaler, request, done, accept_license=accept_license)
     record |= {"size": [pixels.shape[1], pixels.shape[0]]}
     numbers = [round(value, 3) if math.isfinite(value) else None for value in consistency]
-    notes = (*losses(photo, pixels, job.target, strip=bool(request.strip)), *upscaler.fit_notes(done, choices["guide"]))
+    notes = (*losses(photo, pixels, job.target, strip=bool(request.strip)), *upscaler.fit_notes(done, picture.guide))
     record |= {"lr_consistency_db": numbers if request.strip else numbers[0]}
-    record |= {"notes": [f"The image {note}." for note in notes], "seconds": round(time.perf_counter() - began, 3)}
+    seconds = round(time.perf_counter() - begun.began, 3)
+    record |= {"notes": [f"The image {note}." for note in notes], "seconds": seconds}
     write_result(job, pixels, photo, record, quality=request.quality or 95)
     return Made(tuple(consistency), notes, done)
+
+
+def make_many(
+    upscaler: Upscaler,
+    begun: Iterable[Begun],
+    *,
+    batch: int = 1,
+    devices: int = 1,
+    accept_license: bool = False,
+) -> Iterator[tuple[Begun, Made | BaseException]]:
+    """Make results together, and yield each with its facts, or with the error that stopped it, once it is written.
+
+    While the devices compute, the next photograph is read and results are written in a thread of their own. See
+    `jaxsr.upscaling.stream.enlarge_many` for `batch` and `devices`.
+    """
+    open_ones: dict[int, Begun] = {}
+
+    def pictures() -> Iterator[Picture]:
+        for number, one in enumerate(begun):
+            open_ones[number] = one
+            yield one.picture
+
+    def write(one: Begun, run: ImageRun | BaseException) -> Made | BaseException:
+        try:
+            return run if isinstance(run, BaseException) else finish(upscaler, one, run, accept_license=accept_license)
+        except IMAGE_FAILED as error:
+            return error
+
+    writing: deque[tuple[Begun, Future[Made | BaseException]]] = deque()
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        for number, _, run in enlarge_many(upscaler, pictures(), batch=batch, devices=devices):
+            one = open_ones.pop(number)
+            writing.append((one, writer.submit(write, one, run)))
+            while writing and (len(writing) > WAITING or writing[0][1].done()):
+                one, future = writing.popleft()
+                yield one, future.result()
+        while writing:
+            one, future = writing.popleft()
+            yield one, future.result()
 
 
 def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[str, ...]:

@@ -1,11 +1,14 @@
 """The jobs of a batch: the image files to enlarge, and the file of each result."""
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxsr.imaging.files import IMAGES, OTHER_JPEG, WRITTEN, list_images
+
+_DEALT = 2**16  # bytes of an image that decide its shard
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,28 @@ class Job:
     def sidecar(self) -> Path:
         """The JSON file beside the result."""
         return sidecar_path(self.target)
+
+
+def in_shard(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
+    """Keep the jobs of one of N shards: (I, N), with I from 1 to N.
+
+    The size and the first bytes of an image decide, with the number of the sample. So the shards are the same on every
+    machine, in every order and for every part of a folder.
+    """
+    number, count = shard
+    dealt = {source: _deal(source) for source in {job.source for job in jobs}}
+    return [job for job in jobs if (dealt[job.source] + job.sample) % count == number - 1]
+
+
+def _deal(source: Path) -> int:
+    if not source.is_file():
+        return 0  # a pipe gives its bytes only once
+    try:
+        with source.open("rb") as file:
+            content = os.fstat(file.fileno()).st_size.to_bytes(8, "little") + file.read(_DEALT)
+    except OSError:  # the shard that gets it will say so
+        content = b""
+    return int.from_bytes(hashlib.sha256(content).digest()[:8])
 
 
 def sidecar_path(result: Path) -> Path:

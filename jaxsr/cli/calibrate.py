@@ -14,8 +14,8 @@ from jaxsr.cli.exits import exit_code, say_left_out
 from jaxsr.cli.shared_options import (
     Parser,
     add_crop,
-    add_distributed,
     add_gradient,
+    add_hosts,
     add_limit,
     add_model,
     add_pairs,
@@ -24,6 +24,7 @@ from jaxsr.cli.shared_options import (
     add_seed,
     add_steps,
     add_thinning,
+    join_hosts,
     join_negative,
     progress_line,
     whole,
@@ -122,10 +123,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="candidates per call of the network (default: 16)",
     )
-    add_distributed(data)
-    add("--coordinator", metavar="HOST:PORT", help="address of process 0, if no cluster's environment gives it")
-    add("--num-processes", type=int, metavar="N", help="number of processes, with --coordinator")
-    add("--process-id", type=int, metavar="I", help="number of this process, 0 to N-1, with --coordinator")
+    add_hosts(data)
     return parser
 
 
@@ -178,8 +176,7 @@ def _run(args: argparse.Namespace) -> int:
         raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as calib.json.")
     if args.output.exists() and not args.overwrite and not part_file(args.output).exists():
         raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
-    if joined := bool(args.distributed or args.coordinator):
-        jax.distributed.initialize(args.coordinator, args.num_processes, args.process_id)
+    joined = join_hosts(args)
     from jaxsr.calibration.plan import CalibrationRun
     from jaxsr.calibration.plots import write_plots
     from jaxsr.calibration.run import calibrate

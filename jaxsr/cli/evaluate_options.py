@@ -8,6 +8,7 @@ from jaxsr.choices import DEFAULT_FORM, GradientForm
 from jaxsr.cli.shared_options import (
     Parser,
     add_dataset,
+    add_devices,
     add_gradient,
     add_limit,
     add_lr,
@@ -48,6 +49,7 @@ _SAMPLING = (
     "seeds",
     "hr_guidance",
     "accept_license",
+    "devices",
 )
 
 
@@ -88,6 +90,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     add_scale(model)
     add_gradient(model, defaults=False)
     add("--hr-guidance", action="store_true", help="guide by the original itself, as a perfect reference")
+    add_devices(model, None)
     return parser
 
 

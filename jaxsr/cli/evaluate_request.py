@@ -15,6 +15,7 @@ from jaxsr.evaluation.run import Evaluation
 from jaxsr.hub.cards import check_can_run
 from jaxsr.options import spell_tile
 from jaxsr.runtime.compilation import enable_compilation_cache
+from jaxsr.runtime.devices import count_devices
 from jaxsr.upscaling.tile_choice import check_like
 from jaxsr.upscaling.upscaler import load
 
@@ -88,4 +89,5 @@ def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
     words += [f"{name.replace('_', ' ')} {value}" for name, value in given.items()]
     words += ["HR guidance"] * args.hr_guidance
     guidance = {"preset": args.preset, "calibration": args.calibration, "hr_guidance": args.hr_guidance}
+    guidance |= {"devices": count_devices(args.devices or "all")}
     return model_method(upscaler, options, name=", ".join(words), model=args.model, **guidance)

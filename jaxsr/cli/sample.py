@@ -5,7 +5,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say, say_left_out
 from jaxsr.cli.sample_options import SIGNED, find_conflict, make_parser
-from jaxsr.cli.shared_options import chosen_options, join_negative
+from jaxsr.cli.shared_options import chosen_options, join_hosts, join_negative
 from jaxsr.errors import EXPECTED, IMAGE_FAILED
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Work:
     request: "Callable[[Job], Request]"
     recipe: "Recipe"
     output: Path
+    batch: int
+    devices: int
     accept_license: bool
     save_calibration: Path | None = None
 
@@ -84,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         check_new_file,
         check_output,
         find_inputs,
+        in_shard,
         is_file_name,
         name_result,
         plan_jobs,
@@ -103,7 +106,11 @@ def run(args: argparse.Namespace) -> int:
         jobs = name_result(inputs, named, n_samples=args.n_samples, given=given)
     else:
         jobs = plan_jobs(inputs, args.output, suffix=suffix, ext=ext, n_samples=args.n_samples)
-    say_left_out(args.input, recursive=args.recursive)
+    joined = join_hosts(args)
+    shard = _own_share() if joined else args.shard or (1, 1)
+    jobs = in_shard(jobs, shard) if shard != (1, 1) else jobs
+    if shard[0] == 1:
+        say_left_out(args.input, recursive=args.recursive)
     if args.save_calibration:
         check_new_file("--save-calibration", args.save_calibration, overwrite=args.overwrite)
     work = prepare(args)
@@ -113,7 +120,19 @@ def run(args: argparse.Namespace) -> int:
             f"--save-calibration: {sorted_jobs.done[0].target} is there already, so nothing would be fitted; give "
             "--overwrite to make it again."
         )
-    return dry_run(work, sorted_jobs) if args.dry_run else make_all(work, sorted_jobs)
+    code = dry_run(work, sorted_jobs) if args.dry_run else make_all(work, sorted_jobs)
+    if joined:
+        import jax
+
+        jax.distributed.shutdown()  # waits for all processes
+    return code
+
+
+def _own_share() -> tuple[int, int]:
+    """Return the shard of this process among those of a run."""
+    import jax
+
+    return jax.process_index() + 1, jax.process_count()
 
 
 def prepare(args: argparse.Namespace) -> Work:
@@ -122,6 +141,7 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.batch.request import GUIDE_FILES, SourceFile, hash_source, request_for
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
+    from jaxsr.runtime.devices import count_devices
     from jaxsr.upscaling.inpainting import check_takes_mask
     from jaxsr.upscaling.knob_presets import apply_knob_preset
     from jaxsr.upscaling.plan import plan_run
@@ -163,7 +183,8 @@ def prepare(args: argparse.Namespace) -> Work:
     )
     if args.mask:
         request = with_masks(request, args.mask)
-    return Work(upscaler, request, recipe, args.output, args.accept_license, args.save_calibration)
+    settings = {name: getattr(args, name) for name in ("output", "batch", "accept_license", "save_calibration")}
+    return Work(upscaler, request, recipe, devices=count_devices(args.devices), **settings)
 
 
 def with_masks(request: "Callable[..., Request]", masks: Path) -> "Callable[[Job], Request]":
@@ -213,46 +234,60 @@ def _reason(job: "Job", error: BaseException) -> str:
 def make_all(work: Work, jobs: Jobs) -> int:
     """Make every missing result. A failed image does not stop the others. Return the exit code."""
     from jaxsr.batch.decoder import DecoderProcess
-    from jaxsr.batch.enlarge import make
+    from jaxsr.batch.enlarge import Begun, begin, make_many
     from jaxsr.batch.sidecar import is_done
     from jaxsr.imaging.files import read_photo
-    from jaxsr.runtime.locks import in_turns
+    from jaxsr.runtime.locks import Turns
     from jaxsr.runtime.progress import image_bar
     from jaxsr.storage import remove_leftovers
 
     for folder in {job.target.parent for job in (*jobs.missing, *jobs.done)}:
         remove_leftovers(folder)
     results: dict[Job, Made] = {}
-    began = time.perf_counter()
-    with image_bar(len(jobs.missing)) as report, DecoderProcess() as decoder:
-        turns = in_turns([job.target for job in jobs.missing])
-        for index, job in enumerate(jobs.missing[turn] for turn in turns):
-            name = one_line(job.source.name)
-            report(index, name, 0, 0)
+    numbers, began, ended = {job: i for i, job in enumerate(jobs.missing)}, time.perf_counter(), 0
+    turns = Turns([job.target for job in jobs.missing])
+    with image_bar(len(jobs.missing)) as report, DecoderProcess() as decoder, turns:
+        read = decoder.read if len(jobs.missing) > 1 else read_photo
+
+        def show(job: "Job", done: int = 0, total: int = 0) -> None:
+            report(ended, one_line(job.source.name), done, total)
+
+        def end(job: "Job") -> None:
+            nonlocal ended
+            turns.free(numbers[job])
+            ended += 1
+            show(job)
+
+        def begun() -> "Iterator[Begun]":
+            for job in (jobs.missing[turn] for turn in turns):
+                show(job)
+                try:
+                    request = work.request(job)
+                    if jobs.before[job] != _state(job) and is_done(job, request):
+                        jobs.done.append(job)  # another process has made it meanwhile
+                        end(job)
+                        continue
+                    yield begin(work.upscaler, job, request, work.recipe, read=read, progress=partial(show, job))
+                except IMAGE_FAILED as error:
+                    jobs.failed.append(_reason(job, error))
+                    end(job)
+
+        sharing = {"batch": work.batch, "devices": work.devices, "accept_license": work.accept_license}
+        for one, made in make_many(work.upscaler, begun(), **sharing):
             try:
-                request = work.request(job)
-                if jobs.before[job] != _state(job) and is_done(job, request):
-                    jobs.done.append(job)  # another process has made it meanwhile
-                    continue
-                made = make(
-                    work.upscaler,
-                    job,
-                    request,
-                    work.recipe,
-                    read=decoder.read if len(jobs.missing) > 1 else read_photo,
-                    progress=partial(report, index, name),
-                    accept_license=work.accept_license,
-                )
-                results[job] = made
+                if isinstance(made, BaseException):
+                    raise made
+                results[one.job] = made
                 if work.save_calibration:
-                    save_calibration(work, request, made)
+                    save_calibration(work, one.request, made)
             except IMAGE_FAILED as error:
-                jobs.failed.append(_reason(job, error))
-            report(index + 1, name, 0, 0)
+                jobs.failed.append(_reason(one.job, error))
+            end(one.job)
     count = len(results)
     rate = f" ({count / (time.perf_counter() - began):.2g} images/s)" if count else ""
     where = f"; results in {work.output}" if count or jobs.done else ""
     say(f"{count} made{rate}, {len(jobs.done)} there already, {len(jobs.failed)} failed{where}")
+    _say_of_all_hosts(count, len(jobs.done), len(jobs.failed))
     if results:
         known = [result.consistency for result in results.values() if not math.isnan(result.consistency[0])]
         means = [sum(panels) / len(panels) for panels in zip(*known, strict=True)]
@@ -261,6 +296,20 @@ def make_all(work: Work, jobs: Jobs) -> int:
             print(f"LR-consistency:{where} {shown} dB on average (results shrunk again, against the input)")
     _list_notes(results)
     return _list_failures(jobs.failed)
+
+
+def _say_of_all_hosts(*counts: int) -> None:
+    """Print in process 0 of several what all of them have made together."""
+    import jax
+    import numpy as np
+
+    from jaxsr.runtime.devices import gather_numbers
+
+    if jax.process_count() == 1:
+        return
+    made, done, failed = gather_numbers(np.array(counts)).sum(0)
+    if jax.process_index() == 0:
+        say(f"all {jax.process_count()} processes: {made} made, {done} there already, {failed} failed")
 
 
 def save_calibration(work: Work, request: "Request", made: "Made") -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from jaxsr.choices import METADATA, OBJECTIVES, REFERENCE_MEANS, GradientForm
 from jaxsr.cli.shared_options import (
     Parser,
+    add_devices,
     add_gradient,
+    add_hosts,
     add_model,
     add_precision,
     add_sampler,
@@ -74,8 +76,12 @@ def make_parser() -> argparse.ArgumentParser:
         type=whole(1),
         default=1,
         metavar="N",
-        help="most tiles per call; the noise is the same, and the result is equal up to rounding (default: 1)",
+        help="most tiles per call and device; the noise is the same, results are equal up to rounding (default: 1)",
     )
+    add_devices(parser)
+    text = "make one of N equal parts of the images, I from 1 to N, as a job of an array does"
+    add("--shard", type=_shard, metavar="I/N", help=text)
+    add_hosts(parser)
     add_precision(parser)
     add(
         "--mask",
@@ -152,6 +158,8 @@ def find_conflict(args: argparse.Namespace) -> str | None:
     )
     if args.reference_offset is not None and args.reference_slope is None:
         return "argument --reference-offset: belongs to --reference-slope; give that too."
+    if args.shard and (args.distributed or args.coordinator):
+        return "argument --shard: the processes of --distributed share the images themselves; leave one of the two out."
     conflict = find_guidance_conflict(given, spell)
     if args.save_calibration and (args.n_samples > 1 or args.dry_run):
         other = "--dry-run" if args.dry_run else "--n-samples"
@@ -162,6 +170,13 @@ def find_conflict(args: argparse.Namespace) -> str | None:
             "--preset, --strip and --reference-slope out."
         )
     return f"argument {spell(conflict[0])}: {conflict[1]}" if conflict else None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 3/8, not {text!r}")
+    return int(number), int(count)
 
 
 def _box(text: str) -> tuple[int, ...]:

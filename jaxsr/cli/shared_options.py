@@ -96,6 +96,16 @@ def chosen_options(args: argparse.Namespace) -> Options:
     return Options(**like | {name: value for name, value in given.items() if value is not None})
 
 
+def add_devices(parser: argparse._ActionsContainer, default: str | None = "all") -> None:
+    """Add the option that says how many of the machine's devices share the work."""
+    text = "devices of this machine that share the work, a number or `all` (default: all)"
+    parser.add_argument("--devices", type=_devices, default=default, metavar="N", help=text)
+
+
+def _devices(text: str) -> int | str:
+    return text if text == "all" else whole(1)(text)
+
+
 def add_precision(parser: argparse._ActionsContainer, default: str | None = "fp32") -> None:
     """Add --precision."""
     text = "compute precision of the network; bf16 is for accelerators, and for CPUs that multiply it fast"
@@ -196,6 +206,24 @@ def add_distributed(parser: argparse._ActionsContainer) -> None:
     """Add --distributed."""
     text = "join the processes that the cluster's environment describes"
     parser.add_argument("--distributed", action="store_true", help=text)
+
+
+def add_hosts(parser: argparse._ActionsContainer) -> None:
+    """Add the options of a run in several processes, usually one per host."""
+    add_distributed(parser)
+    add = parser.add_argument
+    add("--coordinator", metavar="HOST:PORT", help="address of process 0, if no cluster's environment gives it")
+    add("--num-processes", type=whole(1), metavar="N", help="number of processes, with --coordinator")
+    add("--process-id", type=whole(0), metavar="I", help="number of this process, 0 to N-1, with --coordinator")
+
+
+def join_hosts(args: argparse.Namespace) -> bool:
+    """Join the other processes of a run, if the options say so, before JAX is used. Return whether they did."""
+    if joined := bool(args.distributed or args.coordinator):
+        import jax
+
+        jax.distributed.initialize(args.coordinator, args.num_processes, args.process_id)
+    return joined
 
 
 def sampler(text: str) -> str:

@@ -8,6 +8,7 @@ from jaxsr.cli.exits import exit_code, say_left_out
 from jaxsr.cli.shared_options import (
     Parser,
     add_crop,
+    add_devices,
     add_limit,
     add_model,
     add_pairs,
@@ -49,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_crop(parser)
     add_limit(parser, "take the first N photographs (default: 8)", default=8)
     add_seed(parser)
+    add_devices(parser)
     return parser
 
 
@@ -70,6 +72,7 @@ def _run(args: argparse.Namespace) -> int:
     from jaxsr.numerics.run import Study, carry_out
     from jaxsr.options import Options
     from jaxsr.runtime.compilation import enable_compilation_cache
+    from jaxsr.runtime.devices import count_devices
     from jaxsr.upscaling.upscaler import load
 
     options = Options(**{name: getattr(args, name) for name in ("steps", "sampler", "thinning", "precision")})
@@ -80,6 +83,7 @@ def _run(args: argparse.Namespace) -> int:
     pairs = open_pairs(args.pairs, args.lr_pairs, scale=upscaler.preset.scale, crop=args.crop, limit=args.limit)
     names = ("instruments", "counts", "scales", "draws", "seed")
     chosen = {name: getattr(args, name) for name in names}
+    chosen |= {"devices": count_devices(args.devices)}
     study = Study(upscaler=upscaler, name=args.model, pairs=pairs, options=options, **chosen)
     print(f"written: {carry_out(study, args.output)}")
     return 0

@@ -1,7 +1,7 @@
 """Methods that make a result from an LR image: bicubic enlargement, or a model with optional guidance."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from jaxsr.options import Options
 from jaxsr.upscaling.inpainting import check_takes_mask
 from jaxsr.upscaling.knob_presets import apply_knob_preset
 from jaxsr.upscaling.plan import plan_run
+from jaxsr.upscaling.stream import upscale_many
 from jaxsr.upscaling.upscaler import Upscaler
 
 BICUBIC = "bicubic"
@@ -31,6 +32,8 @@ class Method:
         record: everything that decides the results, as JSON values.
         random: whether the seed changes the result.
         notes: what a calibration knows against the choice of a preset or alpha, see `Upscaler.knob_notes`.
+        together: number of images that devices make at a time.
+        make_many: (that many pairs, seed) -> their results, each as `make` gives it; None to make one at a time.
     """
 
     name: str
@@ -38,6 +41,14 @@ class Method:
     record: dict[str, Any] = field(default_factory=dict)
     random: bool = True
     notes: tuple[str, ...] = ()
+    together: int = 1
+    make_many: Callable[[Sequence[Pair], int], list[Float[np.ndarray, "_H _W 3"]]] | None = None
+
+    def results(self, pairs: Sequence[Pair], seed: int) -> list[Float[np.ndarray, "_H _W 3"]]:
+        """Make the results of some pairs."""
+        if self.make_many is None or len(pairs) == 1:
+            return [self.make(pair, seed) for pair in pairs]
+        return self.make_many(pairs, seed)
 
 
 def enlarge_bicubic(lr: Ready, scale: int) -> Float[np.ndarray, "H W 3"]:
@@ -64,6 +75,7 @@ def model_method(
     preset: str | None = None,
     calibration: Path | None = None,
     hr_guidance: bool = False,
+    devices: int = 1,
 ) -> Method:
     """Make the method that samples with a model.
 
@@ -76,6 +88,7 @@ def model_method(
         calibration: a calibration file or a folder of them; None for those beside the model.
         hr_guidance: guide by the original itself, with slope and offset fitted on each image (Eq. 10). This is not a
             usable method: it shows how well a perfect reference would guide.
+        devices: number of this process's devices that make as many images at a time.
     Raises:
         ValueError: if the options do not fit the model or each other.
     """
@@ -100,7 +113,13 @@ def model_method(
             warnings.simplefilter("ignore", UserWarning)  # `notes` says once what they say of every image
             return upscaler.upscale(lr, seed=seed, **asdict(chosen), **guidance)
 
-    return Method(name, make, record, notes=tuple(upscaler.knob_notes(chosen, [chosen.alphas], preset, calibration)))
+    def make_many(pairs: Sequence[Pair], seed: int) -> list[Float[np.ndarray, "_H _W 3"]]:
+        images = [to_float(_lr(pair)) for pair in pairs]
+        return [*upscale_many(upscaler, images, seed=seed, devices=devices, **asdict(chosen))]
+
+    notes = tuple(upscaler.knob_notes(chosen, [chosen.alphas], preset, calibration))
+    many = make_many if devices > 1 and not hr_guidance else None
+    return Method(name, make, record, notes=notes, together=devices if many else 1, make_many=many)
 
 
 def _lr(pair: Pair) -> Ready:

@@ -195,7 +195,7 @@ def _score_all(
     """
     done, count = {(line["seed"], line["image"]) for line in lines}, len(lines)
     todo = [item for item in job.items if any((seed, item.name) not in done for seed in job.seeds)]
-    size = job.batch if job.method is None else 1
+    size = job.batch if job.method is None else job.method.together
     for chunk in prefetch(read(by_size(todo), job.protocol, size, make_lr=job.make_lr or job.method is not None)):
         loaded = []
         for item, content in chunk:
@@ -205,23 +205,36 @@ def _score_all(
                 failed.append(content)
         for seed in job.seeds:
             missing = [(item, content) for item, content in loaded if (seed, item.name) not in done]
-            try:
-                new_lines = _score_some(job, scorer, missing, seed, files)
-            except IMAGE_FAILED as error:
-                if job.method is None or isinstance(error, ProtocolError):
-                    raise
-                failed += [reason(item.name, error) for item, _ in missing]
-                continue
-            count += len(new_lines)
-            if new_lines:
+            for new_lines in _score_or_fail(job, scorer, missing, seed, failed, files):
+                count += len(new_lines)
                 job.report(count, new_lines[-1]["image"])
                 yield new_lines
+
+
+def _score_or_fail(
+    job: Evaluation, scorer: Scorer, missing: Sequence[_Loaded], seed: int, failed: list[str], files: Path | None
+) -> Iterator[list[Row]]:
+    """Yield the lines of some items. If one of several fails, each is made by itself."""
+    if not missing:
+        return
+    try:
+        found = _score_some(job, scorer, missing, seed, files)
+    except IMAGE_FAILED as error:
+        if job.method is None or isinstance(error, ProtocolError):
+            raise
+        if len(missing) == 1:
+            failed.append(reason(missing[0][0].name, error))
+            return
+        for one in missing:
+            yield from _score_or_fail(job, scorer, [one], seed, failed, files)
+    else:
+        yield found
 
 
 def _score_some(job: Evaluation, scorer: Scorer, loaded: Sequence[_Loaded], seed: int, files: Path | None) -> list[Row]:
     """Make and score the results of some items for one seed, and return their lines."""
     pairs = [pair for _, content in loaded for pair in content.pairs]
-    made = pairs if job.method is None else [make(job.method, pair, seed, job.protocol) for pair in pairs]
+    made = pairs if job.method is None else make(job.method, pairs, seed, job.protocol)
     if files:
         external_scoring.keep(files, made, seed)
     scores = iter(scorer.score(made))
@@ -238,9 +251,10 @@ def _score_some(job: Evaluation, scorer: Scorer, loaded: Sequence[_Loaded], seed
     ]
 
 
-def make(method: Method, pair: Pair, seed: int, protocol: Protocol) -> Pair:
-    """Make the result of a pair, rounded as the protocol says, and return the pair with it."""
-    return replace(pair, sr=ready(method.make(pair, seed), protocol))
+def make(method: Method, pairs: Sequence[Pair], seed: int, protocol: Protocol) -> list[Pair]:
+    """Make the results of pairs, rounded as the protocol says, and return the pairs with them."""
+    results = method.results(pairs, seed)
+    return [replace(pair, sr=ready(sr, protocol)) for pair, sr in zip(pairs, results, strict=True)]
 
 
 def _result(

@@ -57,7 +57,7 @@ def _number(metric: str, bad: Bad) -> str:
 def _pair(job: Evaluation, bad: Bad) -> Pair:
     item = next(item for item in job.items if item.name == bad.image)
     pair = load(item, job.protocol, make_lr=job.method is not None).pairs[bad.patch]
-    return pair if job.method is None else make(job.method, pair, bad.seed, job.protocol)
+    return pair if job.method is None else make(job.method, [pair], bad.seed, job.protocol)[0]
 
 
 def _row(pair: Pair, label: str) -> UInt8[np.ndarray, "h w 3"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jaxsr.hub.cards import MODELS, ModelCard, RemoteFile, find_card
 from jaxsr.hub.checkpoint import FILE_NAME
+from jaxsr.hub.hugging_face import PREFIX, find_on_hub
 from jaxsr.storage import cache_dir, sha256_file, write_whole
 
 
@@ -28,7 +29,8 @@ def resolve(name_or_path: str | Path, *, accept_license: bool = False, convert: 
 
     A str that is a known name means that model, and so does the name without its number of steps (see `find_card`).
     Write ./name for a file of the same name. A Path is always a path. A released model is downloaded into `cache_dir()`
-    and converted once. Its licence, and what it needs to run, are shown on stderr beforehand.
+    and converted once. Its licence, and what it needs to run, are shown on stderr beforehand. `hf:OWNER/NAME` is a
+    model on the Hugging Face Hub, see `jaxsr.hub.hugging_face`.
 
     Args:
         name_or_path: name of a model, or path of a checkpoint.
@@ -41,6 +43,8 @@ def resolve(name_or_path: str | Path, *, accept_license: bool = False, convert: 
         DownloadError: (an OSError) if a file is unavailable.
         ValueError: for a file that is not the released one, or for a released model without `convert`.
     """
+    if isinstance(name_or_path, str) and name_or_path.startswith(PREFIX):
+        return find_on_hub(name_or_path, accept_license=accept_license)
     card = find_card(name_or_path) if isinstance(name_or_path, str) else None
     if card is None:
         return _existing(name_or_path)

@@ -35,7 +35,7 @@ def matmul(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _matmul(transpose_b: bool, dtype: DTypeLike, a: Array, b: Array) -> Array:
-    if a.shape[-2] >= FEW_ROWS and a.dtype in onednn.DTYPES and onednn.active():
+    if onednn.active() and a.shape[-2] >= FEW_ROWS and a.dtype in onednn.DTYPES:
         inner = product_dtype(a.dtype)
         out = dtype if dtype == inner else F32
         return onednn.matmul(a.astype(inner), b.astype(inner), transpose_b=transpose_b, dtype=out).astype(dtype)

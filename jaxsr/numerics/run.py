@@ -5,11 +5,13 @@ import json
 import sys
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
@@ -18,14 +20,14 @@ from jaxsr.diffusion import thin
 from jaxsr.errors import NotFiniteError
 from jaxsr.guidance.calibration_file import describe_schedule
 from jaxsr.imaging.noise import content_hash, image_key
-from jaxsr.models.model import DTYPES, Model
+from jaxsr.models.model import DTYPES, Model, Params
 from jaxsr.numerics.instruments import INSTRUMENTS, Results, Setup, UnfitError
 from jaxsr.numerics.report import write_report
 from jaxsr.numerics.tables import TABLES
 from jaxsr.numerics.truncation import rows_of
 from jaxsr.options import Options
 from jaxsr.plain_data import parse_json
-from jaxsr.runtime.locks import in_turns
+from jaxsr.runtime.locks import Turns
 from jaxsr.runtime.progress import image_bar
 from jaxsr.storage import write_whole
 from jaxsr.upscaling.inpainting import check_takes_mask
@@ -48,6 +50,7 @@ class Study:
         instruments: names of instruments, see `INSTRUMENTS`.
         counts: step counts to compare; None takes those of DEFAULT_COUNTS that the model has.
         scales, draws: see `Setup`.
+        devices: number of this process's devices, each of which measures a pair at a time.
         seed: seed of the noise. An image's noise also depends on its content, but not on its place in the pairs.
     """
 
@@ -60,6 +63,7 @@ class Study:
     scales: Sequence[float] = ()
     draws: int = 4
     seed: int = 0
+    devices: int = 1
 
 
 def make_setup(study: Study) -> Setup:
@@ -157,20 +161,48 @@ def _measure_all(name: str, setup: Setup, study: Study, contents: Sequence[str],
     measure, count = INSTRUMENTS[name](setup), len(contents)
     paths = [folder / f"{content[:32]}.npz" for content in contents]
     results: dict[int, Results] = {}
-    with image_bar(count) as report:
-        for done, i in enumerate(in_turns(paths)):
+    free = list(_weights_on_devices(study))
+    with image_bar(count) as report, Turns(paths) as turns, ThreadPoolExecutor(len(free)) as pool:
+        working: dict[Future[Results], tuple[int, Params]] = {}
+
+        def collect(most: int) -> None:
+            """Wait until at most `most` devices work."""
+            while len(working) > most:
+                for future in wait(working, return_when=FIRST_COMPLETED).done:
+                    i, weights = working.pop(future)
+                    results[i] = future.result()
+                    turns.free(i)
+                    free.append(weights)
+                    report(len(results), f"{name}: {study.pairs.name(i)}", 0, 0)
+
+        def measure_one(i: int, weights: Params) -> Results:
+            key, (lr, hr) = image_key(study.seed, contents[i], 0), map(_as_batch, study.pairs[i])
+            found = measure(weights, lr, hr, key)
+            _check_finite(found, study.pairs.name(i))
+            save_part(paths[i], found)
+            return found
+
+        for i in turns:
             title = f"{name}: {study.pairs.name(i)}"
-            report(done, title, 0, 0)
-            found = load_part(paths[i])
-            if found is None:
-                if not sys.stderr.isatty():
-                    print(f"{title} ({i + 1} of {count})", file=sys.stderr, flush=True)
-                key, (lr, hr) = image_key(study.seed, contents[i], 0), map(_as_batch, study.pairs[i])
-                found = measure(study.upscaler.weights(study.options.precision), lr, hr, key)
-                _check_finite(found, study.pairs.name(i))
-                save_part(paths[i], found)
-            results[i] = found
+            report(len(results), title, 0, 0)
+            if (found := load_part(paths[i])) is not None:
+                results[i] = found
+                turns.free(i)
+                continue
+            if not sys.stderr.isatty():
+                print(f"{title} ({i + 1} of {count})", file=sys.stderr, flush=True)
+            weights = free.pop()
+            working[pool.submit(measure_one, i, weights)] = (i, weights)
+            collect(study.devices - 1)
+        collect(0)
     return [results[i] for i in range(count)]
+
+
+def _weights_on_devices(study: Study) -> Iterator[Params]:
+    """Yield the weights once for each device that works."""
+    weights = study.upscaler.weights(study.options.precision)
+    for device in jax.local_devices()[: study.devices]:
+        yield weights if study.devices == 1 else jax.device_put(weights, device)
 
 
 def _as_batch(image: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:

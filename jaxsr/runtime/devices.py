@@ -19,6 +19,20 @@ from jaxsr.runtime.compilation import compiler_options
 AXIS = "images"
 
 
+def count_devices(asked: int | str) -> int:
+    """Return a number of this process's devices: `all`, or at most so many.
+
+    Raises ValueError, naming --devices, if there are fewer.
+    """
+    there = jax.local_device_count()
+    if asked == "all":
+        return there
+    if int(asked) > there:
+        kind = jax.default_backend()
+        raise ValueError(f"--devices: there are {there} of the kind {kind}, not {asked}; give fewer, or `all`.")
+    return int(asked)
+
+
 def image_mesh() -> jax.sharding.Mesh:
     """Make a mesh of one axis from all devices of all processes. The devices of a process are neighbours in it."""
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
@@ -58,6 +72,11 @@ def gather(tree: Any) -> Any:
     if jax.process_count() == 1:
         return jax.tree.map(np.asarray, tree)
     return jax.tree.map(np.asarray, multihost_utils.process_allgather(tree, tiled=True))
+
+
+def gather_numbers(numbers: np.ndarray) -> np.ndarray:
+    """Return the numbers of every process, one row for each, in every process."""
+    return np.asarray(multihost_utils.process_allgather(numbers)).reshape(jax.process_count(), -1)
 
 
 def broadcast(data: bytes) -> bytes:

@@ -141,30 +141,44 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
             unlock(path)
 
 
-def in_turns(paths: Sequence[Path]) -> Iterator[int]:
-    """Yield the number of every path while its lock is held. Those that another process holds come last.
+class Turns:
+    """Turns at files that other processes may be writing. Those that another process holds come last.
 
-    What the other process has written meanwhile is for the caller to find.
+    What the other process has written meanwhile is for the caller to find. Use it as a context, whose end frees all.
     """
-    waiting = []
-    for number, path in enumerate(paths):
-        try:
-            taken = try_lock(path)
-        except OSError:  # the folder cannot be written to, which the caller finds out with a better message
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths, self._held = paths, set[int]()
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the number of every path, with its lock held until `free`."""
+        later = []
+        for number, path in enumerate(self._paths):
+            try:
+                taken = try_lock(path)
+            except OSError:  # the folder cannot be written to, which the caller finds out with a better message
+                yield number
+                continue
+            if taken:
+                self._held.add(number)
+                yield number
+            else:
+                later.append(number)
+        for number in later:
+            while not try_lock(self._paths[number]):
+                time.sleep(_POLL)
+            self._held.add(number)
             yield number
-            continue
-        if taken:
-            yield from _holding(number, path)
-        else:
-            waiting.append(number)
-    for number in waiting:
-        while not try_lock(paths[number]):
-            time.sleep(_POLL)
-        yield from _holding(number, paths[number])
 
+    def free(self, number: int) -> None:
+        """Let other processes write a path."""
+        if number in self._held:
+            self._held.remove(number)
+            unlock(self._paths[number])
 
-def _holding(number: int, path: Path) -> Iterator[int]:
-    try:
-        yield number
-    finally:
-        unlock(path)
+    def __enter__(self) -> "Turns":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number in [*self._held]:
+            self.free(number)

@@ -14,7 +14,9 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from importlib.metadata import version
 
@@ -36,13 +38,26 @@ DTYPES = (jnp.float32, jnp.bfloat16)  # other dtypes, or shapes that do not fit,
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
+_off: ContextVar[bool] = ContextVar("off", default=False)
+
+
+@contextmanager
+def off() -> Iterator[None]:
+    """Trace programs without oneDNN's calls, for other machines than this one."""
+    token = _off.set(True)
+    try:
+        yield
+    finally:
+        _off.reset(token)
+
+
 def active() -> bool:
     """Return whether operations that are traced now should call oneDNN. Changes nothing.
 
     True on a single CPU device if oneDNN is usable and the persistent compilation cache is off. XLA cannot partition a
     custom call over several devices.
     """
-    if os.environ.get("JAXSR_ONEDNN") == "off" or _cache_is_on():
+    if _off.get() or os.environ.get("JAXSR_ONEDNN") == "off" or _cache_is_on():
         return False
     return jax.default_backend() == "cpu" and jax.device_count() == 1 and usable()
 

@@ -4,9 +4,12 @@ import math
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int, Key
 
 from jaxsr import diffusion
@@ -28,6 +31,8 @@ Tiles = Float[Array, "b h w c"]
 Keys = Key[Array, "*_keys"]
 """The key of the image, or one for each tile."""
 Mask = Float[Array, "b h w 1"]
+TILES = "tiles"
+"""The axis of the mesh."""
 
 
 def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Callable[..., Array]:
@@ -83,16 +88,44 @@ def measure_function(model: Model, schedule: Schedule, options: Options, against
 
 
 def compile_program(
-    preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None
+    preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None, devices: int = 1
 ) -> jax.stages.Wrapped:
-    """Jit `enlarge_function`, or `measure_function` if `against` is given."""
+    """Jit `enlarge_function`, whose tiles several devices share, or `measure_function` if `against` is given."""
     options = replace(options, sampler=options.sampler or preset.sampler)
     model, schedule = Model(preset, DTYPES[options.precision], remat), schedule_for(preset, options)
     if against is None:
-        function = enlarge_function(model, schedule, options)
+        function = shared(enlarge_function(model, schedule, options), devices)
     else:
         function = measure_function(model, schedule, options, against)
     return jax.jit(function, compiler_options=compiler_options())
+
+
+def shared(function: Callable[..., Array], devices: int) -> Callable[..., Array]:
+    """Split the tiles of a call over devices. Each runs the function on its tiles, as a single device would.
+
+    A single device is a mesh too, so that its program rounds as those of several do.
+    """
+    mesh = tile_mesh(devices)
+
+    def split(params: Params, keys: Keys, tiles: Tiles, origins: Int[Array, "b 2"], guides: Any = None) -> Array:
+        by_tile = P(TILES)
+        # The scales are copied to the devices as the tiles are: what differs in kind would be rounded otherwise.
+        copied = None if guides is None else jax.tree.map(lambda x: x, guides._replace(scale=None))
+        scale = None if guides is None else jnp.stack([jnp.asarray(guides.scale)] * devices)
+
+        def part(params: Params, keys: Keys, tiles: Tiles, origins: Array, rest: Any, scale: Any) -> Array:
+            return function(params, keys, tiles, origins, None if rest is None else rest._replace(scale=scale[0]))
+
+        specs = (P(), *(by_tile,) * 5)
+        program = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=by_tile)
+        return program(params, keys, tiles, origins, copied, scale)
+
+    return split
+
+
+def tile_mesh(devices: int) -> jax.sharding.Mesh:
+    """Make a mesh of one axis of this process's first devices."""
+    return jax.make_mesh((devices,), (TILES,), devices=jax.local_devices()[:devices], axis_types=(AxisType.Auto,))
 
 
 def program_key(preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None) -> Hashable:

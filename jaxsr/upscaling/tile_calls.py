@@ -6,6 +6,7 @@ All calls have one shape. Each call starts before the result of the previous cal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
@@ -39,21 +40,27 @@ def enlarge_tiles(
     Where the pixels have a mask as their fourth channel, a tile without unknown pixels is not computed: it is itself.
     """
     total, done = len(run.plan), 0
-    unknown = [i for i in range(total) if pixels.shape[2] == 3 or tiling.cut(pixels, run.plan, i)[..., 3].any()]
+    unknown = unknown_tiles(pixels, run)
     for numbers, results in _one_ahead(_calls(function, key, pixels, run, unknown, more)):
         results = np.asarray(results)  # waits for the device, which already has the next call
-        _check_finite(results)
+        check_finite(results)
         for number, result in zip(numbers, results, strict=False):
-            yield from ((i, _itself(pixels, run, i)) for i in range(done, number))
+            yield from ((i, itself(pixels, run, i)) for i in range(done, number))
             yield number, result
             done = number + 1
         if progress:
             progress(done, total)
-    yield from ((i, _itself(pixels, run, i)) for i in range(done, total))
+    yield from ((i, itself(pixels, run, i)) for i in range(done, total))
 
 
-def _itself(pixels: Float[np.ndarray, "h w 4"], run: ImageRun, number: int) -> Float[np.ndarray, "H W k"]:
-    """Return a known tile as its own result, once for every panel."""
+def unknown_tiles(pixels: Float[np.ndarray, "h w c"], run: ImageRun) -> list[int]:
+    """List the tiles that the network has to make: all, or with a mask those with unknown pixels."""
+    tiles = range(len(run.plan))
+    return [i for i in tiles if pixels.shape[2] == 3 or tiling.cut(pixels, run.plan, i)[..., 3].any()]
+
+
+def itself(pixels: Float[np.ndarray, "h w 4"], run: ImageRun, number: int) -> Float[np.ndarray, "H W k"]:
+    """Return a known tile of an image for an inpainting network as its own result, once for every panel."""
     panels = len(run.scales.lr) if run.scales else 1
     return np.tile(tiling.cut(pixels, run.plan, number)[..., :3], panels)
 
@@ -71,7 +78,7 @@ def measure_tiles(
     measured = []
     for numbers, moments in _one_ahead(_calls(function, key, pixels, run, tiles_of(region, run.plan), cut)):
         values = Moments(*(np.asarray(field)[:, : len(numbers)] for field in moments))
-        _check_finite(np.stack(values))
+        check_finite(np.stack(values))
         measured.append(Moments(*(field[:, values.n[0] > 0] for field in values)))
     return measured
 
@@ -105,14 +112,14 @@ def _calls(
 
 def place_noise(
     key: Key[Array, ""], run: ImageRun, numbers: list[int]
-) -> tuple[Key[Array, "*_keys"], Int[np.ndarray, "b 2"]]:
-    """Return the key and the origin of the noise of some tiles of an image, whose key is `key`.
+) -> tuple[Key[Array, " b"], Int[np.ndarray, "b 2"]]:
+    """Return the keys and the origins of the noise of some tiles of an image, whose key is `key`.
 
     By position, all tiles have the image's key and their own origins. Fresh noise has a key for each tile instead.
     """
     if run.options.tile_noise == "fresh":
         return noise.tile_keys(key, np.array(numbers, np.int32)), np.zeros((len(numbers), 2), np.int32)
-    return key, np.array([run.plan.origin(i) for i in numbers], np.int32)
+    return jnp.stack([key] * len(numbers)), np.array([run.plan.origin(i) for i in numbers], np.int32)
 
 
 def _one_ahead(calls: Iterator[T]) -> Iterator[T]:
@@ -126,7 +133,8 @@ def _one_ahead(calls: Iterator[T]) -> Iterator[T]:
         yield waiting
 
 
-def _check_finite(values: np.ndarray) -> None:
+def check_finite(values: np.ndarray) -> None:
+    """Raise NotFiniteError for results that are not numbers."""
     if not np.isfinite(values).all():
         raise NotFiniteError(
             "the network returned pixels that are not numbers; check the model's weights, or use a smaller alpha."

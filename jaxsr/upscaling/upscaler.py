@@ -50,7 +50,7 @@ from jaxsr.upscaling.image_problem import pose_images
 from jaxsr.upscaling.inpainting import check_mask, check_takes_mask, keep_known, with_mask
 from jaxsr.upscaling.knob_presets import FoundCalibration, Setting, apply_knob_preset, beyond_range, find_calibration
 from jaxsr.upscaling.plan import ImageRun, plan_run, schedule_for, with_less_memory
-from jaxsr.upscaling.programs import compile_program, cost, program_key
+from jaxsr.upscaling.programs import compile_program, cost, program_key, tile_mesh
 from jaxsr.upscaling.tile_calls import Progress, enlarge_tiles, guides_of, measure_tiles, place_noise
 
 T = TypeVar("T")
@@ -315,25 +315,30 @@ class Upscaler:
                     raise
                 run = with_less_memory(run, self.preset, asked)
 
-    def compiled(self, options: Options, remat: bool = False, against: Reference | None = None) -> jax.stages.Wrapped:
-        """Return the jitted function (params, key, tiles, origins, guides=None) -> enlarged tiles.
+    def compiled(
+        self, options: Options, remat: bool = False, against: Reference | None = None, devices: int = 1
+    ) -> jax.stages.Wrapped:
+        """Return the jitted function (params, keys, tiles, origins, guides=None) -> enlarged tiles.
 
-        With `against` it is the function that measures a reference, see `jaxsr.upscaling.programs`. The function is
-        kept for the next image.
+        With `against` it is the function that measures a reference, see `jaxsr.upscaling.programs`. Several devices
+        share the tiles of a call. The function is kept for the next image.
         """
-        cache_key = program_key(self.preset, options, remat, against)
+        cache_key = (program_key(self.preset, options, remat, against), devices)
         if cache_key not in self._compiled:
-            self._compiled[cache_key] = compile_program(self.preset, options, remat, against)
+            self._compiled[cache_key] = compile_program(self.preset, options, remat, against, devices)
         return self._compiled[cache_key]
 
-    def weights(self, precision: Precision) -> Params:
+    def weights(self, precision: Precision, devices: int = 1) -> Params:
         """Round `params` for a compute precision, see `Model.rounded`. The result is kept for the next image."""
-        if precision not in self._weights:
-            self._weights[precision] = Model(self.preset, DTYPES[precision]).rounded(self.params)
-        return self._weights[precision]
+        key = (precision, devices)
+        if key not in self._weights:
+            rounded = Model(self.preset, DTYPES[precision]).rounded(self.params)
+            everywhere = jax.NamedSharding(tile_mesh(devices), jax.P()) if devices > 1 else None
+            self._weights[key] = rounded if everywhere is None else jax.device_put(rounded, everywhere)
+        return self._weights[key]
 
     @cached_property
-    def _weights(self) -> dict[Precision, Params]:
+    def _weights(self) -> dict[tuple[Precision, int], Params]:
         return {}
 
     @cached_property

@@ -69,7 +69,7 @@ def test_the_sidecar_tells_how_to_make_the_same_bytes_again(model, tmp_path, mon
     assert record["output_sha256"] == sha256_file(Path("out/a photo_1.jpg"))
     assert record["input_sha256"] == sha256_file(Path("in/a photo.jpg"))
     assert record["model_sha256"] == model.sha256
-    assert (record["size"], record["tiles"], record["batch"], record["options"]["overlap"]) == ([160, 36], 2, 2, 16)
+    assert (record["size"], record["tiles"], record["batch"], record["options"]["overlap"]) == ([160, 36], 2, 3, 16)
     python, m, module, *words = shlex.split(record["command"])
     assert (python, m, module) == ("python", "-m", "jaxsr.sample")
     (tmp_path / "elsewhere").mkdir()

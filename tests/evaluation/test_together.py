@@ -64,18 +64,21 @@ def test_the_features_of_an_original_are_computed_once(jobs, tmp_path, monkeypat
 def test_a_stopped_set_goes_on(jobs, tmp_path, monkeypatch):
     made, make = [], run.make
 
-    def stopping(method, pair, seed, protocol):
+    def noting(method, pairs, seed, protocol):
+        made.extend((method.name, pair.image) for pair in pairs)
+        return make(method, pairs, seed, protocol)
+
+    def stopping(method, pairs, seed, protocol):
         if len(made) == 3:
             raise KeyboardInterrupt
-        made.append((method.name, pair.image))
-        return make(method, pair, seed, protocol)
+        return noting(method, pairs, seed, protocol)
 
     todo = [(job, tmp_path / f"{job.name}.json", False) for job in jobs]
     monkeypatch.setattr(run, "make", stopping)
     with pytest.raises(KeyboardInterrupt):
         evaluate_together(todo)
     first = [*made]
-    monkeypatch.setattr(run, "make", lambda *args: made.append((args[0].name, args[1].image)) or make(*args))
+    monkeypatch.setattr(run, "make", noting)
     evaluate_together(todo)
     assert len(first) == 3
     assert sorted(made) == sorted({*made})  # nothing is made twice

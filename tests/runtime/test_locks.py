@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from jaxsr.runtime import locks
-from jaxsr.runtime.locks import NAME, in_turns, locked, try_lock, unlock
+from jaxsr.runtime.locks import NAME, Turns, locked, try_lock, unlock
 
 HOLD = "import sys; from pathlib import Path; from jaxsr.runtime.locks import try_lock; "
 HOLD += "print(*map(try_lock, map(Path, sys.argv[1:])), flush=True); sys.stdin.read()"
@@ -52,10 +52,19 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
 def test_what_another_process_holds_comes_last(tmp_path):
     paths = [tmp_path / name for name in "abc"]
     process, _ = hold(paths[0], paths[2])
-    turns = in_turns(paths)
-    assert next(turns) == 1
-    process.communicate("")
-    assert [*turns] == [2, 0]  # c is free by now when its turn comes
+    with Turns(paths) as turns:
+        order = iter(turns)
+        assert next(order) == 1
+        process.communicate("")
+        assert [*order] == [2, 0]  # c is free by now when its turn comes
+        other, answers = hold(*paths)
+        assert answers == ["False"] * 3  # all are held until they are freed
+        other.communicate("")
+        turns.free(1)
+        other, answers = hold(*paths)
+        assert answers == ["False", "True", "False"]
+        other.communicate("")
+        turns.free(1)  # again, without effect
     assert os.listdir(tmp_path) == []
 
 
@@ -81,7 +90,9 @@ def test_a_planted_link_is_not_followed(tmp_path):
     with pytest.raises(OSError, match="symbolic links"):
         try_lock(tmp_path / "a")
     assert not (tmp_path / "elsewhere").exists()
-    assert [*in_turns([tmp_path / "a"])] == [0]
+    with Turns([tmp_path / "a"]) as turns:
+        assert [*turns] == [0]
+        turns.free(0)
 
 
 def test_without_locks_every_lock_is_granted(tmp_path, monkeypatch):
