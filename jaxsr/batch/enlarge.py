@@ -24,7 +24,7 @@ from jaxsr.imaging.pixels import Pixels, from_float
 from jaxsr.metrics.consistency import lr_consistency_by_bands
 from jaxsr.upscaling.inpainting import check_mask, keep_known
 from jaxsr.upscaling.plan import ImageRun
-from jaxsr.upscaling.stream import Picture, enlarge_many
+from jaxsr.upscaling.stream import Enlargement, enlarge_many
 from jaxsr.upscaling.upscaler import Progress, Upscaler
 
 WAITING = 2
@@ -63,7 +63,7 @@ class Begun:
     request: Request
     photo: Photo
     pixels: Pixels
-    picture: Picture
+    picture: Enlargement
     began: float
 
 
@@ -102,7 +102,7 @@ def begin(
     pixels, colour = _canvas(photo, scale, request, job)
     mask = check_mask(upscaler.preset, read_mask(request), rgb.shape[:2])
     choices = {"seed": request.seed, "sample": request.sample, "mask": mask, "progress": progress}
-    picture = Picture(rgb, colour, request.options, recipe.guide(request, rgb, scale), **choices)
+    picture = Enlargement(rgb, colour, request.options, recipe.guide(request, rgb, scale), **choices)
     return Begun(job, request, photo, pixels, picture, began)
 
 
@@ -144,7 +144,7 @@ def make_many(
     """
     open_ones: dict[int, Begun] = {}
 
-    def pictures() -> Iterator[Picture]:
+    def pictures() -> Iterator[Enlargement]:
         for number, one in enumerate(begun):
             open_ones[number] = one
             yield one.picture

@@ -36,7 +36,7 @@ OPEN_CALLS = 4
 
 
 @dataclass(eq=False)
-class Picture:
+class Enlargement:
     """A picture of a stream: the arguments of `Upscaler.enlarge`, and how far it is.
 
     Attributes:
@@ -56,7 +56,7 @@ class Picture:
     progress: Progress | None = None
 
 
-Finished = tuple[int, Picture, ImageRun | BaseException]
+Finished = tuple[int, Enlargement, ImageRun | BaseException]
 """The number of a picture, the picture, and its run or the error that stopped it."""
 
 
@@ -81,7 +81,7 @@ class _Open:
         failed: whether a call with a tile of it has failed.
     """
 
-    def __init__(self, number: int, picture: Picture, run: ImageRun, scale: int) -> None:
+    def __init__(self, number: int, picture: Enlargement, run: ImageRun, scale: int) -> None:
         self.number, self.picture, self.run = number, picture, run
         self.key = noise.image_key(picture.seed, noise.content_hash(picture.rgb), picture.sample)
         self.pixels = with_mask(picture.rgb, picture.mask)
@@ -118,7 +118,7 @@ Entry = tuple[_Open, int]
 
 
 def enlarge_many(
-    upscaler: Upscaler, pictures: Iterable[Picture], *, batch: int = 1, devices: int = 1
+    upscaler: Upscaler, pictures: Iterable[Enlargement], *, batch: int = 1, devices: int = 1
 ) -> Iterator[Finished]:
     """Enlarge pictures, and yield (number, picture, its run or the error that stopped it) as each is finished.
 
@@ -149,7 +149,7 @@ class _Stream:
         self.calls, self.since, self.sizes = 0, dict[Hashable, int](), dict[Hashable, set[int]]()
         self.running: deque[tuple[list[Entry], Any]] = deque()
 
-    def run(self, pictures: Iterable[Picture]) -> Iterator[Finished]:
+    def run(self, pictures: Iterable[Enlargement]) -> Iterator[Finished]:
         for number, picture in enumerate(pictures):
             try:
                 opened = self._open(number, picture)
@@ -168,7 +168,7 @@ class _Stream:
         yield from self._start_calls(last=True)
         yield from self._collect(0)
 
-    def _open(self, number: int, picture: Picture) -> _Open | None:
+    def _open(self, number: int, picture: Enlargement) -> _Open | None:
         """Plan a picture. Returns None for one that must be enlarged by itself."""
         preset, options = self.upscaler.preset, picture.options
         check_takes_mask(preset, given=picture.mask is not None)
@@ -256,7 +256,7 @@ class _Stream:
             opened.failed = True
             yield opened.number, opened.picture, self._alone(opened.picture)
 
-    def _alone(self, picture: Picture) -> ImageRun | BaseException:
+    def _alone(self, picture: Enlargement) -> ImageRun | BaseException:
         settings = {name: getattr(picture, name) for name in ("guide", "seed", "sample", "mask", "progress")}
         try:
             return self.upscaler.enlarge(picture.rgb, picture.out, picture.options, batch=self.batch, **settings)
@@ -299,7 +299,7 @@ def upscale_many(
     if preset is not None:
         chosen = upscaler.with_preset(chosen, preset, calibration)
 
-    def pictures() -> Iterator[Picture]:
+    def pictures() -> Iterator[Enlargement]:
         for given in images:
             image = as_array(given)
             try:
@@ -309,9 +309,9 @@ def upscale_many(
                 return
             height, width = (upscaler.preset.scale * n for n in rgb.shape[:2])
             out = np.empty((height, width) if grey else (height, width, 3), image.dtype)
-            yield Picture(rgb, out, chosen, seed=seed, sample=sample)
+            yield Enlargement(rgb, out, chosen, seed=seed, sample=sample)
 
-    finished: dict[int, Picture | BaseException] = {}
+    finished: dict[int, Enlargement | BaseException] = {}
     following, refused = 0, list[Exception]()
     for number, picture, run in enlarge_many(
         upscaler, pictures(), batch=batch, devices=devices or jax.local_device_count()

@@ -66,18 +66,18 @@ class Hub:
                     repo = f"{asked.get('organization') or 'me'}/{asked['name']}"
                     hub.repos.setdefault(repo, {})
                     self.answer({"url": f"{hub.address}/{repo}", "name": repo})
-                elif words[4] == "preupload":
+                elif words[4:5] == ["preupload"]:
                     files = json.loads(body)["files"]
                     kinds = {"uploadMode": "regular", "shouldIgnore": False}
                     self.answer({"files": [kinds | {"path": file["path"]} for file in files]})
-                elif words[4] == "commit":
+                elif words[4:5] == ["commit"]:
                     for line in map(json.loads, body.splitlines()):
                         if line["key"] == "file":
                             value = line["value"]
                             hub.repos["/".join(words[2:4])][value["path"]] = base64.b64decode(value["content"])
                     self.answer({"commitUrl": f"{hub.address}/commit/{COMMIT}", "commitOid": COMMIT, "success": True})
                 else:
-                    self.answer({})
+                    self.answer({"errors": [], "warnings": []})  # of a card's head
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

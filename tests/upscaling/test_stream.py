@@ -13,7 +13,7 @@ from jaxsr.errors import NotFiniteError
 from jaxsr.guidance.guide import make_guide
 from jaxsr.options import Options
 from jaxsr.upscaling import stream
-from jaxsr.upscaling.stream import Picture, enlarge_many, upscale_many
+from jaxsr.upscaling.stream import Enlargement, enlarge_many, upscale_many
 
 ROOT = Path(__file__).parents[2]
 TILED = {"steps": 2, "tile": 32, "overlap": 16}
@@ -23,21 +23,21 @@ def pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((height, width, 3), np.float32)
 
 
-def picture(upscaler, rgb: np.ndarray, *, seed: int = 0, grey: bool = False, **options) -> Picture:
+def picture(upscaler, rgb: np.ndarray, *, seed: int = 0, grey: bool = False, **options) -> Enlargement:
     scale = upscaler.preset.scale
     shape = (rgb.shape[0] * scale, rgb.shape[1] * scale)
     guide = make_guide(rgb, scale, alpha_map=options.pop("alpha_map", None), objective=None)
     out = np.empty(shape if grey else (*shape, 3), np.float32)
-    return Picture(rgb, out, Options(**TILED | options), guide, seed)
+    return Enlargement(rgb, out, Options(**TILED | options), guide, seed)
 
 
-def alone(upscaler, one: Picture, batch: int = 1) -> np.ndarray:
+def alone(upscaler, one: Enlargement, batch: int = 1) -> np.ndarray:
     out = np.empty_like(one.out)
     upscaler.enlarge(one.rgb, out, one.options, guide=one.guide, seed=one.seed, batch=batch)
     return out
 
 
-def many(upscaler) -> list[Picture]:
+def many(upscaler) -> list[Enlargement]:
     """Return pictures of several sizes, programs and scales, in mixed order."""
     ramp = np.linspace(0, 1, 900, dtype=np.float32).reshape(30, 30)
     return [
