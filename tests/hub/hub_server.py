@@ -75,7 +75,13 @@ class Hub:
                         if line["key"] == "file":
                             value = line["value"]
                             hub.repos["/".join(words[2:4])][value["path"]] = base64.b64decode(value["content"])
-                    self.answer({"commitUrl": f"{hub.address}/commit/{COMMIT}", "commitOid": COMMIT, "success": True})
+                    self.answer(
+                        {
+                            "commitUrl": f"{hub.address}/{words[2]}/{words[3]}/commit/{COMMIT}",
+                            "commitOid": COMMIT,
+                            "success": True,
+                        }
+                    )
                 else:
                     self.answer({"errors": [], "warnings": []})  # of a card's head
 
