@@ -70,7 +70,7 @@ def measure(words: Sequence[str], megapixels: float) -> Measured:
 
     Call this function in a fresh process, whose peak memory is its own.
     """
-    from jaxsr.batch.enlarge import make
+    from jaxsr.batch.enlarge import begin, make_many
     from jaxsr.batch.jobs import plan_jobs
     from jaxsr.cli.sample import prepare
 
@@ -85,7 +85,10 @@ def measure(words: Sequence[str], megapixels: float) -> Measured:
         seconds = 0.0
         for _ in range(2):
             began = time.perf_counter()
-            make(upscaler, job, work.request(job), work.recipe)
+            begun = begin(upscaler, job, work.request(job), work.recipe)
+            ((_, made),) = make_many(upscaler, [begun], batch=work.batch)
+            if isinstance(made, BaseException):
+                raise made
             seconds = time.perf_counter() - began
         record = json.loads(job.sidecar.read_text(encoding="utf-8"))
     sides = record["options"]["tile"]
