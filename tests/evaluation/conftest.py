@@ -32,7 +32,9 @@ def fake(small_upscalers, monkeypatch):
 
     upscaler = small_upscalers["channel"]
     monkeypatch.setattr(Upscaler, "upscale", upscale)
-    monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: SimpleNamespace(calibration=None, path=None))
+    monkeypatch.setattr(
+        Upscaler, "find_calibration", lambda *_: SimpleNamespace(calibration=None, path=None, sha256=None)
+    )
     monkeypatch.setattr(methods, "apply_knob_preset", apply)
     known = lambda self, options, alphas, preset, calibration: ["preset vivid lost 3 dB"] if preset == "vivid" else []  # noqa: E731
     monkeypatch.setattr(Upscaler, "knob_notes", known)
@@ -49,7 +51,7 @@ def sets(tmp_path, monkeypatch, fake):
         save(tmp_path / "data" / "set14" / f"{i}.png", picture(5 + i))
     monkeypatch.setattr(suite, "PROTOCOLS", dict.fromkeys(("set5", "set14"), "rgb"))
     presets = {name: {} for name in suite.PRESETS}
-    found = SimpleNamespace(calibration=SimpleNamespace(presets=presets), path=None)
+    found = SimpleNamespace(calibration=SimpleNamespace(presets=presets), path=None, sha256=None)
     monkeypatch.setattr(Upscaler, "find_calibration", lambda *_: found)
 
     def run_it(*more: object) -> int:
