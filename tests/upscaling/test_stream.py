@@ -198,6 +198,7 @@ print(jax.device_count(), "devices")
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_make_the_same_bytes(small_checkpoints):
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", ON_MANY, str(small_checkpoints["channel"])]
