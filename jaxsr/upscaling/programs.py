@@ -111,7 +111,7 @@ def shared(function: Callable[..., Array], devices: int) -> Callable[..., Array]
         by_tile = P(TILES)
         keys = keys if keys.ndim else jnp.stack([keys] * tiles.shape[0])
         # The scales are copied to the devices as the tiles are: what differs in kind would be rounded otherwise.
-        copied = None if guides is None else jax.tree.map(lambda x: x, guides._replace(scale=None))
+        copied = None if guides is None else guides._replace(scale=None)
         scale = None if guides is None else jnp.stack([jnp.asarray(guides.scale)] * devices)
 
         def part(params: Params, keys: Keys, tiles: Tiles, origins: Array, rest: Any, scale: Any) -> Array:
