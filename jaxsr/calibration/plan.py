@@ -17,8 +17,8 @@ from jaxsr.upscaling.inpainting import check_takes_mask
 from jaxsr.upscaling.plan import schedule_for, tile_unit
 from jaxsr.upscaling.upscaler import Upscaler
 
-LOSSES = {"dB": ("0.25 dB", "0.7 dB"), None: ("1 %", "3 %")}
-"""The largest losses that `balanced` and `vivid` allow, by the unit of the fidelity metric; None for other units."""
+LOSSES = {"dB": (0.25, 0.7), "%": (1.0, 3.0)}
+"""The largest losses of fidelity that `balanced` and `vivid` allow if none are given, by the unit that they have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,8 @@ class Choices:
         search: rounds of the search over the vector of scales, see `jaxsr.calibration.search`.
         metrics: metrics of the closed loop; without any, it is left out. In rules, the words `fidelity` and
             `perception` stand for the first metric of that kind.
+        losses: largest losses of fidelity that `balanced` and `vivid` allow: in dB for a metric in dB, else in percent.
+            None stands for LOSSES.
         rule: rule of the preset `rule`; None leaves out this preset.
         seed: seed of the noise.
         gradient: form of the gradient.
@@ -41,7 +43,7 @@ class Choices:
         options: the steps, sampler, thinning and precision.
     Raises:
         ValueError: for metrics of only one kind, an unknown metric, a rule that cannot be parsed, a projection outside
-            of 0 to 1, or a temperature below 0.
+            of 0 to 1, a temperature below 0, or losses that are negative or not in order.
     """
 
     candidates: tuple[float, ...] = (0.1,)
@@ -51,6 +53,7 @@ class Choices:
     projections: tuple[float, ...] = (0.0,)
     search: int = 0
     metrics: tuple[str, ...] = ()
+    losses: tuple[float, float] | None = None
     rule: str | None = None
     seed: int = 0
     gradient: GradientForm = DEFAULT_FORM
@@ -68,6 +71,8 @@ class Choices:
             raise ValueError("--projections: must be numbers from 0 to 1, and 0 itself is always tried.")
         if min(self.temperatures, default=0) < 0:
             raise ValueError("--temperatures: must be numbers of 0 or more.")
+        if self.losses and not 0 <= self.losses[0] <= self.losses[1] < float("inf"):
+            raise ValueError("--losses: must be two numbers of 0 or more, the smaller one first, such as 0,0.25.")
         for rule in self.rules.values():
             parsed = selection_rules.parse(rule, self.stands_for("fidelity"), self.stands_for("perception"))
             if unmeasured := {parsed.metric, parsed.guard} - {*self.metrics, None}:
@@ -82,11 +87,12 @@ class Choices:
         """The rules of the closed loop, by the names of their knob presets."""
         if not self.metrics:
             return {}
-        balanced, vivid = LOSSES.get(selection_rules.check_metric(self.stands_for("fidelity")).unit, LOSSES[None])
+        unit = "dB" if selection_rules.check_metric(self.stands_for("fidelity")).unit == "dB" else "%"
+        balanced, vivid = self.losses or LOSSES[unit]
         fixed = {
             "faithful": "max fidelity",
-            "balanced": f"max perception, lose <= {balanced}",
-            "vivid": f"max perception, lose <= {vivid}",
+            "balanced": f"max perception, lose <= {balanced:.6g} {unit}",
+            "vivid": f"max perception, lose <= {vivid:.6g} {unit}",
         }
         return fixed | ({"rule": self.rule} if self.rule else {})
 

@@ -103,6 +103,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="strengths, 0 to 1, of the projection onto the input to try every candidate with: start:stop:count, or "
         "0.5,1 (default: %(default)s)",
     )
+    add(
+        "--losses",
+        metavar="BALANCED,VIVID",
+        help="the most fidelity that the presets balanced and vivid may lose, in dB for psnr and lr_consistency, "
+        "else in percent (default: 0.25,0.7 dB or 1,3 percent)",
+    )
     add("--rule", help="rule that picks the preset `rule`, such as 'max perception, lose <= 0.5 dB'")
     data = parser.add_argument_group("data and devices")
     add = data.add_argument
@@ -132,9 +138,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = make_parser()
     args = parser.parse_args(join_negative(argv, "--candidates", "--multiples"))
     if not args.closed_loop and (
-        args.rule or args.profile or args.search or args.temperatures or args.projections != "0"
+        args.rule or args.losses or args.profile or args.search or args.temperatures or args.projections != "0"
     ):
-        names = "--rule, --profile, --temperatures, --projections and --search"
+        names = "--rule, --losses, --profile, --temperatures, --projections and --search"
         parser.error(f"{names} belong to the closed loop: give --closed-loop too")
     cluster = (args.coordinator, args.num_processes, args.process_id)
     if None in cluster and cluster != (None, None, None):
@@ -163,10 +169,21 @@ def make_choices(args: argparse.Namespace) -> "Choices":
         projections=tuple(sorted({0.0, *parse_grid(args.projections, "--projections")})),
         profiles=parse_profiles(args.profile or "constant"),
         search=args.search or 0,
+        losses=_two_losses(args.losses) if args.losses else None,
         gradient=GradientForm(through=args.through, reference_variance=args.reference_variance),
         metrics=tuple(args.closed_loop.split(",")) if args.closed_loop else (),
         options=Options(**{name: getattr(args, name) for name in ("steps", "sampler", "thinning", "precision")}),
     )
+
+
+def _two_losses(text: str) -> tuple[float, float]:
+    """Parse --losses. Raises ValueError unless it is two numbers."""
+    from jaxsr.calibration.candidates import parse_grid
+
+    losses = parse_grid(text, "--losses")
+    if len(losses) != 2:
+        raise ValueError(f"--losses: needs two numbers, of balanced and of vivid, such as 0,0.25; got {text!r}.")
+    return losses[0], losses[1]
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -96,6 +96,16 @@ def test_the_closed_loop_gives_a_table_a_front_and_presets(fake):
     assert sorted(rows[k]["scale"][0] for k in best) == [low, high]
 
 
+def test_losses_bound_what_balanced_and_vivid_lose(fake):
+    found = made(fake(*CLOSED, "--losses", "0,90"))
+    rows, picks = found.closed_loop["rows"], found.closed_loop["picks"]
+    psnr, swd = (np.array([row[name] for row in rows]) for name in ("psnr", "swd"))
+    assert picks["balanced"] == np.where(psnr >= psnr[0], swd, np.inf).argmin()
+    assert picks["vivid"] == swd.argmin()
+    rules = [found.presets[name]["rule"] for name in ("balanced", "vivid")]
+    assert rules == ["max perception, lose <= 0 dB", "max perception, lose <= 90 dB"]
+
+
 def test_temperatures_and_projections_are_tried_and_searched(fake, capsys):
     found = made(fake(*CLOSED, "--temperatures", "0.8,1.2", "--projections", "1", "--search", "1"))
     rows = found.closed_loop["rows"]
@@ -192,58 +202,6 @@ def plan_dtype(one: CalibrationRun):
 
 def stop():
     raise ValueError("enough")
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--candidates", "1:2"), "--candidates: must be"),
-        (("--multiples", "1:2"), "--multiples: must be"),
-        (("--crop", "20"), "--crop: must be a multiple of 16"),
-        (("--steps", "9"), "steps: this model's schedule has 4 steps"),
-        (("--closed-loop", "psnr"), "--closed-loop: needs a metric of perception"),
-        (("--closed-loop", "psnr,maniqa"), "metric: no 'maniqa'"),
-        ((*CLOSED, "--profile", "none"), "--profile: no 'none'"),
-        ((*CLOSED, "--rule", "best"), "rule: 'best' is not understood"),
-        ((*CLOSED, "--rule", "min niqe"), "--rule: niqe is not measured"),
-        (("--closed-loop", "psnr,niqe"), "--crop: LR crops of 16 pixels are too small for niqe: images of 64 x 64"),
-        (("--lr-pairs", "missing"), "no such folder"),
-        (("--crop", "64"), "gives 0 photographs"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_bad_input_gets_one_sentence_and_writes_nothing(fake, tmp_path, capsys, words, message):
-    assert calibrate.main(fake(*words)) == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert (error.count("\n"), error[:7]) == (1, "error: ")
-    assert list(tmp_path.glob("calib*")) == []
-
-
-@pytest.mark.parametrize("words", [(), ("--overwrite",)], ids=str)
-def test_a_folder_as_the_output_is_refused_at_once(fake, tmp_path, capsys, words):
-    (tmp_path / "calib.json").mkdir()
-    assert calibrate.main(fake(*words)) == 1
-    assert "calib.json is a folder; give the name of a file" in capsys.readouterr().err
-    assert not (tmp_path / "calib.json.part").exists()
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("--rule", "max fidelity"),
-        ("--profile", "last"),
-        ("--search", "2"),
-        (*CLOSED, "--search", "0"),
-        ("--batch", "0"),
-        ("--coordinator", "localhost:1"),
-    ],
-    ids=" ".join,
-)
-def test_wrong_usage_is_refused(fake, words):
-    with pytest.raises(SystemExit) as stopped:
-        calibrate.main(fake(*words))
-    assert stopped.value.code == 2
 
 
 def test_a_model_of_nan_is_named_with_the_picture(fake, tmp_path, capsys, monkeypatch):
