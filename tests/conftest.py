@@ -20,6 +20,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 # The rooms whose tests compile for longer than their programs run, but for some files. The others compile as a user's
 # process does; with JAXSR_TESTS_OPTIMISED=1, all do.
 QUICKLY_COMPILED = {"diffusion", "numerics", "upscaling", "weight_conversion"}
+MANY_PARTS = 12_000
 LONG_PROGRAMS = {"test_dispersion.py", "test_instruments.py", "test_seams.py"}
 
 
@@ -35,9 +36,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def old_objects_are_not_searched() -> Iterator[None]:
-    """Keep what JAX has traced and compiled so far out of the garbage collector's searches, which grow with it."""
+def old_programs_are_dropped() -> Iterator[None]:
+    """Drop all compiled programs once there are many, and keep the others out of the garbage collector's searches.
+
+    Each program takes several parts of the address space. Linux grants a process 65,530 of them, and JAX cannot compile
+    any more beyond that.
+    """
     yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_PARTS:
+        jax.clear_caches()
+        gc.unfreeze()
+        gc.collect()
     gc.freeze()
 
 

@@ -23,7 +23,7 @@ from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.devices import image_mesh, over_images, replicate
 from jaxsr.storage import part_file
 
-_ASKED = ("multiples", "profiles", "temperatures", "projections", "search", "metrics", "rule", "metric_weights")
+_ASKED = ("losses", "multiples", "profiles", "temperatures", "projections", "search", "metrics", "rule", "metric_weights")
 
 Extras = Callable[[Calibration], None]
 

@@ -273,16 +273,17 @@ def make_all(work: Work, jobs: Jobs) -> int:
                     end(job)
 
         sharing = {"batch": work.batch, "devices": work.devices, "accept_license": work.accept_license}
-        for one, made in make_many(work.upscaler, begun(), **sharing):
-            try:
-                if isinstance(made, BaseException):
-                    raise made
-                results[one.job] = made
-                if work.save_calibration:
-                    save_calibration(work, one.request, made)
-            except IMAGE_FAILED as error:
-                jobs.failed.append(_reason(one.job, error))
-            end(one.job)
+        while turns.wait():
+            for one, made in make_many(work.upscaler, begun(), **sharing):
+                try:
+                    if isinstance(made, BaseException):
+                        raise made
+                    results[one.job] = made
+                    if work.save_calibration:
+                        save_calibration(work, one.request, made)
+                except IMAGE_FAILED as error:
+                    jobs.failed.append(_reason(one.job, error))
+                end(one.job)
     count = len(results)
     rate = f" ({count / (time.perf_counter() - began):.2g} images/s)" if count else ""
     where = f"; results in {work.output}" if count or jobs.done else ""

@@ -182,19 +182,20 @@ def _measure_all(name: str, setup: Setup, study: Study, contents: Sequence[str],
             save_part(paths[i], found)
             return found
 
-        for i in turns:
-            title = f"{name}: {study.pairs.name(i)}"
-            report(len(results), title, 0, 0)
-            if (found := load_part(paths[i])) is not None:
-                results[i] = found
-                turns.free(i)
-                continue
-            if not sys.stderr.isatty():
-                print(f"{title} ({i + 1} of {count})", file=sys.stderr, flush=True)
-            weights = free.pop()
-            working[pool.submit(measure_one, i, weights)] = (i, weights)
-            collect(study.devices - 1)
-        collect(0)
+        while turns.wait():
+            for i in turns:
+                title = f"{name}: {study.pairs.name(i)}"
+                report(len(results), title, 0, 0)
+                if (found := load_part(paths[i])) is not None:
+                    results[i] = found
+                    turns.free(i)
+                    continue
+                if not sys.stderr.isatty():
+                    print(f"{title} ({i + 1} of {count})", file=sys.stderr, flush=True)
+                weights = free.pop()
+                working[pool.submit(measure_one, i, weights)] = (i, weights)
+                collect(study.devices - 1)
+            collect(0)
     return [results[i] for i in range(count)]
 
 
