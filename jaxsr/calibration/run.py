@@ -23,7 +23,17 @@ from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.devices import image_mesh, over_images, replicate
 from jaxsr.storage import part_file
 
-_ASKED = ("losses", "multiples", "profiles", "temperatures", "projections", "search", "metrics", "rule", "metric_weights")
+_ASKED = (
+    "losses",
+    "metric_weights",
+    "metrics",
+    "multiples",
+    "profiles",
+    "projections",
+    "rule",
+    "search",
+    "temperatures",
+)
 
 Extras = Callable[[Calibration], None]
 
