@@ -61,6 +61,8 @@ def content_problems(wheel: zipfile.ZipFile) -> list[str]:
     problems += [
         f"lacks its {name}" for name in ("LICENSE", "NOTICE") if not any(n.endswith(f"/{name}") for n in names)
     ]
+    if not any(n.endswith(".dist-info/entry_points.txt") for n in names):
+        problems.append("lacks the script jaxsr")
     problems += [
         f"holds {name}, which belongs to neither package"
         for name in names

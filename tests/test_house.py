@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ENTRIES = ("sample", "calibrate", "evaluate", "study", "train", "export")
+ENTRIES = ("__main__", "sample", "calibrate", "evaluate", "study", "train", "export")
 # Each room may import itself and the rooms that it names. A room names only rooms that stand above it in this table.
 ROOMS = {
     "version": "",

@@ -1,4 +1,4 @@
-"""Calibrate guidance on pairs of images: python -m jaxsr.calibrate --pairs HR_DIR -o calib.json"""
+"""Calibrate guidance on pairs of images: jaxsr calibrate --pairs HR_DIR -o calib.json"""
 
 import argparse
 import sys
@@ -11,8 +11,8 @@ from jaxsr.choices import (
     GradientForm,
 )
 from jaxsr.cli.exits import exit_code, say_left_out
+from jaxsr.cli.parser import Parser, program, words
 from jaxsr.cli.shared_options import (
-    Parser,
     add_crop,
     add_gradient,
     add_hosts,
@@ -25,7 +25,6 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     join_hosts,
-    join_negative,
     progress_line,
     whole,
 )
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options. It does not import JAX."""
-    parser = Parser(prog="python -m jaxsr.calibrate", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=program("calibrate"), description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
     add_pairs(parser)
@@ -52,6 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     loop = parser.add_argument_group("open loop (Algorithm 1)")
     loop.add_argument(
         "--multiples",
+        type=words(),
         default="0:2:81",
         metavar="GRID",
         help="scales to try, for norm in units of Sigma_t: start:stop:count, or 0.1,0.2,... (default: %(default)s)",
@@ -70,20 +70,23 @@ def make_parser() -> argparse.ArgumentParser:
     add = loop.add_argument
     add(
         "--closed-loop",
+        type=words(),
         metavar="METRICS",
         help="a metric of fidelity (psnr, ssim, ms_ssim, lr_consistency) and one of perception (swd, niqe, lpips, "
         "dists), such as psnr,swd; further metrics are measured too",
     )
     add(
         "--candidates",
+        type=words(),
         default="-0.1,-0.05,0.05,0.1,0.15,0.2,0.3,0.4",
         metavar="GRID",
         help="scales to try: start:stop:count, or 0.1,0.2,... (default: %(default)s)",
     )
     add(
         "--profile",
+        type=words(),
         metavar="NAMES",
-        help="shapes of the scale over the steps: some of constant,last,each,open-loop (default: constant)",
+        help="shapes of the scale over the steps: some of constant, last, each, open-loop (default: constant)",
     )
     add(
         "--search",
@@ -93,11 +96,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--temperatures",
+        type=words(),
         metavar="GRID",
         help="temperatures of the noise of all steps to try: start:stop:count, or 0.9,1.1 (default: 1 alone)",
     )
     add(
         "--projections",
+        type=words(),
         default="0",
         metavar="GRID",
         help="strengths, 0 to 1, of the projection onto the input to try every candidate with: start:stop:count, or "
@@ -105,6 +110,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--losses",
+        type=words(),
         metavar="BALANCED,VIVID",
         help="the most fidelity that the presets balanced and vivid may lose, in dB for psnr and lr_consistency, "
         "else in percent (default: 0.25,0.7 dB or 1,3 percent)",
@@ -136,7 +142,7 @@ def make_parser() -> argparse.ArgumentParser:
 def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the arguments, with all checks that need no model. Wrong arguments exit with code 2, as argparse does."""
     parser = make_parser()
-    args = parser.parse_args(join_negative(argv, "--candidates", "--multiples"))
+    args = parser.parse_args(argv)
     if not args.closed_loop and (
         args.rule or args.losses or args.profile or args.search or args.temperatures or args.projections != "0"
     ):

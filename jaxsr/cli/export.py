@@ -1,12 +1,11 @@
-"""Write a model as a program that runs without jaxsr: python -m jaxsr.export -n photo-x4 -o photo-x4.stablehlo"""
+"""Write a model as a program that runs without jaxsr: jaxsr export -n photo-x4 -o photo-x4.stablehlo"""
 
 import argparse
-import sys
 from pathlib import Path
 
 from jaxsr.cli.exits import exit_code, say
+from jaxsr.cli.parser import Parser, program, some_of
 from jaxsr.cli.shared_options import (
-    Parser,
     add_gradient,
     add_model,
     add_precision,
@@ -15,7 +14,6 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     chosen_options,
-    join_negative,
 )
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
@@ -23,14 +21,13 @@ _PLATFORMS = ("cpu", "cuda", "tpu")
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options. It does not import JAX."""
-    parser = Parser(prog="python -m jaxsr.export", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=program("export"), description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write, such as model.stablehlo")
     add("--tile", type=_sides, default=(128, 128), metavar="N", help="side of the images, or HxW (default: 128)")
-    add(
-        "--platforms", type=_platforms, default=_PLATFORMS, metavar="LIST", help="where it runs (default: cpu,cuda,tpu)"
-    )
+    text = "where it runs (default: cpu,cuda,tpu)"
+    add("--platforms", type=some_of(_PLATFORMS), default=_PLATFORMS, metavar="LIST", help=text)
     add_steps(parser)
     add_sampler(parser)
     add_thinning(parser)
@@ -45,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    args = make_parser().parse_args(join_negative(sys.argv[1:] if argv is None else argv, "--alpha"))
+    args = make_parser().parse_args(argv)
     return exit_code(lambda: _export(args))
 
 
@@ -83,9 +80,3 @@ def _sides(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise argparse.ArgumentTypeError(f"must be a side in pixels, or HEIGHTxWIDTH, not {text!r}")
     return int(parts[0]), int(parts[-1])
-
-
-def _platforms(text: str) -> tuple[str, ...]:
-    if unknown := set(text.split(",")) - set(_PLATFORMS):
-        raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))}; choose among {','.join(_PLATFORMS)}")
-    return tuple(name for name in _PLATFORMS if name in text.split(","))

@@ -1,4 +1,4 @@
-"""Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/"""
+"""Enlarge photographs: jaxsr sample photo.jpg -o out.png"""
 
 import argparse
 import io
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say, say_left_out
-from jaxsr.cli.sample_options import SIGNED, find_conflict, make_parser
-from jaxsr.cli.shared_options import chosen_options, join_hosts, join_negative
+from jaxsr.cli.sample_options import find_conflict, make_parser
+from jaxsr.cli.shared_options import chosen_options, join_hosts
 from jaxsr.errors import EXPECTED, IMAGE_FAILED
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may contain bytes that are not text
     parser = make_parser()
-    args = parser.parse_args(join_negative(sys.argv[1:] if argv is None else argv, *SIGNED))
+    args = parser.parse_args(argv)
+    args.input = list(dict.fromkeys([*args.paths, *args.input]))
     if args.list_models:
         return exit_code(list_models)
     if not args.input:
-        parser.error("give at least one image or folder with -i")
+        parser.error("give at least one image or folder, as a word or with -i")
     if any(part in args.suffix for part in "/\\"):
         parser.error("argument --suffix: must be part of a file name")
     if reason := find_conflict(args):

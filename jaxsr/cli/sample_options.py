@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from jaxsr.choices import METADATA, OBJECTIVES, REFERENCE_MEANS, GradientForm
+from jaxsr.cli.parser import NUMBER, ListOf, Parser, numbers, program
 from jaxsr.cli.shared_options import (
-    Parser,
     add_devices,
     add_gradient,
     add_hosts,
@@ -17,9 +17,8 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     add_tiles,
-    alphas,
     find_like_conflict,
-    numbers,
+    one_or_several,
     spell,
     whole,
 )
@@ -41,20 +40,17 @@ _GIVEN = (
 )
 
 
-SIGNED = ("--alpha", "--strip", "--reference-slope", "--reference-offset")
-"""The options whose numbers may begin with a minus."""
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options."""
     parser = Parser(
-        prog="python -m jaxsr.sample",
-        description="Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/",
+        prog=program("sample"),
+        description="Enlarge photographs: jaxsr sample photo.jpg -o out.png",
         epilog="exit code: 0 all done, 1 error, 2 wrong usage, 3 some images failed (they are listed at the end)",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("-i", "--input", type=Path, nargs="+", metavar="PATH", help="images, or folders of images")
+    add("paths", type=Path, nargs="*", metavar="PATH", help="images, or folders of images")
+    add("-i", "--input", type=Path, nargs="+", default=[], metavar="PATH", help="the same; both may be given")
     add(
         "-o",
         "--output",
@@ -123,15 +119,20 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="image of the input's size that multiplies alpha: white 1, black 0",
     )
-    add("--strip", type=numbers, metavar="LIST", help="make one labelled image of the results with these alphas")
+    add("--strip", type=numbers(), metavar="LIST", help="make one labelled image of the results with these alphas")
     add("--reference", type=Path, metavar="IMAGE", help="image of a part of the input at the result's resolution")
-    add("--reference-box", type=_box, metavar="X,Y,W,H", help="place of the reference, in input pixels")
+    add(
+        "--reference-box",
+        type=ListOf(whole(0), count=4, what="X,Y,WIDTH,HEIGHT"),
+        metavar="X,Y,W,H",
+        help="place of the reference, in input pixels",
+    )
     add("--reference-mask", type=Path, metavar="IMAGE", help="or image of the input's size, white where to use it")
     add("--feather", type=whole(0), metavar="N", help="input pixels over which the reference fades in (default: 8)")
     add("--objective", choices=OBJECTIVES, help="rule that fits alpha to the reference (default: lstsq)")
     text = "of Eq. 10 for the reference, one number or one per step (default: fitted)"
-    add("--reference-slope", type=alphas, metavar="A", help=f"A {text}; -1 moves onto the reference")
-    add("--reference-offset", type=alphas, metavar="B", help=f"B {text}")
+    add("--reference-slope", type=numbers(one_or_several), metavar="A", help=f"A {text}; -1 moves onto the reference")
+    add("--reference-offset", type=numbers(one_or_several), metavar="B", help=f"B {text}")
     add(
         "--save-calibration",
         type=Path,
@@ -179,8 +180,6 @@ def _shard(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def _box(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"must be X,Y,WIDTH,HEIGHT in pixels of the input, not {text!r}")
-    return tuple(int(part) for part in parts)
+def box() -> ListOf[int]:
+    """Make the type of a rectangle in pixels of the input: (x, y, width, height)."""
+    return ListOf(whole(0), looks=NUMBER, count=4, what="X,Y,WIDTH,HEIGHT")
