@@ -30,7 +30,7 @@ ROOMS = {
     "weight_conversion": "diffusion hub imaging models plain_data storage torch_files version",
     "upscaling": "choices diffusion errors guidance hub imaging models options runtime storage weight_conversion",
     "public names": "hub models options upscaling version",
-    "batch": "choices errors guidance hub imaging metrics options plain_data storage upscaling version",
+    "batch": "choices errors guidance hub imaging metrics options plain_data runtime storage upscaling version",
     "training": "data diffusion hub imaging metrics models plain_data runtime storage",
     "calibration": "choices data diffusion errors guidance imaging metrics models options runtime storage upscaling",
     "numerics": (

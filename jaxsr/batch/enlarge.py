@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from jaxtyping import Float, Num, UInt8, UInt16
 from jaxsr.batch.jobs import Job
 from jaxsr.batch.recipe import Recipe, read_mask
 from jaxsr.batch.request import Request
-from jaxsr.batch.sidecar import describe
+from jaxsr.batch.sidecar import describe, inner_record
 from jaxsr.batch.strip import new_strip, panels, strip_shape
 from jaxsr.batch.write import write_result
 from jaxsr.errors import IMAGE_FAILED
@@ -125,6 +125,8 @@ def finish(upscaler: Upscaler, begun: Begun, done: ImageRun, *, accept_license: 
     record |= {"lr_consistency_db": numbers if request.strip else numbers[0]}
     seconds = round(time.perf_counter() - begun.began, 3)
     record |= {"notes": [f"The image {note}." for note in notes], "seconds": seconds}
+    if (request.metadata or "keep") == "keep":
+        photo = replace(photo, record=inner_record(upscaler, request, done))
     write_result(job, pixels, photo, record, quality=request.quality or 95)
     return Made(tuple(consistency), notes, done)
 

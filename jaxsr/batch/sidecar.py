@@ -4,18 +4,23 @@ A result counts as done if its sidecar holds the same decisions, input and model
 run therefore resumes where it stopped.
 """
 
+import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import jax
+import PIL
 
 from jaxsr.batch.jobs import Job
-from jaxsr.batch.request import Request
+from jaxsr.batch.request import Request, SourceFile
 from jaxsr.guidance.guide import Scales
 from jaxsr.hub.cards import find_card
+from jaxsr.hub.hugging_face import PREFIX
 from jaxsr.options import spell_tile
 from jaxsr.plain_data import parse_json
+from jaxsr.runtime.cpu import processor
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling.plan import ImageRun
 from jaxsr.upscaling.upscaler import Upscaler
@@ -62,10 +67,39 @@ def describe(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_lic
         "batch": done.batch,
         "tiles": len(done.plan),
         "preset": upscaler.preset.to_dict(),
-        "device": jax.devices()[0].device_kind,
-        "jaxsr": __version__,
-        "jax": jax.__version__,
+        **surroundings(),
+        "processor": processor(),
     } | _describe_guidance(request, done.scales)
+
+
+def surroundings() -> dict[str, str]:
+    """Return what may change the bytes of a result besides its request, by name."""
+    versions = {"jaxsr": __version__, "jax": jax.__version__, "pillow": PIL.__version__}
+    return {"device": jax.devices()[0].device_kind} | versions
+
+
+def inner_record(upscaler: Upscaler, request: Request, done: ImageRun) -> str:
+    """Return the record that a result carries inside its own file: JSON text of what decides its bytes.
+
+    It has the names of files without their folders, and nothing that differs between two runs of one request.
+    """
+
+    def bare(file: SourceFile | None) -> SourceFile | None:
+        return file and SourceFile(Path(file.path.name), file.sha256)
+
+    files: dict[str, Any] = {name: bare(file) for name, file in request.guide_files.items()}
+    files |= {"input": bare(request.input), "calibration": None}
+    named = replace(
+        request, **files, preset=None, options=done.options, batch=done.batch, model=_known_name(upscaler, request)
+    )
+    return json.dumps(named.to_record() | surroundings(), separators=(",", ":"))
+
+
+def _known_name(upscaler: Upscaler, request: Request) -> str:
+    """Return the name of a model that others can load too, else the name of its file and folder."""
+    if card := find_card(request.model):
+        return card.name
+    return request.model if request.model.startswith(PREFIX) else "/".join(upscaler.source.parts[-2:])
 
 
 def _describe_guidance(request: Request, scales: Scales | None) -> dict[str, Any]:

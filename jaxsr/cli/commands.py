@@ -31,6 +31,7 @@ class Subcommand:
 
 SUBCOMMANDS = (
     Subcommand("sample", "enlarge photographs", "jaxsr.cli.sample"),
+    Subcommand("replay", "make a result again from its record, or say what differs", "jaxsr.cli.replay"),
     Subcommand("calibrate", "find the scales of the quality control on pairs of images", "jaxsr.cli.calibrate"),
     Subcommand("evaluate", "score results against originals, and tabulate scores", "jaxsr.cli.evaluate"),
     Subcommand("study", "measure the few-step error of a model", "jaxsr.cli.study"),

@@ -17,7 +17,7 @@ from jaxsr.imaging.colour import GAIN_MAP, HDR, exif_profile, has_late_metadata,
 from jaxsr.imaging.memory import check_memory, decoding_bytes
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
-from jaxsr.imaging.sixteen_bit import decode_png
+from jaxsr.imaging.sixteen_bit import RECORD, decode_png
 from jaxsr.imaging.tiff import FIRST_ONLY, FROM_CMYK, HEADS, TEXTS, decode_tiff
 from jaxsr.imaging.xmp import clean_xmp
 
@@ -60,7 +60,7 @@ def decode(data: bytes, source: str) -> Decoded:
     Raises ImageFileError for too many pixels and for pixel types without a fixed white. The decoders raise various
     errors for damaged data.
     """
-    with _quiet_unlimited_pillow():
+    with quiet_unlimited_pillow():
         if data.startswith(HEADS):
             found = decode_tiff(data, source, check_size)
             return _finish(found.pixels, found.icc, data, found.xmp, found.dpi, found.lost)
@@ -90,7 +90,7 @@ def decode(data: bytes, source: str) -> Decoded:
                 icc, lost = icc or made, lost + further
             if any(key in image.info for key in ("comment", "photoshop")) or _has_texts(image):
                 lost += (TEXTS,)
-            return _finish(pixels, icc, _exif_block(image), _xmp(image), _dpi(image), lost)
+            return _finish(pixels, icc, _exif_block(image), packet_of(image), _dpi(image), lost)
 
 
 def _open_heic(source: str) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ def _finish(
 
 
 @contextmanager
-def _quiet_unlimited_pillow() -> Iterator[None]:
+def quiet_unlimited_pillow() -> Iterator[None]:
     """Turn off Pillow's process-wide pixel limit and its warnings about odd metadata for one read; then restore both.
 
     A lock makes concurrent reads wait.
@@ -188,10 +188,11 @@ def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels
 def _has_texts(image: Image.Image) -> bool:
     """Return whether a PNG has texts besides XMP and EXIF."""
     texts = getattr(image, "text", {}) if image.format == "PNG" else {}
-    return bool(texts.keys() - {"XML:com.adobe.xmp", "Raw profile type exif", "Software"})
+    return bool(texts.keys() - {"XML:com.adobe.xmp", "Raw profile type exif", "Software", RECORD})
 
 
-def _xmp(image: Image.Image) -> bytes | None:
+def packet_of(image: Image.Image) -> bytes | None:
+    """Return the XMP packet of an open image, or None."""
     packet = image.info.get("xmp", image.info.get("XML:com.adobe.xmp"))
     return packet.encode() if isinstance(packet, str) else packet
 
