@@ -37,6 +37,7 @@ SUBCOMMANDS = (
     Subcommand("study", "measure the few-step error of a model", "jaxsr.cli.study"),
     Subcommand("train", "train a model on photographs", "jaxsr.cli.train"),
     Subcommand("export", "write a model as a program that runs without jaxsr", "jaxsr.cli.export"),
+    Subcommand("doctor", "check this installation, and prove that the knob works here", "jaxsr.cli.doctor"),
     Subcommand("convert", "convert released PyTorch checkpoints", "weight_conversion.__main__", ("convert",)),
     Subcommand("verify", "compare a converted checkpoint with the original", "weight_conversion.__main__", ("verify",)),
     Subcommand("fit-niqe", "fit the model of the metric NIQE on good photographs", "jaxsr.cli.fit_niqe"),
