@@ -14,6 +14,7 @@ ForwardODE = Literal["diffusion", "inversion"]
 Objective = Literal["norm", "step-norm", "lstsq"]
 Reference = Literal["lr", "hr"]
 Metadata = Literal["keep", "minimal", "strip"]
+ColourFix = Literal["none", "wavelet", "adain"]
 
 SAMPLERS: tuple[str, ...] = ("ancestral", "deterministic", "heun")
 """The built-in names of `jaxsr.diffusion.SAMPLERS`, for help texts. That table decides which names are accepted."""
@@ -29,7 +30,10 @@ FORWARD_ODES: tuple[str, ...] = get_args(ForwardODE)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 REFERENCES: tuple[str, ...] = get_args(Reference)
 METADATA: tuple[str, ...] = get_args(Metadata)
+COLOUR_FIXES: tuple[str, ...] = get_args(ColourFix)
 
+MOST_SCALE = 8.0
+"""The most that a result is larger than its input along a side."""
 MAX_SEED = 2**32 - 1
 """The greatest seed, and the greatest number of a sample: the key of an image is made from words of 32 bits."""
 _GRADIENT_WORDS = {"through": THROUGHS, "reference_mean": REFERENCE_MEANS, "reference_variance": REFERENCE_VARIANCES}

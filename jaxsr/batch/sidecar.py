@@ -6,6 +6,7 @@ run therefore resumes where it stopped.
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -58,18 +59,20 @@ def is_done(job: Job, request: Request) -> bool:
     )
 
 
-def describe(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False) -> dict[str, Any]:
-    """Describe a result for its sidecar: the request, the run, and the command that makes the result again."""
+def describe(
+    upscaler: Upscaler, request: Request, done: Sequence[ImageRun], *, accept_license: bool = False
+) -> dict[str, Any]:
+    """Describe a result for its sidecar: the request, its runs, and the command that makes the result again."""
     return {
         "command": command(upscaler, request, done, accept_license=accept_license),
         **request.to_record(),
-        "options": request.used(done.options).decisions(),
-        "batch": done.batch,
-        "tiles": len(done.plan),
+        "options": request.used([run.options for run in done]).decisions(),
+        "batch": done[0].batch,
+        "tiles": len(done[0].plan),
         "preset": upscaler.preset.to_dict(),
         **surroundings(),
         "processor": processor(),
-    } | _describe_guidance(request, done.scales)
+    } | _describe_guidance(request, done[0].scales if not request.panels else None)
 
 
 def surroundings() -> dict[str, str]:
@@ -78,7 +81,7 @@ def surroundings() -> dict[str, str]:
     return {"device": jax.devices()[0].device_kind} | versions
 
 
-def inner_record(upscaler: Upscaler, request: Request, done: ImageRun) -> str:
+def inner_record(upscaler: Upscaler, request: Request, done: Sequence[ImageRun]) -> str:
     """Return the record that a result carries inside its own file: JSON text of what decides its bytes.
 
     It has the names of files without their folders, and nothing that differs between two runs of one request.
@@ -89,9 +92,8 @@ def inner_record(upscaler: Upscaler, request: Request, done: ImageRun) -> str:
 
     files: dict[str, Any] = {name: bare(file) for name, file in request.guide_files.items()}
     files |= {"input": bare(request.input), "calibration": None}
-    named = replace(
-        request, **files, preset=None, options=done.options, batch=done.batch, model=_known_name(upscaler, request)
-    )
+    used = request.used([run.options for run in done])
+    named = replace(used, **files, preset=None, batch=done[0].batch, model=_known_name(upscaler, request))
     return json.dumps(named.to_record() | surroundings(), separators=(",", ":"))
 
 
@@ -118,14 +120,22 @@ def _describe_guidance(request: Request, scales: Scales | None) -> dict[str, Any
     return {"guidance": record | {f"{name}_sha256": file.sha256 for name, file in request.guide_files.items()}}
 
 
-def command(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False) -> str:
-    """Return the command that makes the result again, in ./out of any folder. Paths are absolute, no choice is open."""
+def command(upscaler: Upscaler, request: Request, done: Sequence[ImageRun], *, accept_license: bool = False) -> str:
+    """Return the command that makes the result again, in ./out of any folder. Paths are absolute, no choice is open.
+
+    The panels of a strip with names take their numbers from the calibration again.
+    """
     model = request.model if find_card(request.model) else upscaler.source.resolve()
-    flags = {"input": request.input.path.resolve(), "model": model} | asdict(done.options)
-    flags |= {"tile": spell_tile(done.options.tile)}
-    flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done.batch, "quality": request.quality}
-    flags |= {"ext": _extension(request), "strip": request.strip or None}
-    flags |= {name: getattr(request, name) for name in ("metadata", "reference_box", "feather", "objective")}
+    options = request.used([run.options for run in done]).options
+    flags = {"input": request.input.path.resolve(), "model": model} | asdict(options)
+    flags |= {"tile": spell_tile(options.tile)}
+    flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done[0].batch, "quality": request.quality}
+    labels = tuple(panel.label.removeprefix("alpha ") for panel in request.panels)
+    flags |= {"ext": _extension(request), "strip": labels or request.strip or None}
+    if request.panels and request.calibration:
+        flags["calibration"] = request.calibration.path.resolve()
+    names = ("metadata", "reference_box", "feather", "objective", "scale", "width", "height", "colour_fix", "crop")
+    flags |= {name: getattr(request, name) for name in names}
     flags |= {name: file.path.resolve() for name, file in request.guide_files.items()}
     words = [f"--{name.replace('_', '-')}={_word(value)}" for name, value in flags.items() if value is not None]
     return shlex.join(["python", "-m", "jaxsr.sample", *words, *["--accept-license"] * accept_license])

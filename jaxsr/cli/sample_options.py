@@ -1,10 +1,11 @@
 """The options of the sample command, their accepted values, and their contradictions. This module imports no JAX."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from jaxsr.choices import METADATA, OBJECTIVES, REFERENCE_MEANS, GradientForm
-from jaxsr.cli.parser import NUMBER, ListOf, Parser, numbers, program
+from jaxsr.choices import COLOUR_FIXES, METADATA, MOST_SCALE, OBJECTIVES, REFERENCE_MEANS, GradientForm
+from jaxsr.cli.parser import NUMBER, ListOf, Parser, numbers, numbers_or_names, program
 from jaxsr.cli.shared_options import (
     add_devices,
     add_gradient,
@@ -101,11 +102,24 @@ def make_parser() -> argparse.ArgumentParser:
         default="keep",
         help="metadata of the results; minimal: author, copyright, dates, resolution; strip: none (default: keep)",
     )
+    _add_size(parser)
     add("--overwrite", action="store_true", help="make results again that exist already")
     add("--dry-run", action="store_true", help="show tiles, memory and time, and write nothing")
     add("--version", action="version", version=f"jaxsr {__version__}")
     _add_guidance(parser)
     return parser
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is enlarged, to which size, and of the colours, as a group of the help."""
+    add = parser.add_argument_group("size and colours").add_argument
+    text = "size of the results, 1 to 8 times the input's: the network enlarges by its own scale, then Lanczos resizes"
+    add("-s", "--scale", type=_scale, metavar="S", help=f"{text} (default: the network's)")
+    add("--width", type=whole(1), metavar="N", help="width of the results in pixels, in place of --scale")
+    add("--height", type=whole(1), metavar="N", help="height of the results in pixels, likewise; one side is enough")
+    add("--crop", type=box(), metavar="X,Y,W,H", help="enlarge only this part of the input, in its pixels")
+    text = "correct the colours; wavelet: low frequencies of the input; adain: its mean and deviation of each channel"
+    add("--colour-fix", "--color-fix", choices=COLOUR_FIXES, default="none", help=f"{text} (default: none)")
 
 
 def _add_guidance(parser: argparse.ArgumentParser) -> None:
@@ -119,14 +133,10 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="image of the input's size that multiplies alpha: white 1, black 0",
     )
-    add("--strip", type=numbers(), metavar="LIST", help="make one labelled image of the results with these alphas")
+    text = "make one labelled image of the results with these alphas, presets, or `plain`, such as plain,vivid,0.3"
+    add("--strip", type=numbers_or_names(), metavar="LIST", help=text)
     add("--reference", type=Path, metavar="IMAGE", help="image of a part of the input at the result's resolution")
-    add(
-        "--reference-box",
-        type=ListOf(whole(0), count=4, what="X,Y,WIDTH,HEIGHT"),
-        metavar="X,Y,W,H",
-        help="place of the reference, in input pixels",
-    )
+    add("--reference-box", type=box(), metavar="X,Y,W,H", help="place of the reference, in input pixels")
     add("--reference-mask", type=Path, metavar="IMAGE", help="or image of the input's size, white where to use it")
     add("--feather", type=whole(0), metavar="N", help="input pixels over which the reference fades in (default: 8)")
     add("--objective", choices=OBJECTIVES, help="rule that fits alpha to the reference (default: lstsq)")
@@ -150,13 +160,16 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
 
 def find_conflict(args: argparse.Namespace) -> str | None:
     """Find the first contradiction between the options, and return it as one sentence; None without one."""
-    if conflict := find_like_conflict(args):
+    if conflict := find_like_conflict(args) or _find_size_conflict(args):
         return conflict
+    named = any(isinstance(panel, str) for panel in args.strip or ())
     given = Given(
         alpha=args.alpha if isinstance(args.alpha, tuple | None) else (args.alpha,),
         form=GradientForm(args.through, args.reference_mean, args.reference_variance),
         **{name: getattr(args, name) is not None for name in _GIVEN},
     )
+    if named:
+        given = replace(given, calibration=False)  # the panels say which of its presets
     if args.reference_offset is not None and args.reference_slope is None:
         return "argument --reference-offset: belongs to --reference-slope; give that too."
     if args.shard and (args.distributed or args.coordinator):
@@ -171,6 +184,30 @@ def find_conflict(args: argparse.Namespace) -> str | None:
             "--preset, --strip and --reference-slope out."
         )
     return f"argument {spell(conflict[0])}: {conflict[1]}" if conflict else None
+
+
+def _find_size_conflict(args: argparse.Namespace) -> str | None:
+    """Find a contradiction between the options of size and colours and others; None without one."""
+    if args.scale is not None and (args.width or args.height):
+        return f"argument --{'width' if args.width else 'height'}: --scale gives the size; leave one of the two out."
+    if args.mask:
+        given = {"--scale": args.scale, "--width": args.width, "--height": args.height, "--crop": args.crop}
+        given["--colour-fix"] = args.colour_fix != "none"
+        if changing := next((name for name, value in given.items() if value), None):
+            return f"argument {changing}: would change the pixels that --mask keeps; leave one of the two out."
+    if args.crop and args.reference:
+        return "argument --crop: a reference is placed in the whole input; crop the input first, or leave one out."
+    return None
+
+
+def _scale(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= MOST_SCALE:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_SCALE:g}, not {text!r}")
+    return value
 
 
 def _shard(text: str) -> tuple[int, int]:

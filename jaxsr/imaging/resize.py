@@ -146,6 +146,18 @@ def shrink_by_bands(image: Num[np.ndarray, "h w c"], scale: int) -> Iterator[tup
         yield top, _resize_rows(half.swapaxes(0, 1), width // scale, "mirror").swapaxes(0, 1)
 
 
+def enlarge_rows(
+    image: Num[np.ndarray, "h w c"], size: tuple[int, int], rows: Int64[np.ndarray, " n"]
+) -> Float64[np.ndarray, "n W c"]:
+    """Compute some rows of an image enlarged to `size` (height, width) by bicubic interpolation, on the host.
+
+    The kernel is that of `bicubic_matrix`, with clamped borders. The image may have any type; nothing is rounded.
+    """
+    indices, weights = bicubic_taps(image.shape[0], size[0], "clamp")
+    half = _apply_taps(image, indices[rows], weights[rows])
+    return _resize_rows(half.swapaxes(0, 1), size[1], "clamp").swapaxes(0, 1)
+
+
 def _resize_rows(x: Shaped[np.ndarray, "h w c"], n_out: int, border: Border) -> Float64[np.ndarray, "p w c"]:
     return _apply_taps(x, *bicubic_taps(x.shape[0], n_out, border))
 

@@ -16,6 +16,7 @@ ITEMS = {
     "reference_slope": ("-1", "-0.5"),
     "reference_offset": ("-0.1", "0"),
     "reference_box": ("0", "1", "20", "30"),
+    "crop": ("0", "1", "20", "30"),
     "multiples": ("-1", "1"),
     "closed_loop": ("psnr", "swd"),
     "candidates": ("-0.1", "0.1"),
