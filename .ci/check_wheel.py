@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 NEEDED = (
+    "jaxsr/assets/compare/page.html",
     "jaxsr/assets/niqe.npz",
     "jaxsr/assets/perceptual/LICENSES.txt",
     "jaxsr/assets/perceptual/lpips-alex/model.safetensors",

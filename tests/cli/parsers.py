@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jaxsr.cli import calibrate, evaluate_options, export, sample_options, study, train
+from jaxsr.cli import calibrate, compare, doctor, evaluate_options, export, replay, sample_options, study, train
 from jaxsr.cli.evaluate_commands import COMMANDS
 from jaxsr.cli.parser import Parser
 
@@ -15,7 +15,7 @@ class Caught(Exception):
 
 def all_parsers() -> Iterator[Parser]:
     """Yield every parser, with no option required."""
-    modules = (sample_options, calibrate, study, export, train)
+    modules = (sample_options, calibrate, study, export, train, compare, doctor, replay)
     found = [module.make_parser() for module in modules]
     found.append(evaluate_options.make_parser(None))
     with pytest.MonkeyPatch.context() as patch:

@@ -29,6 +29,7 @@ ITEMS = {
     "scales": ("-0.1", "0.1"),
     "platforms": ("cpu", "tpu"),
     "metrics": ("psnr", "ssim"),
+    "labels": ("one", "two"),
     "seeds": ("0", "7"),
     "model": ("tiny-x4", "my model"),
     "results": (f"a={Path(__file__).parent}", f"b={Path(__file__).parent}"),
