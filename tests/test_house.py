@@ -39,8 +39,8 @@ ROOMS = {
     ),
     "evaluation": "data errors guidance imaging metrics options plain_data runtime storage upscaling version",
     "cli": (
-        "batch calibration choices data diffusion errors evaluation guidance hub imaging metrics numerics options "
-        "runtime storage training upscaling version"
+        "batch calibration choices data diffusion errors evaluation guidance hub imaging metrics models numerics "
+        "options runtime storage training upscaling version"
     ),
     "entries": "cli",
 }

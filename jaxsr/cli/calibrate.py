@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from jaxsr.choices import (
     GradientForm,
 )
 from jaxsr.cli.exits import exit_code, say_left_out
+from jaxsr.cli.foresight import announcer, say_costs
 from jaxsr.cli.parser import Parser, program, words
 from jaxsr.cli.shared_options import (
     add_crop,
@@ -25,7 +27,6 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     join_hosts,
-    progress_line,
     whole,
 )
 from jaxsr.storage import part_file
@@ -206,6 +207,7 @@ def _run(args: argparse.Namespace) -> int:
     from jaxsr.data.pairs import open_pairs
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
+    from jaxsr.runtime.progress import pass_bar
     from jaxsr.upscaling.upscaler import load
 
     choices = make_choices(args)
@@ -216,25 +218,28 @@ def _run(args: argparse.Namespace) -> int:
     say_left_out([args.pairs, args.lr_pairs])
     pairs = open_pairs(args.pairs, args.lr_pairs, **sizes)
     first = jax.process_index() == 0
-    run = CalibrationRun(
-        upscaler=upscaler,
-        name=args.model,
-        pairs=pairs,
-        choices=choices,
-        batch=args.batch,
-        candidate_batch=args.candidate_batch,
-        progress=progress_line() if first else lambda line: None,
-    )
     written = [args.output]
-    calibration = calibrate(
-        run,
-        args.output,
-        overwrite=args.overwrite,
-        extras=lambda found: written.extend(write_plots(run, found, args.output)),
-    )
+    with say_costs() if first else nullcontext(), pass_bar() if first else nullcontext() as progress:
+        shown = {}
+        if first:
+            announce = announcer(upscaler.weights(args.precision), args.crop, jax.device_count())
+            shown = {"progress": progress, "announce": announce}
+        run = CalibrationRun(
+            upscaler=upscaler,
+            name=args.model,
+            pairs=pairs,
+            choices=choices,
+            batch=args.batch,
+            candidate_batch=args.candidate_batch,
+            **shown,
+        )
+        calibration = calibrate(
+            run,
+            args.output,
+            overwrite=args.overwrite,
+            extras=lambda found: written.extend(write_plots(run, found, args.output)),
+        )
     if first:
-        if sys.stderr.isatty():
-            print(file=sys.stderr)  # ends the line of progress
         for name, preset in calibration.presets.items():
             words = [" ".join(f"{scale:+.3g}" for scale in preset["scale"])]
             if set(preset["temperature"]) != {1.0}:

@@ -9,7 +9,6 @@ from pathlib import Path
 from jaxsr.cli.exits import SOME_FAILED, say
 from jaxsr.cli.parser import ListOf, Parser, program, some_of
 from jaxsr.cli.shared_options import (
-    QUIET,
     add_data,
     add_dataset,
     add_limit,
@@ -160,6 +159,8 @@ def named_folder(text: str) -> tuple[str, Path]:
 
 def _lines() -> Callable[[str], Callable[[int, str], None]]:
     """Make the reporters of all rows. Together they print one line on stderr at most every QUIET seconds."""
+    from jaxsr.runtime.progress import QUIET
+
     last = [time.monotonic()]
 
     def row_report(row: str) -> Callable[[int, str], None]:

@@ -2,8 +2,6 @@
 
 import argparse
 import math
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -23,9 +21,6 @@ from jaxsr.choices import (
 from jaxsr.cli.parser import ListOf, numbers
 from jaxsr.hub.cards import DEFAULT_MODEL
 from jaxsr.options import Options, options_like
-
-QUIET = 30.0
-"""Seconds between lines of progress if the output is not a terminal."""
 
 
 def add_model(parser: argparse._ActionsContainer, default: str | None = DEFAULT_MODEL, text: str = "") -> None:
@@ -269,17 +264,3 @@ def one_or_several(values: tuple[float, ...]) -> float | tuple[float, ...]:
 def spell(name: str) -> str:
     """Spell an option's name as on a command line: `alpha_map` becomes `--alpha-map`."""
     return f"--{name.replace('_', '-')}"
-
-
-def progress_line() -> Callable[[str], None]:
-    """Make a reporter of lines on stderr: in place on a terminal, elsewhere at most one line every QUIET seconds."""
-    if sys.stderr.isatty():
-        return lambda line: print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-    last = [-QUIET]
-
-    def report(line: str) -> None:
-        if (now := time.monotonic()) - last[0] >= QUIET:
-            last[0] = now
-            print(line, file=sys.stderr, flush=True)
-
-    return report

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from jaxsr.cli.exits import exit_code, say_left_out
+from jaxsr.cli.foresight import announcer, say_costs
 from jaxsr.cli.parser import ListOf, Parser, numbers, program, some_of
 from jaxsr.cli.shared_options import (
     add_crop,
@@ -85,6 +86,9 @@ def _run(args: argparse.Namespace) -> int:
     names = ("instruments", "counts", "scales", "draws", "seed")
     chosen = {name: getattr(args, name) for name in names}
     chosen |= {"devices": count_devices(args.devices)}
+    chosen["announce"] = announcer(upscaler.weights(args.precision), args.crop, chosen["devices"])
     study = Study(upscaler=upscaler, name=args.model, pairs=pairs, options=options, **chosen)
-    print(f"written: {carry_out(study, args.output)}")
+    with say_costs():
+        page = carry_out(study, args.output)
+    print(f"written: {page}")
     return 0

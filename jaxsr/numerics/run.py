@@ -5,7 +5,7 @@ import json
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxsr.data.pairs import PairSet
-from jaxsr.diffusion import thin
+from jaxsr.diffusion import Schedule, thin
 from jaxsr.errors import NotFiniteError
 from jaxsr.guidance.calibration_file import describe_schedule
 from jaxsr.imaging.noise import content_hash, image_key
@@ -25,6 +25,7 @@ from jaxsr.numerics.instruments import INSTRUMENTS, Results, Setup, UnfitError
 from jaxsr.numerics.report import write_report
 from jaxsr.numerics.tables import TABLES
 from jaxsr.numerics.truncation import rows_of
+from jaxsr.numerics.work import instrument_calls
 from jaxsr.options import Options
 from jaxsr.plain_data import parse_json
 from jaxsr.runtime.locks import Turns
@@ -52,6 +53,7 @@ class Study:
         scales, draws: see `Setup`.
         devices: number of this process's devices, each of which measures a pair at a time.
         seed: seed of the noise. An image's noise also depends on its content, but not on its place in the pairs.
+        announce: called before the work, with the calls of the network that are left, the model and the schedule.
     """
 
     upscaler: Upscaler
@@ -64,6 +66,7 @@ class Study:
     draws: int = 4
     seed: int = 0
     devices: int = 1
+    announce: Callable[[int, Model, Schedule], None] = lambda calls, model, schedule: None
 
 
 def make_setup(study: Study) -> Setup:
@@ -104,6 +107,7 @@ def carry_out(study: Study, output: Path) -> Path:
     pairs = (study.pairs[i] for i in range(len(study.pairs)))
     contents = [content_hash(np.concatenate([image.ravel() for image in pair])) for pair in pairs]
     tables, notes = {}, []
+    study.announce(_calls_left(study, setup, contents, output / "parts"), setup.model, setup.coarse)
     for name in study.instruments:
         try:
             parts = _measure_all(name, setup, study, contents, output / "parts" / name)
@@ -114,6 +118,19 @@ def carry_out(study: Study, output: Path) -> Path:
             tables |= TABLES[name](setup, parts)
     shown = {"model": study.name} | choices | study.pairs.describe()
     return write_report(output, tables, shown, notes)[0]
+
+
+def _calls_left(study: Study, setup: Setup, contents: Sequence[str], folder: Path) -> int:
+    """Count the calls of the network for the parts that are not there yet."""
+    total = 0
+    for name in study.instruments:
+        missing = sum(not _part(folder / name, content).exists() for content in contents)
+        total += missing * instrument_calls(setup, name)
+    return total
+
+
+def _part(folder: Path, content: str) -> Path:
+    return folder / f"{content[:32]}.npz"
 
 
 def describe(study: Study, setup: Setup) -> dict[str, Any]:
@@ -159,7 +176,7 @@ def _measure_all(name: str, setup: Setup, study: Study, contents: Sequence[str],
     Another process may measure some of them meanwhile.
     """
     measure, count = INSTRUMENTS[name](setup), len(contents)
-    paths = [folder / f"{content[:32]}.npz" for content in contents]
+    paths = [_part(folder, content) for content in contents]
     results: dict[int, Results] = {}
     free = list(_weights_on_devices(study))
     with image_bar(count) as report, Turns(paths) as turns, ThreadPoolExecutor(len(free)) as pool:
