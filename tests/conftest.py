@@ -19,7 +19,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 SHARED = Path(__file__).parents[2] / "shared"
 # The rooms whose tests compile for longer than their programs run, but for some files. The others compile as a user's
 # process does; with JAXSR_TESTS_OPTIMISED=1, all do.
-QUICKLY_COMPILED = {"diffusion", "numerics", "upscaling", "weight_conversion"}
+QUICKLY_COMPILED = {"diffusion", "numerics", "studio", "upscaling", "weight_conversion"}
 LONG_PROGRAMS = {"test_dispersion.py", "test_instruments.py", "test_seams.py"}
 
 
