@@ -25,6 +25,7 @@ NEEDED = (
     "jaxsr/evaluation/protocols/paper-table2.json",
     "jaxsr/py.typed",
     "jaxsr/studio/static/app.js",
+    "jaxsr/studio/static/sample.png",
     "jaxsr/studio/static/index.html",
     "jaxsr/studio/static/login.html",
     "jaxsr/studio/static/style.css",

@@ -6,7 +6,7 @@ import shlex
 import numpy as np
 import pytest
 
-from tests.studio.browsing import BOTH, IDS, LOOKS, MARKS, READY, make, rows_that_overflow, saved, shown, upload
+from tests.studio.browsing import BOTH, IDS, LOOKS, MARKS, READY, make, rows_that_overflow, saved, shown, until, upload
 from tests.studio.client import SECRET, png, serving
 
 pytestmark = MARKS
@@ -21,7 +21,7 @@ def test_the_way_of_a_new_user(page, client, tmp_path, monkeypatch):
     first = shown(page)
     assert page.locator("#knob-words").inner_text() == "Balanced"
     page.locator("#ticks button", has_text="Vivid").click()
-    page.wait_for_function(READY)
+    until(page, READY)
     make(page)
     assert rows_that_overflow(page) == []
     assert (shown(page) != first).mean() > 0.05  # the result is on the stage
@@ -46,7 +46,7 @@ def test_a_dropped_file_is_opened(page):
         list(png((40, 30))),
     )
     page.dispatch_event("body", "drop", {"dataTransfer": given})
-    page.wait_for_function(READY)
+    until(page, READY)
     assert "dropped.png, 40 × 30" in page.locator("#photo-name").inner_text()
 
 
@@ -61,7 +61,7 @@ def test_everything_works_by_keys_alone(page):
 
     press_until("sample")
     page.keyboard.press("Enter")
-    page.wait_for_function(READY)
+    until(page, READY)
     assert page.evaluate("document.activeElement.id") == "stage"
     before = shown(page)
     page.keyboard.press("ArrowRight")  # the loupe
@@ -69,7 +69,7 @@ def test_everything_works_by_keys_alone(page):
     assert (shown(page) != before).any()
     zoom = page.locator("#zoom").inner_text()
     page.keyboard.press("0")
-    page.wait_for_function(f"document.getElementById('zoom').textContent !== {zoom!r}")
+    until(page, f"document.getElementById('zoom').textContent !== {zoom!r}")
     press_until("knob-range")
     page.keyboard.press("End")
     assert page.locator("#knob-range").get_attribute("aria-valuetext") == "Beyond Vivid"
@@ -82,7 +82,7 @@ def test_everything_works_by_keys_alone(page):
     press_until("divider", "Shift+Tab")
     split = page.locator("#divider").get_attribute("aria-valuenow")
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function(f"document.getElementById('divider').ariaValueNow !== '{split}'")
+    until(page, f"document.getElementById('divider').ariaValueNow !== '{split}'")
     press_until("stage", "Shift+Tab")
     before = shown(page)
     page.keyboard.press("d")

@@ -5,7 +5,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from tests.studio.browsing import MARKS, make, saved, upload
+from tests.studio.browsing import MARKS, make, saved, until, upload
 
 pytestmark = MARKS
 
@@ -99,7 +99,7 @@ def test_a_job_can_be_cancelled_and_errors_are_shown(page):
     page.select_option("#samples", "8")
     page.click("#make")
     page.wait_for_selector("#cancel")
-    page.wait_for_function("/left|tiles|preparing/.test(document.getElementById('progress-words').textContent)")
+    until(page, "/left|tiles|preparing/.test(document.getElementById('progress-words').textContent)")
     page.click("#cancel")
     page.wait_for_selector("#progress", state="hidden")
     assert page.locator("#results li").count() == 0

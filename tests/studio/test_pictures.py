@@ -37,13 +37,12 @@ def test_the_shown_command_makes_the_same_bytes(client, tmp_path, monkeypatch):
     data = saved((70, 40), "JPEG", quality=90, exif=exif)
     photo = client.photo("My%20holiday.JPG", data)
     found = client.make(photo=photo["id"], knob={"position": 75}, seed=3, samples=2, quality=80)
+    line = found["results"][1]["command"]  # of the second sample, which makes the first one too
+    made = run_command(line, {"My holiday.JPG": data}, tmp_path / "again", monkeypatch)
     for result in found["results"]:
-        made = run_command(result["command"], {"My holiday.JPG": data}, tmp_path / result["name"], monkeypatch)
         picture = client.get(result["picture"])
-        assert picture.body in made.values()
-        assert (
-            "copyright" in str(Image.open(BytesIO(picture.body)).getexif().get(0x8298)) or b"somebody" in picture.body
-        )
+        assert picture.body == made[result["name"]]
+        assert b"somebody" in picture.body  # the metadata is kept
     names = [result["name"] for result in found["results"]]
     assert names == ["My holiday_0.JPG", "My holiday_1.JPG"]
     assert picture.headers["content-disposition"].startswith('attachment; filename="My holiday_1.JPG"')

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { Knob } from "./knob.js";
 import { Linked } from "./linked.js";
+import { markdown } from "./markdown.js";
 import { bytes, element, entry, time } from "./results.js";
 import { BitmapSource, TiledSource, fitCanvas } from "./sources.js";
 import { Stage, frame } from "./stage.js";
@@ -94,10 +95,7 @@ async function open(file, name) {
   document.title = `${photo.name} · jaxsr studio`;
   source = new TiledSource("Photo", photo.view, 1);
   sources = [source];
-  maps = {};
-  for (const name of ["map", "mask"]) {
-    maps[name] = { brush: new Brush(size, () => keepMap(name)), id: null };
-  }
+  maps = { map: {}, mask: {} };
   box = new Box(size, tellBox);
   reference = null;
   tellReference();
@@ -131,6 +129,7 @@ function compare() {
   $("left-tag").textContent = both && !stage.difference ? stage.left.name : "";
   $("right-tag").textContent = stage.difference && both ? "Difference, 8 times" : stage.right.name;
   $("difference").disabled = !both;
+  $("compare").hidden = sources.length < 2;
   stage.draw();
 }
 
@@ -257,6 +256,12 @@ async function lookAtFive() {
 
 // ---- brushes and reference
 
+// The brush of a map, which takes as much memory as the photograph, is made when it is first used.
+function brush(name) {
+  maps[name].brush ??= new Brush([photo.view.width, photo.view.height], () => keepMap(name));
+  return maps[name].brush;
+}
+
 async function keepMap(name) {
   const map = maps[name];
   stage.draw();
@@ -328,13 +333,14 @@ function tellReference() {
 
 function useTool(name) {
   tool = name;
+  if (name === "map" || name === "mask") brush(name);
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === name);
   $("map-panel").hidden = name !== "map" && name !== "mask";
   $("map-panel").firstElementChild.textContent =
     name === "mask" ? "Paint what is to be filled in." : "Paint where the knob acts. Elsewhere the model works without it.";
   $("box-panel").hidden = name !== "box";
   $("stage-help").textContent = HELP[name];
-  stage.grab = { box: (at) => box.grab(at), map: (at) => painted(maps.map.brush.grab(at)), mask: (at) => painted(maps.mask.brush.grab(at)) }[name] || null;
+  stage.grab = { box: (at) => box.grab(at), map: (at) => painted(brush("map").grab(at)), mask: (at) => painted(brush("mask").grab(at)) }[name] || null;
   tellMaps();
   stage.draw();
 }
@@ -344,14 +350,14 @@ const painted = ({ move, end }) => ({ move: (now) => (move(now), stage.draw()), 
 stage.overlays.push((context, place, density) => {
   if (!photo || stage.difference) return;
   if (seen && tool === "loupe") {
-    seen.source.draw(context, place);
+    if (sources.length < 2) seen.source.draw(context, place); // it would hide a part of the comparison
     frame(context, place, seen.facts.window, density);
     const [x, y, width, height] = seen.facts.window;
     const inside = point[0] >= x && point[0] < x + width && point[1] >= y && point[1] < y + height;
     const side = table.window;
     if (!inside) frame(context, place, [point[0] - side / 2, point[1] - side / 2, side, side], density, true);
   }
-  for (const name of ["map", "mask"]) maps[name].brush.draw(context, place, density, tool === name);
+  for (const name of ["map", "mask"]) maps[name].brush?.draw(context, place, density, tool === name);
   if (tool === "box" || reference) box.draw(context, place, density);
 });
 
@@ -459,7 +465,7 @@ function stageKey(event) {
   if (pan && event.shiftKey && tool !== "box") stage.move(...pan);
   else if (pan && tool === "loupe") moveLoupe(point[0] - (Math.sign(pan[0]) * unit), point[1] - (Math.sign(pan[1]) * unit));
   else if (tool === "box" && box.key(event)) stage.draw();
-  else if ((tool === "map" || tool === "mask") && maps[tool].brush.key(event)) stage.draw();
+  else if ((tool === "map" || tool === "mask") && brush(tool).key(event)) stage.draw();
   else if (keys[event.key.toLowerCase()]) keys[event.key.toLowerCase()]();
   else taken = false;
   if (taken) event.preventDefault();
@@ -476,12 +482,12 @@ async function showCard() {
     add("Licence", element("a", { href: model.licence.url, textContent: model.licence.name, rel: "noreferrer", target: "_blank" }));
     add("", model.licence.notice);
   }
-  $("card-text").textContent = "…";
+  $("card-text").replaceChildren("…");
   $("card").showModal();
   try {
-    $("card-text").textContent = await api.card(model.name);
+    $("card-text").replaceChildren(...markdown(await api.card(model.name)));
   } catch (error) {
-    $("card-text").textContent = error.message;
+    $("card-text").replaceChildren(error.message);
   }
 }
 
@@ -536,8 +542,8 @@ function wire() {
   $("zoom-fit").addEventListener("click", () => stage.fit());
   $("zoom-one").addEventListener("click", () => stage.one());
   $("stage").addEventListener("keydown", stageKey);
-  $("brush-fill").addEventListener("click", () => maps[tool].brush.fill());
-  $("brush-clear").addEventListener("click", () => maps[tool].brush.clear());
+  $("brush-fill").addEventListener("click", () => brush(tool).fill());
+  $("brush-clear").addEventListener("click", () => brush(tool).clear());
   $("brush-size").addEventListener("input", () => stage.draw());
   for (const name of ["x", "y", "w", "h"]) {
     $(`box-${name}`).addEventListener("change", () => {

@@ -1,6 +1,9 @@
 // The list of finished pictures, with what is known about each and what can be saved.
 
-export const bytes = (count) => (count < 1e6 ? `${Math.max(Math.round(count / 1e3), 1)} kB` : `${(count / 1e6).toFixed(1)} MB`);
+export function bytes(count) {
+  if (count < 1e6) return `${Math.max(Math.round(count / 1e3), 1)} kB`;
+  return `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB`;
+}
 
 export function time(seconds) {
   if (seconds < 9.5) return `${seconds.toFixed(1)} s`;
