@@ -6,7 +6,6 @@ run therefore resumes where it stopped.
 
 import shlex
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -85,21 +84,15 @@ def _describe_guidance(request: Request, scales: Scales | None) -> dict[str, Any
     return {"guidance": record | {f"{name}_sha256": file.sha256 for name, file in request.guide_files.items()}}
 
 
-def command(
-    upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False, absolute: bool = True
-) -> str:
-    """Return the command that makes the result again, in ./out. No choice is open.
-
-    Paths are absolute, so that it runs in any folder; with `absolute=False` they are those of the request.
-    """
-    place = Path.resolve if absolute else Path
+def command(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False) -> str:
+    """Return the command that makes the result again, in ./out of any folder. Paths are absolute, no choice is open."""
     model = request.model if find_card(request.model) else upscaler.source.resolve()
-    flags = {"input": place(request.input.path), "model": model} | asdict(done.options)
+    flags = {"input": request.input.path.resolve(), "model": model} | asdict(done.options)
     flags |= {"tile": spell_tile(done.options.tile)}
     flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done.batch, "quality": request.quality}
     flags |= {"ext": _extension(request), "strip": request.strip or None}
     flags |= {name: getattr(request, name) for name in ("metadata", "reference_box", "feather", "objective")}
-    flags |= {name: place(file.path) for name, file in request.guide_files.items()}
+    flags |= {name: file.path.resolve() for name, file in request.guide_files.items()}
     words = [f"--{name.replace('_', '-')}={_word(value)}" for name, value in flags.items() if value is not None]
     return shlex.join(["python", "-m", "jaxsr.sample", *words, *["--accept-license"] * accept_license])
 

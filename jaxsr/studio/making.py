@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jaxsr.batch.enlarge import Begun, Made, begin, make_many
+from jaxsr.batch.enlarge import Begun, begin, make_many
 from jaxsr.batch.jobs import Job, plan_jobs
 from jaxsr.batch.recipe import Recipe, read_recipe
 from jaxsr.batch.request import Request, hash_source, request_for
@@ -19,7 +19,7 @@ from jaxsr.imaging.pixels import from_float
 from jaxsr.runtime.devices import count_devices
 from jaxsr.studio.asked import Asked, Look
 from jaxsr.studio.models import Resident
-from jaxsr.studio.record import Names, shown_command, write_shown_sidecar
+from jaxsr.studio.record import Names, name_in_sidecar
 from jaxsr.studio.store import Store, StoredFile, StoredPhoto
 from jaxsr.studio.views import View, colour_drift, disagreement, encode_png, make_view
 from jaxsr.studio.worker import JobState, Report
@@ -109,24 +109,29 @@ class Maker:
             done[job] = tiles_of_job
             report(sum(done.values()), tiles)
 
+        names = Names.of(photo.name, {name: file.name for name, file in order.files.items()})
         recipe, requests = self._recipe(order), [self._request(resident, order, fixed, job) for job in jobs]
 
         def begun() -> Any:
             for job, request in zip(jobs, requests, strict=True):
-                yield begin(upscaler, job, request, recipe, read=self._store.read, progress=partial(count, job))
+                one = begin(upscaler, job, request, recipe, read=self._store.read, progress=partial(count, job))
+                one.request = names.renamed(request)  # what is recorded from now on has the client's names
+                yield one
 
-        pictures = list[MadePicture]()
+        by_sample: dict[int, MadePicture] = {}
         sharing = {"devices": count_devices("all"), "accept_license": self._accept_license}
         for one, made in make_many(upscaler, begun(), batch=1, **sharing):
             if isinstance(made, BaseException):
                 raise made
-            pictures.append(self._picture(resident, order, one, made, folder / f"view{len(pictures)}"))
+            number = one.job.sample
+            by_sample[number] = self._picture(order, one, names, folder / f"view{number}")
         if state.done > 1:
             pace = (state.latest - state.first) / (state.done - 1)
             self._paces[self._kind(resident, fixed, resolved.plan.tile)] = pace
+        pictures = tuple(by_sample[number] for number in sorted(by_sample))
         views = [picture.view for picture in pictures]
         spread = disagreement(folder / "spread", views) if len(views) > 1 else None
-        return Pictures(folder, tuple(pictures), tuple(warnings), spread)
+        return Pictures(folder, pictures, tuple(warnings), spread)
 
     def look(self, resident: Resident, look: Look, photo: StoredPhoto, files: dict[str, StoredFile]) -> "Seen":
         """Enlarge one window with some settings of the knob. Raises the errors of `make` besides CancelledJob."""
@@ -151,12 +156,10 @@ class Maker:
             settings.append(turned)
         return Seen(png, (left, top, width, height), tuple(settings), tuple(notes))
 
-    def _picture(self, resident: Resident, order: Order, one: Begun, made: Made, folder: Path) -> MadePicture:
+    def _picture(self, order: Order, one: Begun, names: Names, folder: Path) -> MadePicture:
         """Describe a finished result, and make its view."""
         view = make_view(folder, one.pixels, order.photo.view.profile())
-        names = Names.of(one.request, order.photo.name, {name: file.name for name, file in order.files.items()})
-        command = shown_command(resident.upscaler, one.request, made.run, names, accept_license=self._accept_license)
-        record = write_shown_sidecar(one.job.sidecar, names, command)
+        record = name_in_sidecar(one.job.sidecar, names)
         consistency = record["lr_consistency_db"]
         facts = {
             "lr_consistency_db": consistency,
@@ -170,7 +173,7 @@ class Maker:
             "options": record["options"],
         }
         shown = names.of_result(one.job, order.asked.samples)
-        return MadePicture(shown, one.job.target, one.job.sidecar, command, view, facts)
+        return MadePicture(shown, one.job.target, one.job.sidecar, record["command"], view, facts)
 
     def _request(self, resident: Resident, order: Order, options: Any, job: Job) -> Request:
         asked, upscaler = order.asked, resident.upscaler

@@ -43,6 +43,18 @@ def client(models, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def painting(tmp_path_factory):
+    """Return a client of a server with a small inpainting network."""
+    from jaxsr.studio.models import Models
+    from tests.parity.inpainting_model import save_golden
+    from tests.studio.client import serving
+
+    model = save_golden(tmp_path_factory.mktemp("inpaint"))
+    with serving(Models(str(model)), tmp_path_factory.mktemp("painting")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def browser():
     """Return a browser for the tests of a module."""
     from playwright.sync_api import sync_playwright

@@ -5,7 +5,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from tests.studio.browsing import MARKS, make, saved, until, upload
+from tests.studio.browsing import MARKS, READY, make, saved, until, upload
+from tests.studio.client import png
 
 pytestmark = MARKS
 
@@ -106,3 +107,21 @@ def test_a_job_can_be_cancelled_and_errors_are_shown(page):
     page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
     page.wait_for_selector("#error:not([hidden])")
     assert page.locator("#error").inner_text().startswith("a.png: no readable")
+
+
+def test_the_mask_is_painted_by_keys_where_the_model_inpaints(page, painting):
+    upload(page)
+    assert page.locator("[data-tool=mask]").is_hidden()  # the small model enlarges
+    page.goto(f"http://127.0.0.1:{painting.port}/")
+    page.wait_for_selector("html[data-ready]")
+    page.set_input_files("#file", {"name": "old.png", "mimeType": "image/png", "buffer": png((64, 64))})
+    page.wait_for_selector("[data-tool=mask]:not([hidden])")
+    until(page, "document.getElementById('stage-note').textContent.startsWith('Paint what is to be filled in')")
+    page.focus("#stage")
+    page.keyboard.press("k")
+    for key in ("ArrowRight", "Space"):
+        page.keyboard.press(key)
+    until(page, READY)
+    make(page)
+    page.click("text=The same bytes on the command line")
+    assert "--mask=old-mask.png" in page.locator(".command").inner_text()
