@@ -25,6 +25,11 @@ NEEDED = (
     "jaxsr/assets/tiny-x4/model.safetensors",
     "jaxsr/evaluation/protocols/paper-table2.json",
     "jaxsr/py.typed",
+    "jaxsr/studio/static/app.js",
+    "jaxsr/studio/static/sample.png",
+    "jaxsr/studio/static/index.html",
+    "jaxsr/studio/static/login.html",
+    "jaxsr/studio/static/style.css",
     "weight_conversion/licences/s_lab_1_0.txt",
 )
 LIMIT = 32_000_000

@@ -38,9 +38,10 @@ ROOMS = {
         "upscaling version"
     ),
     "evaluation": "data errors guidance imaging metrics options plain_data runtime storage upscaling version",
+    "studio": "batch choices errors guidance hub imaging options plain_data runtime storage upscaling version",
     "cli": (
         "batch calibration choices data diffusion errors evaluation guidance hub imaging metrics models numerics "
-        "options runtime storage training upscaling version"
+        "options runtime storage studio training upscaling version"
     ),
     "entries": "cli",
 }
@@ -53,7 +54,7 @@ def room_of(module: str) -> str:
         return package
     if not rest:
         return "public names"
-    return "entries" if rest[0] in ENTRIES else rest[0]
+    return "entries" if rest[0] in ENTRIES or rest[-1] == "__main__" else rest[0]
 
 
 def modules() -> dict[str, Path]:

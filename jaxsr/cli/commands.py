@@ -31,6 +31,7 @@ class Subcommand:
 
 SUBCOMMANDS = (
     Subcommand("sample", "enlarge photographs", "jaxsr.cli.sample"),
+    Subcommand("studio", "turn the knob on a page in the browser", "jaxsr.cli.studio"),
     Subcommand("compare", "show pictures and their scores on one HTML page, with a slider", "jaxsr.cli.compare"),
     Subcommand("replay", "make a result again from its record, or say what differs", "jaxsr.cli.replay"),
     Subcommand("calibrate", "find the scales of the quality control on pairs of images", "jaxsr.cli.calibrate"),

@@ -143,11 +143,14 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     return to_photo(read_decoded(source), source)
 
 
-def read_decoded(source: str) -> Decoded:
-    """Read an image file as `read_photo` does, without the conversion of its pixels to floats."""
+def read_decoded(source: str, most_pixels: int | None = None) -> Decoded:
+    """Read an image file as `read_photo` does, without the conversion of its pixels to floats.
+
+    More than `most_pixels` (None: MAX_PIXELS) are refused before they are decoded.
+    """
     data = _read_bytes(source)
     try:
-        return decode(data, source)
+        return decode(data, source, most_pixels)
     except ImageFileError:
         raise
     except UnidentifiedImageError as error:

@@ -42,7 +42,7 @@ def downsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "
 
 
 def project_onto(
-    x: Float[Array, "b h w c"], lr: Float[Array, "b p q c"], scale: int, strength: float = 1.0
+    x: Float[Array, "b h w c"], lr: Float[Array, "b p q c"], scale: int, strength: float | Float[Array, ""] = 1.0
 ) -> Float[Array, "b h w c"]:
     """Move images onto those that reduce to given LR images: x + strength A^+ (lr - A x).
 
