@@ -80,6 +80,7 @@ class Client:
 
     def wait(self, key: str, *states: str) -> dict:
         """Wait until a job is in one of these states; without any, until it is over."""
+        found: dict = {}
         for _ in range(1200):
             found = self.get(f"/api/jobs/{key}").json
             if found["state"] in (states or ("done", "failed", "cancelled")):

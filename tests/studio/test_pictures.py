@@ -45,9 +45,9 @@ def test_the_shown_command_makes_the_same_bytes(client, tmp_path, monkeypatch):
         assert b"somebody" in picture.body  # the metadata is kept
     names = [result["name"] for result in found["results"]]
     assert names == ["My holiday_0.JPG", "My holiday_1.JPG"]
-    assert picture.headers["content-disposition"].startswith('attachment; filename="My holiday_1.JPG"')
-    first, second = (client.get(result["picture"]).body for result in found["results"])
-    assert first != second
+    first, second = (client.get(result["picture"]) for result in found["results"])
+    assert second.headers["content-disposition"].startswith('attachment; filename="My holiday_1.JPG"')
+    assert first.body != second.body
 
 
 def test_the_guide_files_are_named_in_the_command(client, tmp_path, monkeypatch):

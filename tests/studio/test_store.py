@@ -87,7 +87,7 @@ def test_a_view_shows_the_pixels_on_white_at_every_level(tmp_path, dtype, channe
 
 def test_the_drift_is_that_of_the_worst_channel(tmp_path):
     first = make_view(tmp_path / "a", np.full((4, 4, 3), 100, np.uint8))
-    second = make_view(tmp_path / "b", np.tile(np.uint8([101, 93, 100]), (2, 2, 1)))
+    second = make_view(tmp_path / "b", np.tile(np.array([101, 93, 100], np.uint8), (2, 2, 1)))
     assert colour_drift(first, second) == 7.0
 
 
