@@ -22,7 +22,7 @@ _BETWEEN = r"[,\s]+"
 
 
 def program(name: str) -> str:
-    """Return how a command is started, as the user did: `jaxsr NAME`, or `python -m jaxsr.NAME`."""
+    """Return how the user started a command: by the script `jaxsr`, or by `python -m`."""
     started = Path(sys.argv[0])
     if started.stem == "jaxsr":
         return f"jaxsr {name}"
