@@ -17,9 +17,10 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 SHARED = Path(__file__).parents[2] / "shared"
-# The rooms whose tests compile as a user's process does. The others compile for longer than their programs run, but for
-# some files; with JAXSR_TESTS_OPTIMISED=1, they compile as a user's process too.
-OPTIMISED = {"benchmarks", "metrics", "models", "parity", "runtime"}
+# The rooms whose tests compile as a user's process does: their programs run for long, or their numbers must be those of
+# another process. The others compile for longer than their programs run, but for some files; with
+# JAXSR_TESTS_OPTIMISED=1, they compile as a user's process too.
+OPTIMISED = {"benchmarks", "cli", "evaluation", "metrics", "models", "parity", "runtime"}
 MANY_PARTS = 12_000
 LONG_PROGRAMS = {"test_dispersion.py", "test_instruments.py", "test_seams.py"}
 
