@@ -14,6 +14,9 @@ ForwardODE = Literal["diffusion", "inversion"]
 Objective = Literal["norm", "step-norm", "lstsq"]
 Reference = Literal["lr", "hr"]
 Metadata = Literal["keep", "minimal", "strip"]
+Batch = int | Literal["auto"]
+"""Inputs per call and device; `auto` takes as many as the memory holds."""
+Platform = Literal["cpu", "cuda", "tpu"]
 
 SAMPLERS: tuple[str, ...] = ("ancestral", "deterministic", "heun")
 """The built-in names of `jaxsr.diffusion.SAMPLERS`, for help texts. That table decides which names are accepted."""
@@ -29,6 +32,8 @@ FORWARD_ODES: tuple[str, ...] = get_args(ForwardODE)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 REFERENCES: tuple[str, ...] = get_args(Reference)
 METADATA: tuple[str, ...] = get_args(Metadata)
+PLATFORMS: tuple[str, ...] = get_args(Platform)
+"""Where an exported program can run."""
 
 MAX_SEED = 2**32 - 1
 """The greatest seed, and the greatest number of a sample: the key of an image is made from words of 32 bits."""

@@ -22,7 +22,8 @@ def foresee(upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, cost
     photo, scale, options = read_photo(job.source), upscaler.preset.scale, request.options
     size, (height, width, _) = photo.rgb.shape[:2], result_shape(photo, scale, request)
     check_side(job.target, max(height, width))
-    guide, planned = recipe.guide(request, photo.rgb, scale), plan_run(upscaler.preset, size, options, request.batch)
+    guide = recipe.guide(request, photo.rgb, scale)
+    planned = upscaler.plan(size, options, request.batch, guide)
     check_mask(upscaler.preset, read_mask(request), size)
     call = (planned.plan.tile, planned.batch)
     if call not in costs:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxsr.batch.jobs import Job
-from jaxsr.choices import MAX_SEED, METADATA, OBJECTIVES, Metadata, Objective, check_word
+from jaxsr.choices import MAX_SEED, METADATA, OBJECTIVES, Batch, Metadata, Objective, check_word
 from jaxsr.guidance.region import FEATHER, Box
 from jaxsr.imaging.files import JPEG, PNG, TIFF, WEBP, hash_photo
 from jaxsr.options import Options
@@ -60,7 +60,7 @@ class Request:
         quality: quality of JPEG and WebP, 1 to 100; None for other formats.
         metadata: what the result keeps of the photograph's metadata, see `jaxsr.imaging.files.with_metadata`; None is
             `keep`.
-        batch: tiles per call of the network. It changes only roundings, so `decisions` leaves it out.
+        batch: tiles per call of the network, or `auto`. It changes only roundings, so `decisions` leaves it out.
         strip: alphas of the panels; empty for a single result.
         alpha_map, reference, reference_mask: guide files, or None.
         mask: file that marks what an inpainting model fills in, or None.
@@ -82,7 +82,7 @@ class Request:
     sample: int = 0
     quality: int | None = None
     metadata: Metadata | None = None
-    batch: int = 1
+    batch: Batch = 1
     strip: tuple[float, ...] = ()
     alpha_map: SourceFile | None = None
     reference: SourceFile | None = None
@@ -107,7 +107,7 @@ class Request:
         check_word("metadata", self.metadata, (None, *METADATA))
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
-            if name in _MAY_BE_NONE and value is None:
+            if (name in _MAY_BE_NONE and value is None) or (name == "batch" and value == "auto"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 raise ValueError(f"{name}: must be a whole number from {least} to {most}, not {value!r}.")

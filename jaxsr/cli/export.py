@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from jaxsr.choices import PLATFORMS
 from jaxsr.cli.exits import exit_code, say
 from jaxsr.cli.shared_options import (
     Parser,
@@ -16,9 +17,8 @@ from jaxsr.cli.shared_options import (
     add_thinning,
     chosen_options,
     join_negative,
+    sides,
 )
-
-_PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -27,10 +27,9 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add_model(parser)
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write, such as model.stablehlo")
-    add("--tile", type=_sides, default=(128, 128), metavar="N", help="side of the images, or HxW (default: 128)")
-    add(
-        "--platforms", type=_platforms, default=_PLATFORMS, metavar="LIST", help="where it runs (default: cpu,cuda,tpu)"
-    )
+    text = "side of the images in pixels, or WIDTHxHEIGHT (default: 128)"
+    add("--tile", type=sides, default=(128, 128), metavar="N", help=text)
+    add("--platforms", type=_platforms, default=PLATFORMS, metavar="LIST", help="where it runs (default: cpu,cuda,tpu)")
     add_steps(parser)
     add_sampler(parser)
     add_thinning(parser)
@@ -78,14 +77,7 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sides(text: str) -> tuple[int, int]:
-    parts = text.split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"must be a side in pixels, or HEIGHTxWIDTH, not {text!r}")
-    return int(parts[0]), int(parts[-1])
-
-
 def _platforms(text: str) -> tuple[str, ...]:
-    if unknown := set(text.split(",")) - set(_PLATFORMS):
-        raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))}; choose among {','.join(_PLATFORMS)}")
-    return tuple(name for name in _PLATFORMS if name in text.split(","))
+    if unknown := set(text.split(",")) - set(PLATFORMS):
+        raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))}; choose among {','.join(PLATFORMS)}")
+    return tuple(name for name in PLATFORMS if name in text.split(","))

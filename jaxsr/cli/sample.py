@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say, say_left_out
 from jaxsr.cli.sample_options import SIGNED, find_conflict, make_parser
-from jaxsr.cli.shared_options import chosen_options, join_hosts, join_negative
+from jaxsr.cli.shared_options import chosen_options, join_hosts, join_negative, leave_hosts
 from jaxsr.errors import EXPECTED, IMAGE_FAILED
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jaxsr.batch.jobs import Job
     from jaxsr.batch.recipe import Recipe
     from jaxsr.batch.request import Request
+    from jaxsr.choices import Batch
     from jaxsr.upscaling.upscaler import Upscaler
 
 
@@ -61,7 +62,7 @@ class Work:
     request: "Callable[[Job], Request]"
     recipe: "Recipe"
     output: Path
-    batch: int
+    batch: "Batch"
     devices: int
     accept_license: bool
     save_calibration: Path | None = None
@@ -121,10 +122,7 @@ def run(args: argparse.Namespace) -> int:
             "--overwrite to make it again."
         )
     code = dry_run(work, sorted_jobs) if args.dry_run else make_all(work, sorted_jobs)
-    if joined:
-        import jax
-
-        jax.distributed.shutdown()  # waits for all processes
+    leave_hosts(joined)
     return code
 
 
@@ -164,7 +162,7 @@ def prepare(args: argparse.Namespace) -> Work:
     alphas = [(value,) for value in args.strip or ()] or [options.alphas]
     for note in upscaler.knob_notes(options, alphas, args.preset, args.calibration):
         say(f"note: {note}", wrong=True)
-    resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses options that do not fit
+    resolved = plan_run(upscaler.preset, (1, 1), options).options  # refuses options that do not fit
     shared = [name for name in GUIDE_FILES if name != "mask"]  # every image may have its own mask
     paths = {name: path for name in shared if (path := getattr(args, name)) is not None}
     recipe = read_recipe(**paths)
