@@ -9,6 +9,7 @@ from jaxsr.cli.shared_options import (
     Parser,
     add_crop,
     add_devices,
+    add_hosts,
     add_limit,
     add_model,
     add_pairs,
@@ -17,7 +18,9 @@ from jaxsr.cli.shared_options import (
     add_seed,
     add_steps,
     add_thinning,
+    join_hosts,
     join_negative,
+    leave_hosts,
     numbers,
     whole,
     wholes,
@@ -51,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_limit(parser, "take the first N photographs (default: 8)", default=8)
     add_seed(parser)
     add_devices(parser)
+    add_hosts(parser)
     return parser
 
 
@@ -67,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    joined = join_hosts(args)
     from jaxsr.data.pairs import open_pairs
     from jaxsr.hub.cards import check_can_run
     from jaxsr.numerics.run import Study, carry_out
@@ -85,5 +90,7 @@ def _run(args: argparse.Namespace) -> int:
     chosen = {name: getattr(args, name) for name in names}
     chosen |= {"devices": count_devices(args.devices)}
     study = Study(upscaler=upscaler, name=args.model, pairs=pairs, options=options, **chosen)
-    print(f"written: {carry_out(study, args.output)}")
+    page = carry_out(study, args.output)
+    if leave_hosts(joined):
+        print(f"written: {page}")
     return 0
