@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 NEEDED = (
+    "jaxsr/assets/compare/page.html",
     "jaxsr/assets/niqe.npz",
     "jaxsr/assets/perceptual/LICENSES.txt",
     "jaxsr/assets/perceptual/lpips-alex/model.safetensors",
@@ -24,6 +25,11 @@ NEEDED = (
     "jaxsr/assets/tiny-x4/model.safetensors",
     "jaxsr/evaluation/protocols/paper-table2.json",
     "jaxsr/py.typed",
+    "jaxsr/studio/static/app.js",
+    "jaxsr/studio/static/sample.png",
+    "jaxsr/studio/static/index.html",
+    "jaxsr/studio/static/login.html",
+    "jaxsr/studio/static/style.css",
     "weight_conversion/licences/s_lab_1_0.txt",
 )
 LIMIT = 32_000_000
@@ -61,6 +67,8 @@ def content_problems(wheel: zipfile.ZipFile) -> list[str]:
     problems += [
         f"lacks its {name}" for name in ("LICENSE", "NOTICE") if not any(n.endswith(f"/{name}") for n in names)
     ]
+    if not any(n.endswith(".dist-info/entry_points.txt") for n in names):
+        problems.append("lacks the script jaxsr")
     problems += [
         f"holds {name}, which belongs to neither package"
         for name in names

@@ -1,7 +1,6 @@
-"""Draw the picture at the top of the README: LR, bicubic, rivals, the model, a preset and the original, side by side.
+"""Draw the picture at the top of the README: LR, rivals, the model, its presets and the original, side by side.
 
-python -m benchmarks.picture --hr kodak24/23.webp --box 80,160,160,160 --camera 3 --wheels WHEELS \\
-    -o docs/images/comparison.png
+python -m benchmarks.picture --hr kodak24/23.webp --box 120,170,110,110 --zoom 3 -o docs/images/comparison.png
 
 The LR image is a bicubic reduction, or with --camera what a camera makes of the photograph: blurred, noisy, compressed.
 """
@@ -15,11 +14,12 @@ from PIL import Image, ImageDraw, ImageFont
 import jaxsr
 from benchmarks.quality import to_uint8
 from benchmarks.rivals import installed
+from jaxsr.cli.shared_options import whole
 from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.training.camera import camera
 
-SCALE, ZOOM, GAP, CAPTION = 4, 2, 8, 26
+SCALE, GAP, CAPTION = 4, 8, 26
 
 
 def make_lr(hr: np.ndarray, seed: int | None) -> np.ndarray:
@@ -29,15 +29,16 @@ def make_lr(hr: np.ndarray, seed: int | None) -> np.ndarray:
 
 def panels(hr: np.ndarray, lr: np.ndarray, args: argparse.Namespace) -> dict[str, Image.Image]:
     """Make the versions of a photograph, all at the size of `hr` (h, w, 3), uint8."""
-    upscaler, model = jaxsr.load(args.model), f"jaxsr {args.model}"
+    upscaler = jaxsr.load(args.model)
     size, small = (hr.shape[1], hr.shape[0]), Image.fromarray(lr)
     rivals = {name: upscale for name, upscale in installed(args.wheels).items() if name in args.rivals}
     return {
         "LR": small.resize(size, Image.Resampling.NEAREST),
-        "bicubic": small.resize(size, Image.Resampling.BICUBIC),
         **{name: Image.fromarray(to_uint8(upscale(lr))) for name, upscale in rivals.items()},
-        model: Image.fromarray(upscaler.upscale(lr, seed=args.seed)),
-        f"{model}, {args.preset}": Image.fromarray(upscaler.upscale(lr, seed=args.seed, preset=args.preset)),
+        **{
+            name: Image.fromarray(upscaler.upscale(lr, seed=args.seed, preset=None if name == "plain" else name))
+            for name in args.presets
+        },
         "original": Image.fromarray(hr),
     }
 
@@ -47,7 +48,9 @@ def main() -> None:
     parser.add_argument("--hr", type=Path, required=True, help="the original photograph")
     parser.add_argument("--box", default="80,160,160,160", help="x,y,width,height of the part to show")
     parser.add_argument("--model", default="photo-x4")
-    parser.add_argument("--preset", default="vivid", help="preset of the second picture of the model")
+    text = "presets to show; plain is the sampler without guidance"
+    parser.add_argument("--presets", nargs="+", default=["faithful", "plain", "vivid"], metavar="NAME", help=text)
+    parser.add_argument("--zoom", type=whole(1), default=2, help="size of a pixel of the result (default: 2)")
     parser.add_argument("--camera", type=int, metavar="SEED", help="make the LR image as a camera does, by this seed")
     parser.add_argument("--wheels", type=Path, help="folder with the wheels of the rivals, see benchmarks/rivals")
     parser.add_argument("--rivals", nargs="+", default=["Real-ESRGAN x4plus"], help="rivals to show if they are there")
@@ -57,7 +60,7 @@ def main() -> None:
     x, y, width, height = map(int, args.box.split(","))
     hr = np.rint(read_photo(args.hr).rgb * 255).astype(np.uint8)
     hr = hr[: hr.shape[0] // SCALE * SCALE, : hr.shape[1] // SCALE * SCALE]
-    versions, w, h = panels(hr, make_lr(hr, args.camera), args), ZOOM * width, ZOOM * height
+    versions, w, h = panels(hr, make_lr(hr, args.camera), args), args.zoom * width, args.zoom * height
     sheet = Image.new("RGB", (len(versions) * (w + GAP) - GAP, h + CAPTION), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     for i, (name, image) in enumerate(versions.items()):

@@ -35,7 +35,7 @@ ROOMS = (
         "training",
         "calibration",
     ),
-    *("numerics", "evaluation", "cli"),
+    *("numerics", "evaluation", "studio", "cli"),
 )
 
 

@@ -17,6 +17,7 @@ Metadata = Literal["keep", "minimal", "strip"]
 Batch = int | Literal["auto"]
 """Inputs per call and device; `auto` takes as many as the memory holds."""
 Platform = Literal["cpu", "cuda", "tpu"]
+ColourFix = Literal["none", "wavelet", "adain"]
 
 SAMPLERS: tuple[str, ...] = ("ancestral", "deterministic", "heun")
 """The built-in names of `jaxsr.diffusion.SAMPLERS`, for help texts. That table decides which names are accepted."""
@@ -34,7 +35,10 @@ REFERENCES: tuple[str, ...] = get_args(Reference)
 METADATA: tuple[str, ...] = get_args(Metadata)
 PLATFORMS: tuple[str, ...] = get_args(Platform)
 """Where an exported program can run."""
+COLOUR_FIXES: tuple[str, ...] = get_args(ColourFix)
 
+MOST_SCALE = 8.0
+"""The most that a result is larger than its input along a side."""
 MAX_SEED = 2**32 - 1
 """The greatest seed, and the greatest number of a sample: the key of an image is made from words of 32 bits."""
 _GRADIENT_WORDS = {"through": THROUGHS, "reference_mean": REFERENCE_MEANS, "reference_variance": REFERENCE_VARIANCES}

@@ -17,27 +17,37 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 SHARED = Path(__file__).parents[2] / "shared"
-# The rooms whose tests compile for longer than their programs run, but for some files. The others compile as a user's
-# process does; with JAXSR_TESTS_OPTIMISED=1, all do.
-QUICKLY_COMPILED = {"diffusion", "numerics", "upscaling", "weight_conversion"}
+# The rooms whose tests compile as a user's process does. The others compile for longer than their programs run, but for
+# some files; with JAXSR_TESTS_OPTIMISED=1, they compile as a user's process too.
+OPTIMISED = {"benchmarks", "metrics", "models", "parity", "runtime"}
+MANY_PARTS = 12_000
 LONG_PROGRAMS = {"test_dispersion.py", "test_instruments.py", "test_seams.py"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Compile with few optimisations, in half the time, where QUICKLY_COMPILED says so.
+    """Compile with few optimisations, in half the time, outside of OPTIMISED and LONG_PROGRAMS.
 
     This is no fixture, because the fixtures of a module, which compile too, come before those of a test.
     """
     everywhere = os.environ.get("JAXSR_TESTS_OPTIMISED", "0") not in ("", "0")
-    quickly = item.path.parent.name in QUICKLY_COMPILED and item.path.name not in LONG_PROGRAMS
+    quickly = item.path.parent.name not in OPTIMISED and item.path.name not in LONG_PROGRAMS
     jax.config.update("jax_disable_most_optimizations", quickly and not everywhere)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def old_objects_are_not_searched() -> Iterator[None]:
-    """Keep what JAX has traced and compiled so far out of the garbage collector's searches, which grow with it."""
+def old_programs_are_dropped() -> Iterator[None]:
+    """Drop all compiled programs once there are many, and keep the others out of the garbage collector's searches.
+
+    Each program takes several parts of the address space. Linux grants a process 65,530 of them, and JAX cannot compile
+    any more beyond that.
+    """
     yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_PARTS:
+        jax.clear_caches()
+        gc.unfreeze()
+        gc.collect()
     gc.freeze()
 
 

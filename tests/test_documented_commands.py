@@ -5,16 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from jaxsr.cli.commands import SUBCOMMANDS
+
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "*/README.md", "*/results/*.md", "jaxsr/assets/*/README.md")
 COMMAND = re.compile(r"python3? -m ((?:jaxsr|benchmarks|weight_conversion|tests)[a-z_.]*)(?![.A-Z])(.*)", re.S)
+SCRIPT = re.compile(r"[\s(]*(?:\S*/)?(?:python3? -m )?jaxsr ([a-z][a-z-]*)(.*)", re.S)
+MODULES = {one.name: one.module for one in SUBCOMMANDS}
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.M | re.S)
 _SHARED = ("jaxsr/cli/*.py", "benchmarks/harness.py", "benchmarks/rival.py")
 
 
 def source_of(module: str) -> Path | None:
     """Return the file that a module's command is in."""
-    place = ROOT / module.replace(".", "/")
+    module = MODULES.get(module.removeprefix("jaxsr "), module)
+    place = ROOT / module.removesuffix(".__main__").replace(".", "/")
     return next((path for path in (place.with_suffix(".py"), place / "__main__.py") if path.is_file()), None)
 
 
@@ -43,9 +48,13 @@ def commands() -> list[tuple[str, str, str]]:
         else:
             lines = [line for block in FENCED.findall(text) for line in block.replace("\\\n", " ").splitlines()]
         pieces = [piece for line in lines for piece in re.split(r"&&|;|\|", line.partition("  #")[0])]
-        pieces += re.findall(r"`(python[^`]*)`", FENCED.sub("", text))
-        matches = (COMMAND.search(piece) for piece in pieces)
-        found += [(str(page.relative_to(ROOT)), *match.groups()) for match in matches if match]
+        pieces += re.findall(r"`((?:python|jaxsr )[^`]*)`", FENCED.sub("", text))
+        name = str(page.relative_to(ROOT))
+        for piece in pieces:
+            if match := SCRIPT.match(piece):
+                found.append((name, f"jaxsr {match[1]}", match[2]))
+            elif match := COMMAND.search(piece):
+                found.append((name, *match.groups()))
     return found
 
 
@@ -60,6 +69,14 @@ def test_a_command_of_the_documents_exists_with_its_options(page, module, words)
 
 def test_there_are_commands_of_all_kinds():
     modules = {module for _, module, _ in commands()}
-    assert {"jaxsr.sample", "jaxsr.calibrate", "jaxsr.evaluate", "benchmarks.photo", "weight_conversion"} <= modules
+    assert {
+        "jaxsr sample",
+        "jaxsr replay",
+        "jaxsr.sample",
+        "jaxsr.calibrate",
+        "jaxsr.evaluate",
+        "benchmarks.photo",
+        "weight_conversion",
+    } <= modules
     assert "--most-steps" not in options_of("benchmarks.photo")
     assert "--steps" in options_of("benchmarks.photo")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ENTRIES = ("sample", "calibrate", "evaluate", "study", "train", "export")
+ENTRIES = ("__main__", "sample", "calibrate", "evaluate", "study", "train", "export")
 # Each room may import itself and the rooms that it names. A room names only rooms that stand above it in this table.
 ROOMS = {
     "version": "",
@@ -30,7 +30,7 @@ ROOMS = {
     "weight_conversion": "diffusion hub imaging models plain_data storage torch_files version",
     "upscaling": "choices diffusion errors guidance hub imaging models options runtime storage weight_conversion",
     "public names": "hub models options upscaling version",
-    "batch": "choices errors guidance hub imaging metrics options plain_data storage upscaling version",
+    "batch": "choices errors guidance hub imaging metrics options plain_data runtime storage upscaling version",
     "training": "data diffusion hub imaging metrics models plain_data runtime storage",
     "calibration": "choices data diffusion errors guidance imaging metrics models options runtime storage upscaling",
     "numerics": (
@@ -38,9 +38,10 @@ ROOMS = {
         "upscaling version"
     ),
     "evaluation": "choices data errors guidance imaging metrics options plain_data runtime storage upscaling version",
+    "studio": "batch choices errors guidance hub imaging options plain_data runtime storage upscaling version",
     "cli": (
-        "batch calibration choices data diffusion errors evaluation guidance hub imaging metrics numerics options "
-        "runtime storage training upscaling version"
+        "batch calibration choices data diffusion errors evaluation guidance hub imaging metrics models numerics "
+        "options runtime storage studio training upscaling version"
     ),
     "entries": "cli",
 }
@@ -53,7 +54,7 @@ def room_of(module: str) -> str:
         return package
     if not rest:
         return "public names"
-    return "entries" if rest[0] in ENTRIES else rest[0]
+    return "entries" if rest[0] in ENTRIES or rest[-1] == "__main__" else rest[0]
 
 
 def modules() -> dict[str, Path]:

@@ -8,7 +8,8 @@ from pathlib import Path
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser with the options of the two commands."""
     epilog = "exit code: 0 done, 1 error or above tolerance, 2 wrong usage"
-    parser = argparse.ArgumentParser(prog="python -m weight_conversion", description=__doc__, epilog=epilog)
+    program = "jaxsr" if Path(sys.argv[0]).stem == "jaxsr" else "python -m weight_conversion"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__, epilog=epilog)
     commands = parser.add_subparsers(dest="command", required=True)
 
     convert = commands.add_parser("convert", help="convert two .pth or .safetensors files", epilog=epilog)

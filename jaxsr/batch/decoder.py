@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from jaxsr.imaging.files import Photo, is_pipe, read_decoded, read_photo, to_photo
+from jaxsr.imaging.files import Photo, is_pipe, read_decoded, to_photo
 from jaxsr.imaging.pixels import ImageFileError
 
 _SIZE = struct.Struct("<Q")
@@ -23,9 +23,13 @@ _CODE = "from jaxsr.batch.decoder import serve; serve()"
 
 
 class DecoderProcess:
-    """Reads photographs in another process, as `jaxsr.imaging.files.read_photo` does. Use it as a context."""
+    """Reads photographs in another process, as `jaxsr.imaging.files.read_photo` does. Use it as a context.
 
-    def __init__(self) -> None:
+    Pictures of more than `most_pixels` (None: the limit of `jaxsr.imaging.decode`) are refused by their header.
+    """
+
+    def __init__(self, most_pixels: int | None = None) -> None:
+        self._most_pixels = most_pixels
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "DecoderProcess":
@@ -38,7 +42,8 @@ class DecoderProcess:
         """Read a photograph. Raises what `read_photo` raises, and ImageFileError if the process ended meanwhile."""
         source = os.fspath(path)
         if not path.is_file() or is_pipe(source):
-            return read_photo(path)  # a pipe gives its bytes only once, and perhaps only to this process
+            # A pipe gives its bytes only once, and perhaps only to this process.
+            return to_photo(read_decoded(source, self._most_pixels), source)
         try:
             found = self._ask(source)
         except (EOFError, OSError) as error:
@@ -61,7 +66,7 @@ class DecoderProcess:
         sent, received = self._process.stdin, self._process.stdout
         assert sent is not None
         assert received is not None
-        _send(sent, source)
+        _send(sent, (source, self._most_pixels))
         return _receive(received)
 
     def close(self) -> None:
@@ -85,11 +90,11 @@ def serve() -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     while True:
         try:
-            source = _receive(sys.stdin.buffer)
+            source, most_pixels = _receive(sys.stdin.buffer)
         except EOFError:
             return
         try:
-            found: Any = read_decoded(source)
+            found: Any = read_decoded(source, most_pixels)
         except Exception as error:
             found = error
         _send(answers, found)

@@ -4,27 +4,30 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Num, UInt8, UInt16
 
+from jaxsr.batch.finishing import finish_pixels
 from jaxsr.batch.jobs import Job
 from jaxsr.batch.recipe import Recipe, read_mask
 from jaxsr.batch.request import Request
-from jaxsr.batch.sidecar import describe
-from jaxsr.batch.strip import new_strip, panels, strip_shape
+from jaxsr.batch.sidecar import describe, inner_record
+from jaxsr.batch.size import cropped, final_size, is_changed, is_resized, network_size, result_bytes, result_shape
+from jaxsr.batch.strip import new_strip, panels
 from jaxsr.batch.write import write_result
 from jaxsr.choices import Batch
 from jaxsr.errors import IMAGE_FAILED
+from jaxsr.guidance.guide import Guide, is_guided
 from jaxsr.imaging.files import JPEG, WEBP, Photo, check_side, pixel_dtype, read_photo, with_metadata
+from jaxsr.imaging.lanczos import resize_into
 from jaxsr.imaging.memory import check_memory
 from jaxsr.imaging.pixels import Pixels, from_float
-from jaxsr.metrics.consistency import lr_consistency_by_bands
-from jaxsr.upscaling.inpainting import check_mask, keep_known
+from jaxsr.upscaling.inpainting import check_mask
 from jaxsr.upscaling.plan import ImageRun
 from jaxsr.upscaling.stream import Enlargement, enlarge_many
 from jaxsr.upscaling.upscaler import Progress, Upscaler
@@ -43,12 +46,15 @@ class Made:
 
     Attributes:
         consistency: LR-consistency of the result in dB, for a strip of every panel; NaN with a mask.
+        drift: `jaxsr.metrics.consistency.colour_drift` of the result in grey levels, for a strip the largest; NaN with
+            a mask. Both numbers are those of the network's size.
         notes: losses of the photograph on its way, and what speaks against a fitted alpha. Each text completes a
             sentence that begins with "the image".
         run: the run that was made, with the numbers of its guidance.
     """
 
     consistency: tuple[float, ...]
+    drift: float
     notes: tuple[str, ...]
     run: ImageRun
 
@@ -60,14 +66,19 @@ class Begun:
     Attributes:
         job, request, photo: what the result is made of.
         pixels: the result's pixels.
-        picture: what the network gets, and the part of `pixels` that it fills in.
+        colour: the part of `pixels` that shows colours, (H, W), (H, W, 3), or (H, W, panels, 3).
+        canvas: the array that the network fills in: `colour`, or one of the network's own size and of 16 bits, if the
+            result is changed afterwards.
+        pictures: what the network gets, one for each part of `canvas`.
     """
 
     job: Job
     request: Request
     photo: Photo
     pixels: Pixels
-    picture: Enlargement
+    colour: Num[np.ndarray, "H W *c"]
+    canvas: Num[np.ndarray, "m n *c"]
+    pictures: tuple[Enlargement, ...]
     began: float
 
 
@@ -95,7 +106,7 @@ def begin(
         ImageFileError, ValueError, OSError, MemoryError: each with one sentence as its message.
     """
     scale, began = upscaler.preset.scale, time.perf_counter()
-    photo = with_metadata(read(job.source), request.metadata or "keep")
+    photo = with_metadata(cropped(read(job.source), request.crop), request.metadata or "keep")
     check_side(job.target, max(result_shape(photo, scale, request)))
     check_memory(result_bytes(photo, scale, request, job.target), "its result", str(job.source))
     rgb = photo.rgb
@@ -104,33 +115,59 @@ def begin(
 
         rgb = bleed(rgb, photo.alpha)
     pixels, colour = _canvas(photo, scale, request, job)
+    canvas = colour
+    if is_changed(photo, scale, request):
+        canvas = np.empty((*network_size(rgb.shape[:2], scale), *colour.shape[2:]), np.uint16)
     mask = check_mask(upscaler.preset, read_mask(request), rgb.shape[:2])
-    choices = {"seed": request.seed, "sample": request.sample, "mask": mask, "progress": progress}
-    picture = Enlargement(rgb, colour, request.options, recipe.guide(request, rgb, scale), **choices)
-    return Begun(job, request, photo, pixels, picture, began)
+    choices = {"seed": request.seed, "sample": request.sample, "mask": mask}
+    guide = recipe.guide(request, rgb, scale)
+    if request.panels:
+        count = len(request.panels)
+        pictures = tuple(
+            Enlargement(
+                rgb,
+                canvas[:, :, i],
+                panel.options,
+                guide if is_guided(guide, panel.options) else Guide(),
+                progress=progress and _part_of(progress, i, count),
+                **choices,
+            )
+            for i, panel in enumerate(request.panels)
+        )
+    else:
+        pictures = (Enlargement(rgb, canvas, request.options, guide, progress=progress, **choices),)
+    return Begun(job, request, photo, pixels, colour, canvas, pictures, began)
 
 
-def finish(upscaler: Upscaler, begun: Begun, done: ImageRun, *, accept_license: bool = False) -> Made:
-    """Write a result with its sidecar, after the run `done` has filled in its pixels.
+def _part_of(progress: Progress, number: int, count: int) -> Progress:
+    """Make the callback of one of `count` pictures of a result, which have equally many tiles."""
+    return lambda done, total: progress(number * total + done, count * total)
+
+
+def finish(upscaler: Upscaler, begun: Begun, done: Sequence[ImageRun], *, accept_license: bool = False) -> Made:
+    """Write a result with its sidecar, after the runs `done`, one for each picture, have filled in its canvas.
 
     `accept_license` says whether the command in the sidecar accepts a licence. Raises ImageFileError and OSError.
     """
-    job, request, photo, pixels, picture = begun.job, begun.request, begun.photo, begun.pixels, begun.picture
-    colour, rgb = picture.out, picture.rgb
-    if picture.mask is None:
-        consistency = _consistency(colour, rgb, upscaler.preset.scale)
-    else:
-        keep_known(colour, photo.rgb[..., 0] if colour.ndim == 2 else photo.rgb, picture.mask)
-        consistency = [math.nan] * (colour.shape[2] if colour.ndim == 4 else 1)
+    job, request, photo, pixels, first = begun.job, begun.request, begun.photo, begun.pixels, begun.pictures[0]
+    canvas, scale = begun.canvas, upscaler.preset.scale
     record = describe(upscaler, request, done, accept_license=accept_license)
     record |= {"size": [pixels.shape[1], pixels.shape[0]]}
+    found = finish_pixels(request, photo, first, canvas, begun.colour, scale)
+    consistency, drift = found.consistency, found.drift
+    record |= found.facts
     numbers = [round(value, 3) if math.isfinite(value) else None for value in consistency]
-    notes = (*losses(photo, pixels, job.target, strip=bool(request.strip)), *upscaler.fit_notes(done, picture.guide))
-    record |= {"lr_consistency_db": numbers if request.strip else numbers[0]}
+    lost = losses(photo, pixels, job.target, strip=bool(request.labels))
+    fits = [upscaler.fit_notes(run, one.guide) for run, one in zip(done, begun.pictures, strict=True)]
+    notes = (*lost, *dict.fromkeys(note for found in fits for note in found))
+    record |= {"lr_consistency_db": numbers if request.labels else numbers[0]}
+    record |= {"colour_drift": None if math.isnan(drift) else round(drift, 3)}
     seconds = round(time.perf_counter() - begun.began, 3)
     record |= {"notes": [f"The image {note}." for note in notes], "seconds": seconds}
+    if (request.metadata or "keep") == "keep":
+        photo = replace(photo, record=inner_record(upscaler, request, done))
     write_result(job, pixels, photo, record, quality=request.quality or 95)
-    return Made(tuple(consistency), notes, done)
+    return Made(consistency, drift, notes, done[0])
 
 
 def make_many(
@@ -146,16 +183,24 @@ def make_many(
     While the devices compute, the next photograph is read and results are written in threads of their own. See
     `jaxsr.upscaling.stream.enlarge_many` for `batch` and `devices`.
     """
-    open_ones: dict[int, Begun] = {}
+    open_ones: dict[int, _Unfinished] = {}
 
     def pictures() -> Iterator[Enlargement]:
-        for number, one in enumerate(begun):
-            open_ones[number] = one
-            yield one.picture
+        number = 0
+        for begun_one in begun:
+            one = _Unfinished(begun_one)
+            for place, picture in enumerate(begun_one.pictures):
+                open_ones[number] = one
+                one.places[number] = place
+                number += 1
+                yield picture
 
-    def write(one: Begun, run: ImageRun | BaseException) -> Made | BaseException:
+    def write(one: Begun, runs: Sequence[ImageRun | BaseException]) -> Made | BaseException:
+        if failed := [run for run in runs if isinstance(run, BaseException)]:
+            return failed[0]
         try:
-            return run if isinstance(run, BaseException) else finish(upscaler, one, run, accept_license=accept_license)
+            done = [run for run in runs if not isinstance(run, BaseException)]
+            return finish(upscaler, one, done, accept_license=accept_license)
         except IMAGE_FAILED as error:
             return error
 
@@ -163,13 +208,26 @@ def make_many(
     with ThreadPoolExecutor(WRITERS) as writer:
         for number, _, run in enlarge_many(upscaler, pictures(), batch=batch, devices=devices):
             one = open_ones.pop(number)
-            writing.append((one, writer.submit(write, one, run)))
+            one.runs[one.places[number]] = run
+            if len(one.runs) < len(one.begun.pictures):
+                continue
+            runs = [one.runs[place] for place in range(len(one.runs))]
+            writing.append((one.begun, writer.submit(write, one.begun, runs)))
             while writing and (len(writing) > WAITING or writing[0][1].done()):
-                one, future = writing.popleft()
-                yield one, future.result()
+                finished, future = writing.popleft()
+                yield finished, future.result()
         while writing:
-            one, future = writing.popleft()
-            yield one, future.result()
+            finished, future = writing.popleft()
+            yield finished, future.result()
+
+
+class _Unfinished:
+    """A result on its way: the places of its pictures by their numbers in the stream, and the runs that are done."""
+
+    def __init__(self, begun: Begun) -> None:
+        self.begun = begun
+        self.places: dict[int, int] = {}
+        self.runs: dict[int, ImageRun | BaseException] = {}
 
 
 def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[str, ...]:
@@ -190,22 +248,16 @@ def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[
 
 def _canvas(photo: Photo, scale: int, request: Request, job: Job) -> tuple[Pixels, Num[np.ndarray, "H W *c"]]:
     """Allocate the pixels of the result, with alpha and labels filled in, and a view of the colour to be filled in."""
-    height, width = (scale * n for n in photo.rgb.shape[:2])
-    if request.strip:
-        strip = new_strip(height, width, request.strip)
-        return strip, panels(strip, len(request.strip))
+    height, width = final_size(photo.rgb.shape[:2], scale, request)
+    if request.labels:
+        strip = new_strip(height, width, request.labels)
+        return strip, panels(strip, len(request.labels))
     pixels = np.empty(result_shape(photo, scale, request), pixel_dtype(job.target, photo.depth))
-    if photo.alpha is not None:
+    if photo.alpha is not None and is_resized(photo.rgb.shape[:2], scale, request):
+        resize_into(photo.alpha, pixels[..., -1])
+    elif photo.alpha is not None:
         enlarge_alpha(photo.alpha, scale, pixels[..., -1])
     return pixels, pixels[..., 0] if photo.grey else pixels[..., :3]
-
-
-def _consistency(colour: Num[np.ndarray, "H W *c"], rgb: Float[np.ndarray, "h w 3"], scale: int) -> list[float]:
-    """Compute the LR-consistency of every panel, in dB."""
-    if colour.ndim == 4:
-        return [lr_consistency_by_bands(colour[:, :, i], rgb, scale) for i in range(colour.shape[2])]
-    grey = colour.ndim == 2
-    return [lr_consistency_by_bands(colour[..., None] if grey else colour, rgb[..., :1] if grey else rgb, scale)]
 
 
 def enlarge_alpha(
@@ -221,16 +273,3 @@ def enlarge_alpha(
         first, end = max(top - _LANCZOS_REACH, 0), min(top + _ALPHA_BAND, len(alpha))
         band = upscale_alpha(alpha[first : end + _LANCZOS_REACH], scale)
         out[scale * top : scale * end] = from_float(band[scale * (top - first) : scale * (end - first)], out.dtype)
-
-
-def result_bytes(photo: Photo, scale: int, request: Request, target: Path) -> int:
-    """Estimate the bytes that a result takes: its pixels, the encoder's copy of them, and the file."""
-    return 3 * math.prod(result_shape(photo, scale, request)) * np.dtype(pixel_dtype(target, photo.depth)).itemsize
-
-
-def result_shape(photo: Photo, scale: int, request: Request) -> tuple[int, int, int]:
-    """Return (height, width, channels) of the enlarged photograph, or of its strip."""
-    height, width = (scale * n for n in photo.rgb.shape[:2])
-    if request.strip:
-        return strip_shape(height, width, len(request.strip))
-    return height, width, (1 if photo.grey else 3) + (photo.alpha is not None)

@@ -1,9 +1,10 @@
 """The forecast of a result's time and memory, without making the result."""
 
-from jaxsr.batch.enlarge import result_bytes, result_shape
 from jaxsr.batch.jobs import Job
 from jaxsr.batch.recipe import Recipe, read_mask
 from jaxsr.batch.request import Request
+from jaxsr.batch.size import cropped, result_bytes, result_shape
+from jaxsr.guidance.guide import Guide, is_guided
 from jaxsr.imaging.files import check_side, read_photo
 from jaxsr.options import spell_tile
 from jaxsr.upscaling.inpainting import check_mask
@@ -19,10 +20,13 @@ def foresee(upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, cost
 
     `costs` keeps the measurements, for other images with equal calls.
     """
-    photo, scale, options = read_photo(job.source), upscaler.preset.scale, request.options
+    photo, scale = cropped(read_photo(job.source), request.crop), upscaler.preset.scale
+    options = request.panels[0].options if request.panels else request.options
     size, (height, width, _) = photo.rgb.shape[:2], result_shape(photo, scale, request)
     check_side(job.target, max(height, width))
     guide = recipe.guide(request, photo.rgb, scale)
+    if request.panels and not is_guided(guide, options):
+        guide = Guide()
     planned = upscaler.plan(size, options, request.batch, guide)
     check_mask(upscaler.preset, read_mask(request), size)
     call = (planned.plan.tile, planned.batch)
@@ -31,7 +35,7 @@ def foresee(upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, cost
     run, seconds, memory = costs[call]
     shortened = run.plan.tile != planned.plan.tile
     plan = plan_run(upscaler.preset, size, run.options).plan if shortened else planned.plan
-    seconds *= -(-len(plan) // run.batch)
+    seconds *= -(-len(plan) // run.batch) * max(len(request.panels), 1)
     held = result_bytes(photo, scale, request, job.target)
     line = (
         f"{job.source} {size[1]}x{size[0]} -> {job.target} {width}x{height}: "

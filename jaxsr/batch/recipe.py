@@ -28,7 +28,11 @@ class Recipe:
 
     def guide(self, request: Request, rgb: Float[np.ndarray, "h w 3"], scale: int) -> Guide:
         """Make the guide of the image `rgb` for a request. Raises ValueError if a guide file does not fit the image."""
-        parts: dict[str, Any] = {"alpha_map": self.alpha_map, "reference": self.reference, "mask": self.mask}
+        factors = self.alpha_map
+        if factors is not None and request.crop is not None:
+            x, y, width, height = request.crop
+            factors = factors[y : y + height, x : x + width]
+        parts: dict[str, Any] = {"alpha_map": factors, "reference": self.reference, "mask": self.mask}
         choices = {name: getattr(request, name) for name in ("feather", "objective", "strip")}
         return make_guide(rgb, scale, **parts, box=request.reference_box, **choices)
 

@@ -2,13 +2,24 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from jaxsr.batch.jobs import Job
-from jaxsr.choices import MAX_SEED, METADATA, OBJECTIVES, Batch, Metadata, Objective, check_word
+from jaxsr.choices import (
+    COLOUR_FIXES,
+    MAX_SEED,
+    METADATA,
+    MOST_SCALE,
+    OBJECTIVES,
+    Batch,
+    ColourFix,
+    Metadata,
+    Objective,
+    check_word,
+)
 from jaxsr.guidance.region import FEATHER, Box
 from jaxsr.imaging.files import JPEG, PNG, TIFF, WEBP, hash_photo
 from jaxsr.options import Options
@@ -17,6 +28,11 @@ GUIDE_FILES = ("alpha_map", "reference", "reference_mask", "mask")
 _OPTIONS = tuple(field.name for field in fields(Options))
 FORMATS = tuple(suffix[1:] for suffix in (*PNG, *JPEG, *WEBP, *TIFF))
 _MAX = 2**31 - 1
+# What a panel chooses for itself.
+_BY_PANEL = (
+    *("alpha", "temperature", "projection", "through", "reference_mean", "reference_variance"),
+    *("reference_slope", "reference_offset"),
+)
 _SHOWN = 200  # characters of an error
 _RANGES = {
     "seed": (0, MAX_SEED),
@@ -24,9 +40,11 @@ _RANGES = {
     "quality": (1, 100),
     "batch": (1, _MAX),
     "feather": (0, _MAX),
+    "width": (1, _MAX),
+    "height": (1, _MAX),
 }
-_MAY_BE_NONE = ("quality", "feather")
-_OWN = ("metadata", "strip", "reference_box", "feather", "objective")
+_MAY_BE_NONE = ("quality", "feather", "width", "height")
+_OWN = ("metadata", "strip", "reference_box", "feather", "objective", "scale", "width", "height", "colour_fix", "crop")
 
 
 class RequestError(ValueError):
@@ -46,6 +64,14 @@ def hash_source(path: Path) -> SourceFile:
     return SourceFile(path, hash_photo(path))
 
 
+@dataclass(frozen=True)
+class StripPanel:
+    """One panel of a strip whose panels differ in more than alpha: its label and its options of sampling."""
+
+    label: str
+    options: Options
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """All choices that decide one result.
@@ -62,6 +88,11 @@ class Request:
             `keep`.
         batch: tiles per call of the network, or `auto`. It changes only roundings, so `decisions` leaves it out.
         strip: alphas of the panels; empty for a single result.
+        panels: in place of `strip`, the panels with all their options; empty for a single result.
+        scale: size of the result, as a multiple of the input's from 1 to MOST_SCALE; None is the network's own.
+        width, height: in place of `scale`, one or both sides of the result in pixels, see `jaxsr.batch.size`.
+        colour_fix: correction of the result's colours, see `jaxsr.imaging.colour_fix`; None is `none`.
+        crop: (x, y, width, height) of the part of the input that is enlarged, in pixels; None is all of it.
         alpha_map, reference, reference_mask: guide files, or None.
         mask: file that marks what an inpainting model fills in, or None.
         reference_box: (x, y, width, height) of the reference in pixels of the input, or None.
@@ -84,6 +115,12 @@ class Request:
     metadata: Metadata | None = None
     batch: Batch = 1
     strip: tuple[float, ...] = ()
+    panels: tuple[StripPanel, ...] = ()
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    colour_fix: ColourFix | None = None
+    crop: Box | None = None
     alpha_map: SourceFile | None = None
     reference: SourceFile | None = None
     reference_mask: SourceFile | None = None
@@ -105,6 +142,13 @@ class Request:
         if self.metadata == "keep":
             object.__setattr__(self, "metadata", None)  # so that equal requests are equal
         check_word("metadata", self.metadata, (None, *METADATA))
+        if self.colour_fix == "none":
+            object.__setattr__(self, "colour_fix", None)
+        check_word("colour_fix", self.colour_fix, (None, *COLOUR_FIXES))
+        if self.scale is not None and not 1 <= self.scale <= MOST_SCALE:
+            raise ValueError(f"scale: must be from 1 to {MOST_SCALE:g}, not {self.scale}.")
+        if self.crop is not None and not (len(self.crop) == 4 and min(self.crop) >= 0 and min(self.crop[2:]) > 0):
+            raise ValueError(f"crop: must be X,Y,WIDTH,HEIGHT with a width and a height, not {self.crop}.")
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
             if (name in _MAY_BE_NONE and value is None) or (name == "batch" and value == "auto"):
@@ -117,17 +161,31 @@ class Request:
         """The guide files, by the names of their options."""
         return {name: file for name in GUIDE_FILES if (file := getattr(self, name)) is not None}
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the panels of a strip; empty for a single result."""
+        return tuple(panel.label for panel in self.panels) or tuple(f"alpha {alpha:g}" for alpha in self.strip)
+
     def decisions(self) -> dict[str, Any]:
         """Return all that decides the bits besides input, model and format, as plain JSON. Hashes stand for files."""
         sampling = asdict(self.options) | {"seed": self.seed, "sample": self.sample}
         others = {"quality": self.quality} | {name: getattr(self, name) for name in _OWN}
         others = {name: value for name, value in others.items() if value not in (None, ())}
+        if self.panels:
+            others["panels"] = [asdict(panel) for panel in self.panels]
         hashes = {name: file.sha256 for name, file in self.guide_files.items()}
         return json.loads(json.dumps(sampling | others | hashes))
 
-    def used(self, options: Options) -> "Request":
-        """Return this request with the options that were really used, which leave no choice open."""
-        return replace(self, options=options)
+    def used(self, options: Sequence[Options]) -> "Request":
+        """Return this request with the options that were really used, one for each panel, which leave no choice open.
+
+        The options of a strip of panels themselves are those of its first panel, but for what they left open.
+        """
+        if not self.panels:
+            return replace(self, options=options[0])
+        panels = [StripPanel(panel.label, one) for panel, one in zip(self.panels, options, strict=True)]
+        kept = {name: getattr(self.options, name) for name in _BY_PANEL}
+        return replace(self, options=replace(options[0], **kept), panels=tuple(panels))
 
     def to_record(self) -> dict[str, Any]:
         """Return the request as plain JSON, for a sidecar; `from_record` reads it back."""
@@ -154,7 +212,7 @@ class Request:
         """Read the request that a sidecar holds. Raises RequestError if the sidecar does not hold a request."""
         try:
             decisions, paths = record["requested"], record.get("files", {})
-            options = {name: _tuple(decisions[name]) for name in _OPTIONS}
+            panels = [StripPanel(one["label"], _options(one["options"])) for one in decisions.get("panels", ())]
             others = {name: _tuple(decisions[name]) for name in (*_OWN, "quality") if name in decisions}
             files: dict[str, Any] = {name: SourceFile(Path(path), decisions[name]) for name, path in paths.items()}
             if "from_calibration" in record:
@@ -163,7 +221,8 @@ class Request:
             return cls(
                 input=SourceFile(Path(record["input"]), record["input_sha256"]),
                 **{name: record[name] for name in ("format", "model", "model_sha256")},
-                options=Options(**options),
+                options=_options(decisions),
+                panels=tuple(panels),
                 **{name: decisions[name] for name in ("seed", "sample")},
                 **others,
                 **files,
@@ -190,6 +249,10 @@ def request_for(job: Job, *, quality: int | None = None, **chosen: Any) -> Reque
     return Request(
         input=hash_source(job.source), format=suffix.removeprefix("."), sample=job.sample, quality=lossy, **chosen
     )
+
+
+def _options(record: Mapping[str, Any]) -> Options:
+    return Options(**{name: _tuple(record[name]) for name in _OPTIONS})
 
 
 def _tuple(value: Any) -> Any:

@@ -4,18 +4,24 @@ A result counts as done if its sidecar holds the same decisions, input and model
 run therefore resumes where it stopped.
 """
 
+import json
 import shlex
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import jax
+import PIL
 
 from jaxsr.batch.jobs import Job
-from jaxsr.batch.request import Request
+from jaxsr.batch.request import Request, SourceFile
 from jaxsr.guidance.guide import Scales
 from jaxsr.hub.cards import find_card
+from jaxsr.hub.hugging_face import PREFIX
 from jaxsr.options import spell_tile
 from jaxsr.plain_data import parse_json
+from jaxsr.runtime.cpu import processor
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling.plan import ImageRun
 from jaxsr.upscaling.upscaler import Upscaler
@@ -53,19 +59,49 @@ def is_done(job: Job, request: Request) -> bool:
     )
 
 
-def describe(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False) -> dict[str, Any]:
-    """Describe a result for its sidecar: the request, the run, and the command that makes the result again."""
+def describe(
+    upscaler: Upscaler, request: Request, done: Sequence[ImageRun], *, accept_license: bool = False
+) -> dict[str, Any]:
+    """Describe a result for its sidecar: the request, its runs, and the command that makes the result again."""
     return {
         "command": command(upscaler, request, done, accept_license=accept_license),
         **request.to_record(),
-        "options": request.used(done.options).decisions(),
-        "batch": done.batch,
-        "tiles": len(done.plan),
+        "options": request.used([run.options for run in done]).decisions(),
+        "batch": done[0].batch,
+        "tiles": len(done[0].plan),
         "preset": upscaler.preset.to_dict(),
-        "device": jax.devices()[0].device_kind,
-        "jaxsr": __version__,
-        "jax": jax.__version__,
-    } | _describe_guidance(request, done.scales)
+        **surroundings(),
+        "processor": processor(),
+    } | _describe_guidance(request, done[0].scales if not request.panels else None)
+
+
+def surroundings() -> dict[str, str]:
+    """Return what may change the bytes of a result besides its request, by name."""
+    versions = {"jaxsr": __version__, "jax": jax.__version__, "pillow": PIL.__version__}
+    return {"device": jax.devices()[0].device_kind} | versions
+
+
+def inner_record(upscaler: Upscaler, request: Request, done: Sequence[ImageRun]) -> str:
+    """Return the record that a result carries inside its own file: JSON text of what decides its bytes.
+
+    It has the names of files without their folders, and nothing that differs between two runs of one request.
+    """
+
+    def bare(file: SourceFile | None) -> SourceFile | None:
+        return file and SourceFile(Path(file.path.name), file.sha256)
+
+    files: dict[str, Any] = {name: bare(file) for name, file in request.guide_files.items()}
+    files |= {"input": bare(request.input), "calibration": None}
+    used = request.used([run.options for run in done])
+    named = replace(used, **files, preset=None, batch=done[0].batch, model=_known_name(upscaler, request))
+    return json.dumps(named.to_record() | surroundings(), separators=(",", ":"))
+
+
+def _known_name(upscaler: Upscaler, request: Request) -> str:
+    """Return the name of a model that others can load too, else the name of its file and folder."""
+    if card := find_card(request.model):
+        return card.name
+    return request.model if request.model.startswith(PREFIX) else "/".join(upscaler.source.parts[-2:])
 
 
 def _describe_guidance(request: Request, scales: Scales | None) -> dict[str, Any]:
@@ -84,14 +120,22 @@ def _describe_guidance(request: Request, scales: Scales | None) -> dict[str, Any
     return {"guidance": record | {f"{name}_sha256": file.sha256 for name, file in request.guide_files.items()}}
 
 
-def command(upscaler: Upscaler, request: Request, done: ImageRun, *, accept_license: bool = False) -> str:
-    """Return the command that makes the result again, in ./out of any folder. Paths are absolute, no choice is open."""
+def command(upscaler: Upscaler, request: Request, done: Sequence[ImageRun], *, accept_license: bool = False) -> str:
+    """Return the command that makes the result again, in ./out of any folder. Paths are absolute, no choice is open.
+
+    The panels of a strip with names take their numbers from the calibration again.
+    """
     model = request.model if find_card(request.model) else upscaler.source.resolve()
-    flags = {"input": request.input.path.resolve(), "model": model} | asdict(done.options)
-    flags |= {"tile": spell_tile(done.options.tile)}
-    flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done.batch, "quality": request.quality}
-    flags |= {"ext": _extension(request), "strip": request.strip or None}
-    flags |= {name: getattr(request, name) for name in ("metadata", "reference_box", "feather", "objective")}
+    options = request.used([run.options for run in done]).options
+    flags = {"input": request.input.path.resolve(), "model": model} | asdict(options)
+    flags |= {"tile": spell_tile(options.tile)}
+    flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done[0].batch, "quality": request.quality}
+    labels = tuple(panel.label.removeprefix("alpha ") for panel in request.panels)
+    flags |= {"ext": _extension(request), "strip": labels or request.strip or None}
+    if request.panels and request.calibration:
+        flags["calibration"] = request.calibration.path.resolve()
+    names = ("metadata", "reference_box", "feather", "objective", "scale", "width", "height", "colour_fix", "crop")
+    flags |= {name: getattr(request, name) for name in names}
     flags |= {name: file.path.resolve() for name, file in request.guide_files.items()}
     words = [f"--{name.replace('_', '-')}={_word(value)}" for name, value in flags.items() if value is not None]
     return shlex.join(["python", "-m", "jaxsr.sample", *words, *["--accept-license"] * accept_license])

@@ -1,4 +1,4 @@
-"""A strip: the results of one image with several alphas, side by side, each below the label of its alpha."""
+"""A strip: several results of one image, side by side, each below its label."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ def strip_shape(height: int, width: int, panels: int) -> tuple[int, int, int]:
     return height + _label_height(width), panels * (width + GAP), 3
 
 
-def new_strip(height: int, width: int, alphas: Sequence[float]) -> UInt8[np.ndarray, "S W 3"]:
+def new_strip(height: int, width: int, labels: Sequence[str]) -> UInt8[np.ndarray, "S W 3"]:
     """Make a white strip with its labels. The results are written into its `panels` later."""
-    strip, label = np.full(strip_shape(height, width, len(alphas)), 255, np.uint8), _label_height(width)
-    for left, alpha in zip(range(0, strip.shape[1], width + GAP), alphas, strict=True):
-        strip[:label, left : left + width] = _label(f"alpha {alpha:g}", label, width)
+    strip, label = np.full(strip_shape(height, width, len(labels)), 255, np.uint8), _label_height(width)
+    for left, text in zip(range(0, strip.shape[1], width + GAP), labels, strict=True):
+        strip[:label, left : left + width] = _label(text, label, width)
     return strip
 
 

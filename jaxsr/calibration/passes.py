@@ -13,6 +13,7 @@ from jaxsr.data.pairs import PairSet
 from jaxsr.data.prefetch import prefetch
 from jaxsr.errors import NotFiniteError
 from jaxsr.runtime.devices import own_share
+from jaxsr.runtime.progress import PassState
 
 Values = dict[str, np.ndarray]
 Call = Callable[[np.ndarray, np.ndarray], Values]
@@ -39,7 +40,7 @@ def go_through(run: CalibrationRun, journal: Journal, name: str, call: Call, wor
         made += len(group)
         rate = made * work[0] / (perf_counter() - began)
         done, left = len(run.pairs) - len(todo) + made, (len(todo) - made) * work[0] / rate
-        run.progress(f"{name}: {done}/{len(run.pairs)} pairs, {rate:.3g} {work[1]}/s, {left:.0f} s left")
+        run.progress(PassState(name, done, len(run.pairs), rate, work[1], left))
 
 
 def _read(

@@ -9,10 +9,11 @@ from jaxsr.calibration.scores import hash_networks
 from jaxsr.calibration.sweep import Chain
 from jaxsr.choices import DEFAULT_FORM, ForwardODE, GradientForm, Objective
 from jaxsr.data.pairs import PairSet
-from jaxsr.diffusion import find_sampler
+from jaxsr.diffusion import Schedule, find_sampler
 from jaxsr.guidance.calibration_file import describe_schedule
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.options import Options
+from jaxsr.runtime.progress import PassState
 from jaxsr.upscaling.inpainting import check_takes_mask
 from jaxsr.upscaling.plan import schedule_for, tile_unit
 from jaxsr.upscaling.upscaler import Upscaler
@@ -107,7 +108,9 @@ class CalibrationRun:
         choices: choices that decide the numbers.
         batch: images per call and device; affects only speed and memory.
         candidate_batch: candidates in the network at once; affects only speed and memory.
-        progress: called with one line of text after every call.
+        progress: called after every call.
+        announce: called before the work, with the calls of the network for single images that are left, the model and
+            the schedule. The calls of a search are not counted.
     """
 
     upscaler: Upscaler
@@ -116,7 +119,8 @@ class CalibrationRun:
     choices: Choices
     batch: int = 1
     candidate_batch: int = 16
-    progress: Callable[[str], None] = lambda line: None
+    progress: Callable[[PassState], None] = lambda state: None
+    announce: Callable[[int, Model, Schedule], None] = lambda calls, model, schedule: None
 
 
 def make_chain(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> Chain:

@@ -16,6 +16,7 @@ from jaxsr.calibration.passes import OPEN, go_through
 from jaxsr.calibration.plan import CalibrationRun, describe, make_chain
 from jaxsr.calibration.scores import keep_images, load_networks, make_score, network_shapes
 from jaxsr.calibration.sweep import Networks, image_keys, open_function, sweep_function
+from jaxsr.calibration.work import calls_left
 from jaxsr.guidance.calibration_file import Calibration
 from jaxsr.guidance.fits import fit_lr_scale, fit_reference
 from jaxsr.guidance.moments import Moments
@@ -23,7 +24,17 @@ from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.devices import image_mesh, over_images, replicate
 from jaxsr.storage import part_file
 
-_ASKED = ("multiples", "profiles", "temperatures", "projections", "search", "metrics", "rule", "metric_weights")
+_ASKED = (
+    "losses",
+    "metric_weights",
+    "metrics",
+    "multiples",
+    "profiles",
+    "projections",
+    "rule",
+    "search",
+    "temperatures",
+)
 
 Extras = Callable[[Calibration], None]
 
@@ -45,8 +56,10 @@ def calibrate(
     choices = run.choices
     _check_metrics(run)
     described, networks = describe(run.upscaler, run.pairs, choices), load_networks(choices.metrics)
-    variance = make_chain(run.upscaler, run.pairs, choices).schedule.variance_clipped
+    chain = make_chain(run.upscaler, run.pairs, choices)
+    variance = chain.schedule.variance_clipped
     with Journal(part_file(output), described, overwrite=overwrite) as journal:
+        run.announce(calls_left(run, journal), chain.model, chain.schedule)
         calibration = _measure(run, journal, described, networks, variance)
         if jax.process_index() == 0:
             extras(calibration)

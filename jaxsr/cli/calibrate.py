@@ -1,7 +1,8 @@
-"""Calibrate guidance on pairs of images: python -m jaxsr.calibrate --pairs HR_DIR -o calib.json"""
+"""Calibrate guidance on pairs of images: jaxsr calibrate --pairs HR_DIR -o calib.json"""
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from jaxsr.choices import (
     GradientForm,
 )
 from jaxsr.cli.exits import exit_code, say_left_out
+from jaxsr.cli.foresight import announcer, say_costs
+from jaxsr.cli.parser import Parser, program, words
 from jaxsr.cli.shared_options import (
-    Parser,
     add_crop,
     add_gradient,
     add_hosts,
@@ -25,8 +27,6 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     join_hosts,
-    join_negative,
-    progress_line,
     whole,
 )
 from jaxsr.storage import part_file
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options. It does not import JAX."""
-    parser = Parser(prog="python -m jaxsr.calibrate", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=program("calibrate"), description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
     add_pairs(parser)
@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     loop = parser.add_argument_group("open loop (Algorithm 1)")
     loop.add_argument(
         "--multiples",
+        type=words(),
         default="0:2:81",
         metavar="GRID",
         help="scales to try, for norm in units of Sigma_t: start:stop:count, or 0.1,0.2,... (default: %(default)s)",
@@ -70,20 +71,23 @@ def make_parser() -> argparse.ArgumentParser:
     add = loop.add_argument
     add(
         "--closed-loop",
+        type=words(),
         metavar="METRICS",
         help="a metric of fidelity (psnr, ssim, ms_ssim, lr_consistency) and one of perception (swd, niqe, lpips, "
         "dists), such as psnr,swd; further metrics are measured too",
     )
     add(
         "--candidates",
+        type=words(),
         default="-0.1,-0.05,0.05,0.1,0.15,0.2,0.3,0.4",
         metavar="GRID",
         help="scales to try: start:stop:count, or 0.1,0.2,... (default: %(default)s)",
     )
     add(
         "--profile",
+        type=words(),
         metavar="NAMES",
-        help="shapes of the scale over the steps: some of constant,last,each,open-loop (default: constant)",
+        help="shapes of the scale over the steps: some of constant, last, each, open-loop (default: constant)",
     )
     add(
         "--search",
@@ -93,11 +97,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--temperatures",
+        type=words(),
         metavar="GRID",
         help="temperatures of the noise of all steps to try: start:stop:count, or 0.9,1.1 (default: 1 alone)",
     )
     add(
         "--projections",
+        type=words(),
         default="0",
         metavar="GRID",
         help="strengths, 0 to 1, of the projection onto the input to try every candidate with: start:stop:count, or "
@@ -105,6 +111,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--losses",
+        type=words(),
         metavar="BALANCED,VIVID",
         help="the most fidelity that the presets balanced and vivid may lose, in dB for psnr and lr_consistency, "
         "else in percent (default: 0.25,0.7 dB or 1,3 percent)",
@@ -136,7 +143,7 @@ def make_parser() -> argparse.ArgumentParser:
 def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the arguments, with all checks that need no model. Wrong arguments exit with code 2, as argparse does."""
     parser = make_parser()
-    args = parser.parse_args(join_negative(argv, "--candidates", "--multiples"))
+    args = parser.parse_args(argv)
     if not args.closed_loop and (
         args.rule or args.losses or args.profile or args.search or args.temperatures or args.projections != "0"
     ):
@@ -200,6 +207,7 @@ def _run(args: argparse.Namespace) -> int:
     from jaxsr.data.pairs import open_pairs
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
+    from jaxsr.runtime.progress import pass_bar
     from jaxsr.upscaling.upscaler import load
 
     choices = make_choices(args)
@@ -210,25 +218,28 @@ def _run(args: argparse.Namespace) -> int:
     say_left_out([args.pairs, args.lr_pairs])
     pairs = open_pairs(args.pairs, args.lr_pairs, **sizes)
     first = jax.process_index() == 0
-    run = CalibrationRun(
-        upscaler=upscaler,
-        name=args.model,
-        pairs=pairs,
-        choices=choices,
-        batch=args.batch,
-        candidate_batch=args.candidate_batch,
-        progress=progress_line() if first else lambda line: None,
-    )
     written = [args.output]
-    calibration = calibrate(
-        run,
-        args.output,
-        overwrite=args.overwrite,
-        extras=lambda found: written.extend(write_plots(run, found, args.output)),
-    )
+    with say_costs() if first else nullcontext(), pass_bar() if first else nullcontext() as progress:
+        shown = {}
+        if first:
+            announce = announcer(upscaler.weights(args.precision), args.crop, jax.device_count())
+            shown = {"progress": progress, "announce": announce}
+        run = CalibrationRun(
+            upscaler=upscaler,
+            name=args.model,
+            pairs=pairs,
+            choices=choices,
+            batch=args.batch,
+            candidate_batch=args.candidate_batch,
+            **shown,
+        )
+        calibration = calibrate(
+            run,
+            args.output,
+            overwrite=args.overwrite,
+            extras=lambda found: written.extend(write_plots(run, found, args.output)),
+        )
     if first:
-        if sys.stderr.isatty():
-            print(file=sys.stderr)  # ends the line of progress
         for name, preset in calibration.presets.items():
             words = [" ".join(f"{scale:+.3g}" for scale in preset["scale"])]
             if set(preset["temperature"]) != {1.0}:

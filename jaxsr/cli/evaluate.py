@@ -1,11 +1,11 @@
-"""Score results against originals: python -m jaxsr.evaluate --pred OUT --target HR -o result.json
+"""Score results against originals: jaxsr evaluate --pred OUT --target HR -o result.json
 
-python -m jaxsr.evaluate -n tiny-x4 --dataset set5 --data DIR --protocol set5 -o result.json    samples, then scores
-python -m jaxsr.evaluate table a.json b.json --format md                                       results side by side
-python -m jaxsr.evaluate compare a.json b.json                                                 two results by image
-python -m jaxsr.evaluate suite --data DIR -o FOLDER                                            the paper's table
-python -m jaxsr.evaluate pin --dataset DIR -o mine.json                                        protocol of your images
-python -m jaxsr.evaluate protocols                                                             the known protocols
+jaxsr evaluate -n tiny-x4 --dataset set5 --data DIR --protocol set5 -o result.json   samples, then scores
+jaxsr evaluate table a.json b.json --format md                                       results side by side
+jaxsr evaluate compare a.json b.json                                                 two results by image
+jaxsr evaluate suite --data DIR -o FOLDER                                            the paper's table
+jaxsr evaluate pin --dataset DIR -o mine.json                                        protocol of your images
+jaxsr evaluate protocols                                                             the known protocols
 """
 
 import shlex

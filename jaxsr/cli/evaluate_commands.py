@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxsr.cli.exits import SOME_FAILED, say
+from jaxsr.cli.parser import ListOf, Parser, program, some_of
 from jaxsr.cli.shared_options import (
-    QUIET,
-    Parser,
     add_data,
     add_dataset,
     add_limit,
@@ -22,12 +21,11 @@ from jaxsr.cli.shared_options import (
 from jaxsr.storage import write_whole
 
 SETS = ("set5", "set14", "div2k", "realsr", "kodak")
-_PROG = "python -m jaxsr.evaluate"
 
 
 def table(argv: Sequence[str]) -> int:
     """Print a table of results side by side. Return the exit code."""
-    parser = Parser(prog=f"{_PROG} table", description="Print results side by side.")
+    parser = Parser(prog=f"{program('evaluate')} table", description="Print results side by side.")
     parser.add_argument("results", type=Path, nargs="+", metavar="JSON")
     parser.add_argument("--format", choices=("md", "latex", "csv"), default="md")
     parser.add_argument("--against", metavar="NAME", help="add the difference from this result, with its interval")
@@ -41,7 +39,7 @@ def table(argv: Sequence[str]) -> int:
 
 def compare(argv: Sequence[str]) -> int:
     """Print two results image by image. Return the exit code."""
-    parser = Parser(prog=f"{_PROG} compare", description="Print two results image by image.")
+    parser = Parser(prog=f"{program('evaluate')} compare", description="Print two results image by image.")
     parser.add_argument("results", type=Path, nargs=2, metavar="JSON")
     args = parser.parse_args(argv)
     from jaxsr.evaluation.result import Result
@@ -53,7 +51,7 @@ def compare(argv: Sequence[str]) -> int:
 
 def protocols(argv: Sequence[str]) -> int:
     """Print the protocols that come with jaxsr. Return the exit code."""
-    Parser(prog=f"{_PROG} protocols", description="List the protocols of jaxsr.").parse_args(argv)
+    Parser(prog=f"{program('evaluate')} protocols", description="List the protocols of jaxsr.").parse_args(argv)
     from jaxsr.evaluation.protocol_files import known_protocols, load_protocol
 
     for name in known_protocols():
@@ -63,7 +61,8 @@ def protocols(argv: Sequence[str]) -> int:
 
 def pin(argv: Sequence[str]) -> int:
     """Write a protocol with the hashes of a data set's images. Return the exit code."""
-    parser = Parser(prog=f"{_PROG} pin", description="Write a protocol that accepts only the images of one data set.")
+    text = "Write a protocol that accepts only the images of one data set."
+    parser = Parser(prog=f"{program('evaluate')} pin", description=text)
     add = parser.add_argument
     add_dataset(parser, required=True)
     add_lr(parser)
@@ -85,7 +84,7 @@ def pin(argv: Sequence[str]) -> int:
 def suite(argv: Sequence[str]) -> int:
     """Evaluate all methods of the paper's table, and print it. Return the exit code."""
     parser = Parser(
-        prog=f"{_PROG} suite",
+        prog=f"{program('evaluate')} suite",
         description="Evaluate bicubic, results of other programs, and models on several data sets: plain at several "
         "numbers of steps, guided by the LR image (Algorithm 1 and three presets), and by the original.",
     )
@@ -100,28 +99,27 @@ def suite(argv: Sequence[str]) -> int:
         help="folder for the results and the tables; a stopped run resumes",
     )
     models = "known models or checkpoints, of one scale (default: tiny-x4 photo-x4)"
-    add("-n", "--model", nargs="+", default=["tiny-x4", "photo-x4"], metavar="NAME", help=models)
+    names = ListOf(str, between=",", what="names")  # a path may have spaces
+    add("-n", "--model", type=names, default=("tiny-x4", "photo-x4"), metavar="LIST", help=models)
     add("--accept-license", action="store_true", help="accept a model's non-commercial licence")
     add(
         "--results",
-        type=named_folder,
-        nargs="+",
-        default=[],
+        type=ListOf(named_folder, between=",(?=[^,/=]+=)", what="NAME=DIR"),
+        default=(),
         metavar="NAME=DIR",
         help="results of other programs, matched to the images by name; DIR may have a subfolder for each set",
     )
-    add("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME", help=f"some of {', '.join(SETS)}")
+    add("--sets", type=some_of(SETS), default=SETS, metavar="LIST", help=f"some of {', '.join(SETS)}")
     add_protocol(parser, "protocol of all sets (default: each set's own)")
     add_limit(parser, "number of images per set, spread evenly over it (default: all)")
     add(
         "--steps",
-        type=whole(1),
-        nargs="+",
-        default=[4, 1, 15, 60],
-        metavar="N",
-        help="numbers of steps of the plain sampler; guidance takes the first (default: 4 1 15 60)",
+        type=ListOf(whole(1), what="numbers"),
+        default=(4, 1, 15, 60),
+        metavar="LIST",
+        help="numbers of steps of the plain sampler; guidance takes the first (default: 4,1,15,60)",
     )
-    add_seeds(parser, "0", [0])
+    add_seeds(parser, "0", (0,))
     add_metrics(parser, "the protocol's own, and LPIPS and DISTS where their weights are on this machine")
     add("--overwrite", action="store_true", help="replace results of other choices")
     add("--time", type=whole(0), default=0, metavar="N", help="time every method too, by the median of N runs in turns")
@@ -161,6 +159,8 @@ def named_folder(text: str) -> tuple[str, Path]:
 
 def _lines() -> Callable[[str], Callable[[int, str], None]]:
     """Make the reporters of all rows. Together they print one line on stderr at most every QUIET seconds."""
+    from jaxsr.runtime.progress import QUIET
+
     last = [time.monotonic()]
 
     def row_report(row: str) -> Callable[[int, str], None]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxsr.choices import DEFAULT_FORM, GradientForm
+from jaxsr.cli.parser import Parser, program
 from jaxsr.cli.shared_options import (
-    Parser,
     add_batch,
     add_dataset,
     add_devices,
@@ -25,7 +25,6 @@ from jaxsr.cli.shared_options import (
     add_thinning,
     add_tiles,
     find_like_conflict,
-    join_negative,
     spell,
 )
 from jaxsr.guidance.option_conflicts import Given, find_conflict
@@ -57,7 +56,7 @@ _SAMPLING = (
 def make_parser(description: str | None) -> argparse.ArgumentParser:
     """Make the parser of the scoring options. It does not import JAX."""
     parser = Parser(
-        prog="python -m jaxsr.evaluate",
+        prog=program("evaluate"),
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="exit code: 0 all scored, 1 error, 2 wrong usage, 3 images or metrics without numbers (listed last)",
@@ -99,7 +98,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
 def parse(argv: Sequence[str], description: str | None = None) -> argparse.Namespace:
     """Parse the arguments of scoring. If they contradict each other, exit with code 2."""
     parser = make_parser(description)
-    args = parser.parse_args(join_negative(argv, "--alpha"))
+    args = parser.parse_args(argv)
     if (args.pred is None) == (args.model is None):
         parser.error("give either --pred, a folder of results, or --model, which makes them")
     if args.pred is not None:

@@ -1,13 +1,12 @@
-"""Write a model as a program that runs without jaxsr: python -m jaxsr.export -n photo-x4 -o photo-x4.stablehlo"""
+"""Write a model as a program that runs without jaxsr: jaxsr export -n photo-x4 -o photo-x4.stablehlo"""
 
 import argparse
-import sys
 from pathlib import Path
 
 from jaxsr.choices import PLATFORMS
 from jaxsr.cli.exits import exit_code, say
+from jaxsr.cli.parser import Parser, program, some_of
 from jaxsr.cli.shared_options import (
-    Parser,
     add_gradient,
     add_model,
     add_precision,
@@ -16,20 +15,20 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     chosen_options,
-    join_negative,
     sides,
 )
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options. It does not import JAX."""
-    parser = Parser(prog="python -m jaxsr.export", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=program("export"), description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write, such as model.stablehlo")
     text = "side of the images in pixels, or WIDTHxHEIGHT (default: 128)"
     add("--tile", type=sides, default=(128, 128), metavar="N", help=text)
-    add("--platforms", type=_platforms, default=PLATFORMS, metavar="LIST", help="where it runs (default: cpu,cuda,tpu)")
+    text = "where it runs (default: cpu,cuda,tpu)"
+    add("--platforms", type=some_of(PLATFORMS), default=PLATFORMS, metavar="LIST", help=text)
     add_steps(parser)
     add_sampler(parser)
     add_thinning(parser)
@@ -44,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    args = make_parser().parse_args(join_negative(sys.argv[1:] if argv is None else argv, "--alpha"))
+    args = make_parser().parse_args(argv)
     return exit_code(lambda: _export(args))
 
 
@@ -75,9 +74,3 @@ def _export(args: argparse.Namespace) -> int:
     say(f'program = jax.export.deserialize(bytearray(open("{args.output}", "rb").read()))')
     say(f"program.call(lr, numpy.uint32(seed)): (b, {height}, {width}, 3) -> (b, {scale * height}, {scale * width}, 3)")
     return 0
-
-
-def _platforms(text: str) -> tuple[str, ...]:
-    if unknown := set(text.split(",")) - set(PLATFORMS):
-        raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))}; choose among {','.join(PLATFORMS)}")
-    return tuple(name for name in PLATFORMS if name in text.split(","))

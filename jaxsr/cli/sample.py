@@ -1,28 +1,26 @@
-"""Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/"""
+"""Enlarge photographs: jaxsr sample photo.jpg -o out.png"""
 
 import argparse
 import io
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say, say_left_out
-from jaxsr.cli.sample_options import SIGNED, find_conflict, make_parser
-from jaxsr.cli.shared_options import chosen_options, join_hosts, join_negative, leave_hosts
+from jaxsr.cli.sample_options import find_conflict, make_parser
+from jaxsr.cli.sample_request import Work, prepare
+from jaxsr.cli.shared_options import join_hosts, leave_hosts
 from jaxsr.errors import EXPECTED, IMAGE_FAILED
 
 if TYPE_CHECKING:
     from jaxsr.batch.enlarge import Made
     from jaxsr.batch.jobs import Job
-    from jaxsr.batch.recipe import Recipe
     from jaxsr.batch.request import Request
-    from jaxsr.choices import Batch
-    from jaxsr.upscaling.upscaler import Upscaler
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,17 +28,24 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may contain bytes that are not text
+    args = parse(argv)
+    return exit_code(list_models if args.list_models else lambda: run(args))
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the arguments. Contradictions exit with code 2, as argparse does."""
     parser = make_parser()
-    args = parser.parse_args(join_negative(sys.argv[1:] if argv is None else argv, *SIGNED))
+    args = parser.parse_args(argv)
+    args.input = list(dict.fromkeys([*args.paths, *args.input]))
     if args.list_models:
-        return exit_code(list_models)
+        return args
     if not args.input:
-        parser.error("give at least one image or folder with -i")
+        parser.error("give at least one image or folder, as a word or with -i")
     if any(part in args.suffix for part in "/\\"):
         parser.error("argument --suffix: must be part of a file name")
     if reason := find_conflict(args):
         parser.error(reason)
-    return exit_code(lambda: run(args))
+    return args
 
 
 def list_models() -> int:
@@ -52,20 +57,6 @@ def list_models() -> int:
         terms = f"{card.licence.name}{' (non-commercial)' if card.licence.noncommercial else ''}"
         print(f"{card.name:34} x{card.scale}  {card.description}{needs}; {terms}")
     return 0
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """One run of the command: the model, the request for each job, and the settings that every image shares."""
-
-    upscaler: "Upscaler"
-    request: "Callable[[Job], Request]"
-    recipe: "Recipe"
-    output: Path
-    batch: "Batch"
-    devices: int
-    accept_license: bool
-    save_calibration: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,67 +122,6 @@ def _own_share() -> tuple[int, int]:
     import jax
 
     return jax.process_index() + 1, jax.process_count()
-
-
-def prepare(args: argparse.Namespace) -> Work:
-    """Load the model, resolve the options for it, and read the guide files."""
-    from jaxsr.batch.recipe import read_recipe
-    from jaxsr.batch.request import GUIDE_FILES, SourceFile, hash_source, request_for
-    from jaxsr.hub.cards import check_can_run
-    from jaxsr.runtime.compilation import enable_compilation_cache
-    from jaxsr.runtime.devices import count_devices
-    from jaxsr.upscaling.inpainting import check_takes_mask
-    from jaxsr.upscaling.knob_presets import apply_knob_preset
-    from jaxsr.upscaling.plan import plan_run
-    from jaxsr.upscaling.tile_choice import check_like
-    from jaxsr.upscaling.upscaler import load
-
-    options = chosen_options(args)
-    check_can_run(args.model, mask=args.mask is not None)
-    upscaler = load(args.model, accept_license=args.accept_license)
-    check_like(upscaler.preset, args.like)
-    check_takes_mask(upscaler.preset, given=args.mask is not None)
-    enable_compilation_cache(upscaler.preset.network.model_channels, args.precision)
-    calibration = None
-    if args.preset:
-        found = upscaler.find_calibration(options, args.calibration, args.preset)
-        assert found.path is not None
-        assert found.sha256 is not None
-        calibration = SourceFile(found.path, found.sha256)
-        options = apply_knob_preset(options, args.preset, found.calibration, reference=args.reference is not None)
-    alphas = [(value,) for value in args.strip or ()] or [options.alphas]
-    for note in upscaler.knob_notes(options, alphas, args.preset, args.calibration):
-        say(f"note: {note}", wrong=True)
-    resolved = plan_run(upscaler.preset, (1, 1), options).options  # refuses options that do not fit
-    shared = [name for name in GUIDE_FILES if name != "mask"]  # every image may have its own mask
-    paths = {name: path for name in shared if (path := getattr(args, name)) is not None}
-    recipe = read_recipe(**paths)
-    request = partial(
-        request_for,
-        model=args.model,
-        model_sha256=upscaler.sha256,
-        options=replace(options, steps=resolved.steps, sampler=resolved.sampler),
-        quality=args.quality,
-        strip=args.strip or (),
-        preset=args.preset,
-        calibration=calibration,
-        **{name: getattr(args, name) for name in ("seed", "metadata", "batch")},
-        **{name: getattr(args, name) for name in ("reference_box", "feather", "objective")},
-        **{name: hash_source(path) for name, path in paths.items()},
-    )
-    if args.mask:
-        request = with_masks(request, args.mask)
-    settings = {name: getattr(args, name) for name in ("output", "batch", "accept_license", "save_calibration")}
-    return Work(upscaler, request, recipe, devices=count_devices(args.devices), **settings)
-
-
-def with_masks(request: "Callable[..., Request]", masks: Path) -> "Callable[[Job], Request]":
-    """Give every job's request the mask of its image. Raises ValueError if there is no file or folder `masks`."""
-    from jaxsr.batch.jobs import find_masks
-    from jaxsr.batch.request import hash_source
-
-    mask_of = find_masks(masks)
-    return lambda job: request(job, mask=hash_source(mask_of(job)))
 
 
 def find_missing(work: Work, jobs: "list[Job]", *, overwrite: bool) -> Jobs:
@@ -271,16 +201,17 @@ def make_all(work: Work, jobs: Jobs) -> int:
                     end(job)
 
         sharing = {"batch": work.batch, "devices": work.devices, "accept_license": work.accept_license}
-        for one, made in make_many(work.upscaler, begun(), **sharing):
-            try:
-                if isinstance(made, BaseException):
-                    raise made
-                results[one.job] = made
-                if work.save_calibration:
-                    save_calibration(work, one.request, made)
-            except IMAGE_FAILED as error:
-                jobs.failed.append(_reason(one.job, error))
-            end(one.job)
+        while turns.wait():
+            for one, made in make_many(work.upscaler, begun(), **sharing):
+                try:
+                    if isinstance(made, BaseException):
+                        raise made
+                    results[one.job] = made
+                    if work.save_calibration:
+                        save_calibration(work, one.request, made)
+                except IMAGE_FAILED as error:
+                    jobs.failed.append(_reason(one.job, error))
+                end(one.job)
     count = len(results)
     rate = f" ({count / (time.perf_counter() - began):.2g} images/s)" if count else ""
     where = f"; results in {work.output}" if count or jobs.done else ""
@@ -292,6 +223,10 @@ def make_all(work: Work, jobs: Jobs) -> int:
         if means:
             shown, where = ", ".join(f"{mean:.2f}" for mean in means), " panel by panel," if len(means) > 1 else ""
             print(f"LR-consistency:{where} {shown} dB on average (results shrunk again, against the input)")
+        drifts = [result.drift for result in results.values() if not math.isnan(result.drift)]
+        if drifts:
+            mean, most = sum(drifts) / len(drifts), max(drifts)
+            print(f"mean colour drift: {mean:.2f} of 255 grey levels on average, {most:.2f} at most")
     _list_notes(results)
     return _list_failures(jobs.failed)
 

@@ -1,11 +1,12 @@
 """The options of the sample command, their accepted values, and their contradictions. This module imports no JAX."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from jaxsr.choices import METADATA, OBJECTIVES, REFERENCE_MEANS, GradientForm
+from jaxsr.choices import COLOUR_FIXES, METADATA, MOST_SCALE, OBJECTIVES, REFERENCE_MEANS, GradientForm
+from jaxsr.cli.parser import NUMBER, ListOf, Parser, numbers, numbers_or_names, program
 from jaxsr.cli.shared_options import (
-    Parser,
     add_batch,
     add_devices,
     add_gradient,
@@ -18,9 +19,8 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     add_tiles,
-    alphas,
     find_like_conflict,
-    numbers,
+    one_or_several,
     spell,
     whole,
 )
@@ -42,20 +42,17 @@ _GIVEN = (
 )
 
 
-SIGNED = ("--alpha", "--strip", "--reference-slope", "--reference-offset")
-"""The options whose numbers may begin with a minus."""
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options."""
     parser = Parser(
-        prog="python -m jaxsr.sample",
-        description="Enlarge photographs: python -m jaxsr.sample -i photo.jpg -o out/",
+        prog=program("sample"),
+        description="Enlarge photographs: jaxsr sample photo.jpg -o out.png",
         epilog="exit code: 0 all done, 1 error, 2 wrong usage, 3 some images failed (they are listed at the end)",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("-i", "--input", type=Path, nargs="+", metavar="PATH", help="images, or folders of images")
+    add("paths", type=Path, nargs="*", metavar="PATH", help="images, or folders of images")
+    add("-i", "--input", type=Path, nargs="+", default=[], metavar="PATH", help="the same; both may be given")
     add(
         "-o",
         "--output",
@@ -100,11 +97,24 @@ def make_parser() -> argparse.ArgumentParser:
         default="keep",
         help="metadata of the results; minimal: author, copyright, dates, resolution; strip: none (default: keep)",
     )
+    _add_size(parser)
     add("--overwrite", action="store_true", help="make results again that exist already")
     add("--dry-run", action="store_true", help="show tiles, memory and time, and write nothing")
     add("--version", action="version", version=f"jaxsr {__version__}")
     _add_guidance(parser)
     return parser
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is enlarged, to which size, and of the colours, as a group of the help."""
+    add = parser.add_argument_group("size and colours").add_argument
+    text = "size of the results, 1 to 8 times the input's: the network enlarges by its own scale, then Lanczos resizes"
+    add("-s", "--scale", type=_scale, metavar="S", help=f"{text} (default: the network's)")
+    add("--width", type=whole(1), metavar="N", help="width of the results in pixels, in place of --scale")
+    add("--height", type=whole(1), metavar="N", help="height of the results in pixels, likewise; one side is enough")
+    add("--crop", type=box(), metavar="X,Y,W,H", help="enlarge only this part of the input, in its pixels")
+    text = "correct the colours; wavelet: low frequencies of the input; adain: its mean and deviation of each channel"
+    add("--colour-fix", "--color-fix", choices=COLOUR_FIXES, default="none", help=f"{text} (default: none)")
 
 
 def _add_guidance(parser: argparse.ArgumentParser) -> None:
@@ -118,15 +128,16 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help="image of the input's size that multiplies alpha: white 1, black 0",
     )
-    add("--strip", type=numbers, metavar="LIST", help="make one labelled image of the results with these alphas")
+    text = "make one labelled image of the results with these alphas, presets, or `plain`, such as plain,vivid,0.3"
+    add("--strip", type=numbers_or_names(), metavar="LIST", help=text)
     add("--reference", type=Path, metavar="IMAGE", help="image of a part of the input at the result's resolution")
-    add("--reference-box", type=_box, metavar="X,Y,W,H", help="place of the reference, in input pixels")
+    add("--reference-box", type=box(), metavar="X,Y,W,H", help="place of the reference, in input pixels")
     add("--reference-mask", type=Path, metavar="IMAGE", help="or image of the input's size, white where to use it")
     add("--feather", type=whole(0), metavar="N", help="input pixels over which the reference fades in (default: 8)")
     add("--objective", choices=OBJECTIVES, help="rule that fits alpha to the reference (default: lstsq)")
     text = "of Eq. 10 for the reference, one number or one per step (default: fitted)"
-    add("--reference-slope", type=alphas, metavar="A", help=f"A {text}; -1 moves onto the reference")
-    add("--reference-offset", type=alphas, metavar="B", help=f"B {text}")
+    add("--reference-slope", type=numbers(one_or_several), metavar="A", help=f"A {text}; -1 moves onto the reference")
+    add("--reference-offset", type=numbers(one_or_several), metavar="B", help=f"B {text}")
     add(
         "--save-calibration",
         type=Path,
@@ -144,13 +155,16 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
 
 def find_conflict(args: argparse.Namespace) -> str | None:
     """Find the first contradiction between the options, and return it as one sentence; None without one."""
-    if conflict := find_like_conflict(args):
+    if conflict := find_like_conflict(args) or _find_size_conflict(args):
         return conflict
+    named = any(isinstance(panel, str) for panel in args.strip or ())
     given = Given(
         alpha=args.alpha if isinstance(args.alpha, tuple | None) else (args.alpha,),
         form=GradientForm(args.through, args.reference_mean, args.reference_variance),
         **{name: getattr(args, name) is not None for name in _GIVEN},
     )
+    if named:
+        given = replace(given, calibration=False)  # the panels say which of its presets
     if args.reference_offset is not None and args.reference_slope is None:
         return "argument --reference-offset: belongs to --reference-slope; give that too."
     if args.shard and (args.distributed or args.coordinator):
@@ -167,6 +181,30 @@ def find_conflict(args: argparse.Namespace) -> str | None:
     return f"argument {spell(conflict[0])}: {conflict[1]}" if conflict else None
 
 
+def _find_size_conflict(args: argparse.Namespace) -> str | None:
+    """Find a contradiction between the options of size and colours and others; None without one."""
+    if args.scale is not None and (args.width or args.height):
+        return f"argument --{'width' if args.width else 'height'}: --scale gives the size; leave one of the two out."
+    if args.mask:
+        given = {"--scale": args.scale, "--width": args.width, "--height": args.height, "--crop": args.crop}
+        given["--colour-fix"] = args.colour_fix != "none"
+        if changing := next((name for name, value in given.items() if value), None):
+            return f"argument {changing}: would change the pixels that --mask keeps; leave one of the two out."
+    if args.crop and args.reference:
+        return "argument --crop: a reference is placed in the whole input; crop the input first, or leave one out."
+    return None
+
+
+def _scale(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= MOST_SCALE:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_SCALE:g}, not {text!r}")
+    return value
+
+
 def _shard(text: str) -> tuple[int, int]:
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
@@ -174,8 +212,6 @@ def _shard(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def _box(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"must be X,Y,WIDTH,HEIGHT in pixels of the input, not {text!r}")
-    return tuple(int(part) for part in parts)
+def box() -> ListOf[int]:
+    """Make the type of a rectangle in pixels of the input: (x, y, width, height)."""
+    return ListOf(whole(0), looks=NUMBER, count=4, what="X,Y,WIDTH,HEIGHT")

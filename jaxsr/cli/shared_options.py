@@ -2,13 +2,9 @@
 
 import argparse
 import math
-import re
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
 
 from jaxsr.choices import (
     BLENDS,
@@ -23,20 +19,9 @@ from jaxsr.choices import (
     Batch,
     GradientForm,
 )
+from jaxsr.cli.parser import ListOf, numbers
 from jaxsr.hub.cards import DEFAULT_MODEL
 from jaxsr.options import Options, options_like
-
-QUIET = 30.0
-"""Seconds between lines of progress if the output is not a terminal."""
-# argparse mistakes a list that begins with a minus for an option.
-_NEGATIVE = re.compile(r"-[\d.].*")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the usage of all options before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; {self.prog} --help lists the options\n")
 
 
 def add_model(parser: argparse._ActionsContainer, default: str | None = DEFAULT_MODEL, text: str = "") -> None:
@@ -129,23 +114,24 @@ def add_seed(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, metavar="N", help=text)
 
 
-def add_seeds(parser: argparse._ActionsContainer, shown: str, default: list[int] | None = None) -> None:
+def add_seeds(parser: argparse._ActionsContainer, shown: str, default: tuple[int, ...] | None = None) -> None:
     """Add --seeds; `shown` names the default in the help text."""
     text = f"seeds of the noise, with one sample for each (default: {shown})"
-    parser.add_argument("--seeds", type=whole(0, MAX_SEED), nargs="+", default=default, metavar="N", help=text)
+    kind = ListOf(whole(0, MAX_SEED), what="seeds")
+    parser.add_argument("--seeds", type=kind, default=default, metavar="LIST", help=text)
 
 
 def add_scale(parser: argparse._ActionsContainer) -> None:
     """Add --alpha, --preset, --calibration and --projection, which lead the result away from the LR image or to it."""
     add = parser.add_argument
     text = "scale of the guidance; above 0: more texture; below: smoother; one number, or one per step"
-    add("--alpha", type=alphas, metavar="A", help=text)
+    add("--alpha", type=numbers(one_or_several), metavar="A", help=text)
     text = "take alpha from the calibration: faithful, balanced, vivid, rule, open-loop or fitted"
     add("--preset", metavar="NAME", help=text)
     text = "calibration for --preset, a file or a folder of them (default: those beside the model)"
     add("--calibration", type=Path, metavar="JSON", help=text)
     text = "factor of the noise of the steps; above 1: more texture; below: smoother; one number, or one per step"
-    add("--temperature", type=alphas, metavar="T", help=f"{text} (default: 1, or the preset's)")
+    add("--temperature", type=numbers(one_or_several), metavar="T", help=f"{text} (default: 1, or the preset's)")
     text = "strength of the projection onto images that shrink to the input; 1 suits clean inputs"
     add("--projection", type=fraction, metavar="S", help=f"{text}, 0 to 1 (default: 0, or the preset's)")
 
@@ -153,7 +139,7 @@ def add_scale(parser: argparse._ActionsContainer) -> None:
 def add_metrics(parser: argparse._ActionsContainer, default: str = "the protocol's own") -> None:
     """Add --metrics."""
     text = f"metrics to compute (default: {default})"
-    parser.add_argument("-m", "--metrics", nargs="+", metavar="NAME", help=text)
+    parser.add_argument("-m", "--metrics", type=ListOf(str), metavar="LIST", help=text)
 
 
 def add_protocol(parser: argparse._ActionsContainer, text: str, default: str | None = None) -> None:
@@ -270,23 +256,6 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def wholes(least: int) -> Callable[[str], tuple[int, ...]]:
-    """Make an argparse type for whole numbers of at least `least`, separated by commas."""
-    parse = whole(least)
-    return lambda text: tuple(parse(part) for part in text.split(","))
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Parse finite numbers separated by commas, as an argparse type."""
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = (math.nan,)
-    if not all(map(math.isfinite, values)):
-        raise argparse.ArgumentTypeError(f"must be numbers separated by commas, not {text!r}")
-    return values
-
-
 def fraction(text: str) -> float:
     """Parse a number from 0 to 1, as an argparse type."""
     try:
@@ -313,37 +282,11 @@ def sides(text: str, others: str = "") -> tuple[int, int]:
     return int(parts[-1]), int(parts[0])
 
 
-def alphas(text: str) -> float | tuple[float, ...]:
-    """Parse one number, or several separated by commas, as an argparse type."""
-    first, *others = numbers(text)
-    return (first, *others) if others else first
-
-
-def join_negative(words: Sequence[str], *options: str) -> list[str]:
-    """Rewrite `--strip -0.2,0` as `--strip=-0.2,0`, for the options whose lists may begin with a minus."""
-    joined: list[str] = []
-    for word in words:
-        if joined and joined[-1] in options and _NEGATIVE.fullmatch(word):
-            joined[-1] += f"={word}"
-        else:
-            joined.append(word)
-    return joined
+def one_or_several(values: tuple[float, ...]) -> float | tuple[float, ...]:
+    """Return the number of a list of one, else the list."""
+    return values[0] if len(values) == 1 else values
 
 
 def spell(name: str) -> str:
     """Spell an option's name as on a command line: `alpha_map` becomes `--alpha-map`."""
     return f"--{name.replace('_', '-')}"
-
-
-def progress_line() -> Callable[[str], None]:
-    """Make a reporter of lines on stderr: in place on a terminal, elsewhere at most one line every QUIET seconds."""
-    if sys.stderr.isatty():
-        return lambda line: print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-    last = [-QUIET]
-
-    def report(line: str) -> None:
-        if (now := time.monotonic()) - last[0] >= QUIET:
-            last[0] = now
-            print(line, file=sys.stderr, flush=True)
-
-    return report

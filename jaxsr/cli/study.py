@@ -1,12 +1,12 @@
-"""Study the few-step error of a model: python -m jaxsr.study -n tiny-x4 --pairs HR_DIR -o report/"""
+"""Study the few-step error of a model: jaxsr study -n tiny-x4 --pairs HR_DIR -o report/"""
 
 import argparse
-import sys
 from pathlib import Path
 
 from jaxsr.cli.exits import exit_code, say_left_out
+from jaxsr.cli.foresight import announcer, say_costs
+from jaxsr.cli.parser import ListOf, Parser, numbers, program, some_of
 from jaxsr.cli.shared_options import (
-    Parser,
     add_crop,
     add_devices,
     add_hosts,
@@ -19,11 +19,8 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     join_hosts,
-    join_negative,
     leave_hosts,
-    numbers,
     whole,
-    wholes,
 )
 
 NAMES = ("errors", "truncation", "trajectories", "dispersion")
@@ -31,17 +28,28 @@ NAMES = ("errors", "truncation", "trajectories", "dispersion")
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options. It does not import JAX."""
-    parser = Parser(prog="python -m jaxsr.study", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog=program("study"), description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
     add_pairs(parser)
     add("-o", "--output", type=Path, default=Path("report"), metavar="DIR", help="folder of the report")
-    add("--instruments", type=_names, default=NAMES, metavar="NAMES", help=f"some of {','.join(NAMES)} (default: all)")
+    add(
+        "--instruments",
+        type=some_of(NAMES),
+        default=NAMES,
+        metavar="NAMES",
+        help=f"some of {','.join(NAMES)} (default: all)",
+    )
     add_steps(parser, "sampling steps to study (default: the model's)")
-    add("--counts", type=wholes(1), metavar="LIST", help="step counts to compare (default: 1,2,4,15,60)")
+    add(
+        "--counts",
+        type=ListOf(whole(1), what="numbers"),
+        metavar="LIST",
+        help="step counts to compare (default: 1,2,4,15,60)",
+    )
     add(
         "--scales",
-        type=numbers,
+        type=numbers(),
         default=(-0.1, 0.05, 0.1, 0.2),
         metavar="LIST",
         help="LR guidance scales (default: -0.1,0.05,0.1,0.2)",
@@ -58,15 +66,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(text: str) -> tuple[str, ...]:
-    if unknown := set(text.split(",")) - set(NAMES):
-        raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))}; choose among {','.join(NAMES)}")
-    return tuple(name for name in NAMES if name in text.split(","))
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command. Return 0 if the report is written, 1 after one sentence on an error, 130 after Ctrl-C."""
-    args = make_parser().parse_args(join_negative(sys.argv[1:] if argv is None else argv, "--scales"))
+    args = make_parser().parse_args(argv)
     return exit_code(lambda: _run(args), smaller="a smaller --crop")
 
 
@@ -89,8 +91,10 @@ def _run(args: argparse.Namespace) -> int:
     names = ("instruments", "counts", "scales", "draws", "seed")
     chosen = {name: getattr(args, name) for name in names}
     chosen |= {"devices": count_devices(args.devices)}
+    chosen["announce"] = announcer(upscaler.weights(args.precision), args.crop, chosen["devices"])
     study = Study(upscaler=upscaler, name=args.model, pairs=pairs, options=options, **chosen)
-    page = carry_out(study, args.output)
+    with say_costs():
+        page = carry_out(study, args.output)
     if leave_hosts(joined):
         print(f"written: {page}")
     return 0

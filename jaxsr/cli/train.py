@@ -1,4 +1,4 @@
-"""Train a model: python -m jaxsr.train --config configs/tiny_x4.py --output runs/tiny_x4"""
+"""Train a model: jaxsr train --config configs/tiny_x4.py --output runs/tiny_x4"""
 
 import argparse
 from dataclasses import replace
@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from jaxsr.cli.exits import exit_code, say_left_out
-from jaxsr.cli.shared_options import Parser, add_distributed
+from jaxsr.cli.parser import Parser, program
+from jaxsr.cli.shared_options import add_distributed
 
 LONG = 1000
 """Number of updates from which a run does not keep its compiled programs. It calls oneDNN instead, which is faster."""
@@ -14,7 +15,7 @@ LONG = 1000
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options."""
-    parser = Parser(prog="python -m jaxsr.train", description=__doc__)
+    parser = Parser(prog=program("train"), description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="Python file that defines `config`")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run; a stopped run resumes")
     parser.add_argument("--data", help="folder of photographs or tfds:NAME/SPLIT, in place of the config's")

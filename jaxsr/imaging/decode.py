@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from jaxsr.imaging.colour import GAIN_MAP, HDR, exif_profile, has_late_metadata,
 from jaxsr.imaging.memory import check_memory, decoding_bytes
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
-from jaxsr.imaging.sixteen_bit import decode_png
+from jaxsr.imaging.sixteen_bit import RECORD, decode_png
 from jaxsr.imaging.tiff import FIRST_ONLY, FROM_CMYK, HEADS, TEXTS, decode_tiff
 from jaxsr.imaging.xmp import clean_xmp
 
@@ -54,18 +55,20 @@ class Decoded(NamedTuple):
     lost: tuple[str, ...]
 
 
-def decode(data: bytes, source: str) -> Decoded:
+def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
     """Decode the first frame of an image file. `source` names the file in errors.
 
-    Raises ImageFileError for too many pixels and for pixel types without a fixed white. The decoders raise various
+    Raises ImageFileError for more than `most_pixels` (None: MAX_PIXELS), which the header tells before any pixel is
+    decoded, and for pixel types without a fixed white. The decoders raise various
     errors for damaged data.
     """
-    with _quiet_unlimited_pillow():
+    check = partial(check_size, most_pixels=most_pixels)
+    with quiet_unlimited_pillow():
         if data.startswith(HEADS):
-            found = decode_tiff(data, source, check_size)
+            found = decode_tiff(data, source, check)
             return _finish(found.pixels, found.icc, data, found.xmp, found.dpi, found.lost)
         if data.startswith(jpeg_xl.HEADS):
-            return _decode_jpeg_xl(data, source)
+            return _decode_jpeg_xl(data, source, most_pixels)
         formats = _FORMATS
         if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
             formats = _open_heic(source)
@@ -73,7 +76,7 @@ def decode(data: bytes, source: str) -> Decoded:
             channels = len(image.getbands()) + (image.has_transparency_data and "A" not in image.mode)
             # 16 bits a sample: byte 24 of a PNG is its depth, and Pillow has no mode for most of them.
             itemsize = 2 if image.format == "PNG" and data[24:25] == b"\x10" else 1
-            check_size(*image.size, channels, itemsize, source)
+            check(*image.size, channels, itemsize, source)
             pixels, icc = _pillow_pixels(image, data, source)
             lost = (FROM_CMYK,) * (image.mode == "CMYK")
             if image.format in ("JPEG", "MPO") and re.search(_GAIN_MAPS, data):
@@ -90,7 +93,7 @@ def decode(data: bytes, source: str) -> Decoded:
                 icc, lost = icc or made, lost + further
             if any(key in image.info for key in ("comment", "photoshop")) or _has_texts(image):
                 lost += (TEXTS,)
-            return _finish(pixels, icc, _exif_block(image), _xmp(image), _dpi(image), lost)
+            return _finish(pixels, icc, _exif_block(image), packet_of(image), _dpi(image), lost)
 
 
 def _open_heic(source: str) -> tuple[str, ...]:
@@ -103,11 +106,11 @@ def _open_heic(source: str) -> tuple[str, ...]:
     return ("HEIF",)
 
 
-def _decode_jpeg_xl(data: bytes, source: str) -> Decoded:
+def _decode_jpeg_xl(data: bytes, source: str, most_pixels: int | None) -> Decoded:
     """Decode a JPEG XL file, whose metadata no library at hand gives."""
     import imagecodecs
 
-    check_size(*jpeg_xl.jpeg_xl_size(data), 4, 2, source)
+    check_size(*jpeg_xl.jpeg_xl_size(data), 4, 2, source, most_pixels)
     pixels = np.asarray(imagecodecs.jpegxl_decode(data))
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageFileError(f"{source}: pixels of type {pixels.dtype} have no fixed white; save it as 8 or 16-bit RGB")
@@ -137,7 +140,7 @@ def _finish(
 
 
 @contextmanager
-def _quiet_unlimited_pillow() -> Iterator[None]:
+def quiet_unlimited_pillow() -> Iterator[None]:
     """Turn off Pillow's process-wide pixel limit and its warnings about odd metadata for one read; then restore both.
 
     A lock makes concurrent reads wait.
@@ -151,10 +154,13 @@ def _quiet_unlimited_pillow() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def check_size(width: int, height: int, channels: int, itemsize: int, source: str) -> None:
+def check_size(
+    width: int, height: int, channels: int, itemsize: int, source: str, most_pixels: int | None = None
+) -> None:
     """Raise ImageFileError for a picture with too many pixels for us, or for this machine's memory, by its header."""
-    if width * height > MAX_PIXELS:
-        raise ImageFileError(f"{source}: {width}x{height} is over the limit of {MAX_PIXELS} pixels; cut it into parts")
+    limit = MAX_PIXELS if most_pixels is None else most_pixels
+    if width * height > limit:
+        raise ImageFileError(f"{source}: {width}x{height} is over the limit of {limit} pixels; cut it into parts")
     check_memory(decoding_bytes(width, height, channels, itemsize), f"a picture of {width}x{height}", source)
 
 
@@ -188,10 +194,11 @@ def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels
 def _has_texts(image: Image.Image) -> bool:
     """Return whether a PNG has texts besides XMP and EXIF."""
     texts = getattr(image, "text", {}) if image.format == "PNG" else {}
-    return bool(texts.keys() - {"XML:com.adobe.xmp", "Raw profile type exif", "Software"})
+    return bool(texts.keys() - {"XML:com.adobe.xmp", "Raw profile type exif", "Software", RECORD})
 
 
-def _xmp(image: Image.Image) -> bytes | None:
+def packet_of(image: Image.Image) -> bytes | None:
+    """Return the XMP packet of an open image, or None."""
     packet = image.info.get("xmp", image.info.get("XML:com.adobe.xmp"))
     return packet.encode() if isinstance(packet, str) else packet
 

@@ -28,6 +28,7 @@ from jaxsr.imaging.memory import check_memory
 from jaxsr.imaging.metadata import fits_icc, minimal_exif, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels, from_float, on_white
 from jaxsr.imaging.sixteen_bit import encode_png16, encode_tiff, with_png_metadata
+from jaxsr.imaging.xmp import add_record
 from jaxsr.storage import sha256_file, write_whole
 
 JPEG, WEBP, PNG, TIFF = (".jpg", ".jpeg"), (".webp",), (".png",), (".tif", ".tiff")
@@ -63,6 +64,8 @@ class Photo:
         icc: ICC profile of the file, or one that says what its colours mean; None for sRGB.
         exif: EXIF block from `Exif\\0\\0` on, with Orientation 1; or None.
         xmp, dpi: see `jaxsr.imaging.decode.Decoded`.
+        record: JSON text that says how the pixels were made, which a written file carries; None for none. It is not
+            read from a file: `jaxsr.imaging.record.read_record` does that.
         source: name of the file, for errors.
         lost: losses in reading the file, as `jaxsr.imaging.decode.decode` returns them.
     """
@@ -77,6 +80,7 @@ class Photo:
     lost: tuple[str, ...] = ()
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    record: str | None = None
 
     @property
     def shown(self) -> Float[np.ndarray, "h w 3"]:
@@ -139,11 +143,14 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     return to_photo(read_decoded(source), source)
 
 
-def read_decoded(source: str) -> Decoded:
-    """Read an image file as `read_photo` does, without the conversion of its pixels to floats."""
+def read_decoded(source: str, most_pixels: int | None = None) -> Decoded:
+    """Read an image file as `read_photo` does, without the conversion of its pixels to floats.
+
+    More than `most_pixels` (None: MAX_PIXELS) are refused before they are decoded.
+    """
     data = _read_bytes(source)
     try:
-        return decode(data, source)
+        return decode(data, source, most_pixels)
     except ImageFileError:
         raise
     except UnidentifiedImageError as error:
@@ -242,13 +249,13 @@ def with_metadata(photo: Photo, level: Metadata) -> Photo:
     """Return a photograph with less metadata. `keep` changes nothing.
 
     `minimal` keeps author, copyright, dates and resolution, and drops places, serial numbers and all else. `strip`
-    drops these too. The profile is no metadata: it says what the colours are, and stays.
+    drops these too, and both drop the record. The profile is no metadata: it says what the colours are, and stays.
     """
     check_word("metadata", level, METADATA)
     if level == "keep":
         return photo
     exif = minimal_exif(photo.exif) if level == "minimal" else None
-    return replace(photo, exif=exif, xmp=None, dpi=photo.dpi if level == "minimal" else None)
+    return replace(photo, exif=exif, xmp=None, record=None, dpi=photo.dpi if level == "minimal" else None)
 
 
 def write_photo(path: str | os.PathLike[str], photo: Photo, *, quality: int = 95) -> None:
@@ -319,14 +326,14 @@ def _encode(suffix: str, pixels: Pixels, photo: Photo, quality: int) -> bytes:
         pixels = _on_white(pixels)
     icc = photo.icc if fits_icc(photo.icc, grey=grey) else None
     if suffix in TIFF:
-        return encode_tiff(pixels, icc, photo.exif, photo.xmp, photo.dpi)
+        return encode_tiff(pixels, icc, photo.exif, _packet(photo), photo.dpi)
     if pixels.dtype == np.uint16:
-        return with_png_metadata(encode_png16(pixels, icc, photo.exif), photo.xmp, photo.dpi)
+        return with_png_metadata(encode_png16(pixels, icc, photo.exif), photo.xmp, photo.dpi, photo.record)
     if suffix in WEBP and grey:  # WebP has RGB only, and a grey profile has no meaning there
         pixels, icc = _grey_to_srgb(pixels, icc), None
     options = {"icc_profile": icc, "exif": photo.exif, "quality": quality, "subsampling": 0}
     if suffix not in PNG:
-        options |= {"xmp": photo.xmp, "dpi": photo.dpi}
+        options |= {"xmp": _packet(photo, _MAX_JPEG["xmp"] if suffix in JPEG else None), "dpi": photo.dpi}
     for name, limit in _MAX_JPEG.items() if suffix in JPEG else ():
         if len(options[name] or b"") > limit:
             warnings.warn(f"{photo.source}: its {name.upper()} is too long for JPEG and is left out", stacklevel=3)
@@ -334,7 +341,16 @@ def _encode(suffix: str, pixels: Pixels, photo: Photo, quality: int) -> bytes:
     stream = BytesIO()
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(stream, "JPEG" if suffix in JPEG else suffix[1:], **{k: v for k, v in options.items() if v is not None})
-    return with_png_metadata(stream.getvalue(), photo.xmp, photo.dpi) if suffix in PNG else stream.getvalue()
+    data = stream.getvalue()
+    return with_png_metadata(data, photo.xmp, photo.dpi, photo.record) if suffix in PNG else data
+
+
+def _packet(photo: Photo, limit: int | None = None) -> bytes | None:
+    """Return the XMP of a file with the record in it, without the record if that would pass `limit` bytes."""
+    if photo.record is None:
+        return photo.xmp
+    packet = add_record(photo.xmp, photo.record)
+    return packet if limit is None or len(packet) <= limit else photo.xmp
 
 
 def _quantise(photo: Photo, dtype: DTypeLike) -> Pixels:

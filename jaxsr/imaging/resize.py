@@ -42,7 +42,7 @@ def downsample_bicubic(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "
 
 
 def project_onto(
-    x: Float[Array, "b h w c"], lr: Float[Array, "b p q c"], scale: int, strength: float = 1.0
+    x: Float[Array, "b h w c"], lr: Float[Array, "b p q c"], scale: int, strength: float | Float[Array, ""] = 1.0
 ) -> Float[Array, "b h w c"]:
     """Move images onto those that reduce to given LR images: x + strength A^+ (lr - A x).
 
@@ -144,6 +144,18 @@ def shrink_by_bands(image: Num[np.ndarray, "h w c"], scale: int) -> Iterator[tup
     for top in range(0, len(indices), _BAND):
         half = _apply_taps(image, indices[top : top + _BAND], weights[top : top + _BAND])
         yield top, _resize_rows(half.swapaxes(0, 1), width // scale, "mirror").swapaxes(0, 1)
+
+
+def enlarge_rows(
+    image: Num[np.ndarray, "h w c"], size: tuple[int, int], rows: Int64[np.ndarray, " n"]
+) -> Float64[np.ndarray, "n W c"]:
+    """Compute some rows of an image enlarged to `size` (height, width) by bicubic interpolation, on the host.
+
+    The kernel is that of `bicubic_matrix`, with clamped borders. The image may have any type; nothing is rounded.
+    """
+    indices, weights = bicubic_taps(image.shape[0], size[0], "clamp")
+    half = _apply_taps(image, indices[rows], weights[rows])
+    return _resize_rows(half.swapaxes(0, 1), size[1], "clamp").swapaxes(0, 1)
 
 
 def _resize_rows(x: Shaped[np.ndarray, "h w c"], n_out: int, border: Border) -> Float64[np.ndarray, "p w c"]:

@@ -27,6 +27,8 @@ from jaxsr.imaging.metadata import (
     tiff_header,
 )
 
+RECORD = "jaxsr"
+"""The keyword of the PNG text that holds the record of how a picture was made."""
 _STRIP_BYTES = 2**20
 _XMP = 700
 _CLASSIC_TIFF_BYTES = 2**32
@@ -56,9 +58,12 @@ def encode_png16(pixels: UInt16[np.ndarray, "h w c"], icc: bytes | None, exif: b
     return data[:_PNG_FIRST_CHUNK_END] + metadata + data[_PNG_FIRST_CHUNK_END:]
 
 
-def with_png_metadata(data: bytes, xmp: bytes | None, dpi: tuple[float, float] | None) -> bytes:
-    """Insert XMP and pixels per inch into a PNG file."""
+def with_png_metadata(
+    data: bytes, xmp: bytes | None, dpi: tuple[float, float] | None, record: str | None = None
+) -> bytes:
+    """Insert XMP, pixels per inch, and the record of how the picture was made, into a PNG file."""
     metadata = _png_chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp) if xmp else b""
+    metadata += _png_chunk(b"iTXt", RECORD.encode() + bytes(5) + record.encode()) if record else b""
     if dpi:
         metadata += _png_chunk(b"pHYs", struct.pack(">LLB", *(round(number / 0.0254) for number in dpi), 1))
     return data[:_PNG_FIRST_CHUNK_END] + metadata + data[_PNG_FIRST_CHUNK_END:]

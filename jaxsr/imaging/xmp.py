@@ -1,10 +1,12 @@
-"""XMP: the properties that still hold for the turned and enlarged image (keywords, rights, ratings, history)."""
+"""XMP: the properties that still hold for the turned and enlarged image, and the record of how it was made."""
 
 import re
 from xml.etree import ElementTree
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-_DESCRIPTION = f"{{{RDF}}}Description"
+OURS = "urn:jaxsr:record:1"
+"""The vocabulary of the record of a result, see `add_record`."""
+_DESCRIPTION, _ABOUT, _RECORD = f"{{{RDF}}}Description", f"{{{RDF}}}about", f"{{{OURS}}}record"
 # Whole vocabularies: edits of the raw file, gain maps, panoramas, embedded images, regions in turned coordinates.
 _DROPPED_SPACES = (
     "http://ns.adobe.com/camera-raw-settings/1.0/",
@@ -14,6 +16,7 @@ _DROPPED_SPACES = (
     "http://www.metadataworkinggroup.com/schemas/regions/",
     "http://ns.apple.com/HDRGainMap/",
     "http://ns.apple.com/adjustment-settings/",
+    OURS,  # the record of an earlier result
 )
 _TIFF, _EXIF, _XMP = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/", "http://ns.adobe.com/xap/1.0/"
 # Properties that turning or enlarging makes false.
@@ -35,6 +38,7 @@ _PREFIXES = {
     "tiff": _TIFF,
     "exif": _EXIF,
     "aux": "http://ns.adobe.com/exif/1.0/aux/",
+    "jaxsr": OURS,
 }
 for _prefix, _space in _PREFIXES.items():
     ElementTree.register_namespace(_prefix, _space)
@@ -48,14 +52,10 @@ def clean_xmp(packet: bytes | None) -> bytes | None:
     """
     if not packet:
         return None
-    text = re.sub(r"<\?xpacket.*?\?>", "", packet.decode("utf-8", "replace").strip("\0\ufeff \n\r\t"), flags=re.DOTALL)
-    if "<!" in re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL):
-        raise ValueError("XMP with declarations")  # entities could swell without bound
-    try:
-        root = ElementTree.fromstring(text.strip("\ufeff \n\r\t"))
-    except ElementTree.ParseError as error:
-        raise ValueError(f"XMP that is no XML ({error})") from error
-    kept = 0
+    root, kept = _parse(packet), 0
+    for folder in [*root.iter(f"{{{RDF}}}RDF")]:
+        for one in [one for one in folder if one.tag == _DESCRIPTION and _is_ours(one)]:
+            folder.remove(one)
     for description in root.iter(_DESCRIPTION):
         for name in [name for name in description.attrib if _is_false(name)]:
             del description.attrib[name]
@@ -64,7 +64,45 @@ def clean_xmp(packet: bytes | None) -> bytes | None:
         kept += len(description) + sum(not name.startswith(f"{{{RDF}}}") for name in description.attrib)
     if not kept:
         return None
+    return _pack(root)
+
+
+def add_record(packet: bytes | None, record: str) -> bytes:
+    """Add the record of a result to an XMP packet, or make a packet of it alone. `packet` is one of `clean_xmp`."""
+    if packet is None:
+        root = ElementTree.Element("{adobe:ns:meta/}xmpmeta")
+        folder = ElementTree.SubElement(root, f"{{{RDF}}}RDF")
+    else:
+        root = _parse(packet)
+        folder = next(root.iter(f"{{{RDF}}}RDF"), root)
+    ElementTree.SubElement(folder, _DESCRIPTION, {_ABOUT: "", _RECORD: record})
+    return _pack(root)
+
+
+def find_record(packet: bytes) -> str | None:
+    """Return the record that `add_record` put into a packet, or None. Raises ValueError for an unreadable packet."""
+    found = (one.attrib.get(_RECORD) for one in _parse(packet).iter(_DESCRIPTION))
+    return next((record for record in found if record is not None), None)
+
+
+def _parse(packet: bytes) -> ElementTree.Element:
+    """Parse a packet. Raises ValueError for one that cannot be read."""
+    text = re.sub(r"<\?xpacket.*?\?>", "", packet.decode("utf-8", "replace").strip("\0\ufeff \n\r\t"), flags=re.DOTALL)
+    if "<!" in re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL):
+        raise ValueError("XMP with declarations")  # entities could swell without bound
+    try:
+        return ElementTree.fromstring(text.strip("\ufeff \n\r\t"))
+    except ElementTree.ParseError as error:
+        raise ValueError(f"XMP that is no XML ({error})") from error
+
+
+def _pack(root: ElementTree.Element) -> bytes:
     return b"\n".join((_WRAPPER[0], ElementTree.tostring(root, encoding="utf-8"), _WRAPPER[1]))
+
+
+def _is_ours(description: ElementTree.Element) -> bool:
+    """Return whether a description has nothing but the record of an earlier result."""
+    return not len(description) and set(description.attrib) - {_ABOUT} == {_RECORD}
 
 
 def _is_false(name: str) -> bool:

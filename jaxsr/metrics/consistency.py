@@ -33,6 +33,13 @@ def colour_drift(sr: Float[Array, "b h w c"], lr: Float[Array, "b p q c"]) -> Fl
     return 255 * jnp.abs(sr.mean(axis=(1, 2)) - lr.mean(axis=(1, 2))).max(axis=1)
 
 
+def colour_drift_of(sr: Num[np.ndarray, "H W c"], lr: Float[np.ndarray, "h w c"]) -> float:
+    """Compute `colour_drift` of one result of any size on the host, in float64. `sr` is of any type of pixels."""
+    peak = np.iinfo(sr.dtype).max if np.issubdtype(sr.dtype, np.integer) else 1
+    means = sr.mean(axis=(0, 1), dtype=np.float64) / peak - lr.mean(axis=(0, 1), dtype=np.float64)
+    return float(255 * np.abs(means).max())
+
+
 def lr_consistency_by_bands(
     sr: Num[np.ndarray, "H W c"],
     lr: Float[np.ndarray, "h w c"],

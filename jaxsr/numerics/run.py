@@ -5,7 +5,7 @@ import json
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxsr.data.pairs import PairSet
-from jaxsr.diffusion import thin
+from jaxsr.diffusion import Schedule, thin
 from jaxsr.errors import NotFiniteError
 from jaxsr.guidance.calibration_file import describe_schedule
 from jaxsr.imaging.noise import content_hash, image_key
@@ -26,6 +26,7 @@ from jaxsr.numerics.instruments import INSTRUMENTS, Results, Setup, UnfitError
 from jaxsr.numerics.report import write_report
 from jaxsr.numerics.tables import TABLES
 from jaxsr.numerics.truncation import rows_of
+from jaxsr.numerics.work import instrument_calls
 from jaxsr.options import Options
 from jaxsr.plain_data import parse_json
 from jaxsr.runtime.devices import broadcast
@@ -54,6 +55,7 @@ class Study:
         scales, draws: see `Setup`.
         devices: number of this process's devices, each of which measures a pair at a time.
         seed: seed of the noise. An image's noise also depends on its content, but not on its place in the pairs.
+        announce: called before the work, with the calls of the network that are left, the model and the schedule.
     """
 
     upscaler: Upscaler
@@ -66,6 +68,7 @@ class Study:
     draws: int = 4
     seed: int = 0
     devices: int = 1
+    announce: Callable[[int, Model, Schedule], None] = lambda calls, model, schedule: None
 
 
 def make_setup(study: Study) -> Setup:
@@ -107,6 +110,8 @@ def carry_out(study: Study, output: Path) -> Path:
     pairs = (study.pairs[i] for i in range(len(study.pairs)))
     contents = {i: content_hash(np.concatenate([image.ravel() for image in pair])) for i, pair in enumerate(pairs)}
     tables, notes, first = {}, [], jax.process_index() == 0
+    left = _calls_left(study, setup, [*contents.values()], output / "parts") // jax.process_count()
+    study.announce(left, setup.model, setup.coarse)
     if jax.process_count() > 1:
         _measure_share(setup, study, contents, output / "parts")
     for name in study.instruments if first else ():
@@ -128,6 +133,19 @@ def _measure_share(setup: Setup, study: Study, contents: Mapping[int, str], fold
         with suppress(UnfitError):  # process 0 says so
             _measure_all(name, setup, study, own, folder / name)
     broadcast(b"")
+
+
+def _calls_left(study: Study, setup: Setup, contents: Sequence[str], folder: Path) -> int:
+    """Count the calls of the network for the parts that are not there yet."""
+    total = 0
+    for name in study.instruments:
+        missing = sum(not _part(folder / name, content).exists() for content in contents)
+        total += missing * instrument_calls(setup, name)
+    return total
+
+
+def _part(folder: Path, content: str) -> Path:
+    return folder / f"{content[:32]}.npz"
 
 
 def describe(study: Study, setup: Setup) -> dict[str, Any]:
@@ -173,7 +191,7 @@ def _measure_all(name: str, setup: Setup, study: Study, contents: Mapping[int, s
     The hashes name the files. Another process may measure some of them meanwhile.
     """
     measure, count, numbers = INSTRUMENTS[name](setup), len(contents), list(contents)
-    paths = {i: folder / f"{content[:32]}.npz" for i, content in contents.items()}
+    paths = {i: _part(folder, content) for i, content in contents.items()}
     results: dict[int, Results] = {}
     free = list(_weights_on_devices(study))
     with image_bar(count) as report, Turns([*paths.values()]) as turns, ThreadPoolExecutor(len(free)) as pool:
@@ -197,20 +215,21 @@ def _measure_all(name: str, setup: Setup, study: Study, contents: Mapping[int, s
             save_part(paths[i], found)
             return found
 
-        for turn in turns:
-            i = numbers[turn]
-            title = f"{name}: {study.pairs.name(i)}"
-            report(len(results), title, 0, 0)
-            if (found := load_part(paths[i])) is not None:
-                results[i] = found
-                turns.free(turn)
-                continue
-            if not sys.stderr.isatty():
-                print(f"{title} ({turn + 1} of {count})", file=sys.stderr, flush=True)
-            weights = free.pop()
-            working[pool.submit(measure_one, i, weights)] = (turn, weights)
-            collect(study.devices - 1)
-        collect(0)
+        while turns.wait():
+            for turn in turns:
+                i = numbers[turn]
+                title = f"{name}: {study.pairs.name(i)}"
+                report(len(results), title, 0, 0)
+                if (found := load_part(paths[i])) is not None:
+                    results[i] = found
+                    turns.free(turn)
+                    continue
+                if not sys.stderr.isatty():
+                    print(f"{title} ({turn + 1} of {count})", file=sys.stderr, flush=True)
+                weights = free.pop()
+                working[pool.submit(measure_one, i, weights)] = (turn, weights)
+                collect(study.devices - 1)
+            collect(0)
     return [results[i] for i in numbers]
 
 

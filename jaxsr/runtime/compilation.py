@@ -41,7 +41,7 @@ def enable_compilation_cache(width: int | None = None, precision: str = "fp32") 
     folder = None
     try:
         folder = cache_dir() / "xla"
-        _try_folder(folder)
+        try_folder(folder)
     except OSError as error:
         reason = f"{folder}: {error.strerror}" if folder else error.strerror
         print(
@@ -53,7 +53,7 @@ def enable_compilation_cache(width: int | None = None, precision: str = "fp32") 
     return folder
 
 
-def _try_folder(folder: Path) -> None:
+def try_folder(folder: Path) -> None:
     """Create the folder, list it, and write a temporary file into it. Raises OSError if one of these fails."""
     folder.mkdir(parents=True, exist_ok=True)
     os.listdir(folder)

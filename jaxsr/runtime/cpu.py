@@ -1,5 +1,6 @@
 """Settings for XLA's CPU backend, and replacements for operations at which it is slow."""
 
+import platform
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,14 @@ def fast_bfloat16() -> bool:
     lines = CPUINFO.read_text().splitlines() if CPUINFO.is_file() else []
     words = {word for line in lines if line.startswith(("flags", "vendor_id")) for word in line.split()}
     return "amx_bf16" in words or {"avx512_bf16", "AuthenticAMD"} <= words
+
+
+@cache
+def processor() -> str:
+    """Return the name of this machine's processor, as /proc/cpuinfo or Python says it; a result may depend on it."""
+    lines = CPUINFO.read_text(errors="replace").splitlines() if CPUINFO.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def product_dtype(dtype: DTypeLike) -> DTypeLike:

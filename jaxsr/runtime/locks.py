@@ -144,30 +144,48 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
 class Turns:
     """Turns at files that other processes may be writing. Those that another process holds come last.
 
+    A process that waited for others while it holds files of its own could wait for ever, so it works in rounds:
+
+        while turns.wait():
+            for number in turns:
+                ...  # begin to write the file
+            ...  # end, and `free` each
+
     What the other process has written meanwhile is for the caller to find. Use it as a context, whose end frees all.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths, self._held = paths, set[int]()
+        self._paths, self._held, self._left = paths, set[int](), [*range(len(paths))]
+
+    def wait(self) -> bool:
+        """Wait until no other process holds some path that is left. Return False if none is left.
+
+        Raises RuntimeError if this process still holds a path.
+        """
+        if self._held:
+            raise RuntimeError(f"{self._paths[min(self._held)]} must be freed before the wait for other processes")
+        while self._left:
+            for number in self._left:
+                try:
+                    if not try_lock(self._paths[number]):
+                        continue
+                    unlock(self._paths[number])
+                except OSError:  # see __iter__
+                    pass
+                return True
+            time.sleep(_POLL)
+        return False
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the number of every path, with its lock held until `free`."""
-        later = []
-        for number, path in enumerate(self._paths):
+        """Yield the number of every path that is left and that no other process holds. It is held until `free`."""
+        for number in [*self._left]:
             try:
-                taken = try_lock(path)
-            except OSError:  # the folder cannot be written to, which the caller finds out with a better message
-                yield number
-                continue
-            if taken:
+                if not try_lock(self._paths[number]):
+                    continue
                 self._held.add(number)
-                yield number
-            else:
-                later.append(number)
-        for number in later:
-            while not try_lock(self._paths[number]):
-                time.sleep(_POLL)
-            self._held.add(number)
+            except OSError:  # the folder cannot be written to, which the caller finds out with a better message
+                pass
+            self._left.remove(number)
             yield number
 
     def free(self, number: int) -> None:

@@ -43,6 +43,15 @@ def test_refusals_are_those_of_this_process(tmp_path):
             assert str(found.value) == str(expected.value)
 
 
+def test_a_picture_of_too_many_pixels_is_refused_by_its_header(tmp_path):
+    with DecoderProcess(most_pixels=20) as other, DecoderProcess(most_pixels=30 * 300) as wider:
+        for name, data in images(tmp_path).items():
+            (tmp_path / name).write_bytes(data)
+            with pytest.raises(ImageFileError, match="over the limit of 20 pixels; cut it into parts"):
+                other.read(tmp_path / name)
+            assert wider.read(tmp_path / name).rgb.size
+
+
 def test_a_pipe_is_read_here(tmp_path):
     Image.new("RGB", (8, 6), (1, 2, 3)).save(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
@@ -57,7 +66,7 @@ def test_a_pipe_is_read_here(tmp_path):
 def test_the_end_of_the_process_costs_one_picture(tmp_path, monkeypatch):
     Image.new("RGB", (8, 6), (1, 2, 3)).save(tmp_path / "a.png")
     kill = "import os, signal; from jaxsr.batch import decoder; decoder.read_decoded = "
-    kill += "lambda source: os.kill(os.getpid(), signal.SIGKILL); decoder.serve()"
+    kill += "lambda *_: os.kill(os.getpid(), signal.SIGKILL); decoder.serve()"
     with DecoderProcess() as other:
         monkeypatch.setattr(decoder, "_CODE", kill)
         with pytest.raises(ImageFileError, match=r"a\.png: the process that decoded it has ended, .*; cut it into"):
@@ -75,7 +84,7 @@ def test_the_end_of_the_process_costs_one_picture(tmp_path, monkeypatch):
 def test_what_a_library_prints_is_no_answer(tmp_path, monkeypatch, capfd):
     Image.new("RGB", (8, 6), (1, 2, 3)).save(tmp_path / "a.png")
     loud = "import os; from jaxsr.batch import decoder; read = decoder.read_decoded; decoder.read_decoded = "
-    loud += "lambda source: (os.write(1, b'noise'), read(source))[1]; decoder.serve()"
+    loud += "lambda *asked: (os.write(1, b'noise'), read(*asked))[1]; decoder.serve()"
     monkeypatch.setattr(decoder, "_CODE", loud)
     with DecoderProcess() as other:
         assert other.read(tmp_path / "a.png").rgb.shape == (6, 8, 3)

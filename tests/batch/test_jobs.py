@@ -113,14 +113,14 @@ def _finished(folder: Path, ext: str = "png") -> tuple[Job, Request]:
     """Write the result of a job; return the job and its request."""
     job = Job(_picture(folder / "photo.png"), folder / f"out/photo.{ext}", 0)
     wanted = request_for(job, model="m", model_sha256="abc", options=Options(steps=4), seed=7, quality=90)
-    _write(job, wanted.to_record() | {"options": wanted.used(Options(steps=4, tile=64)).decisions()})
+    _write(job, wanted.to_record() | {"options": wanted.used([Options(steps=4, tile=64)]).decisions()})
     return job, wanted
 
 
 def test_a_finished_job_is_done_by_what_was_asked_and_by_what_was_used(tmp_path):
     job, wanted = _finished(tmp_path)
     assert is_done(job, wanted)
-    assert is_done(job, wanted.used(Options(steps=4, tile=64)))
+    assert is_done(job, wanted.used([Options(steps=4, tile=64)]))
     job.target.unlink()
     assert not is_done(job, wanted)
 

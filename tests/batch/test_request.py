@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxsr.batch.jobs import Job
-from jaxsr.batch.request import Request, RequestError, SourceFile, request_for
+from jaxsr.batch.request import Request, RequestError, SourceFile, StripPanel, request_for
 from jaxsr.choices import (
     BLENDS,
+    COLOUR_FIXES,
     METADATA,
     OBJECTIVES,
     PRECISIONS,
@@ -67,6 +68,12 @@ REQUESTS = {
     "metadata": optional(st.sampled_from(METADATA)),
     "batch": st.integers(1, 64),
     "strip": st.lists(NUMBERS, max_size=3).map(tuple),
+    "panels": st.lists(st.tuples(st.text(), st.fixed_dictionaries(OPTIONS)), max_size=2),
+    "scale": optional(st.floats(1, 8)),
+    "width": optional(st.integers(1, 10**6)),
+    "height": optional(st.integers(1, 10**6)),
+    "colour_fix": optional(st.sampled_from(COLOUR_FIXES)),
+    "crop": optional(st.tuples(*[st.integers(0, 99)] * 2, *[st.integers(1, 99)] * 2)),
     "alpha_map": optional(SOURCES),
     "reference": optional(SOURCES),
     "reference_mask": optional(SOURCES),
@@ -85,7 +92,8 @@ SOURCE_FIELDS = ("input", "alpha_map", "reference", "reference_mask", "mask", "c
 @given(st.fixed_dictionaries(REQUESTS))
 def test_a_sidecar_reads_back_into_an_equal_request(values):
     sources = {name: values[name] and SourceFile(*values[name]) for name in SOURCE_FIELDS}
-    request = Request(**values | sources | {"options": Options(**values["options"])})
+    panels = tuple(StripPanel(label, Options(**options)) for label, options in values["panels"])
+    request = Request(**values | sources | {"options": Options(**values["options"]), "panels": panels})
     assert request.metadata != "keep"  # it is None, so that equal requests are equal
     sidecar = json.loads(json.dumps(request.to_record()))
     assert Request.from_record(sidecar) == request

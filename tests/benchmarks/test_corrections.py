@@ -29,6 +29,7 @@ def folder(tmp_path):
     return tmp_path / "hr"
 
 
+@pytest.mark.slow
 def test_the_plain_and_the_guided_variant_are_upscale(small_upscalers, folder):
     upscaler = small_upscalers["channel"]
     pairs = corrections.load_pairs(folder, None, None)

@@ -30,6 +30,7 @@ def test_photographs_come_back_as_well_as_measured_elsewhere(weights, shared):
         assert 25 < -10 * np.log10(mse) < 40  # the six crops of its README: 26.7 to 38.1 dB
 
 
+@pytest.mark.slow
 def test_the_latent_model_predicts_the_posterior_mean_of_its_residuals(weights):
     photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     dataset = pair_dataset([photograph], hr_size=32, scale=4, batch_size=2, seed=0)

@@ -111,6 +111,7 @@ def test_the_sweep_scores_what_it_made_in_the_network_it_is_given(metric, weight
     }
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_have_the_network_and_give_the_numbers_of_one(arguments, tmp_path, weights):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

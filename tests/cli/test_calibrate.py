@@ -1,5 +1,6 @@
 """Test the calibrate command on a fake model: what it writes, its options, its errors, and how it resumes."""
 
+import re
 import signal
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 
 from jaxsr.calibration import passes, plots, run
 from jaxsr.calibration.plan import CalibrationRun
-from jaxsr.cli import calibrate, shared_options
+from jaxsr.cli import calibrate
 from jaxsr.guidance.calibration_file import Calibration
+from jaxsr.runtime import progress
 from tests.calibration.fake import assert_same_numbers, compile_once, install, start, write_photos
 
 CLOSED = ("--closed-loop", "psnr,swd")
@@ -247,9 +249,11 @@ def test_ctrl_c_says_how_to_go_on(fake, monkeypatch, capsys):
 
 
 def test_progress_is_told_now_and_then_and_has_a_rate(fake, capsys, monkeypatch):
-    monkeypatch.setattr(shared_options, "QUIET", 0.0)
+    monkeypatch.setattr(progress, "QUIET", 0.0)
     made(fake(*CLOSED))
-    lines = capsys.readouterr().err.splitlines()
+    first, *lines, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"about .* ahead: \d+ network calls of .* ms; compilation and scores come on top", first)
+    assert re.fullmatch(r"took [\d.]+ s; peak memory: [\d.]+ GB", last)
     assert [line.split(",")[0] for line in lines] == [
         f"{name}: {i}/3 pairs" for name in (*passes.OPEN, passes.CLOSED) for i in (1, 2, 3)
     ]

@@ -30,7 +30,8 @@ def test_bad_files_are_listed_and_do_not_stop_the_others(exact, tmp_path, capsys
 def test_an_error_of_the_device_or_an_encoder_costs_one_image(exact, tmp_path, monkeypatch, capsys):
     for name in "abc":
         picture(tmp_path / f"in/{name}.png")
-    errors = [jax.errors.JaxRuntimeError("INTERNAL: broken"), RuntimeError("PngError")]
+    # A picture of a call that failed is tried once more by itself.
+    errors = [*2 * [jax.errors.JaxRuntimeError("INTERNAL: broken")], *2 * [RuntimeError("PngError")]]
 
     def failing(params, key, tiles, origins):
         if errors:

@@ -59,7 +59,7 @@ def test_ctrl_c_stops_with_what_is_done(exact, tmp_path, monkeypatch, capsys):
 
     def interrupted(params, key, tiles, origins):
         calls.append(1)
-        if len(calls) == 2:
+        if len(calls) == 3:  # while b's call runs; a's has ended, and a is written
             raise KeyboardInterrupt
         return nearest(params, key, tiles, origins)
 

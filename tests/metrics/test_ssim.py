@@ -147,6 +147,7 @@ def test_too_small_images_borders_and_unlike_shapes_are_refused(metric, side):
         metric(a[..., :1], a[..., :1], luma=True)
 
 
+@pytest.mark.slow
 def test_bicubic_on_set5_has_the_published_numbers(shared):
     scores = []
     for pair in read_pairs(shared / "data", ["set5"]):

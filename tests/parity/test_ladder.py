@@ -75,7 +75,7 @@ def check_chain(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["s4", "inpaint_s4", *(pytest.param(name, marks=pytest.mark.slow) for name in ("s15", "s15_respaced5"))]
+    "name", ["s4", *(pytest.param(name, marks=pytest.mark.slow) for name in ("inpaint_s4", "s15", "s15_respaced5"))]
 )
 def test_chains(name):
     check_chain(GOLDEN, name)
@@ -103,6 +103,7 @@ def network(stem: str):
     return read_source(GOLDEN / f"{stem}.pth"), (vq_config if stem.startswith("vq") else unet_config)(data)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("way")
 def test_bfloat16_networks():
     """The networks compute in bfloat16 with every kind of product.
@@ -159,6 +160,7 @@ def test_a_pixel_chain_needs_no_autoencoder_and_clips():
         chain_model(settings | {"scale_factor": 0.5}, config, None)
 
 
+@pytest.mark.slow
 def test_a_chain_file_with_few_arrays_and_one_of_other_steps(tmp_path, capsys):
     arrays = load_golden(GOLDEN / "sampler_s4.npz")
     arguments = [*(str(GOLDEN / f"{name}.pth") for name in ("unet_sr", "vq_f4"))]

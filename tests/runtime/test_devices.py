@@ -26,6 +26,7 @@ CLOSED = ("--candidates", "0.1,0.3", "--profile", "constant,open-loop", "--close
 CROPS = ("--crop", 16, "--crops", 4)
 
 
+@pytest.mark.slow
 def test_eight_devices_and_two_processes_give_the_numbers_of_one(tmp_path, monkeypatch):
     photos = write_photos(tmp_path / "hr")  # 12 pairs: in the second round, only some of the 8 devices get one
 

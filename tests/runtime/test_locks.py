@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from threading import Timer
 
 import pytest
 
@@ -53,19 +55,38 @@ def test_what_another_process_holds_comes_last(tmp_path):
     paths = [tmp_path / name for name in "abc"]
     process, _ = hold(paths[0], paths[2])
     with Turns(paths) as turns:
-        order = iter(turns)
-        assert next(order) == 1
-        process.communicate("")
-        assert [*order] == [2, 0]  # c is free by now when its turn comes
-        other, answers = hold(*paths)
-        assert answers == ["False"] * 3  # all are held until they are freed
-        other.communicate("")
+        assert turns.wait()
+        assert [*turns] == [1]
         turns.free(1)
+        process.communicate("")
+        assert turns.wait()
+        assert [*turns] == [0, 2]
         other, answers = hold(*paths)
-        assert answers == ["False", "True", "False"]
+        assert answers == ["False", "True", "False"]  # they are held until they are freed
         other.communicate("")
-        turns.free(1)  # again, without effect
+        for number in (0, 2, 2):  # the second time without effect
+            turns.free(number)
+        assert not turns.wait()
     assert os.listdir(tmp_path) == []
+
+
+def test_turns_wait_for_another_process(tmp_path):
+    process, _ = hold(tmp_path / "a")
+    with Turns([tmp_path / "a"]) as turns:
+        Timer(0.5, process.communicate, [""]).start()
+        began = time.perf_counter()
+        assert turns.wait()
+        assert time.perf_counter() - began > 0.3
+        assert [*turns] == [0]
+
+
+def test_nobody_waits_for_others_while_it_holds_a_file(tmp_path):
+    """Two processes that did so would wait for each other."""
+    with Turns([tmp_path / "a", tmp_path / "b"]) as turns:
+        assert turns.wait()
+        next(iter(turns))
+        with pytest.raises(RuntimeError, match="a must be freed"):
+            turns.wait()
 
 
 def test_a_lock_file_that_was_removed_meanwhile_is_made_anew(tmp_path, monkeypatch):
@@ -91,8 +112,10 @@ def test_a_planted_link_is_not_followed(tmp_path):
         try_lock(tmp_path / "a")
     assert not (tmp_path / "elsewhere").exists()
     with Turns([tmp_path / "a"]) as turns:
+        assert turns.wait()
         assert [*turns] == [0]
         turns.free(0)
+        assert not turns.wait()
 
 
 def test_without_locks_every_lock_is_granted(tmp_path, monkeypatch):

@@ -55,6 +55,7 @@ def test_the_gradient_of_what_all_devices_have_is_the_sum_of_theirs(name, spread
     assert_same_gradients(name, spread)
 
 
+@pytest.mark.slow
 def test_it_is_so_on_eight_devices():
     lines = [
         "import warnings, jax",

@@ -142,7 +142,8 @@ def test_a_run_killed_in_the_middle_resumes_exactly(runs):
 PERCEPTUAL = {"perceptual": "lpips-alex", "perceptual_weight": 0.1, "hr_size": 40, "leaves_share": 0.5}
 
 
-@pytest.mark.parametrize("more", [{}, pytest.param(PERCEPTUAL | {"precision": "bf16"}, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, PERCEPTUAL | {"precision": "bf16"}])
 def test_muon_with_chains_resumes_exactly_after_an_interrupt(tmp_path, more):
     """Muon's state is nested otherwise than AdamW's, and the chains draw more random numbers, as LPIPS's crops do."""
     photos = str(write_photos(tmp_path / "photos", side=48 if more else 20))

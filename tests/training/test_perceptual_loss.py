@@ -37,7 +37,7 @@ def detail():
     return {f"{DETAIL}{name}": 0.1 * jnp.abs(jax.random.uniform(keys[i], shape)) for i, (name, shape) in shapes}
 
 
-@pytest.mark.parametrize("net", ["alex", "vgg"])
+@pytest.mark.parametrize("net", ["alex", pytest.param("vgg", marks=pytest.mark.slow)])
 def test_the_term_is_the_metric_of_one_random_crop(metric, detail, net):
     known, prefix = (metric, METRIC) if net == "alex" else (detail, DETAIL)
     weights = {name.removeprefix(prefix): value for name, value in known.items()}

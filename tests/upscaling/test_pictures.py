@@ -103,6 +103,7 @@ def test_a_whole_picture_of_the_golden_networks_is_made_as_by_hand(golden, size)
     check_picture(golden, size)
 
 
+@pytest.mark.slow
 def test_a_whole_picture_of_a_small_network_is_made_as_by_hand(small_upscalers):
     check_picture(small_upscalers["group"], (20, 70))  # a tile of 64x128
 

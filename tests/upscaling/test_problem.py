@@ -26,7 +26,8 @@ def sampled(problem: Problem, **how) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("network", "sampler"), [("channel", "ancestral"), ("channel", "heun"), ("group", "ancestral")]
+    ("network", "sampler"),
+    [("channel", "ancestral"), ("channel", "heun"), pytest.param("group", "ancestral", marks=pytest.mark.slow)],
 )
 def test_the_built_in_samplers_on_it_are_the_pipeline(small_upscalers, network, sampler):
     upscaler = small_upscalers[network]
