@@ -14,6 +14,9 @@ ForwardODE = Literal["diffusion", "inversion"]
 Objective = Literal["norm", "step-norm", "lstsq"]
 Reference = Literal["lr", "hr"]
 Metadata = Literal["keep", "minimal", "strip"]
+Batch = int | Literal["auto"]
+"""Inputs per call and device; `auto` takes as many as the memory holds."""
+Platform = Literal["cpu", "cuda", "tpu"]
 ColourFix = Literal["none", "wavelet", "adain"]
 
 SAMPLERS: tuple[str, ...] = ("ancestral", "deterministic", "heun")
@@ -30,6 +33,8 @@ FORWARD_ODES: tuple[str, ...] = get_args(ForwardODE)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 REFERENCES: tuple[str, ...] = get_args(Reference)
 METADATA: tuple[str, ...] = get_args(Metadata)
+PLATFORMS: tuple[str, ...] = get_args(Platform)
+"""Where an exported program can run."""
 COLOUR_FIXES: tuple[str, ...] = get_args(ColourFix)
 
 MOST_SCALE = 8.0

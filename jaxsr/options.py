@@ -41,9 +41,10 @@ class Options:
         thinning: rule for the rows of the trained schedule that fewer steps keep, see `jaxsr.diffusion.thin`.
         tile: side of the tiles, or their (height, width), in pixels of the input. `off` makes one tile of the whole
             image. `auto` takes the shape that computes the fewest pixels. With GroupNorm or a VQ autoencoder, that is
-            the whole image up to a million pixels of the result; otherwise a side is 64, 128, 192 or 256. It takes a
-            smaller shape if memory is short.
-        overlap: overlap of neighbouring tiles, in pixels of the input; None takes an eighth of the tile, at least 16.
+            the whole image up to a million pixels of the result; otherwise a side is from 32 to 448, few of which
+            are for images smaller than that. It takes a smaller shape if memory is short.
+        overlap: overlap of neighbouring tiles, in pixels of the input; None takes 24, and for networks with GroupNorm
+            or a VQ autoencoder an eighth of the tile, at least 16.
         blend: rule that joins the tiles: `feather`; or `mean`, as in the released ResShift tool.
         tile_noise: noise of a tile: `position`, the noise of its place in the image, on which all tiles agree; or
             `fresh`, noise of its own, as in the released ResShift tool.

@@ -20,7 +20,7 @@ ROOMS = {
     "diffusion": "choices",
     "options": "choices diffusion",
     "imaging": "choices storage",
-    "runtime": "plain_data storage",
+    "runtime": "imaging plain_data storage",
     "hub": "plain_data storage",
     "torch_files": "hub plain_data",
     "data": "imaging storage",
@@ -37,7 +37,7 @@ ROOMS = {
         "choices data diffusion errors guidance imaging metrics models options plain_data runtime storage "
         "upscaling version"
     ),
-    "evaluation": "data errors guidance imaging metrics options plain_data runtime storage upscaling version",
+    "evaluation": "choices data errors guidance imaging metrics options plain_data runtime storage upscaling version",
     "studio": "batch choices errors guidance hub imaging options plain_data runtime storage upscaling version",
     "cli": (
         "batch calibration choices data diffusion errors evaluation guidance hub imaging metrics models numerics "

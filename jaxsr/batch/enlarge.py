@@ -1,6 +1,7 @@
 """Results: their photographs are read, enlarged and written, with sidecars that record how to make them again."""
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from jaxsr.batch.sidecar import describe, inner_record
 from jaxsr.batch.size import cropped, final_size, is_changed, is_resized, network_size, result_bytes, result_shape
 from jaxsr.batch.strip import new_strip, panels
 from jaxsr.batch.write import write_result
+from jaxsr.choices import Batch
 from jaxsr.errors import IMAGE_FAILED
 from jaxsr.guidance.guide import Guide, is_guided
 from jaxsr.imaging.files import JPEG, WEBP, Photo, check_side, pixel_dtype, read_photo, with_metadata
@@ -30,7 +32,9 @@ from jaxsr.upscaling.plan import ImageRun
 from jaxsr.upscaling.stream import Enlargement, enlarge_many
 from jaxsr.upscaling.upscaler import Progress, Upscaler
 
-WAITING = 2
+WRITERS = max(1, min(8, (os.cpu_count() or 1) // 2))
+"""Threads that write results: encoding takes one core, and longer than a fast device needs for a picture."""
+WAITING = 1 + WRITERS
 """Most finished results that wait to be written."""
 _ALPHA_BAND = 64  # input rows per band
 _LANCZOS_REACH = 3  # input pixels that the kernel reaches beyond a band
@@ -170,13 +174,13 @@ def make_many(
     upscaler: Upscaler,
     begun: Iterable[Begun],
     *,
-    batch: int = 1,
+    batch: Batch = 1,
     devices: int = 1,
     accept_license: bool = False,
 ) -> Iterator[tuple[Begun, Made | BaseException]]:
     """Make results together, and yield each with its facts, or with the error that stopped it, once it is written.
 
-    While the devices compute, the next photograph is read and results are written in a thread of their own. See
+    While the devices compute, the next photograph is read and results are written in threads of their own. See
     `jaxsr.upscaling.stream.enlarge_many` for `batch` and `devices`.
     """
     open_ones: dict[int, _Unfinished] = {}
@@ -201,7 +205,7 @@ def make_many(
             return error
 
     writing: deque[tuple[Begun, Future[Made | BaseException]]] = deque()
-    with ThreadPoolExecutor(max_workers=1) as writer:
+    with ThreadPoolExecutor(WRITERS) as writer:
         for number, _, run in enlarge_many(upscaler, pictures(), batch=batch, devices=devices):
             one = open_ones.pop(number)
             one.runs[one.places[number]] = run

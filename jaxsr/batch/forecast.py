@@ -24,9 +24,10 @@ def foresee(upscaler: Upscaler, job: Job, request: Request, recipe: Recipe, cost
     options = request.panels[0].options if request.panels else request.options
     size, (height, width, _) = photo.rgb.shape[:2], result_shape(photo, scale, request)
     check_side(job.target, max(height, width))
-    guide, planned = recipe.guide(request, photo.rgb, scale), plan_run(upscaler.preset, size, options, request.batch)
+    guide = recipe.guide(request, photo.rgb, scale)
     if request.panels and not is_guided(guide, options):
         guide = Guide()
+    planned = upscaler.plan(size, options, request.batch, guide)
     check_mask(upscaler.preset, read_mask(request), size)
     call = (planned.plan.tile, planned.batch)
     if call not in costs:

@@ -14,6 +14,7 @@ from jaxsr.choices import (
     METADATA,
     MOST_SCALE,
     OBJECTIVES,
+    Batch,
     ColourFix,
     Metadata,
     Objective,
@@ -85,7 +86,7 @@ class Request:
         quality: quality of JPEG and WebP, 1 to 100; None for other formats.
         metadata: what the result keeps of the photograph's metadata, see `jaxsr.imaging.files.with_metadata`; None is
             `keep`.
-        batch: tiles per call of the network. It changes only roundings, so `decisions` leaves it out.
+        batch: tiles per call of the network, or `auto`. It changes only roundings, so `decisions` leaves it out.
         strip: alphas of the panels; empty for a single result.
         panels: in place of `strip`, the panels with all their options; empty for a single result.
         scale: size of the result, as a multiple of the input's from 1 to MOST_SCALE; None is the network's own.
@@ -112,7 +113,7 @@ class Request:
     sample: int = 0
     quality: int | None = None
     metadata: Metadata | None = None
-    batch: int = 1
+    batch: Batch = 1
     strip: tuple[float, ...] = ()
     panels: tuple[StripPanel, ...] = ()
     scale: float | None = None
@@ -150,7 +151,7 @@ class Request:
             raise ValueError(f"crop: must be X,Y,WIDTH,HEIGHT with a width and a height, not {self.crop}.")
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
-            if name in _MAY_BE_NONE and value is None:
+            if (name in _MAY_BE_NONE and value is None) or (name == "batch" and value == "auto"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
                 raise ValueError(f"{name}: must be a whole number from {least} to {most}, not {value!r}.")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from jaxsr.cli.evaluate_commands import COMMANDS
 from jaxsr.cli.evaluate_options import parse
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say
+from jaxsr.cli.shared_options import join_hosts, leave_hosts
 from jaxsr.storage import part_file, write_whole
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def score(argv: Sequence[str]) -> int:
         raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as result.json.")
     if args.output.exists() and not args.overwrite and not part_file(args.output).exists():
         raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
+    joined = join_hosts(args)
     from jaxsr.cli.evaluate_request import make_evaluation
     from jaxsr.evaluation.run import evaluate
     from jaxsr.evaluation.sheet import default_metric, worst, write_sheet
@@ -62,6 +64,9 @@ def score(argv: Sequence[str]) -> int:
             written.append(args.worst)
 
     result = _with_bar(job, lambda job: evaluate(job, args.output, overwrite=args.overwrite, extras=write_extras))
+    code = SOME_FAILED if result.failed or result.without else 0
+    if not leave_hosts(joined):
+        return code
     print(render([result], "md"))
     say(f"written: {', '.join(map(str, written))}")
     if args.worst and args.worst not in written:
@@ -72,7 +77,7 @@ def score(argv: Sequence[str]) -> int:
         part = part_file(args.output)
         advice = f"; {part} is kept, so that the same command resumes once they are available" if part.exists() else ""
         say(f"not computed: {', '.join(result.without)} (reasons below the table){advice}", wrong=True)
-    return SOME_FAILED if result.failed or result.without else 0
+    return code
 
 
 def _with_bar(job: "Evaluation", run: "Callable[[Evaluation], Result]") -> "Result":

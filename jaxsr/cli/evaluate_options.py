@@ -7,9 +7,11 @@ from pathlib import Path
 from jaxsr.choices import DEFAULT_FORM, GradientForm
 from jaxsr.cli.parser import Parser, program
 from jaxsr.cli.shared_options import (
+    add_batch,
     add_dataset,
     add_devices,
     add_gradient,
+    add_hosts,
     add_limit,
     add_lr,
     add_metrics,
@@ -24,7 +26,6 @@ from jaxsr.cli.shared_options import (
     add_tiles,
     find_like_conflict,
     spell,
-    whole,
 )
 from jaxsr.guidance.option_conflicts import Given, find_conflict
 
@@ -73,9 +74,10 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     add("--worst-by", metavar="NAME", help="metric that ranks the images for --worst (default: the first)")
     add("--name", help="name of the method in tables (default: the folder's or the model's)")
     add_limit(parser, "take only the first N images")
-    add("--batch", type=whole(1), default=8, metavar="N", help="images per call of the metrics (default: 8)")
+    add_batch(parser, "images per call of the metrics", 8)
     add("--keep", type=Path, metavar="DIR", help="keep the compared images in this folder, as PNG")
     add("--overwrite", action="store_true", help="replace a result, or a stopped run with other choices")
+    add_hosts(parser)
     model = parser.add_argument_group("results that this command makes, in place of --pred")
     add = model.add_argument
     add_model(model, None, "a known model, a checkpoint, or bicubic")

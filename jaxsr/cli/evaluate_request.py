@@ -89,5 +89,5 @@ def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
     words += [f"{name.replace('_', ' ')} {value}" for name, value in given.items()]
     words += ["HR guidance"] * args.hr_guidance
     guidance = {"preset": args.preset, "calibration": args.calibration, "hr_guidance": args.hr_guidance}
-    guidance |= {"devices": count_devices(args.devices or "all")}
+    guidance |= {"devices": count_devices(args.devices or "all"), "batch": "auto" if args.batch == "auto" else 1}
     return model_method(upscaler, options, name=", ".join(words), model=args.model, **guidance)

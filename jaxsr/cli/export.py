@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from jaxsr.choices import PLATFORMS
 from jaxsr.cli.exits import exit_code, say
 from jaxsr.cli.parser import Parser, program, some_of
 from jaxsr.cli.shared_options import (
@@ -14,9 +15,8 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     chosen_options,
+    sides,
 )
-
-_PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -25,9 +25,10 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add_model(parser)
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write, such as model.stablehlo")
-    add("--tile", type=_sides, default=(128, 128), metavar="N", help="side of the images, or HxW (default: 128)")
+    text = "side of the images in pixels, or WIDTHxHEIGHT (default: 128)"
+    add("--tile", type=sides, default=(128, 128), metavar="N", help=text)
     text = "where it runs (default: cpu,cuda,tpu)"
-    add("--platforms", type=some_of(_PLATFORMS), default=_PLATFORMS, metavar="LIST", help=text)
+    add("--platforms", type=some_of(PLATFORMS), default=PLATFORMS, metavar="LIST", help=text)
     add_steps(parser)
     add_sampler(parser)
     add_thinning(parser)
@@ -73,10 +74,3 @@ def _export(args: argparse.Namespace) -> int:
     say(f'program = jax.export.deserialize(bytearray(open("{args.output}", "rb").read()))')
     say(f"program.call(lr, numpy.uint32(seed)): (b, {height}, {width}, 3) -> (b, {scale * height}, {scale * width}, 3)")
     return 0
-
-
-def _sides(text: str) -> tuple[int, int]:
-    parts = text.split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"must be a side in pixels, or HEIGHTxWIDTH, not {text!r}")
-    return int(parts[0]), int(parts[-1])

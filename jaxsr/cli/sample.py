@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say, say_left_out
 from jaxsr.cli.sample_options import find_conflict, make_parser
 from jaxsr.cli.sample_request import Work, prepare
-from jaxsr.cli.shared_options import join_hosts
+from jaxsr.cli.shared_options import join_hosts, leave_hosts
 from jaxsr.errors import EXPECTED, IMAGE_FAILED
 
 if TYPE_CHECKING:
@@ -113,10 +113,7 @@ def run(args: argparse.Namespace) -> int:
             "--overwrite to make it again."
         )
     code = dry_run(work, sorted_jobs) if args.dry_run else make_all(work, sorted_jobs)
-    if joined:
-        import jax
-
-        jax.distributed.shutdown()  # waits for all processes
+    leave_hosts(joined)
     return code
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from jaxsr.choices import COLOUR_FIXES, METADATA, MOST_SCALE, OBJECTIVES, REFERENCE_MEANS, GradientForm
 from jaxsr.cli.parser import NUMBER, ListOf, Parser, numbers, numbers_or_names, program
 from jaxsr.cli.shared_options import (
+    add_batch,
     add_devices,
     add_gradient,
     add_hosts,
@@ -68,13 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_seed(parser)
     add("--n-samples", type=whole(1), default=1, metavar="N", help="different results per image (default: 1)")
     add_tiles(parser)
-    add(
-        "--batch",
-        type=whole(1),
-        default=1,
-        metavar="N",
-        help="most tiles per call and device; the noise is the same, results are equal up to rounding (default: 1)",
-    )
+    add_batch(parser, "most tiles per call and device; the noise is the same, results are equal up to rounding", 1)
     add_devices(parser)
     text = "make one of N equal parts of the images, I from 1 to N, as a job of an array does"
     add("--shard", type=_shard, metavar="I/N", help=text)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxsr.batch.jobs import Job
     from jaxsr.batch.recipe import Recipe
     from jaxsr.batch.request import Request, SourceFile, StripPanel
+    from jaxsr.choices import Batch
     from jaxsr.options import Options
     from jaxsr.upscaling.upscaler import Upscaler
 
@@ -27,7 +28,7 @@ class Work:
     request: "Callable[[Job], Request]"
     recipe: "Recipe"
     output: Path
-    batch: int
+    batch: "Batch"
     devices: int
     accept_license: bool
     save_calibration: Path | None = None
@@ -63,9 +64,9 @@ def prepare(args: argparse.Namespace) -> Work:
     strip = () if panels else tuple(args.strip or ())
     for note in _knob_notes(upscaler, options, panels, args):
         say(f"note: {note}", wrong=True)
-    resolved = plan_run(upscaler.preset, (1, 1), options, args.batch).options  # refuses options that do not fit
+    resolved = plan_run(upscaler.preset, (1, 1), options).options  # refuses options that do not fit
     for panel in panels:
-        plan_run(upscaler.preset, (1, 1), panel.options, args.batch)
+        plan_run(upscaler.preset, (1, 1), panel.options)
     open_ones = {"steps": resolved.steps, "sampler": resolved.sampler}
     if size := _say_size(upscaler, args):
         say(f"note: {size}", wrong=True)

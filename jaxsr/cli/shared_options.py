@@ -16,6 +16,7 @@ from jaxsr.choices import (
     THINNINGS,
     THROUGHS,
     TILE_NOISES,
+    Batch,
     GradientForm,
 )
 from jaxsr.cli.parser import ListOf, numbers
@@ -50,9 +51,9 @@ def add_thinning(parser: argparse._ActionsContainer, default: str | None = "ends
 def add_tiles(parser: argparse._ActionsContainer) -> None:
     """Add --tile, --overlap, --blend and --tile-noise, and --like, which stands for all of these."""
     add = parser.add_argument
-    text = "side of the tiles in input pixels, or WIDTHxHEIGHT, a multiple of 32 (tiny-x4: 16); or auto, or off"
+    text = "side of the tiles in input pixels, or WIDTHxHEIGHT, a multiple of 4 (tiny-x4: 8); or auto, or off"
     add("-t", "--tile", type=_tile, metavar="N", help=f"{text} (default: auto)")
-    text = "overlap of the tiles, likewise a multiple of 32 (tiny-x4: 16) (default: an eighth of the side)"
+    text = "overlap of the tiles, likewise a multiple of 4 (tiny-x4: 8) (default: 24; released models: 1/8 of the side)"
     add("--overlap", type=whole(0), metavar="N", help=text)
     text = "rule that joins the tiles; mean: as in the released ResShift tool (default: feather)"
     add("--blend", choices=BLENDS, help=text)
@@ -89,6 +90,16 @@ def add_devices(parser: argparse._ActionsContainer, default: str | None = "all")
 
 def _devices(text: str) -> int | str:
     return text if text == "all" else whole(1)(text)
+
+
+def add_batch(parser: argparse._ActionsContainer, text: str, default: int) -> None:
+    """Add --batch, a number or `auto`."""
+    text = f"{text}; auto: as many as the memory holds (default: {default})"
+    parser.add_argument("--batch", type=_batch, default=default, metavar="N", help=text)
+
+
+def _batch(text: str) -> Batch:
+    return "auto" if text == "auto" else whole(1)(text)
 
 
 def add_precision(parser: argparse._ActionsContainer, default: str | None = "fp32") -> None:
@@ -212,6 +223,16 @@ def join_hosts(args: argparse.Namespace) -> bool:
     return joined
 
 
+def leave_hosts(joined: bool) -> bool:
+    """Wait for the other processes of a run that this one has joined. Return whether this process reports for all."""
+    import jax
+
+    first = jax.process_index() == 0
+    if joined:
+        jax.distributed.shutdown()  # waits for all processes
+    return first
+
+
 def sampler(text: str) -> str:
     """Check the name of a sampler, as an argparse type."""
     if text not in SAMPLERS:
@@ -246,14 +267,19 @@ def fraction(text: str) -> float:
     return value
 
 
-def _tile(text: str) -> int | tuple[int, int] | str:
-    if text in ("auto", "off"):
-        return text
-    sides = text.split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        message = f"must be auto, off, a number of pixels, or WIDTHxHEIGHT, not {text!r}"
-        raise argparse.ArgumentTypeError(message)
-    return (int(sides[1]), int(sides[0])) if len(sides) == 2 else int(sides[0])
+def _tile(text: str) -> tuple[int, int] | str:
+    return text if text in ("auto", "off") else sides(text, "auto, off, ")
+
+
+def sides(text: str, others: str = "") -> tuple[int, int]:
+    """Parse the side of a square, or WIDTHxHEIGHT, into (height, width), as an argparse type.
+
+    `others` names the other words of the option in the message.
+    """
+    parts = text.split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"must be {others}a number of pixels, or WIDTHxHEIGHT, not {text!r}")
+    return int(parts[-1]), int(parts[0])
 
 
 def one_or_several(values: tuple[float, ...]) -> float | tuple[float, ...]:

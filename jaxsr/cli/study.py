@@ -9,6 +9,7 @@ from jaxsr.cli.parser import ListOf, Parser, numbers, program, some_of
 from jaxsr.cli.shared_options import (
     add_crop,
     add_devices,
+    add_hosts,
     add_limit,
     add_model,
     add_pairs,
@@ -17,6 +18,8 @@ from jaxsr.cli.shared_options import (
     add_seed,
     add_steps,
     add_thinning,
+    join_hosts,
+    leave_hosts,
     whole,
 )
 
@@ -59,6 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_limit(parser, "take the first N photographs (default: 8)", default=8)
     add_seed(parser)
     add_devices(parser)
+    add_hosts(parser)
     return parser
 
 
@@ -69,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    joined = join_hosts(args)
     from jaxsr.data.pairs import open_pairs
     from jaxsr.hub.cards import check_can_run
     from jaxsr.numerics.run import Study, carry_out
@@ -90,5 +95,6 @@ def _run(args: argparse.Namespace) -> int:
     study = Study(upscaler=upscaler, name=args.model, pairs=pairs, options=options, **chosen)
     with say_costs():
         page = carry_out(study, args.output)
-    print(f"written: {page}")
+    if leave_hosts(joined):
+        print(f"written: {page}")
     return 0

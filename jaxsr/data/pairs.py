@@ -16,7 +16,7 @@ from jaxtyping import Int, UInt8
 
 from jaxsr.data.crops import downsample_crop
 from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
-from jaxsr.data.side_by_side import partners
+from jaxsr.data.side_by_side import low_names, partners
 from jaxsr.data.sources import load_tfds
 from jaxsr.imaging.files import list_images
 from jaxsr.imaging.resize import downsample_bicubic_uint8
@@ -183,8 +183,7 @@ def _beside(folder: Path, files: Sequence[Path], scale: int) -> dict[Path, Any]:
     """
     names = {str(file.relative_to(folder).with_suffix("")): file for file in files}
     found = partners(names, scale)
-    small = {name for low in found.values() for name in low}
-    if found and (alone := sorted(names.keys() - found.keys() - small)):
+    if found and (alone := sorted(names.keys() - found.keys() - low_names(names, scale))):
         raise PairError(
             f"--pairs: {folder} has LR images beside {len(found)} photographs and none beside {len(alone)}, such as "
             f"{alone[0]}; separate them."

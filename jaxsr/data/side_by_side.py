@@ -22,6 +22,11 @@ def partners(names: Iterable[str], scale: int) -> dict[str, list[str]]:
     return {name: low[stem] for stem, kind, _, name in found if kind == "hr" and stem in low}
 
 
+def low_names(names: Iterable[str], scale: int) -> set[str]:
+    """Return the names that are LR images of others among them."""
+    return {name for low in partners(names, scale).values() for name in low}
+
+
 def _matches(names: Iterable[str]) -> list[re.Match[str]]:
     # The stem ends with a mark or a folder's slash, so that CHR is no HR.
     return [match for name in names if (match := _NAME.fullmatch(name))]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
-from jaxsr.data.side_by_side import partners
+from jaxsr.data.side_by_side import low_names
 from jaxsr.imaging.files import list_images
 from jaxsr.imaging.memory import free_memory
 
@@ -56,7 +56,7 @@ def load_folder(path: str | Path, min_size: int = 1) -> list[RGB] | LazyImages:
 def _without_lr(folder: Path, files: list[Path]) -> list[Path]:
     """Leave out the LR images that lie beside their originals, named NAME_LR4 and NAME_HR; their number is logged."""
     names = {str(file.relative_to(folder).with_suffix("")) for file in files}
-    small = {name for low in partners(names, 4).values() for name in low}
+    small = low_names(names, 4)
     kept = [file for file in files if str(file.relative_to(folder).with_suffix("")) not in small]
     if left_out := len(files) - len(kept):
         log.warning("%s: left out %d LR images, which lie beside their originals", folder, left_out)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jaxsr.data.side_by_side import partners
+from jaxsr.data.side_by_side import low_names, partners
 from jaxsr.evaluation.pairs import Item, Match, PairingError, attach, folder_names, match, plain_name, read_table
 from jaxsr.evaluation.protocols import Protocol, ProtocolError, did_you_mean
 from jaxsr.imaging.files import READ
@@ -62,7 +62,7 @@ def folder_items(target: Path, scale: int = SCALE) -> list[Item]:
     """
     files = folder_names(target)
     pairs = partners(files, scale)
-    small = {name for names in pairs.values() for name in names}
+    small = low_names(files, scale)
     return [Item(n, f, files[pairs[n][0]] if n in pairs else None) for n, f in files.items() if n not in small]
 
 

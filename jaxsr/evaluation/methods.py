@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from jaxsr.choices import Batch
 from jaxsr.evaluation.images import Pair, Ready, to_float
 from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.imaging.resize import bicubic_matrix
@@ -76,6 +77,7 @@ def model_method(
     calibration: Path | None = None,
     hr_guidance: bool = False,
     devices: int = 1,
+    batch: Batch = 1,
 ) -> Method:
     """Make the method that samples with a model.
 
@@ -89,6 +91,7 @@ def model_method(
         hr_guidance: guide by the original itself, with slope and offset fitted on each image (Eq. 10). This is not a
             usable method: it shows how well a perfect reference would guide.
         devices: number of this process's devices that make as many images at a time.
+        batch: tiles per call, see `Upscaler.upscale`.
     Raises:
         ValueError: if the options do not fit the model or each other.
     """
@@ -111,11 +114,13 @@ def model_method(
             guidance = {"reference": pair.hr, "reference_box": (0, 0, lr.shape[1], lr.shape[0])}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # `notes` says once what they say of every image
-            return upscaler.upscale(lr, seed=seed, **asdict(chosen), **guidance)
+            return upscaler.upscale(lr, seed=seed, batch=batch, **asdict(chosen), **guidance)
 
     def make_many(pairs: Sequence[Pair], seed: int) -> list[Float[np.ndarray, "_H _W 3"]]:
         images = [to_float(_lr(pair)) for pair in pairs]
-        return [*upscale_many(upscaler, images, seed=seed, devices=devices, **asdict(chosen))]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return [*upscale_many(upscaler, images, seed=seed, batch=batch, devices=devices, **asdict(chosen))]
 
     notes = tuple(upscaler.knob_notes(chosen, [chosen.alphas], preset, calibration))
     many = make_many if devices > 1 and not hr_guidance else None

@@ -1,6 +1,7 @@
 """Runs one evaluation: reads or makes every result, scores it and records the numbers. A stopped run resumes."""
 
 import importlib.metadata
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -8,6 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
+
+from jaxsr.choices import Batch
 from jaxsr.data.prefetch import prefetch
 from jaxsr.errors import IMAGE_FAILED
 from jaxsr.evaluation import external_scoring
@@ -19,8 +23,9 @@ from jaxsr.evaluation.protocols import Protocol, ProtocolError
 from jaxsr.evaluation.reading import by_size, read, reason
 from jaxsr.evaluation.result import Result, Row, summarise
 from jaxsr.evaluation.resume import Hashes, external_line, external_scores, file_hashes, fingerprint, holding, kept_in
-from jaxsr.evaluation.scoring import Scorer
+from jaxsr.evaluation.scoring import AUTO, Scorer
 from jaxsr.metrics.catalogue import METRICS
+from jaxsr.runtime.devices import broadcast, gather_bytes
 from jaxsr.runtime.journal import JournalFile
 from jaxsr.storage import part_file
 from jaxsr.version import __version__
@@ -44,7 +49,7 @@ class Evaluation:
         method: makes the results; None if they are files.
         seeds: every image gets one result per seed; files have one result.
         make_lr: whether missing LR images are made by bicubic without a method too, for metrics that need them.
-        batch: images per call of the metrics.
+        batch: images per call of the metrics, or `auto`, as many as the memory holds.
         keep: folder for the results, or None.
         command: the command that the result records.
         report: called after every result.
@@ -58,7 +63,7 @@ class Evaluation:
     method: Method | None = None
     seeds: tuple[int, ...] = (0,)
     make_lr: bool = False
-    batch: int = 8
+    batch: Batch = 8
     keep: Path | None = None
     command: str = ""
     report: Report = lambda count, name: None
@@ -118,6 +123,9 @@ def by_image(
 
     `extras` writes what stands beside the file. It comes before the file, so that a run killed in between is resumed.
 
+    Several processes deal out the images among them, and all return the same result, which process 0 writes. They must
+    see one folder of `output`.
+
     Images that fail are left out, and the result lists them in `failed`. A repeated run tries them again. It also
     repeats images whose files have changed since, and metrics of other libraries that gave no number.
 
@@ -131,7 +139,8 @@ def by_image(
     files = job.keep or (output.with_name(f"{output.name}.files") if others else None)
     scorer = scorer or Scorer(native, job.protocol, job.batch)
     hashes = file_hashes(job.items)
-    with JournalFile(part_file(output), _choices(job), what="evaluation", overwrite=overwrite) as journal:
+    settings = {"what": "evaluation", "overwrite": overwrite, "each": True}
+    with JournalFile(part_file(output), _choices(job), **settings) as journal:
         lines, failed = _still_holding(journal, hashes, files, output, overwrite), []
         for new_lines in _score_all(job, scorer, lines, failed, files):
             for line in new_lines:
@@ -139,22 +148,37 @@ def by_image(
             journal.write(new_lines)
             lines += new_lines
             yield
+        lines, failed, scorer = _of_all_processes(lines, failed, scorer)
         if not lines:
             journal.remove()
             raise ValueError(f"no image could be scored; the first: {failed[0] if failed else 'there are no images'}")
         rows = [{"image": line["image"], "seed": line["seed"]} | row for line in lines for row in line["rows"]]
         found = external_scoring.Found()
-        if files and others:
+        first = jax.process_index() == 0
+        if files and others and first:
             found = _score_externally(job, others, rows, files, journal, hashes)
         found.reasons.update(scorer.reasons | missing)
         result = _result(job, rows, lines, failed, found, fingerprint(hashes))
-        extras(result)
-        result.write(output)
-        if not failed and not set(others) & set(result.without):
+        if first:
+            extras(result)
+            result.write(output)
+        done = broadcast(b"done" if not failed and not set(others) & set(result.without) else b"") == b"done"
+        if done:
             journal.remove()
-            if files and files != job.keep:
+            if files and files != job.keep and first:
                 shutil.rmtree(files, ignore_errors=True)
     return result
+
+
+def _of_all_processes(lines: list[Row], failed: list[str], scorer: Scorer) -> tuple[list[Row], list[str], Scorer]:
+    """Gather what the processes of a run have found. Several hold the lines of a stopped run, which count once."""
+    if jax.process_count() == 1:
+        return lines, failed, scorer
+    own = json.dumps([lines, failed, scorer.reasons]).encode()
+    found = [json.loads(data) for data in gather_bytes(own)]
+    rows = {(line["seed"], line["image"]): line for part, _, _ in found for line in part}
+    reasons = {name: why for _, _, part in reversed(found) for name, why in part.items()}
+    return [*rows.values()], [why for _, part, _ in found for why in part], replace(scorer, reasons=reasons)
 
 
 def _still_holding(
@@ -194,9 +218,10 @@ def _score_all(
     Reasons of failed images are appended to `failed`.
     """
     done, count = {(line["seed"], line["image"]) for line in lines}, len(lines)
-    todo = [item for item in job.items if any((seed, item.name) not in done for seed in job.seeds)]
-    size = job.batch if job.method is None else job.method.together
-    for chunk in prefetch(read(by_size(todo), job.protocol, size, make_lr=job.make_lr or job.method is not None)):
+    todo = by_size([item for item in job.items if any((seed, item.name) not in done for seed in job.seeds)])
+    todo = todo[jax.process_index() :: jax.process_count()]  # neighbours in size take alike long
+    size = _read_together(job)
+    for chunk in prefetch(read(todo, job.protocol, size, make_lr=job.make_lr or job.method is not None)):
         loaded = []
         for item, content in chunk:
             if isinstance(content, Loaded):
@@ -209,6 +234,13 @@ def _score_all(
                 count += len(new_lines)
                 job.report(count, new_lines[-1]["image"])
                 yield new_lines
+
+
+def _read_together(job: Evaluation) -> int:
+    """Return the number of images that are read at a time."""
+    if job.method is not None:
+        return job.method.together
+    return AUTO if job.batch == "auto" else job.batch
 
 
 def _score_or_fail(

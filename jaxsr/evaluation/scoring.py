@@ -10,15 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxsr.choices import Batch
 from jaxsr.evaluation.images import Pair
 from jaxsr.evaluation.metrics import conditions
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.runtime.compilation import compiler_options
+from jaxsr.runtime.device_memory import fitting, program_bytes
 
 Scores = dict[str, float | None]
 """Name of a metric -> its number for one image, or None without a number."""
+AUTO = 8
+"""Most pairs per call for the batch `auto`, and images read at a time."""
 MEGAPIXELS = 4.0
 """The largest size of a batch. A larger batch is no faster and takes more memory."""
 
@@ -30,15 +34,15 @@ class Scorer:
     Attributes:
         metrics: names of native metrics.
         protocol: the protocol under which they are measured.
-        batch: pairs per call; it changes only speed and memory.
+        batch: pairs per call, or `auto`, as many as the memory holds; it changes only speed and memory.
     """
 
     metrics: tuple[str, ...]
     protocol: Protocol
-    batch: int = 8
+    batch: Batch = 8
     reasons: dict[str, str] = field(default_factory=dict)
     """For each metric, the first reason why it could not be computed for an image."""
-    _programs: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = field(default_factory=dict)
+    _programs: dict[Any, tuple[jax.stages.Wrapped, tuple[str, ...]]] = field(default_factory=dict)
     keeps_features: bool = False
     """Whether the features of the last original are kept, for further results of the same image."""
     _networks: dict[str, Any] = field(default_factory=dict)
@@ -50,9 +54,22 @@ class Scorer:
         A metric is None if the image is too small for it, or if its value is not finite; see `reasons`.
         """
         rows: dict[int, Scores] = {}
-        for places in _batches(pairs, self.batch):
+        for places in _batches(pairs, self._most):
             rows |= zip(places, self._score_equal([pairs[i] for i in places]), strict=True)
         return [rows[i] for i in range(len(pairs))]
+
+    def _most(self, pair: Pair) -> int:
+        """Return the number of pairs per call. For `auto`, the compiler says what one pair needs."""
+        if self.batch != "auto":
+            return self.batch
+        arrays = tuple(_stack([image]) for image in (pair.sr, pair.hr, pair.lr))
+        program, names = self._program(arrays, pair.grey, keeps=False)
+        key = ("bytes", pair.grey, *(None if x is None else (x.shape, x.dtype) for x in arrays))
+        if key not in self._kept:
+            compiled = program.lower(self._read(names), {}, *arrays).compile()
+            networks = sum(value.nbytes for value in jax.tree.leaves(self._read(names)))
+            self._kept[key] = program_bytes(compiled) - networks
+        return fitting(AUTO, self._kept[key])
 
     def _score_equal(self, pairs: Sequence[Pair]) -> list[Scores]:
         """Score pairs of one size."""
@@ -93,7 +110,7 @@ class Scorer:
 
     def _program(
         self, arrays: tuple[Any, ...], grey: bool, *, keeps: bool
-    ) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    ) -> tuple[jax.stages.Wrapped, tuple[str, ...]]:
         """Return the compiled function for these shapes, and the metrics that accept them."""
         key = (grey, keeps, *(None if x is None else (x.shape, x.dtype) for x in arrays))
         if key not in self._programs:
@@ -153,13 +170,13 @@ def _stack(images: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return np.stack(present) if present else None
 
 
-def _batches(pairs: Sequence[Pair], batch: int) -> Iterator[list[int]]:
-    """Yield the places of pairs of one size and kind, as many at once as `batch` and MEGAPIXELS allow."""
+def _batches(pairs: Sequence[Pair], most: Callable[[Pair], int]) -> Iterator[list[int]]:
+    """Yield the places of pairs of one size and kind, as many at once as `most` and MEGAPIXELS allow."""
     groups: dict[Any, list[int]] = {}
     for i, pair in enumerate(pairs):
         shapes = tuple(x if x is None else x.shape for x in (pair.sr, pair.hr, pair.lr))
         groups.setdefault((shapes, pair.grey), []).append(i)
     for (shapes, _), places in groups.items():
-        size = max(1, min(batch, int(MEGAPIXELS * 1e6 / (shapes[0][0] * shapes[0][1]))))
+        size = max(1, min(most(pairs[places[0]]), int(MEGAPIXELS * 1e6 / (shapes[0][0] * shapes[0][1]))))
         for start in range(0, len(places), size):
             yield places[start : start + size]

@@ -34,7 +34,8 @@ class TileGuides(NamedTuple):
     """The guidance of some tiles.
 
     Attributes:
-        scale: LR scale, one number per step, or one row of them per panel of a strip.
+        scale: LR scales, which are the same for all tiles: for each tile one number per step, or one row of them per
+            panel of a strip.
         weight: factors of the LR scale, shape (b, h, w, 1), or None.
         hr: the HR reference, or None.
     """
@@ -55,7 +56,7 @@ def cut_guides(guide: Guide, scales: Scales, plan: tiling.TilePlan, indices: lis
         hr = cut_reference(guide.region, plan, indices, scale, slope, offset)
         weight = (1 - hr.weight) * (1 if weight is None else weight)
     lr = np.array(scales.lr if guide.strip else scales.lr[0], np.float32)
-    return TileGuides(lr, weight, hr)
+    return TileGuides(np.stack([lr] * len(indices)), weight, hr)
 
 
 def cut_reference(

@@ -23,6 +23,8 @@ from jaxsr.choices import MAX_SEED
 from jaxsr.imaging.quantile import normal_quantile
 
 BLOCK = 16
+IMPLEMENTATION = "threefry2x32"
+"""The implementation of all keys."""
 
 
 def content_hash(pixels: Shaped[np.ndarray, "..."]) -> str:
@@ -47,7 +49,7 @@ def image_key(seed: int, content: str, sample: int) -> Key[Array, ""]:
         if not 0 <= value <= MAX_SEED:
             raise ValueError(f"{name} must be at least 0 and less than 2**32, but is {value}.")
     words = np.array([*_words(content), sample], np.uint32)
-    return _fold_all(jax.random.key(seed, impl="threefry2x32"), words)
+    return _fold_all(jax.random.key(seed, impl=IMPLEMENTATION), words)
 
 
 @jax.jit
@@ -77,21 +79,19 @@ def field(
     Args:
         key: the key of one image and one step of the sampler; fold the step into the image's key first.
         origin_yx: first row and column of the window on the lattice. It may be traced, and mapped over by `vmap`.
-        shape: static (h, w, c) of the window; h and w are multiples of BLOCK.
+        shape: static (h, w, c) of the window.
     Returns:
         independent standard normal values, float32.
     Raises:
-        ValueError: unless h and w are positive multiples of BLOCK.
+        ValueError: unless h and w are at least 1.
     """
     height, width, channels = shape
-    if min(height, width) < BLOCK or height % BLOCK or width % BLOCK:
-        raise ValueError(
-            f"height and width of a noise field must be positive multiples of {BLOCK}, but are {shape[:2]}."
-        )
+    if min(height, width) < 1:
+        raise ValueError(f"height and width of a noise field must be at least 1, but are {shape[:2]}.")
     origin = jnp.asarray(origin_yx, jnp.int32)
     first, offset = origin // BLOCK, origin % BLOCK
-    # One block more than fits each way: an origin inside a block reaches into it (the tiles of "mean" blending do).
-    rows, columns = height // BLOCK + 1, width // BLOCK + 1
+    # As many blocks as a window reaches into at most, which begins at the last position of a block.
+    rows, columns = (-(-(BLOCK - 1 + side) // BLOCK) for side in (height, width))
     row_keys = _fold_each(key, first[0] + jnp.arange(rows))
     keys = jax.vmap(_fold_each, (0, None))(row_keys, first[1] + jnp.arange(columns))
     blocks = jax.vmap(jax.vmap(partial(_block, channels=channels)))(keys)
@@ -122,9 +122,9 @@ def chain_noise(
 
 
 @jax.jit
-def tile_keys(key: Key[Array, ""], numbers: Int[Array, " b"] | Int[np.ndarray, " b"]) -> Key[Array, " b"]:
-    """Make a key for each of some tiles of an image, from the key of the image and the numbers of the tiles."""
-    return _fold_each(key, jnp.asarray(numbers))
+def tile_keys(keys: Key[Array, " b"], numbers: Int[Array, " b"] | Int[np.ndarray, " b"]) -> Key[Array, " b"]:
+    """Make a key for each of some tiles, from the keys of their images and the numbers of the tiles."""
+    return jax.vmap(jax.random.fold_in)(keys, jnp.asarray(numbers))
 
 
 def _fold_each(key: Key[Array, ""], data: Int[Array, " n"]) -> Key[Array, " n"]:

@@ -5,8 +5,9 @@ import json
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from jaxsr.numerics.truncation import rows_of
 from jaxsr.numerics.work import instrument_calls
 from jaxsr.options import Options
 from jaxsr.plain_data import parse_json
+from jaxsr.runtime.devices import broadcast
 from jaxsr.runtime.locks import Turns
 from jaxsr.runtime.progress import image_bar
 from jaxsr.storage import write_whole
@@ -94,7 +96,8 @@ def make_setup(study: Study) -> Setup:
 def carry_out(study: Study, output: Path) -> Path:
     """Measure what `output`/parts does not hold yet, write the report into `output`, and return its page.
 
-    An instrument that does not fit the model is left out; a note in the report says why.
+    An instrument that does not fit the model is left out; a note in the report says why. Several processes deal out the
+    pairs among them, and process 0 writes the report. They must see one folder `output`.
 
     Raises:
         ValueError: if options do not fit the model, or the folder holds a study with other choices.
@@ -105,10 +108,13 @@ def carry_out(study: Study, output: Path) -> Path:
     choices = describe(study, setup)
     check_choices(output / "parts", choices)
     pairs = (study.pairs[i] for i in range(len(study.pairs)))
-    contents = [content_hash(np.concatenate([image.ravel() for image in pair])) for pair in pairs]
-    tables, notes = {}, []
-    study.announce(_calls_left(study, setup, contents, output / "parts"), setup.model, setup.coarse)
-    for name in study.instruments:
+    contents = {i: content_hash(np.concatenate([image.ravel() for image in pair])) for i, pair in enumerate(pairs)}
+    tables, notes, first = {}, [], jax.process_index() == 0
+    left = _calls_left(study, setup, [*contents.values()], output / "parts") // jax.process_count()
+    study.announce(left, setup.model, setup.coarse)
+    if jax.process_count() > 1:
+        _measure_share(setup, study, contents, output / "parts")
+    for name in study.instruments if first else ():
         try:
             parts = _measure_all(name, setup, study, contents, output / "parts" / name)
         except UnfitError as error:
@@ -117,7 +123,16 @@ def carry_out(study: Study, output: Path) -> Path:
         else:
             tables |= TABLES[name](setup, parts)
     shown = {"model": study.name} | choices | study.pairs.describe()
-    return write_report(output, tables, shown, notes)[0]
+    return write_report(output, tables, shown, notes)[0] if first else output
+
+
+def _measure_share(setup: Setup, study: Study, contents: Mapping[int, str], folder: Path) -> None:
+    """Measure this process's share of the pairs, and wait until the other processes have measured theirs."""
+    own = {i: contents[i] for i in range(jax.process_index(), len(contents), jax.process_count())}
+    for name in study.instruments:
+        with suppress(UnfitError):  # process 0 says so
+            _measure_all(name, setup, study, own, folder / name)
+    broadcast(b"")
 
 
 def _calls_left(study: Study, setup: Setup, contents: Sequence[str], folder: Path) -> int:
@@ -170,25 +185,26 @@ def check_choices(folder: Path, choices: dict[str, Any]) -> None:
         )
 
 
-def _measure_all(name: str, setup: Setup, study: Study, contents: Sequence[str], folder: Path) -> list[Results]:
-    """Return the results of all pairs in their order; `contents` are the pairs' hashes, which name the files.
+def _measure_all(name: str, setup: Setup, study: Study, contents: Mapping[int, str], folder: Path) -> list[Results]:
+    """Return the results of some pairs in their order, given as the number of each pair and its hash.
 
-    Another process may measure some of them meanwhile.
+    The hashes name the files. Another process may measure some of them meanwhile.
     """
-    measure, count = INSTRUMENTS[name](setup), len(contents)
-    paths = [_part(folder, content) for content in contents]
+    measure, count, numbers = INSTRUMENTS[name](setup), len(contents), list(contents)
+    paths = {i: _part(folder, content) for i, content in contents.items()}
     results: dict[int, Results] = {}
     free = list(_weights_on_devices(study))
-    with image_bar(count) as report, Turns(paths) as turns, ThreadPoolExecutor(len(free)) as pool:
+    with image_bar(count) as report, Turns([*paths.values()]) as turns, ThreadPoolExecutor(len(free)) as pool:
         working: dict[Future[Results], tuple[int, Params]] = {}
 
         def collect(most: int) -> None:
             """Wait until at most `most` devices work."""
             while len(working) > most:
                 for future in wait(working, return_when=FIRST_COMPLETED).done:
-                    i, weights = working.pop(future)
+                    turn, weights = working.pop(future)
+                    i = numbers[turn]
                     results[i] = future.result()
-                    turns.free(i)
+                    turns.free(turn)
                     free.append(weights)
                     report(len(results), f"{name}: {study.pairs.name(i)}", 0, 0)
 
@@ -200,20 +216,21 @@ def _measure_all(name: str, setup: Setup, study: Study, contents: Sequence[str],
             return found
 
         while turns.wait():
-            for i in turns:
+            for turn in turns:
+                i = numbers[turn]
                 title = f"{name}: {study.pairs.name(i)}"
                 report(len(results), title, 0, 0)
                 if (found := load_part(paths[i])) is not None:
                     results[i] = found
-                    turns.free(i)
+                    turns.free(turn)
                     continue
                 if not sys.stderr.isatty():
-                    print(f"{title} ({i + 1} of {count})", file=sys.stderr, flush=True)
+                    print(f"{title} ({turn + 1} of {count})", file=sys.stderr, flush=True)
                 weights = free.pop()
-                working[pool.submit(measure_one, i, weights)] = (i, weights)
+                working[pool.submit(measure_one, i, weights)] = (turn, weights)
                 collect(study.devices - 1)
             collect(0)
-    return [results[i] for i in range(count)]
+    return [results[i] for i in numbers]
 
 
 def _weights_on_devices(study: Study) -> Iterator[Params]:

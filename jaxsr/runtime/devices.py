@@ -79,6 +79,16 @@ def gather_numbers(numbers: np.ndarray) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(numbers)).reshape(jax.process_count(), -1)
 
 
+def gather_bytes(data: bytes) -> list[bytes]:
+    """Return the bytes of every process, in every process."""
+    if jax.process_count() == 1:
+        return [data]
+    sizes = gather_numbers(np.array([len(data)], np.int32))[:, 0]
+    buffer = np.frombuffer(data.ljust(int(sizes.max()), b"\0"), np.uint8)
+    rows = np.asarray(multihost_utils.process_allgather(buffer)).reshape(len(sizes), -1)
+    return [row.tobytes()[:size] for row, size in zip(rows, sizes, strict=True)]
+
+
 def broadcast(data: bytes) -> bytes:
     """Return the bytes of process 0 in every process."""
     if jax.process_count() == 1:

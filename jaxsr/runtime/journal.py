@@ -4,6 +4,7 @@ Every line begins with the CRC-32 of its JSON in 8 hexadecimal digits, so that a
 again.
 """
 
+import glob
 import json
 import os
 import sys
@@ -24,14 +25,17 @@ from jaxsr.storage import write_whole
 class JournalFile:
     """A journal: the JSON lines of the file `path`, after a header with all choices of the run.
 
-    Only process 0 reads and writes the file, and locks it against other runs until `close`, or the end of a `with`. All
-    processes hold the same lines.
+    Process 0 reads the file, and locks it against other runs until `close`, or the end of a `with`. All processes hold
+    the same lines. Process 0 alone writes the file, unless each process writes lines of its own: then process I writes
+    the file `path`.I, and the next run moves its lines into `path`.
 
     Attributes:
         found: the lines of the stopped run, without the header; empty for a new run.
     """
 
-    def __init__(self, path: Path, choices: Mapping[str, Any], *, what: str, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path, choices: Mapping[str, Any], *, what: str, overwrite: bool = False, each: bool = False
+    ) -> None:
         """Read the lines of a stopped run, or start a new file. One line on stderr counts damaged lines, left out.
 
         Args:
@@ -39,16 +43,28 @@ class JournalFile:
             choices: all choices of the run, as JSON values by name.
             what: kind of the run, for the error message.
             overwrite: start a new file if the existing one has other choices.
+            each: each process writes its own lines, in a folder that all of them see.
         Raises:
             ValueError: for a file with other choices, unless `overwrite` is set; for a file that another run writes to.
         """
         self._path, self._choices = path, json.loads(json.dumps(choices))
-        self._first = jax.process_index() == 0
+        self._first, self._each = jax.process_index() == 0, each
         refusal = f"{path}: another {what} is writing it; wait for its end, or give another --output."
         with ExitStack() as stack:
             stack.enter_context(locked(path, refusal))
+            if self._first and each:
+                self._move_lines()
             self.found = self._read(what, overwrite=overwrite)
             self._lock = stack.pop_all()
+        self._own = path if self._first else path.with_name(f"{path.name}.{jax.process_index()}")
+
+    def _move_lines(self) -> None:
+        """Append the whole lines of the files of other processes to that of process 0, and remove those files."""
+        for file in sorted(self._path.parent.glob(f"{glob.escape(self._path.name)}.[0-9]*")):
+            if self._path.exists():
+                content = file.read_bytes()
+                self._append(self._path, content[: content.rfind(b"\n") + 1])
+            file.unlink()
 
     def _read(self, what: str, *, overwrite: bool) -> list[dict[str, Any]]:
         content = broadcast(self._path.read_bytes() if self._first and self._path.exists() else b"")
@@ -83,22 +99,22 @@ class JournalFile:
 
     def write(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Append lines to the file, and flush them to the disk. Raises OSError, which names the file."""
-        if not self._first:
-            return
+        if self._first or self._each:
+            self._append(self._own, b"".join(map(_line, lines)))
+
+    def _append(self, path: Path, content: bytes) -> None:
         try:
-            with self._path.open("ab") as file:
-                file.write(b"".join(map(_line, lines)))
+            with path.open("ab") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise OSError(
-                error.errno, f"{error.strerror}; make room and run the same again", str(self._path)
-            ) from error
+            raise OSError(error.errno, f"{error.strerror}; make room and run the same again", str(path)) from error
 
     def remove(self) -> None:
         """Delete the file. Call this when the result has been written."""
-        if self._first:
-            self._path.unlink(missing_ok=True)
+        if self._first or self._each:
+            self._own.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let other runs write to the file. It stays unless `remove` has deleted it."""

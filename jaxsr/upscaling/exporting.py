@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt32
 
+from jaxsr.choices import PLATFORMS
 from jaxsr.guidance.tiles import TileGuides
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.options import Options
@@ -16,8 +17,6 @@ from jaxsr.runtime import onednn
 from jaxsr.upscaling.plan import plan_run, schedule_for
 from jaxsr.upscaling.programs import enlarge_function
 from jaxsr.upscaling.upscaler import Upscaler
-
-PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def export(
@@ -44,7 +43,7 @@ def export(
     model, schedule = Model(preset, DTYPES[options.precision]), schedule_for(preset, options)
     enlarge, params = enlarge_function(model, schedule, resolved), upscaler.weights(options.precision)
     alphas = np.array(options.alphas, np.float32)
-    guides = TileGuides(np.broadcast_to(alphas, (schedule.steps,)), None, None) if alphas.any() else None
+    guides = TileGuides(np.broadcast_to(alphas, (1, schedule.steps)), None, None) if alphas.any() else None
 
     def program(lr: Float[Array, "b h w 3"], seed: UInt32[Array, ""]) -> Float[Array, "b H W 3"]:
         root, numbers = jax.random.key(seed, impl="threefry2x32"), jnp.arange(lr.shape[0], dtype=jnp.uint32)

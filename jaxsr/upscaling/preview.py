@@ -8,6 +8,7 @@ Where the network sees the whole image (see `jaxsr.upscaling.tile_choice.sees_wh
 and a window is a sketch of the picture.
 """
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -105,8 +106,12 @@ class Preview:
 
     @property
     def unit(self) -> int:
-        """The unit of a window's place, in pixels of the input: at its multiples, windows agree with whole pictures."""
-        return tile_unit(self.upscaler.preset)
+        """The unit of a window's place, in pixels of the input: at its multiples, windows agree with whole pictures.
+
+        It holds whole blocks of noise, and is wide enough to be the margin too.
+        """
+        preset = self.upscaler.preset
+        return math.lcm(tile_unit(preset), noise.BLOCK * preset.latent_factor // preset.scale)
 
     @property
     def side(self) -> int:

@@ -1,6 +1,5 @@
 """The functions that are compiled for the tiles of an image: one enlarges them, one measures a reference on them."""
 
-import math
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
@@ -24,6 +23,7 @@ from jaxsr.models.presets import ModelPreset
 from jaxsr.models.problem import Problem, pose, project
 from jaxsr.options import Options
 from jaxsr.runtime.compilation import compiler_options
+from jaxsr.runtime.device_memory import program_bytes
 from jaxsr.upscaling.plan import schedule_for
 
 Tiles = Float[Array, "b h w c"]
@@ -61,9 +61,10 @@ def enlarge_function(model: Model, schedule: Schedule, options: Options) -> Call
             return finish([])
         hr = [_hr_guidance(model, params, tiles, guides.hr, options)] if guides.hr else []
         lr = lambda scale: _lr_guidance(model.preset, problem, guides, scale, options)  # noqa: E731
-        if guides.scale.ndim == 1:
-            return finish([lr(guides.scale), *hr])
-        panels = jax.vmap(lambda scale: finish([lr(scale), *hr], unroll_first=True), out_axes=3)(guides.scale)
+        scales = guides.scale[0]
+        if scales.ndim == 1:
+            return finish([lr(scales), *hr])
+        panels = jax.vmap(lambda scale: finish([lr(scale), *hr], unroll_first=True), out_axes=3)(scales)
         return panels.reshape(*panels.shape[:3], -1)
 
     return enlarge
@@ -110,16 +111,8 @@ def shared(function: Callable[..., Array], devices: int) -> Callable[..., Array]
     def split(params: Params, keys: Keys, tiles: Tiles, origins: Int[Array, "b 2"], guides: Any = None) -> Array:
         by_tile = P(TILES)
         keys = keys if keys.ndim else jnp.stack([keys] * tiles.shape[0])
-        # The scales are copied to the devices as the tiles are: what differs in kind would be rounded otherwise.
-        copied = None if guides is None else guides._replace(scale=None)
-        scale = None if guides is None else jnp.stack([jnp.asarray(guides.scale)] * devices)
-
-        def part(params: Params, keys: Keys, tiles: Tiles, origins: Array, rest: Any, scale: Any) -> Array:
-            return function(params, keys, tiles, origins, None if rest is None else rest._replace(scale=scale[0]))
-
-        specs = (P(), *(by_tile,) * 5)
-        program = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=by_tile)
-        return program(params, keys, tiles, origins, copied, scale)
+        program = jax.shard_map(function, mesh=mesh, in_specs=(P(), *(by_tile,) * 4), out_specs=by_tile)
+        return program(params, keys, tiles, origins, guides)
 
     return split
 
@@ -143,10 +136,7 @@ def cost(program: jax.stages.Wrapped, arguments: tuple) -> tuple[float, float]:
     jax.block_until_ready(compiled(*arguments))
     began = time.perf_counter()
     jax.block_until_ready(compiled(*arguments))
-    seconds, sizes = time.perf_counter() - began, compiled.memory_analysis()
-    if sizes is None:
-        return seconds, math.nan
-    return seconds, float(sizes.temp_size_in_bytes + sizes.argument_size_in_bytes + sizes.output_size_in_bytes)
+    return time.perf_counter() - began, program_bytes(compiled)
 
 
 def _temperature(options: Options) -> float | tuple[float, ...]:

@@ -1,29 +1,31 @@
 """Many pictures enlarged together: the tiles of any pictures share a call, and the calls share all devices.
 
 Tiles wait in a bucket for others of their shape, program and scales. A full bucket becomes one call, with its batch
-split over the devices; each device runs the program that a single device would run. A picture is finished as soon as
-its last tile is, and the pictures that are open at a time are few. What a tile becomes depends neither on the tiles
+split over the devices; each device runs the program that a single device would run. Threads start the calls, so that
+one shape compiles while calls of others compute. A picture is finished as soon as its last tile is, and the pictures
+that are open at a time are few. What a tile becomes depends neither on the tiles
 beside it nor on the number of devices, up to the rounding of the batch size that one device has.
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Num
 
+from jaxsr.choices import Batch
 from jaxsr.errors import IMAGE_FAILED
 from jaxsr.guidance.calibration_file import Calibration
 from jaxsr.guidance.guide import Guide, Scales, check_guide, is_guided, lr_scales
-from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.guidance.tiles import TileGuides, cut_guides
 from jaxsr.imaging import noise, tiling
 from jaxsr.imaging.pixels import as_array, from_float, to_float_rgb
+from jaxsr.models.model import Params
 from jaxsr.options import Options
 from jaxsr.upscaling.inpainting import check_takes_mask, with_mask
 from jaxsr.upscaling.plan import ImageRun, plan_run
@@ -33,6 +35,8 @@ from jaxsr.upscaling.upscaler import Upscaler
 
 OPEN_CALLS = 4
 """A tile waits for others of its kind while as many full calls start; then its own call starts, which is not full."""
+AHEAD = 2
+"""Calls that run or compile while the oldest one is awaited."""
 
 
 @dataclass(eq=False)
@@ -118,7 +122,7 @@ Entry = tuple[_Open, int]
 
 
 def enlarge_many(
-    upscaler: Upscaler, pictures: Iterable[Enlargement], *, batch: int = 1, devices: int = 1
+    upscaler: Upscaler, pictures: Iterable[Enlargement], *, batch: Batch = 1, devices: int = 1
 ) -> Iterator[Finished]:
     """Enlarge pictures, and yield (number, picture, its run or the error that stopped it) as each is finished.
 
@@ -128,12 +132,12 @@ def enlarge_many(
     Args:
         upscaler: the model.
         pictures: the pictures, taken from the iterator when tiles are needed. They are held until they are finished.
-        batch: tiles per call and device.
+        batch: tiles per call and device; `auto` takes as many as the memory holds.
         devices: number of this process's devices that share a call.
     Raises:
         ValueError: for a batch below 1, or more devices than there are.
     """
-    if batch < 1:
+    if batch != "auto" and batch < 1:
         raise ValueError(f"batch: must be at least 1, got {batch}.")
     if not 1 <= devices <= jax.local_device_count():
         raise ValueError(f"devices: must be from 1 to {jax.local_device_count()}, got {devices}.")
@@ -143,13 +147,20 @@ def enlarge_many(
 class _Stream:
     """The state of `enlarge_many`: the tiles that wait for a call, by kind, and the calls on their way."""
 
-    def __init__(self, upscaler: Upscaler, batch: int, devices: int) -> None:
-        self.upscaler, self.batch, self.devices, self.size = upscaler, batch, devices, batch * devices
+    def __init__(self, upscaler: Upscaler, batch: Batch, devices: int) -> None:
+        self.upscaler, self.devices = upscaler, devices
+        self.batch: Batch = batch
+        self.full: dict[Hashable, int] = {}
         self.waiting: dict[Hashable, list[Entry]] = {}
         self.calls, self.since, self.sizes = 0, dict[Hashable, int](), dict[Hashable, set[int]]()
-        self.running: deque[tuple[list[Entry], Any]] = deque()
+        self.running: deque[tuple[list[Entry], Future[Any]]] = deque()
+        self.compiling: dict[Hashable, Future[Any]] = {}
 
     def run(self, pictures: Iterable[Enlargement]) -> Iterator[Finished]:
+        with ThreadPoolExecutor(AHEAD) as self.threads:
+            yield from self._run(pictures)
+
+    def _run(self, pictures: Iterable[Enlargement]) -> Iterator[Finished]:
         for number, picture in enumerate(pictures):
             try:
                 opened = self._open(number, picture)
@@ -163,6 +174,7 @@ class _Stream:
             kind = self._kind(opened)
             if kind not in self.waiting:
                 self.since[kind] = self.calls
+            self.full.setdefault(kind, opened.run.batch * self.devices)
             self.waiting.setdefault(kind, []).extend((opened, i) for i in opened.unknown)
             yield from self._start_calls()
         yield from self._start_calls(last=True)
@@ -175,7 +187,9 @@ class _Stream:
         check_guide(picture.guide, options, picture.rgb.shape[:2])
         if picture.guide.region is not None:
             return None
-        run = replace(plan_run(preset, picture.rgb.shape[:2], options, self.batch), batch=self.batch)
+        run = plan_run(preset, picture.rgb.shape[:2], options)
+        batch = self.upscaler.auto_batch(run, picture.guide, self.devices) if self.batch == "auto" else self.batch
+        run = replace(run, batch=batch)
         if is_guided(picture.guide, options):
             run = replace(run, scales=Scales(lr_scales(picture.guide, run.options)))
         return _Open(number, picture, run, preset.scale)
@@ -191,52 +205,63 @@ class _Stream:
         """Start the calls that are full, and those whose first tile has waited for OPEN_CALLS calls; at last all."""
         while self.waiting:
             oldest = next(iter(self.waiting))
-            full = next((kind for kind, tiles in self.waiting.items() if len(tiles) >= self.size), None)
+            full = next((kind for kind, tiles in self.waiting.items() if len(tiles) >= self.full[kind]), None)
             if full is None and not last and self.calls - self.since[oldest] <= OPEN_CALLS:
                 return
             kind = oldest if full is None else full
             tiles = self.waiting.pop(kind)
-            if rest := tiles[self.size :]:
+            size = self.full[kind]
+            if rest := tiles[size:]:
                 self.waiting[kind] = rest
             self.calls += full is not None
             self.since[kind] = self.calls
-            entries = [entry for entry in tiles[: self.size] if not entry[0].failed]
+            entries = [entry for entry in tiles[:size] if not entry[0].failed]
             if entries:
-                yield from self._start(entries, kind)
-                yield from self._collect(1)
+                self._start(entries, kind)
+                yield from self._collect(AHEAD)
 
-    def _start(self, entries: list[Entry], kind: Hashable) -> Iterator[Finished]:
+    def _start(self, entries: list[Entry], kind: Hashable) -> None:
         # A short call is filled up with copies of its last tile where that saves another compilation.
         compiled = self.sizes.setdefault(kind, set())
         even = -(-len(entries) // self.devices) * self.devices
         size = min((size for size in compiled if size >= even), default=even)
         compiled.add(size)
-        try:
-            self.running.append((entries, self._call(entries + entries[-1:] * (size - len(entries)))))
-        except IMAGE_FAILED:
-            yield from self._each_alone(entries)
+        filled, first = entries + entries[-1:] * (size - len(entries)), self.compiling.get((kind, size))
+        self._program(filled[0][0].run)  # now, so that two threads do not both make it
+        call = self.threads.submit(self._call_after, first, filled)
+        self.compiling.setdefault((kind, size), call)
+        self.running.append((entries, call))
+
+    def _call_after(self, first: Future[Any] | None, filled: list[Entry]) -> Any:
+        """Start one call, after the first one of its kind and size, which compiles for all."""
+        if first is not None:
+            wait([first])
+        return self._call(filled)
+
+    def _program(self, run: ImageRun) -> tuple[Callable[..., Any], Params]:
+        compiled = self.upscaler.compiled(run.options, run.remat, None, self.devices)
+        return compiled, self.upscaler.weights(run.options.precision, self.devices)
 
     def _call(self, filled: list[Entry]) -> Any:
         """Start one call."""
         tiles = np.stack([tiling.cut(opened.pixels, opened.run.plan, i) for opened, i in filled])
-        placed = [place_noise(opened.key, opened.run, [i]) for opened, i in filled]
-        keys, origins = jnp.concatenate([keys for keys, _ in placed]), np.concatenate([found for _, found in placed])
+        keys, origins = place_noise([(opened.key, opened.run, i) for opened, i in filled])
         scale, run = self.upscaler.preset.scale, filled[0][0].run
         guides = ()
         if run.scales is not None:
             cut = [cut_guides(one.picture.guide, run.scales, one.run.plan, [i], scale) for one, i in filled]
             weights = [one.weight for one in cut if one.weight is not None]
             weight = np.concatenate(weights) if weights else None
-            guides = (TileGuides(cut[0].scale, weight, None),)
-        program = self.upscaler.compiled(run.options, run.remat, None, self.devices)
-        return program(self.upscaler.weights(run.options.precision, self.devices), keys, tiles, origins, *guides)
+            guides = (TileGuides(np.concatenate([one.scale for one in cut]), weight, None),)
+        program, weights = self._program(run)
+        return program(weights, keys, tiles, origins, *guides)
 
     def _collect(self, most: int) -> Iterator[Finished]:
         """Wait for the oldest calls until at most `most` run."""
         while len(self.running) > most:
-            entries, result = self.running.popleft()
+            entries, call = self.running.popleft()
             try:
-                results = np.asarray(result)
+                results = np.asarray(call.result())
                 check_finite(results)
             except IMAGE_FAILED:
                 yield from self._each_alone(entries)
@@ -270,7 +295,7 @@ def upscale_many(
     *,
     seed: int = 0,
     sample: int = 0,
-    batch: int = 1,
+    batch: Batch = 1,
     devices: int | None = None,
     calibration: str | Path | Calibration | None = None,
     preset: str | None = None,
@@ -285,19 +310,13 @@ def upscale_many(
         upscaler: the model.
         images: the images, as `Upscaler.upscale` takes them. A few of them are held at a time.
         seed, sample, calibration, preset: see `Upscaler.upscale`.
-        batch: tiles per call and device.
+        batch: tiles per call and device; `auto` takes as many as the memory holds.
         devices: number of devices; None is all of this process.
         **options: fields of `Options`.
     Raises:
         TypeError, ValueError, MemoryError, NotFiniteError: as `Upscaler.upscale`, when the image's turn comes.
     """
-    known = [one.name for one in fields(Options)]
-    if unknown := options.keys() - set(known):
-        raise TypeError(f"upscale_many has no option {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
-    refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
-    chosen = Options(**options)
-    if preset is not None:
-        chosen = upscaler.with_preset(chosen, preset, calibration)
+    chosen = upscaler.choose("upscale_many", options, preset, calibration)
 
     def pictures() -> Iterator[Enlargement]:
         for given in images:

@@ -6,6 +6,7 @@ All calls have one shape. Each call starts before the result of the previous cal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
@@ -106,20 +107,26 @@ def _calls(
         numbers = list(indices[start : start + batch])
         filled = numbers + numbers[-1:] * (batch - len(numbers))
         tiles = np.stack([tiling.cut(pixels, run.plan, i) for i in filled])
-        keys, origins = place_noise(key, run, filled)
+        keys, origins = place_noise([(key, run, i) for i in filled])
         yield numbers, function(keys, tiles, origins, *more(filled))
 
 
 def place_noise(
-    key: Key[Array, ""], run: ImageRun, numbers: list[int]
+    tiles: Sequence[tuple[Key[Array, ""], ImageRun, int]],
 ) -> tuple[Key[Array, " b"], Int[np.ndarray, "b 2"]]:
-    """Return the keys and the origins of the noise of some tiles of an image, whose key is `key`.
+    """Return the keys and the origins of the noise of some tiles: (key of the image, its run, number of the tile).
 
-    By position, all tiles have the image's key and their own origins. Fresh noise has a key for each tile instead.
+    By position, a tile has its image's key and its own origin. Fresh noise has a key for each tile instead. All runs
+    place it alike.
     """
-    if run.options.tile_noise == "fresh":
-        return noise.tile_keys(key, np.array(numbers, np.int32)), np.zeros((len(numbers), 2), np.int32)
-    return jnp.stack([key] * len(numbers)), np.array([run.plan.origin(i) for i in numbers], np.int32)
+    distinct = {id(key): key for key, _, _ in tiles}
+    words = {name: np.asarray(jax.random.key_data(key)) for name, key in distinct.items()}  # one transfer for the call
+    stacked = jnp.asarray(np.stack([words[id(key)] for key, _, _ in tiles]))
+    keys = jax.random.wrap_key_data(stacked, impl=noise.IMPLEMENTATION)
+    if tiles[0][1].options.tile_noise == "fresh":
+        numbers = np.array([number for _, _, number in tiles], np.int32)
+        return noise.tile_keys(keys, numbers), np.zeros((len(tiles), 2), np.int32)
+    return keys, np.array([run.plan.origin(number) for _, run, number in tiles], np.int32)
 
 
 def _one_ahead(calls: Iterator[T]) -> Iterator[T]:

@@ -7,9 +7,8 @@ pixels away from the tile's border, so that a few shapes, each compiled once, se
 """
 
 import math
-from itertools import product
 
-from jaxsr.imaging import noise, tiling
+from jaxsr.imaging import tiling
 from jaxsr.models.presets import ModelPreset, PixelCodecConfig
 from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.options import Options, options_like, tile_sides
@@ -17,12 +16,21 @@ from jaxsr.options import Options, options_like, tile_sides
 Tile = tuple[int, int]
 """Height and width, in pixels of the input."""
 
-AUTO_SIDES = (64, 128, 192, 256)
-"""Sides of `auto` for networks that do not see the whole image."""
+SMALL_SIDES = (32, 64, 96)
+"""Shortest sides of `auto` for networks that do not see the whole image. Smaller pictures than the last take less time
+than another compilation."""
+AUTO_SIDE = 448
+"""Longest side of `auto` for these networks. Longer ones overlap less, and take more memory."""
+AUTO_STEPS = 16
+"""For a single tile, a side between these is longer than the one before it by a part of itself, one of so many, and at
+least by one unit. Few sides make few programs to compile, and near sides make little padding."""
 AUTO_PIXELS = 2**20
 """Most pixels of the result per tile of `auto`, for networks that see the whole image; docs/performance.md has the
 memory that they take."""
 _LEAST_OVERLAP = 16
+_LOCAL_OVERLAP = 24
+"""Overlap of networks that do not see the whole image. With photo-x4, tiles then differ from the whole image by as much
+as rounding to 8 bits does (59 dB)."""
 _LEAST_SIDE = 128  # narrower tiles would compute fewer pixels of a large image, but see too little of it
 
 
@@ -32,8 +40,8 @@ def sees_whole_image(preset: ModelPreset) -> bool:
 
 
 def tile_unit(preset: ModelPreset) -> int:
-    """Return the unit of tile sides in input pixels. Its multiples fit the windows and noise blocks."""
-    return math.lcm(preset.align, noise.BLOCK * preset.latent_factor // preset.scale)
+    """Return the unit of tile sides in input pixels. Its multiples fit the windows and positions of all levels."""
+    return preset.align
 
 
 def whole_unit(preset: ModelPreset) -> int:
@@ -50,7 +58,7 @@ def origin_unit(preset: ModelPreset) -> int:
     """Return the unit of overlaps, and therefore of the origins of feathered tiles, in input pixels.
 
     Its multiples are whole windows of the first level, hence whole latent positions. Where a tile gives the pixels of
-    the whole image, they are also whole blocks of noise. It divides the unit of tile sides.
+    the whole image, they are whole positions of all levels. It divides the unit of tile sides.
     """
     network = preset.network
     if not isinstance(network, SwinUNetConfig) or not sees_whole_image(preset):
@@ -111,12 +119,12 @@ def smaller_tiles(preset: ModelPreset, asked: Options, plan: tiling.TilePlan) ->
 
 def _auto_tiles(preset: ModelPreset, size: Tile, options: Options, limit: int) -> list[Tile]:
     """List the shapes that `auto` may take; those of networks that see the whole image have at most `limit` pixels."""
-    unit, overlap = tile_unit(preset), options.overlap or 0
+    unit = tile_unit(preset)
     if not sees_whole_image(preset):
-        sides = [-(-side // unit) * unit for side in AUTO_SIDES]
-        sides = [side for side in sides if side > overlap] or sides[-1:]
-        return list(product(sides, sides))
-    whole = whole_tile(preset, size)
+        overlap = _LOCAL_OVERLAP if options.overlap is None else options.overlap
+        height, width = (_cheapest_side(n, auto_sides(unit, n), overlap) for n in size)
+        return [(height, width)]
+    whole, overlap = whole_tile(preset, size), options.overlap or 0
     if whole[0] * whole[1] <= limit:
         return [whole]
     heights, widths = (range(unit, min(side, limit // unit) + 1, unit) for side in whole)
@@ -126,6 +134,30 @@ def _auto_tiles(preset: ModelPreset, size: Tile, options: Options, limit: int) -
         if wide:
             return wide
     return shapes[-1:]
+
+
+def auto_sides(unit: int, length: int) -> list[int]:
+    """List the sides of `auto` for networks that do not see the whole image, along an axis of `length` pixels.
+
+    They are multiples of `unit`: all where the axis needs several tiles, as these take longer than a compilation.
+    """
+    if length > AUTO_SIDE:
+        return list(range(SMALL_SIDES[-1], AUTO_SIDE + 1, unit))
+    sides = [-(-side // unit) * unit for side in SMALL_SIDES]
+    while (following := sides[-1] + max(sides[-1] // AUTO_STEPS // unit, 1) * unit) <= AUTO_SIDE:
+        sides.append(following)
+    return sides
+
+
+def _cheapest_side(length: int, sides: list[int], overlap: int) -> int:
+    """Return the side whose tiles compute the fewest pixels along an axis, and of these sides the longest."""
+
+    def cost(side: int) -> tuple[int, int]:
+        count = 1 if side >= length else -(-(length - overlap) // (side - overlap))
+        return count * side, count
+
+    possible = [side for side in sides if side >= length or side > overlap]
+    return min(possible, key=cost) if possible else sides[-1]  # which the plan refuses
 
 
 def _cheapest(preset: ModelPreset, size: Tile, options: Options, tiles: list[Tile]) -> tiling.TilePlan:
@@ -150,10 +182,16 @@ def _plan(preset: ModelPreset, size: Tile, options: Options, tile: Tile) -> tili
 
 
 def _default_overlap(preset: ModelPreset, size: Tile, tile: Tile) -> int:
-    """Return an eighth of the longer side, at least 16, in whole units; only axes with several tiles count, if any."""
+    """Return an eighth of the longer side, at least 16, in whole units; only axes with several tiles count, if any.
+
+    Where a tile gives the pixels of the whole image, the border that differs is as wide in every tile, and so is the
+    overlap, but at most half of the tile.
+    """
     sides = [side for side, n in zip(tile, size, strict=True) if n > side] or list(tile)
-    unit, wanted = origin_unit(preset), max(max(sides) / 8, _LEAST_OVERLAP)
-    return min(math.ceil(wanted / unit) * unit, min(sides) - unit)
+    unit = origin_unit(preset)
+    if not sees_whole_image(preset):
+        return min(_LOCAL_OVERLAP, min(sides) // 2) // unit * unit
+    return min(math.ceil(max(max(sides) / 8, _LEAST_OVERLAP) / unit) * unit, min(sides) - unit)
 
 
 def _check_multiple(name: str, value: int, unit: int) -> None:

@@ -7,6 +7,7 @@ The noise at a pixel depends only on the seed, the content of the image and the 
 and the order of files or tiles therefore do not change the noise, and change the result by rounding at most.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Num
 
-from jaxsr.choices import Objective, Precision, Reference, Thinning
+from jaxsr.choices import Batch, Objective, Precision, Reference, Thinning
 from jaxsr.errors import NotFiniteError
 from jaxsr.guidance.calibration_file import Calibration, CalibrationError
 from jaxsr.guidance.fits import fit_lr_scale, fit_quality, fit_reference
@@ -45,6 +46,7 @@ from jaxsr.models.model import DTYPES, Model, Params
 from jaxsr.models.presets import ModelPreset, preset_from_dict
 from jaxsr.models.problem import Problem
 from jaxsr.options import Options
+from jaxsr.runtime.device_memory import fitting, program_bytes
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling.image_problem import pose_images
 from jaxsr.upscaling.inpainting import check_mask, check_takes_mask, keep_known, with_mask
@@ -55,6 +57,8 @@ from jaxsr.upscaling.tile_calls import Progress, enlarge_tiles, guides_of, measu
 
 T = TypeVar("T")
 _NO_GUIDE = Guide()
+CALL_PIXELS = 2**20
+"""Most pixels of the input per call and device for the batch `auto`. More make no device faster."""
 __all__ = ["Progress", "Upscaler", "load"]
 
 
@@ -80,7 +84,7 @@ class Upscaler:
         *,
         seed: int = 0,
         sample: int = 0,
-        batch: int = 1,
+        batch: Batch = 1,
         progress: Progress | None = None,
         alpha_map: Any = None,
         reference: Any = None,
@@ -100,7 +104,8 @@ class Upscaler:
                 (RGB, L, I;16); uint8, uint16, or float in [0, 1].
             seed: source of all randomness, together with the image's content and `sample`; 0 <= seed < 2**32.
             sample: number of the sample; other numbers give other samples of one image.
-            batch: most tiles per call of the network. It does not change the noise, and the result only by rounding.
+            batch: most tiles per call of the network, or `auto`, as many as the memory holds. It does not change the
+                noise, and the result only by rounding.
             progress: called with (tiles done, tiles in all).
             alpha_map: (h, w); multiplies alpha pixel by pixel.
             reference: an image of higher resolution (HR), of the same types, that shows a part of the image.
@@ -124,15 +129,7 @@ class Upscaler:
             MemoryError: if the device's memory is too small for the tile (with tile `auto`, for the smallest tile).
             NotFiniteError: if the network returns pixels that are not numbers.
         """
-        known = [field.name for field in fields(Options)]
-        if unknown := options.keys() - set(known):
-            raise TypeError(f"upscale has no option {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
-        chosen = Options(**options)
-        refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
-        if preset is not None:
-            chosen = self.with_preset(chosen, preset, calibration, reference=reference is not None)
-        for note in self.knob_notes(chosen, [chosen.alphas], preset, calibration):
-            warnings.warn(note, stacklevel=2)
+        chosen = self.choose("upscale", options, preset, calibration, reference=reference is not None)
         image = as_array(image)
         rgb, grey = to_float_rgb(image)
         region = {"reference": reference, "box": reference_box, "mask": reference_mask, "feather": feather}
@@ -203,6 +200,30 @@ class Upscaler:
         found = self.find_calibration(options, calibration, preset)
         return apply_knob_preset(options, preset, found.calibration, reference=reference)
 
+    def choose(
+        self,
+        function: str,
+        given: Mapping[str, Any],
+        preset: str | None,
+        calibration: str | Path | Calibration | None,
+        *,
+        reference: bool = False,
+    ) -> Options:
+        """Make the options from the keywords of `function`, with the preset's, and warn of what `knob_notes` knows.
+
+        Raises TypeError for a keyword that is no option, and ValueError for options that do not fit.
+        """
+        known = [field.name for field in fields(Options)]
+        if unknown := given.keys() - set(known):
+            raise TypeError(f"{function} has no option {', '.join(sorted(unknown))}; it has {', '.join(known)}.")
+        refuse(find_conflict(Given(preset=preset is not None, calibration=calibration is not None)))
+        chosen = Options(**given)
+        if preset is not None:
+            chosen = self.with_preset(chosen, preset, calibration, reference=reference)
+        for note in self.knob_notes(chosen, [chosen.alphas], preset, calibration):
+            warnings.warn(note, stacklevel=3)
+        return chosen
+
     def knob_notes(
         self,
         options: Options,
@@ -246,7 +267,7 @@ class Upscaler:
         guide: Guide = _NO_GUIDE,
         seed: int,
         sample: int = 0,
-        batch: int = 1,
+        batch: Batch = 1,
         mask: Float[np.ndarray, "h w"] | None = None,
         progress: Progress | None = None,
     ) -> ImageRun:
@@ -258,7 +279,7 @@ class Upscaler:
         """
         check_takes_mask(self.preset, given=mask is not None)
         check_guide(guide, options, rgb.shape[:2])
-        first = plan_run(self.preset, rgb.shape[:2], options, batch)
+        first = self.plan(rgb.shape[:2], options, batch, guide)
         key, pixels = noise.image_key(seed, noise.content_hash(rgb), sample), with_mask(rgb, mask)
 
         def attempt(run: ImageRun) -> Scales | None:
@@ -345,23 +366,50 @@ class Upscaler:
     def _compiled(self) -> dict[Hashable, jax.stages.Wrapped]:
         return {}
 
+    def plan(self, size: tuple[int, int], options: Options, batch: Batch = 1, guide: Guide = _NO_GUIDE) -> ImageRun:
+        """Plan the run for an image of `size` (height, width), see `plan_run`, with a number for the batch `auto`."""
+        if batch == "auto":
+            batch = self.auto_batch(plan_run(self.preset, size, options), guide)
+        return plan_run(self.preset, size, options, batch)
+
     def measure(
-        self, size: tuple[int, int], options: Options, batch: int = 1, guide: Guide = _NO_GUIDE
+        self, size: tuple[int, int], options: Options, batch: Batch = 1, guide: Guide = _NO_GUIDE
     ) -> tuple[ImageRun, float, float]:
         """Plan and time an image of `size`: returns the run, seconds per call, and the program's memory in bytes."""
         check_guide(guide, options, size)
-        first = plan_run(self.preset, size, options, batch)
+        first = self.plan(size, options, batch, guide)
         (seconds, memory), run = self._retry(lambda run: self._measure(run, guide), first, options)
         return run, seconds, memory
 
+    def auto_batch(self, run: ImageRun, guide: Guide = _NO_GUIDE, devices: int = 1) -> int:
+        """Return the tiles per call that the memory of each of some devices holds, up to CALL_PIXELS.
+
+        The compiler says what one tile needs. The weights are in the memory already.
+        """
+        run = replace(run, batch=1)
+        key = self.compiled(run.options, run.remat), run.plan.tile, guide.alpha_map is None, guide.region is None
+        if key not in self._tile_bytes:
+            program, arguments = self._call(run, guide)
+            weights = sum(value.nbytes for value in arguments[0].values())
+            self._tile_bytes[key] = program_bytes(program.lower(*arguments).compile()) - weights
+        return fitting(CALL_PIXELS // math.prod(run.plan.tile), self._tile_bytes[key], devices)
+
+    @cached_property
+    def _tile_bytes(self) -> dict[Hashable, float]:
+        return {}
+
     def _measure(self, run: ImageRun, guide: Guide) -> tuple[float, float]:
+        return cost(*self._call(run, guide))
+
+    def _call(self, run: ImageRun, guide: Guide) -> tuple[Any, tuple]:
+        """Return the program of a run, and the arguments of one of its calls."""
         tiles = np.zeros((run.batch, *run.plan.tile, 3 + self.preset.network.cond_mask), np.float32)
         if is_guided(guide, run.options):
             run = replace(run, scales=Scales(lr_scales(guide, run.options)))
         guides = guides_of(run, guide, self.preset.scale)([0] * run.batch)
-        key, origins = place_noise(noise.image_key(0, noise.content_hash(tiles), 0), run, [0] * run.batch)
+        key, origins = place_noise([(noise.image_key(0, noise.content_hash(tiles), 0), run, 0)] * run.batch)
         params = self.weights(run.options.precision)
-        return cost(self.compiled(run.options, run.remat), (params, key, tiles, origins, *guides))
+        return self.compiled(run.options, run.remat), (params, key, tiles, origins, *guides)
 
 
 def load(name_or_path: str | Path = DEFAULT_MODEL, *, accept_license: bool = False) -> Upscaler:

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import bench_calibration, bench_costs, bench_scaling, bench_start, bench_tiling
+from benchmarks import bench_calibration, bench_costs, bench_host, bench_scaling, bench_start, bench_tiling
 from benchmarks.bench_scaling import Pass
 from benchmarks.bench_tiling import Measured
 from benchmarks.fresh import in_fresh_process, peak_process_bytes
@@ -85,6 +86,7 @@ def test_other_scores_than_those_of_one_device_are_refused(wrong):
         (bench_scaling, ["--devices", "0"], "must be at least 1"),
         (bench_tiling, ["--runs", "0"], "--runs and --megapixels"),
         (bench_start, ["--runs", "0"], "--size and --runs"),
+        (bench_host, ["--runs", "0"], "--runs"),
         (bench_calibration, ["--candidates", "0"], "must be at least 1"),
         (bench_calibration, ["--model", "random:nothing"], "unknown preset in 'random:nothing'"),
         (bench_costs, ["--photographs", "1"], "--photographs: must be at least 2"),
@@ -102,6 +104,19 @@ def test_random_weights_have_the_size_of_the_preset():
     upscaler = load_model("random:tiny-x4", accept_license=False)
     shapes = {name: value.shape for name, value in upscaler.params.items()}
     assert shapes == Model(PRESETS["tiny_x4"]).shapes()
+
+
+def test_the_host_is_timed_for_every_size_and_format(tmp_path, model):
+    output = tmp_path / "host.json"
+    words = ["--sizes", "20x16", "32", "--formats", "png", "jpg", "--runs", "1", *model, "-o", str(output)]
+    assert bench_host.main(words) == 0
+    rows = result(output)["rows"]
+    assert [(row["input"], row["format"]) for row in rows] == list(product(("20x16", "32x32"), ("png", "jpg")))
+    assert rows[0]["MP of the result"] == 80 * 64 / 1e6
+    for row in rows:
+        slowest = max(row["read ms"] + row["join ms"], row["write ms"])
+        assert row["pictures/s of one host"] == pytest.approx(1e3 / slowest)
+        assert min(row[f"{part} ms"] for part in bench_host.PARTS) > 0
 
 
 def test_what_the_command_refuses_tiling_refuses(capsys):

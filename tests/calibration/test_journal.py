@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxsr.calibration.journal import Journal
+from jaxsr.runtime.journal import JournalFile
 
 CHOICES = {"seed": 0, "candidates": [0.1, 0.2], "data": {"pairs": 4}}
 ROWS = {0: {"psnr": [1.5, 2.5]}, 2: {"psnr": [3.5, 0.1 + 0.2]}}
@@ -104,3 +105,23 @@ def test_it_goes_when_the_result_is_there(path):
     with Journal(path, CHOICES) as journal:
         journal.remove()
     assert list(path.parent.iterdir()) == []
+
+
+def test_lines_of_other_processes_move_into_the_file_of_the_first(tmp_path):
+    path, settings = tmp_path / "r.part", {"what": "evaluation", "each": True}
+    with JournalFile(path, CHOICES, **settings) as journal:
+        journal.write([{"image": "a"}])
+    header, line = path.read_bytes().splitlines(keepends=True)
+    (tmp_path / "r.part.1").write_bytes(line + b"12345678 torn")
+    (tmp_path / "r.part.12").write_bytes(line)
+    with JournalFile(path, CHOICES, **settings) as journal:
+        assert journal.found == [{"image": "a"}] * 3
+    assert [file.name for file in tmp_path.iterdir()] == ["r.part"]
+    assert path.read_bytes() == header + 3 * line
+
+
+def test_lines_of_other_processes_without_the_file_of_the_first_are_left_out(tmp_path):
+    (tmp_path / "r.part.1").write_bytes(b"lines of a run whose choices nobody knows\n")
+    with JournalFile(tmp_path / "r.part", CHOICES, what="evaluation", each=True) as journal:
+        assert journal.found == []
+    assert [file.name for file in tmp_path.iterdir()] == ["r.part"]

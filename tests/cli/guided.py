@@ -25,7 +25,7 @@ def guided_model(small_upscalers, monkeypatch, tmp_path) -> Upscaler:
         plain = nearest(params, key, tiles, origins)
         if guides is None:
             return plain
-        rows = guides.scale.reshape(-1, guides.scale.shape[-1])
+        rows = guides.scale[0].reshape(-1, guides.scale.shape[-1])
         strength = 1 if guides.weight is None else guides.weight.repeat(4, 1).repeat(4, 2)
         panels = [plain * (1 - strength * row.mean()) for row in rows]
         if guides.hr:

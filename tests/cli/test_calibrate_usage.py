@@ -13,7 +13,7 @@ __all__ = ["fake"]
     [
         (("--candidates", "1:2"), "--candidates: must be"),
         (("--multiples", "1:2"), "--multiples: must be"),
-        (("--crop", "20"), "--crop: must be a multiple of 16"),
+        (("--crop", "20"), "--crop: must be a multiple of 8"),
         (("--steps", "9"), "steps: this model's schedule has 4 steps"),
         (("--closed-loop", "psnr"), "--closed-loop: needs a metric of perception"),
         (("--closed-loop", "psnr,maniqa"), "metric: no 'maniqa'"),

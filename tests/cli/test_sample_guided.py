@@ -153,7 +153,7 @@ def test_a_strip_shows_its_panels_under_their_numbers(folder, mode, monkeypatch,
     Image.fromarray(PIXELS).convert(mode).save("a.png")
     monkeypatch.setattr(upscaler_module, "cost", lambda program, arguments: (0.1, 1e6 * arguments[-1].scale.size))
     assert run("--strip -0.5,0,0.5 --dry-run") == 0
-    assert "a_strip.png 252x62: 1 tiles of 64, 6 MB for the network, 0.1 MB" in capsys.readouterr().out
+    assert "a_strip.png 252x62: 1 tiles of 32, 6 MB for the network, 0.1 MB" in capsys.readouterr().out
     assert run("--strip -0.5,0,0.5") == 0
     strip, record = pixels("out/a_strip.png"), sidecar("out/a_strip.png")
     assert strip.shape == (48 + 14, 3 * (80 + GAP), 3)

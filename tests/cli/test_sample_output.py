@@ -59,7 +59,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(model, tmp_path, capsys):
     out, err = capsys.readouterr()
     first, second, total = out.splitlines()
     assert "a.png 40x30 -> " in first
-    assert "a.png 160x120: 3 tiles of 16x32, " in first
+    assert "a.png 160x120: 4 tiles of 16x32, " in first
     assert "1 tiles of 16x32, " in second
     assert " MB for the network, 0.2 MB for the image" in first  # 3 * 160 * 120 * 3 bytes
     assert total.startswith("2 to make in about ")

@@ -73,7 +73,7 @@ FLAGS = {
     "sampler": "heun",
     "thinning": "released",
     "tile": 32,
-    "overlap": 64,
+    "overlap": 16,
     "blend": "mean",
     "tile_noise": "fresh",
     "precision": "bf16",
@@ -115,6 +115,25 @@ def test_a_tile_of_two_sides_is_width_and_height_as_everywhere_in_the_command(ex
     assert " --tile=32x16 " in record["command"]
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_batch_of_auto_is_asked_of_the_model_and_recorded_as_a_number(exact, tmp_path, monkeypatch, capsys, more):
+    asked = []
+    monkeypatch.setattr(type(exact), "auto_batch", lambda self, run, *rest: asked.append(run.plan.tile) or 3)
+    measure = lambda self, size, options, batch, guide: (self.plan(size, options, batch, guide), 1.0, 1e6)  # noqa: E731
+    monkeypatch.setattr(type(exact), "measure", measure)
+    picture(tmp_path / "a.png", (40, 20))
+    words = ("--batch", "auto", "--tile", "16", "--overlap", 0, *more)
+    assert run("-i", tmp_path / "a.png", "-o", tmp_path / "out", *words) == 0
+    assert set(asked) == {(16, 16)}
+    if more:
+        assert "6 tiles of 16, 1 MB for the network" in (said := capsys.readouterr().out)
+        assert "about 2.0 s" in said  # of two calls
+    else:
+        record = sidecar(tmp_path / "out/a.png")
+        assert (record["requested_batch"], record["batch"]) == ("auto", 3)
+        assert "--batch=3" in record["command"].split()
+
+
 @pytest.mark.parametrize("like", LIKES)
 def test_like_chooses_all_that_the_released_tool_has_and_writes_png(exact, tmp_path, like):
     picture(tmp_path / "a.jpg")
@@ -122,7 +141,7 @@ def test_like_chooses_all_that_the_released_tool_has_and_writes_png(exact, tmp_p
     record, fields = sidecar(tmp_path / "out/a.png"), options_like(like)
     assert {name: record["requested"][name] for name in fields} == fields
     used = shlex.split(record["command"])
-    assert {"--tile=16", "--overlap=0", "--blend=mean", "--tile-noise=fresh", "--ext=png"} <= set(used)
+    assert {"--tile=8", "--overlap=0", "--blend=mean", "--tile-noise=fresh", "--ext=png"} <= set(used)
     assert not [word for word in used if word.startswith("--like")]
 
 
@@ -145,7 +164,7 @@ def test_known_models_are_listed_with_their_licences(capsys):
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [("--steps 5", "steps: .*4 steps"), ("--tile 40", "tile: .*multiple of 16"), ("--tile 32 --overlap 40", "overlap")],
+    [("--steps 5", "steps: .*4 steps"), ("--tile 36", "tile: .*multiple of 8"), ("--tile 32 --overlap 40", "overlap")],
 )
 def test_what_does_not_fit_the_model_is_refused_before_any_work(exact, tmp_path, capsys, words, message):
     picture(tmp_path / "a.png")

@@ -14,6 +14,7 @@ from jaxsr.evaluation.scoring import Scorer
 from jaxsr.metrics import texture
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.metrics.lpips import lpips
+from jaxsr.runtime import device_memory
 from tests.evaluation.pictures import mean_square, noisy, picture
 from tests.metrics.perceptual_weights import random_params
 
@@ -91,6 +92,20 @@ def test_numbers_do_not_depend_on_batch_or_order(monkeypatch):
     for one, other in zip(whole, single, strict=True):
         np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=1e-5)
     assert len({row["psnr"] for row in whole}) == 4
+
+
+@pytest.mark.parametrize(("inputs", "calls"), [(0, [1, 1, 1, 1]), (3, [3, 1]), (1000, [4])])
+def test_auto_takes_as_many_pairs_as_the_memory_holds(monkeypatch, inputs, calls):
+    pairs, made, score = [pair(seed) for seed in range(4)], [], Scorer._score_equal
+    monkeypatch.setattr(Scorer, "_score_equal", lambda self, some: made.append(len(some)) or score(self, some))
+    scorer = Scorer(("psnr",), PLAIN, batch="auto")
+    expected = Scorer(("psnr",), PLAIN).score(pairs)
+    scorer._most(pairs[0])
+    (needed,) = scorer._kept.values()
+    monkeypatch.setattr(device_memory, "free_memory", lambda: int(2 * (inputs + 0.5) * needed))
+    made.clear()
+    assert scorer.score(pairs) == expected
+    assert made == calls
 
 
 def test_swd_has_the_protocols_seed(monkeypatch):

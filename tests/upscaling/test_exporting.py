@@ -40,7 +40,7 @@ def expected(upscaler, options: Options, lr: np.ndarray, seed: int = 7) -> np.nd
 
 def exported(path: Path, checkpoint: Path, *more: object) -> str:
     """Run the command in a process without the tests' checks of types, which know no symbolic sizes."""
-    words = ["-n", checkpoint, "-o", path, "--steps", 2, "--tile", "32x64", *more]
+    words = ["-n", checkpoint, "-o", path, "--steps", 2, "--tile", "64x32", *more]
     command = [sys.executable, "-m", "jaxsr.export", *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment, check=False)

@@ -32,10 +32,10 @@ FULL = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 
 @pytest.mark.parametrize(
     ("height", "batch", "limit", "expected"),
     [
-        (570, 1, 64, (1, (64, 128))),
-        (570, 3, 128, (1, (128, 256))),
-        (570, 8, 256, (2, (128, 256))),
-        (500, 1, 64, (1, (48, 64))),  # from tiles of (192, 256)
+        (570, 1, 64, (1, (32, 24))),  # from tiles of (304, 200)
+        (570, 3, 128, (1, (72, 48))),
+        (570, 8, 400, (1, (304, 200))),
+        (500, 1, 64, (1, (64, 48))),  # from tiles of (264, 200)
     ],
 )
 def test_short_memory_starts_the_image_again_with_less(channel, monkeypatch, height, batch, limit, expected):
@@ -50,14 +50,14 @@ def test_short_memory_starts_the_image_again_with_less(channel, monkeypatch, hei
 
 def test_short_memory_in_the_middle_of_an_image_leaves_nothing_of_the_first_try(channel, monkeypatch):
     calls = []
-    fails = lambda batch, tile: calls.append(tile) is None and tile == 128 and calls.count(128) > 1  # noqa: E731
+    fails = lambda batch, tile: calls.append(tile) is None and tile == 304 and calls.count(304) > 1  # noqa: E731
     monkeypatch.setattr(Upscaler, "compiled", _failing(fails, FULL))
     image = noise_image(570, 20, np.uint8, 3)
     np.testing.assert_array_equal(channel.upscale(image), enlarged(image))
-    assert calls[:3] == [128, 128, 64]
+    assert calls[:3] == [304, 304, 152]
 
 
-@pytest.mark.parametrize(("tile", "message"), [(32, "--tile 16"), ("off", "--tile 16"), (16, "more memory")])
+@pytest.mark.parametrize(("tile", "message"), [(32, "--tile 16"), ("off", "--tile 16"), (8, "more memory")])
 def test_short_memory_for_a_chosen_tile_is_one_sentence(channel, monkeypatch, tile, message):
     monkeypatch.setattr(Upscaler, "compiled", _failing(lambda *_: True, FULL))
     with pytest.raises(MemoryError, match=f"^tile: .*{message}"):

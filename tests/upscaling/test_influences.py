@@ -61,7 +61,7 @@ def test_fresh_noise_has_a_key_of_its_own_for_every_tile(exact, monkeypatch, bat
     record = lambda params, keys, tiles, origins: calls.append((keys, origins)) or nearest(params, keys, tiles, origins)  # noqa: E731
     monkeypatch.setattr(Upscaler, "compiled", lambda *_: record)
     for tile_noise in ("fresh", "position"):
-        exact.upscale(IMAGE, tile=16, batch=batch, seed=3, sample=1, tile_noise=tile_noise)
+        exact.upscale(IMAGE, tile=16, overlap=0, batch=batch, seed=3, sample=1, tile_noise=tile_noise)
     fresh, position = calls[: len(calls) // 2], calls[len(calls) // 2 :]
     keys = np.concatenate([jax.random.key_data(keys) for keys, _ in fresh])
     np.testing.assert_array_equal(keys, [jax.random.key_data(jax.random.fold_in(key, number)) for number in range(6)])

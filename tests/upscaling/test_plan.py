@@ -17,11 +17,11 @@ LIKE = options_like("resshift-256")
     ("options", "message"),
     [
         ({"steps": 5}, "^steps: .* 4 steps"),
-        ({"tile": 40}, "^tile: must be a multiple of 16"),
-        ({"tile": 32, "overlap": 8}, "^overlap: must be a multiple of 16"),
+        ({"tile": 36}, "^tile: must be a multiple of 8"),
+        ({"tile": 32, "overlap": 4}, "^overlap: must be a multiple of 8"),
         ({"tile": 32, "overlap": 32}, "^overlap: must be less than the tile .32., got 32"),
-        ({"tile": (48, 40)}, "^tile: must be a multiple of 16 for this model, got 40"),
-        ({"overlap": 256}, "^overlap must be .* less than the tile .256."),
+        ({"tile": (48, 36)}, "^tile: must be a multiple of 8 for this model, got 36"),
+        ({"overlap": 448}, "^overlap must be .* less than the tile .448."),
         ({"alpha": (0.1, 0.2, 0.3)}, "^alpha: must be one number or 2, one per step, got 3"),
         ({"temperature": (1.0,) * 3}, "^temperature: must be one number or 2, one per step, got 3"),
         ({"temperature": 1.1, "sampler": "heun"}, "^temperature: the sampler heun draws no noise at its steps"),
@@ -29,7 +29,7 @@ LIKE = options_like("resshift-256")
 )
 def test_values_that_do_not_fit_the_model_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        plan_run(PRESET, (50, 300), Options(**options))
+        plan_run(PRESET, (50, 900), Options(**options))
 
 
 def test_a_batch_of_nothing_is_refused():
@@ -50,7 +50,9 @@ def test_a_batch_computes_few_copies():
 
 def test_a_run_leaves_nothing_open_and_gives_itself_again():
     run = plan_run(PRESET, (50, 20), Options(), batch=3)
-    assert run.options == Options(steps=2, sampler="ancestral", tile=64, overlap=16, temperature=1.0, projection=0.0)
+    assert run.options == Options(
+        steps=2, sampler="ancestral", tile=(64, 32), overlap=16, temperature=1.0, projection=0.0
+    )
     for preset in (PRESET, small_preset("group")):
         for size in ((50, 20), (20, 70), (130, 500), (900, 700)):
             for options in ({}, {"tile": "off"}, {"tile": 128}, {"tile": (64, 128), "overlap": 32}, LIKE):
@@ -73,9 +75,9 @@ def _halvings(run: ImageRun, asked: Options, preset: ModelPreset = PRESET) -> li
 def test_short_memory_halves_the_batch_then_the_tile_down_to_the_unit():
     asked = Options(precision="bf16")
     run = plan_run(PRESET, (480, 480), asked, batch=5)
-    assert _halvings(run, asked) == [(2, (256, 256)), (1, (256, 256)), *((1, (n, n)) for n in (128, 64, 32, 16))]
+    assert _halvings(run, asked) == [(2, (256, 256)), (1, (256, 256)), *((1, (n, n)) for n in (128, 64, 32, 16, 8))]
     run = plan_run(PRESET, (100, 60), asked)
-    assert _halvings(run, asked) == [(1, (64, 32)), (1, (32, 16)), (1, (16, 16))]
+    assert _halvings(run, asked) == [(1, (48, 32)), (1, (24, 16)), (1, (8, 8))]
     assert with_less_memory(run, PRESET, asked).options.precision == "bf16"
 
 
@@ -90,7 +92,7 @@ def test_short_memory_chooses_tiles_of_half_the_pixels_where_the_network_sees_al
 
 def test_short_memory_never_goes_below_the_overlap():
     asked = Options(overlap=64)
-    assert _halvings(plan_run(PRESET, (480, 480), asked), asked) == [(1, (128, 128))]
+    assert _halvings(plan_run(PRESET, (480, 480), asked), asked) == [(1, (136, 136))]
     group = small_preset("group")
     assert all(min(tile) > 64 for _, tile in _halvings(plan_run(group, (480, 480), asked), asked, group))
 
