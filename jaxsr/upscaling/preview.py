@@ -3,9 +3,9 @@
 One program of a fixed shape serves every window and every setting: scale, temperature and projection are arguments of
 it, where `jaxsr.upscaling.programs.enlarge_function` compiles temperature and projection in. A new setting therefore
 compiles nothing. The noise is that of the whole picture, because it depends on the position of a pixel alone. The
-network also gets a margin around a window, so that its pixels are those of the whole picture up to small differences.
-Where the network sees the whole image (see `jaxsr.upscaling.tile_choice.sees_whole_image`), no margin would be enough,
-and a window is a sketch of the picture.
+convolutional network also gets a margin around a window, whose pixels are then those of the whole picture up to
+rounding. A Swin-UNet is too slow for a margin: near the border of a window its pixels differ, and where it sees the
+whole image (see `jaxsr.upscaling.tile_choice.sees_whole_image`), a window is a sketch of the picture.
 """
 
 import math
@@ -25,12 +25,13 @@ from jaxsr.imaging import noise, tiling
 from jaxsr.imaging.resize import project_onto
 from jaxsr.models.model import DTYPES, Model, Params
 from jaxsr.models.problem import pose
+from jaxsr.models.swin_unet import SwinUNetConfig
 from jaxsr.options import Options
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.upscaling.plan import plan_run, schedule_for
 from jaxsr.upscaling.programs import program_key, to_latent
 from jaxsr.upscaling.tile_calls import check_finite
-from jaxsr.upscaling.tile_choice import sees_whole_image, tile_unit
+from jaxsr.upscaling.tile_choice import tile_unit
 from jaxsr.upscaling.upscaler import Upscaler
 
 SIDE = 64
@@ -89,6 +90,8 @@ def preview_function(model: Model, schedule: Schedule, options: Options) -> Call
                 image = project_onto(image, lr, preset.scale, one.projection)
             return jnp.clip(image, 0, 1)[0]
 
+        if len(settings.projection) == 1:  # quicker than a batch of one
+            return finish(jax.tree.map(lambda row: row[0], settings))[None]
         return jax.vmap(finish)(settings)
 
     return preview
@@ -121,7 +124,7 @@ class Preview:
     @property
     def margin(self) -> int:
         """What the network gets around a window, in pixels of the input."""
-        return 0 if sees_whole_image(self.upscaler.preset) else self.unit
+        return 0 if isinstance(self.upscaler.preset.network, SwinUNetConfig) else self.unit
 
     def place(self, point: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Return (top, left, height, width) of the window that shows a point, nearest to its middle.

@@ -96,7 +96,7 @@ def test_a_reference_is_placed_and_used(page):
 
 
 def test_a_job_can_be_cancelled_and_errors_are_shown(page):
-    upload(page, (400, 300))
+    upload(page, (320, 300))
     page.select_option("#samples", "8")
     page.click("#make")
     page.wait_for_selector("#cancel")

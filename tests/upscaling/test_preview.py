@@ -1,10 +1,13 @@
 """Test that a window of a preview is that of the whole picture, and that a new setting compiles nothing."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
 from jaxsr.imaging import noise
+from jaxsr.models.presets import PRESETS
 from jaxsr.options import Options
 from jaxsr.upscaling.preview import Preview, knob_settings
 
@@ -32,19 +35,26 @@ def test_a_window_is_that_of_the_whole_picture(preview, rgb):
     corner = preview.place((80, 90), (150, 170))[:2]
     assert corner == (48, 64)
     for options, window in zip(SETTINGS, look(preview, rgb, corner, SETTINGS), strict=True):
-        inner = slice(32, -32) if options.projection else slice(None)  # the projection spreads over a whole tile
+        inner = slice(64, -64) if options.projection else slice(None)  # the projection spreads over a whole tile
         assert np.abs(window - whole(preview, rgb, corner, options))[inner, inner].max() < 1e-4, options
 
 
 def test_the_margin_makes_a_window_that_of_the_whole_picture(small_upscalers, monkeypatch, rgb):
-    """A network of the bundled kind looks beyond the window."""
-    preview, options, corner = Preview(small_upscalers["channel"]), Options(alpha=0.3), (48, 64)
-    expected = whole(preview, rgb, corner, options)
-    off = np.abs(look(preview, rgb, corner, [options])[0] - expected).mean()
-    monkeypatch.setattr(Preview, "margin", 0)
-    without = np.abs(look(Preview(preview.upscaler), rgb, corner, [options])[0] - expected).mean()
-    assert off < 1e-3
-    assert off < without / 3
+    """A network looks beyond the window."""
+    options, corner, off = Options(alpha=0.3), (48, 64), []
+    for margin in (16, 0):
+        monkeypatch.setattr(Preview, "margin", margin)
+        preview = Preview(small_upscalers["channel"])
+        window = look(preview, rgb, corner, [options])[0]
+        off.append(np.abs(window - whole(preview, rgb, corner, options)).mean())
+    assert off[0] < 1e-3
+    assert off[0] < off[1] / 3
+
+
+def test_which_networks_get_a_margin(small_upscalers):
+    margins = {name: Preview(replace(small_upscalers["channel"], preset=PRESETS[name])).margin for name in PRESETS}
+    assert margins["photo_x4"] == 32
+    assert {margin for name, margin in margins.items() if name != "photo_x4"} == {0}
 
 
 def whole(preview, rgb, corner, options) -> np.ndarray:
@@ -64,7 +74,7 @@ def test_a_new_setting_compiles_nothing(preview, rgb):
     chosen = [Options(alpha=0.1)]
     look(preview, rgb, (0, 0), chosen)
     compiled = []
-    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
+    jax.monitoring.register_event_duration_secs_listener(lambda event, duration_secs, **_: compiled.append(event))
     try:
         for options in (Options(), Options(alpha=-0.3), Options(alpha=(0.0, 0.2), temperature=0.3, projection=0.7)):
             look(preview, rgb, (16, 32), [options], weight=np.zeros(rgb.shape[:2], np.float32))
@@ -106,9 +116,9 @@ def test_windows_at_the_edges_are_cut(preview, rgb):
 
 def test_the_numbers_of_some_settings():
     found = knob_settings(SETTINGS, 2)
-    np.testing.assert_array_equal(found.scale, np.float32([[0.3, 0.3], [-0.2, 0.1]]))
-    np.testing.assert_array_equal(found.temperature, np.float32([[1, 1], [0.5, 0.5]]))
-    np.testing.assert_array_equal(found.projection, np.float32([0, 1]))
+    np.testing.assert_array_equal(found.scale, np.array([[0.3, 0.3], [-0.2, 0.1]], np.float32))
+    np.testing.assert_array_equal(found.temperature, np.array([[1, 1], [0.5, 0.5]], np.float32))
+    np.testing.assert_array_equal(found.projection, np.array([0, 1], np.float32))
 
 
 def test_settings_that_do_not_fit_are_refused(preview, rgb):
