@@ -289,7 +289,8 @@ def run(args: argparse.Namespace, command: str) -> None:
     pairs = load_pairs(args.hr, args.lr, args.limit) if args.hr else load_set(args.set, args.data, args.limit)
     scorer, file = Scorer(tuple(args.metrics), protocol, batch=args.batch), args.output / "variants.jsonl"
     args.output.mkdir(parents=True, exist_ok=True)
-    pixels = noise.content_hash(np.concatenate([image.ravel() for p in pairs for image in (p.hr, p.lr)]))
+    images = [image for pair in pairs for image in (pair.hr, pair.lr) if image is not None]
+    pixels = noise.content_hash(np.concatenate([image.ravel() for image in images]))
     what = [upscaler.sha256, pixels, *args.metrics]
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     known = {line["variant"]: line["columns"] for line in lines if line["what"] == what}
