@@ -7,7 +7,7 @@ from jaxsr.imaging import tiling
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.small_model import nearest
 
-HEIGHT, WIDTH, TILE = 72, 96, 32
+HEIGHT, WIDTH, TILE = 80, 96, 32  # tiles that end where the picture ends: a padded border gives other pixels
 GRADIENT = np.broadcast_to(np.linspace(0.1, 0.9, WIDTH, dtype=np.float32)[None, :, None], (HEIGHT, WIDTH, 3))
 NOISE = np.random.default_rng(0).random((HEIGHT, WIDTH, 3), np.float32)
 EDGES = np.arange(64, 4 * WIDTH, 64)  # columns of the result where tiles of 32 that overlap by 16 begin and end
