@@ -134,10 +134,10 @@ def test_an_untrained_network_predicts_the_gaussian_posterior_mean():
     """Its output is zero. What remains is E[x_0 | x_t] for x_0 ~ N(y_0, C), solved here with whole matrices."""
     model, basis = Model(PRESET), block_transform(8)
     covariance = basis.T @ np.diag(np.square(PRESET.residual_std)) @ basis
-    params, schedule = model.init(jax.random.key(0)), PRESET.schedule.build()
+    params, schedule = compiled(model.init)(jax.random.key(0)), PRESET.schedule.build()
     z_lr, lq = images(3, 2, 2, 192) * 0.3, jnp.zeros((3, 4, 4, 3))
     x_t, times = z_lr + 0.2 * images(3, 2, 2, 192, seed=1), np.array([0, 20, 59])
-    got = model.predict(params, x_t, jnp.ones(()), jnp.asarray(times), z_lr, lq)
+    got = compiled(model.predict)(params, x_t, jnp.ones(()), jnp.asarray(times), z_lr, lq)
     for i, t in enumerate(times):
         eta, kappa = schedule.eta[t], schedule.kappa
         spread = (1 - eta) ** 2 * covariance + kappa**2 * eta * np.eye(192)
@@ -149,7 +149,8 @@ def test_an_untrained_network_predicts_the_gaussian_posterior_mean():
 def test_one_standard_deviation_stands_for_all():
     preset, z_lr = replace(PRESET, residual_std=0.1), images(1, 2, 2, 192) * 0.3
     model, (t, x_t) = Model(preset), (20, images(1, 2, 2, 192, seed=1))
-    got = model.predict(model.init(jax.random.key(0)), x_t, jnp.ones(()), jnp.array([t]), z_lr, jnp.zeros((1, 4, 4, 3)))
+    params, lq = compiled(model.init)(jax.random.key(0)), jnp.zeros((1, 4, 4, 3))
+    got = compiled(model.predict)(params, x_t, jnp.ones(()), jnp.array([t]), z_lr, lq)
     eta, noise = preset.schedule.build().eta[t], preset.schedule.kappa**2 * preset.schedule.build().eta[t]
     gain = 0.01 * (1 - eta) / ((1 - eta) ** 2 * 0.01 + noise)
     np.testing.assert_allclose(got, z_lr + gain * (x_t - z_lr), atol=1e-5)

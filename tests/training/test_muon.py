@@ -25,7 +25,7 @@ def updates(optimizer: optax.GradientTransformation, grads: dict[str, jax.Array]
     """Return the first update from ones."""
     params = {name: jnp.ones(shape) for name, shape in SHAPES.items()}
     with jax.numpy_dtype_promotion("standard"):
-        values: Any = optimizer.update(grads, optimizer.init(params), params)[0]
+        values: Any = jax.jit(lambda g, p: optimizer.update(g, optimizer.init(p), p)[0])(grads, params)
     return {name: np.asarray(value) for name, value in values.items()}
 
 
