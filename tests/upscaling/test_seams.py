@@ -7,7 +7,7 @@ from jaxsr.imaging import tiling
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.small_model import nearest
 
-HEIGHT, WIDTH, TILE = 72, 96, 32
+HEIGHT, WIDTH, TILE = 80, 96, 32  # tiles that end where the picture ends: a padded border gives other pixels
 GRADIENT = np.broadcast_to(np.linspace(0.1, 0.9, WIDTH, dtype=np.float32)[None, :, None], (HEIGHT, WIDTH, 3))
 NOISE = np.random.default_rng(0).random((HEIGHT, WIDTH, 3), np.float32)
 EDGES = np.arange(64, 4 * WIDTH, 64)  # columns of the result where tiles of 32 that overlap by 16 begin and end
@@ -32,6 +32,13 @@ def test_tiles_of_every_shape_are_close_to_the_whole(channel, tile):
     """The rounding to 8 bits has an error of 0.001."""
     whole = channel.upscale(NOISE, tile="off", seed=1)
     assert np.sqrt(np.mean((channel.upscale(NOISE, tile=tile, seed=1) - whole) ** 2)) < 0.005
+
+
+def test_tiles_end_with_the_image_as_the_whole_does(channel):
+    """Pixels beyond the image are made up. Near its edges, tiles see as many of them as the whole image does."""
+    picture = NOISE[:66, :40]
+    whole, tiled = (channel.upscale(picture, tile=tile, seed=1) for tile in ("off", (TILE, 40)))
+    assert np.abs(tiled - whole)[-16:].max() < 0.002
 
 
 def test_feather_hides_the_seams_of_group_norm_on_noise(small_upscalers):
