@@ -68,13 +68,14 @@ def measure(upscaler: Upscaler, size: tuple[int, int], ext: str, runs: int) -> d
             times = [time.perf_counter()]
             request = request_for(job, model="tiny-x4", model_sha256=upscaler.sha256, options=options, quality=95)
             begun = begin(upscaler, job, request, read_recipe(), read=decoder.read)
-            noise.content_hash(begun.picture.rgb)
+            (one,) = begun.pictures
+            noise.content_hash(one.rgb)
             times.append(time.perf_counter())
-            join(begun.picture.out, run, tile, scale)
+            join(one.out, run, tile, scale)
             times.append(time.perf_counter())
-            begun.picture.out[:] = hr
+            one.out[:] = hr
             start = time.perf_counter()
-            finish(upscaler, begun, run)
+            finish(upscaler, begun, [run])
             times.append(times[-1] + time.perf_counter() - start)
             for part, first, last in zip(PARTS, times, times[1:], strict=False):
                 seconds[part].append(last - first)

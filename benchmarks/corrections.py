@@ -2,9 +2,11 @@
 
     python -m benchmarks.corrections --model tiny-x4 --hr ../shared/data/train/cid22_validation -o OUT
     python -m benchmarks.corrections --model photo-x4 --hr pairs/HR --lr pairs/LR -o OUT
+    python -m benchmarks.corrections --model photo-x4 --data ../shared/data --set realsr --ablation thinning -o OUT
 
-Every variant samples the centre of every photograph. A variant is a line of --variants, or one of those below, as
-`key=value` words:
+Every variant samples the centre of every photograph. Brackets hold the mean difference to the first variant, the plain
+sampler unless --variants begins with another, and its 95 % interval over photographs. A variant is one argument of
+--variants, or one of the tables that --ablation names, as `key=value` words:
 
     rows=0,20,39,59      kept rows of the trained schedule, t = 1 first
     alpha=0.1            guidance: one scale, or one per step, t = 1 first
@@ -33,16 +35,20 @@ import numpy as np
 
 import jaxsr
 from benchmarks.harness import command_line, machine, markdown, run_benchmark
+from benchmarks.quality import to_uint8
+from benchmarks.readings import SETS, items_of
 from jaxsr.cli.shared_options import whole
 from jaxsr.data.sources import load_folder
 from jaxsr.diffusion import Schedule
 from jaxsr.diffusion.process import reverse_mean
 from jaxsr.diffusion.sampler import flow_step, start
-from jaxsr.evaluation.images import Pair, ready
+from jaxsr.evaluation.images import Pair, load, ready
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.scoring import Scorer
 from jaxsr.imaging import noise
 from jaxsr.imaging.resize import downsample_bicubic_uint8, project_onto
+from jaxsr.metrics.catalogue import METRICS as CATALOGUE
+from jaxsr.metrics.statistics import mean_with_intervals
 from jaxsr.models.model import Model
 from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
 from jaxsr.models.presets import ModelPreset
@@ -57,6 +63,8 @@ REFERENCES = ("lr", "first", "average", "nearest", "lanczos3")
 """References of the guidance: the LR image; the first prediction of x_0; the average of four plain samples (whose
 network calls are not counted); the LR image enlarged by another kernel of `jax.image.resize`."""
 AVERAGED = 4
+Columns = dict[str, list[float | None]]
+"""Name of a metric -> its number for every photograph."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +104,38 @@ class Variant:
         return numbers[step] if len(numbers) > 1 else numbers[0]
 
 
-def default_variants() -> list[str]:
-    """List the variants of one run: each idea alone, and combinations."""
-    plain = ["", "rows=59", "rows=0,59", "rows=0,8,17,25,34,42,51,59", "rows=0,4,8,13,17,21,25,30,34,38,42,46,51,55,59"]
-    guided = [f"alpha={a}" for a in ("0.05", "0.1", "0.3,0,0,0", "0,0.2,0,0", "0,0,0.2,0", "0,0,0.3,0", "-0.05")]
-    projected = [f"{words} project=1".strip() for words in ("", *guided)]
-    temperatures = [f"temperature={t}" for t in ("0.7", "0.85", "0.95", "1.05", "1.15", "0.8,1,1,1", "1,1,0.8,1")]
-    bands = [f"alpha=0.1 bands={b}" for b in ("1,0", "0,1,0", "0,0,1", "1,0.5,0")]
-    bands += [f"alpha=0,0,0.3,0 bands={b}" for b in ("1,0", "0,1,0", "1,1,0")]
-    subsets = [f"rows={r}" for r in ("0,5,20,59", "0,10,30,59", "0,30,50,59", "5,20,39,59", "0,20,45,59")]
-    solvers = ["sampler=flow", "sampler=flow order=2", "order=2"]
-    references = [f"alpha={a} reference={r}" for a in ("0.3,0,0,0", "0,0,0.3,0") for r in REFERENCES[1:]]
-    return [*plain, *guided, *projected, *temperatures, *bands, *subsets, *solvers, *references]
+PRINTED = "0,0,0.211,0"
+"""The scales of Algorithm 1 as printed for tiny-x4, 4 steps, see docs/findings.md."""
+_GUIDED = [f"alpha={a}" for a in ("0.05", "0.1", "0.3,0,0,0", "0,0.2,0,0", "0,0,0.2,0", "0,0,0.3,0", "-0.05")]
+ABLATIONS = {
+    "steps": ["rows=59", "rows=0,59", "rows=0,8,17,25,34,42,51,59", "rows=0,4,8,13,17,21,25,30,34,38,42,46,51,55,59"],
+    "thinning": [f"rows={r}" for r in ("0,5,20,59", "0,10,30,59", "0,30,50,59", "5,20,39,59", "0,20,45,59")],
+    "guidance": _GUIDED,
+    "reference": [f"alpha={a} reference={r}" for a in ("0.3,0,0,0", "0,0,0.3,0") for r in REFERENCES],
+    "variance": [f"temperature={t}" for t in ("0", "0.7", "0.85", "0.95", "1.05", "1.15", "0.8,1,1,1", "1,1,0.8,1")],
+    "projection": [f"{words} project=1".strip() for words in ("", *_GUIDED)],
+    "bands": [f"alpha=0.1 bands={b}" for b in ("1,0", "0,1,0", "0,0,1", "1,0.5,0")]
+    + [f"alpha=0,0,0.3,0 bands={b}" for b in ("1,0", "0,1,0", "1,1,0")],
+    "solver": ["sampler=flow", "sampler=flow order=2", "order=2"],
+    "winners": [
+        "rows=59",
+        "rows=0,4,8,13,17,21,25,30,34,38,42,46,51,55,59",
+        f"alpha={PRINTED}",
+        "alpha=0.1",
+        "temperature=1.15",
+        "temperature=1.15 project=1",
+        "temperature=0",
+        "temperature=0 alpha=0.05",
+        "temperature=0 alpha=0.1",
+        "project=1",
+    ],
+}
+"""The tables of variants; the plain sampler comes first in each. `variance` scales the noise of the steps."""
+
+
+def variants_of(ablations: Sequence[str]) -> list[str]:
+    """List the plain sampler and the variants of some tables, each once."""
+    return list(dict.fromkeys(["", *(text for name in ablations for text in ABLATIONS[name])]))
 
 
 def sampler(upscaler: Upscaler, variant: Variant) -> Callable[..., jax.Array]:
@@ -211,17 +239,32 @@ def load_pairs(hr: Path, lr: Path | None, limit: int | None) -> list[Pair]:
     pairs = []
     for i, (big, given) in enumerate(zip(originals, small, strict=True)):
         reduced = downsample_bicubic_uint8(big, 4) if given is None else given
-        if min(reduced.shape[:2]) < SIDE:
-            continue
-        top, left = ((n - SIDE) // 2 for n in reduced.shape[:2])
-        crop = big[4 * top : 4 * (top + SIDE), 4 * left : 4 * (left + SIDE)]
-        pairs.append(Pair(f"{i:04d}", 0, crop, reduced[top : top + SIDE, left : left + SIDE], None, False))
+        pairs += centre(Pair(f"{i:04d}", 0, big, reduced, None, False))
     if not pairs:
         raise ValueError(f"--hr: {hr} has no photograph of {4 * SIDE} pixels a side; give larger ones.")
     return pairs
 
 
-def measure(upscaler: Upscaler, variant: Variant, pairs: Sequence[Pair], scorer: Scorer, batch: int) -> dict[str, Any]:
+def load_set(name: str, data: Path, limit: int | None) -> list[Pair]:
+    """Load the centres of the images of a set, `limit` of them spread evenly over it."""
+    protocol = load_protocol(SETS[name])
+    found = [load(item, protocol, make_lr=True).pairs[0] for item in items_of(name, data, protocol, limit)]
+    whole = [replace(p, hr=to_uint8(p.hr), lr=to_uint8(p.lr)) for p in found if p.hr is not None and p.lr is not None]
+    return [cut for pair in whole for cut in centre(pair)]
+
+
+def centre(pair: Pair) -> list[Pair]:
+    """Cut the centre of SIDE LR pixels out of a pair; nothing if it is too small."""
+    assert pair.hr is not None
+    assert pair.lr is not None
+    if min(pair.lr.shape[:2]) < SIDE:
+        return []
+    top, left = ((n - SIDE) // 2 for n in pair.lr.shape[:2])
+    hr = pair.hr[4 * top : 4 * (top + SIDE), 4 * left : 4 * (left + SIDE)]
+    return [replace(pair, hr=hr, lr=pair.lr[top : top + SIDE, left : left + SIDE])]
+
+
+def measure(upscaler: Upscaler, variant: Variant, pairs: Sequence[Pair], scorer: Scorer, batch: int) -> Columns:
     """Sample and score every pair, and return the columns of numbers."""
     function, rows = sampler(upscaler, variant), []
     for first in range(0, len(pairs), batch):
@@ -235,11 +278,20 @@ def measure(upscaler: Upscaler, variant: Variant, pairs: Sequence[Pair], scorer:
 
 
 def run(args: argparse.Namespace, command: str) -> None:
-    variants = {text: Variant.parse(text) for text in (args.variants or default_variants())}
-    upscaler, pairs = jaxsr.load(args.model), load_pairs(args.hr, args.lr, args.limit)
-    scorer, file = Scorer(tuple(args.metrics), load_protocol("plain"), batch=args.batch), args.output / "variants.jsonl"
+    variants = {text: Variant.parse(text) for text in (args.variants or variants_of(args.ablation))}
+    if (args.hr is None) == (args.set is None):
+        raise ValueError("--hr, --set: give one of them.")
+    if (args.data is None) != (args.set is None):
+        raise ValueError("--data, --set: give both of them, or --hr.")
+    if args.lr is not None and args.hr is None:
+        raise ValueError("--lr: needs --hr; a set has its own LR images.")
+    upscaler, protocol = jaxsr.load(args.model), load_protocol("plain")
+    pairs = load_pairs(args.hr, args.lr, args.limit) if args.hr else load_set(args.set, args.data, args.limit)
+    scorer, file = Scorer(tuple(args.metrics), protocol, batch=args.batch), args.output / "variants.jsonl"
     args.output.mkdir(parents=True, exist_ok=True)
-    what = [upscaler.sha256, len(pairs), *args.metrics]
+    images = [image for pair in pairs for image in (pair.hr, pair.lr) if image is not None]
+    pixels = noise.content_hash(np.concatenate([image.ravel() for image in images]))
+    what = [upscaler.sha256, pixels, *args.metrics]
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     known = {line["variant"]: line["columns"] for line in lines if line["what"] == what}
     for text, variant in variants.items():
@@ -247,15 +299,27 @@ def run(args: argparse.Namespace, command: str) -> None:
             known[text] = measure(upscaler, variant, pairs, scorer, args.batch)
             with open(file, "a", encoding="utf-8") as out:
                 out.write(json.dumps({"variant": text, "what": what, "columns": known[text]}) + "\n")
-            print(f"{text or 'plain'}: {means(known[text])}", file=sys.stderr, flush=True)
-    rows = [{"variant": text or "plain", "calls": len(v.rows)} | means(known[text]) for text, v in variants.items()]
-    table = f"`{command}`  \n{machine()}, {len(pairs)} pairs\n\n{markdown(rows, digits=5)}\n"
+            print(f"{text or 'plain'}: {cells(known[text])}", file=sys.stderr, flush=True)
+    base = known[next(iter(variants))]
+    rows = [{"variant": t or "plain", "calls": len(v.rows)} | cells(known[t], base) for t, v in variants.items()]
+    table = f"`{command}`  \n{machine()}, {len(pairs)} pairs\n\n{markdown(rows)}\n"
     (args.output / "table.md").write_text(table, encoding="utf-8")
     print(table)
 
 
-def means(columns: dict[str, list[float]]) -> dict[str, float]:
-    return {name: round(float(np.mean([n for n in numbers if n is not None])), 4) for name, numbers in columns.items()}
+def cells(columns: Columns, base: Columns | None = None) -> dict[str, str]:
+    """Write the mean of every metric, with its difference to the base and the 95 % interval of that."""
+    found = {}
+    for name, numbers in columns.items():
+        own, digits = np.array(numbers, float), CATALOGUE[name].digits
+        found[name] = f"{np.nanmean(own):.{digits}f}"
+        if base is not None and base is not columns:
+            apart = own - np.array(base[name], float)
+            apart = apart[np.isfinite(apart)]
+            mean, interval, _ = mean_with_intervals(apart[None], np.arange(len(apart)))
+            bounds = "" if interval is None else " [{:+.{d}f}, {:+.{d}f}]".format(*interval, d=digits)
+            found[name] += f" ({mean:+.{digits}f}{bounds})"
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -263,9 +327,13 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m benchmarks.corrections", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--model", default="tiny-x4", help="name, folder or file of a model over pixels")
-    parser.add_argument("--hr", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--hr", type=Path, help="folder of photographs")
     parser.add_argument("--lr", type=Path, help="folder of their LR images, in the same order (default: bicubic)")
+    parser.add_argument("--set", choices=SETS, help="a set in --data, in place of --hr")
+    parser.add_argument("--data", type=Path, help="folder that holds the sets")
     parser.add_argument("--limit", type=whole(1), help="number of photographs")
+    text = "tables of variants to measure (default: all)"
+    parser.add_argument("--ablation", nargs="+", choices=ABLATIONS, default=list(ABLATIONS), help=text)
     parser.add_argument("--variants", nargs="+", metavar="WORDS", help="variants to measure, each as one argument")
     parser.add_argument("--metrics", nargs="+", default=list(METRICS), help="names of metrics")
     parser.add_argument("--batch", type=whole(1), default=8, help="images per call")

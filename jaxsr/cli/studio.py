@@ -112,6 +112,7 @@ def serve(args: argparse.Namespace, listening: socket.socket) -> int:
 
         webbrowser.open(page)
     settings = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
+    settings["log_config"] = None  # uvicorn's own would close the handlers of the process that calls this
     with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and passes the signal on
         uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
     say("stopped; the temporary files are removed")

@@ -1,5 +1,6 @@
 """Test the search for corrections: its variants are the samplers that they claim to be."""
 
+import re
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from PIL import Image
 from benchmarks import corrections
 from benchmarks.corrections import Variant, chain, in_bands
 from jaxsr.diffusion import exponential_schedule
-from jaxsr.imaging.resize import downsample_bicubic, upsample_bicubic
+from jaxsr.imaging.resize import downsample_bicubic, downsample_bicubic_uint8, upsample_bicubic
 from jaxsr.models.pixel_codec import pixel_unshuffle
 from jaxsr.models.problem import Problem
 from jaxsr.numerics.gaussian_world import GaussianWorld
@@ -147,4 +148,36 @@ def test_a_stopped_run_goes_on(small_checkpoints, folder, tmp_path, capsys):
     after = (tmp_path / "out/variants.jsonl").read_text()
     assert after.startswith(before)
     assert after.count("\n") == 2
-    assert "| rows=0 project=1 | 1 |" in capsys.readouterr().out
+    assert re.search(r"\| rows=0 project=1 \| 1 \| \d+\.\d\d \([+-]\d+\.\d\d \[.+, .+\]\) \|", capsys.readouterr().out)
+
+
+def test_every_table_begins_with_the_plain_sampler_and_has_variants():
+    for name, texts in corrections.ABLATIONS.items():
+        variants = [Variant.parse(text) for text in corrections.variants_of([name])]
+        assert variants[0] == Variant(), name
+        assert len({*variants}) == len({*texts}) + 1, name
+
+
+def test_a_set_gives_the_centres_of_its_pairs(tmp_path, small_checkpoints):
+    (tmp_path / "data/kodak24").mkdir(parents=True)
+    Image.fromarray(photograph(288)).save(tmp_path / "data/kodak24/kodim01.png")
+    (pair,) = corrections.load_set("kodak", tmp_path / "data", None)
+    np.testing.assert_array_equal(pair.hr, photograph(288)[16:272, 16:272])
+    np.testing.assert_array_equal(pair.lr, downsample_bicubic_uint8(photograph(288), 4)[4:68, 4:68])
+    words = ["--model", str(small_checkpoints["channel"]), "--metrics", "psnr", "-o", str(tmp_path / "out")]
+    given = ["--data", str(tmp_path / "data"), "--set", "kodak"]
+    assert corrections.main([*words, *given, "--variants", "rows=0"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--hr, --set: give one of them"),
+        (["--hr", "x", "--set", "kodak"], "--hr, --set: give one of them"),
+        (["--set", "kodak"], "--data, --set: give both"),
+        (["--data", "x", "--set", "kodak", "--lr", "y"], "--lr: needs --hr"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(words, said, tmp_path, capsys):
+    assert corrections.main([*words, "-o", str(tmp_path / "out")]) == 1
+    assert said in capsys.readouterr().err
