@@ -24,6 +24,7 @@ from jaxsr.evaluation.timing import time_table
 from jaxsr.guidance.calibration_file import CalibrationError
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.options import Options
+from jaxsr.runtime.locks import locked
 from jaxsr.storage import part_file, write_whole
 from jaxsr.upscaling.upscaler import Upscaler
 
@@ -96,7 +97,7 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
     Raises:
         ValueError: before any work, if the data are missing, if the models differ in scale, if two rows have one name,
             if a metric is unknown, if a folder has no result of a set, or if an existing result belongs to another job,
-            unless `suite.overwrite` replaces it.
+            unless `suite.overwrite` replaces it, and if another process makes a suite in the folder.
     """
     scales = {name: upscaler.preset.scale for name, upscaler in suite.models.items()}
     if len(set(scales.values())) > 1:
@@ -104,6 +105,14 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
             f"--model: {', '.join(f'{name} has scale {n}' for name, n in scales.items())}; give one scale."
         )
     jobs, notes = _jobs(suite)
+    with locked(
+        folder / "table.md", f"{folder}: another suite is writing it; wait for its end, or give another --output."
+    ):
+        return _write_all(suite, folder, jobs, notes)
+
+
+def _write_all(suite: Suite, folder: Path, jobs: Sequence[Evaluation], notes: Sequence[str]) -> list[Result]:
+    """Make the results, the tables and the times."""
     results = _results(jobs, folder, suite.overwrite)
     shown = [*results, *_on_fewer_images(results, {job.name for job in jobs if job.method is None})]
     for form, name in (("csv", "table.csv"), ("latex", "table.tex")):

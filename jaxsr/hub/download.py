@@ -65,7 +65,7 @@ def fetch(
     its `size` (bytes) and `sha256` (all 64 digits, or `first...last`) are right.
 
     The `.part` file is locked while it is written. A process that finds it locked (or that runs on a system without
-    flock) downloads into a uniquely named file instead, so that two processes never write to one file.
+    flock) downloads into a file of its own instead, so that two processes never write to one file.
 
     A progress bar with the rate is drawn on `console` (default: stderr) if the console is a terminal. JAXSR_OFFLINE=1
     in the environment forbids downloads. Raises DownloadError (an OSError), or its subclass ChecksumError.

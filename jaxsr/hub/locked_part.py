@@ -1,10 +1,11 @@
 """The file that a download writes to: locked against other processes, with a note about the source of its bytes."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from jaxsr.storage import remove_leftovers, temporary_folder
 
 
 def note(part: Path) -> Path:
@@ -17,20 +18,25 @@ def locked_part(destination: Path) -> Iterator[Path]:
     """Open a context with the file to download into: `<name>.part`, kept for the next call.
 
     If another process writes to `<name>.part`, or if it or its note is a link, which somebody else may have planted in
-    a shared folder, the file is a private one instead.
+    a shared folder, the file is in a hidden folder of this process instead. What killed processes have left of such
+    folders is removed.
     """
+    remove_leftovers(destination.parent)
     shared = destination.with_name(f"{destination.name}.part")
     lock = None if shared.is_symlink() or note(shared).is_symlink() else _lock(shared)
-    part = shared if lock is not None else destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.part")
-    part.touch()
+    if lock is None:
+        with temporary_folder(destination.parent) as folder:
+            part = folder / shared.name
+            part.touch()
+            yield part
+        return
     try:
-        yield part
+        yield shared
     finally:
-        if lock is None or (_is_open_file(lock, part) and part.stat().st_size == 0):
-            part.unlink(missing_ok=True)
-            note(part).unlink(missing_ok=True)
-        if lock is not None:
-            os.close(lock)
+        if _is_open_file(lock, shared) and shared.stat().st_size == 0:
+            shared.unlink(missing_ok=True)
+            note(shared).unlink(missing_ok=True)
+        os.close(lock)
 
 
 def _lock(path: Path) -> int | None:

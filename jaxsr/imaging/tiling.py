@@ -3,7 +3,8 @@
 Memory never holds a padded input or a whole result: `cut` pads one tile at a time, at the right and the bottom, and
 `blend_tiles` yields rows as soon as no later tile can reach them. There are two ways to blend:
 
-- "feather": origins are multiples of the stride, and neighbours fade into each other by a sin^2 ramp.
+- "feather": neighbours fade into each other by a sin^2 ramp. Origins are multiples of a unit; the last tiles are moved
+  back as far as this unit allows, so that less than one unit of them is padding.
 - "mean": the last tiles are moved back to fit, and overlaps are plain averages, as in the released ResShift tool. It
   leaves a hard step at every edge of a tile. It exists to reproduce published numbers.
 
@@ -68,10 +69,10 @@ def plan_tiles(
 ) -> TilePlan:
     """Cover height x width pixels with tiles that overlap their neighbours by `overlap` pixels or more.
 
-    With "feather", every origin is a multiple of tile - overlap, hence of `align`. Attention windows and noise blocks
-    therefore fall on the same places of the image in every tile. The last tiles may extend over the right and bottom
-    edges, and each of them holds pixels of the image that no other tile has. With "mean", the last tiles are moved back
-    to end with the image, so that their origins are not aligned.
+    Each tile begins tile - overlap after the one before it, but the last tiles are moved back. With "feather", every
+    origin is a multiple of `align`, and the last tiles extend over the right and bottom edges by less than `align`.
+    Attention windows therefore fall on the same places of the image in every tile, and every plan pads the image by the
+    same pixels. With "mean", the last tiles end with the image, so that their origins are not aligned.
 
     Args:
         height, width: size of the image.
@@ -98,18 +99,14 @@ def plan_tiles(
         )
     if blend not in BLENDS:
         raise ValueError(f"blend must be one of {', '.join(BLENDS)}, but is {blend!r}.")
-    starts = _moved_back_starts if blend == "mean" else _regular_starts
-    tops, lefts = (starts(size, side, side - overlap) if size > side else (0,) for size, side in axes)
+    unit = align if blend == "feather" else 1
+    tops, lefts = (_starts(size, side, side - overlap, unit) if size > side else (0,) for size, side in axes)
     return TilePlan(height, width, tile, overlap, blend, tops, lefts)
 
 
-def _regular_starts(size: int, tile: int, stride: int) -> tuple[int, ...]:
-    return tuple(range(0, size - (tile - stride), stride))
-
-
-def _moved_back_starts(size: int, tile: int, stride: int) -> tuple[int, ...]:
-    last = size - tile
-    return tuple(sorted({min(start, last) for start in range(0, size, stride)}))
+def _starts(size: int, tile: int, stride: int, unit: int) -> tuple[int, ...]:
+    last = -(-(size - tile) // unit) * unit
+    return (*range(0, last, stride), last)
 
 
 def cut(image: Shaped[np.ndarray, "h w c"], plan: TilePlan, index: int) -> Shaped[np.ndarray, "th tw c"]:
@@ -147,21 +144,24 @@ def _weights(plan: TilePlan, origins: tuple[int, ...], side: int, scale: int) ->
     if plan.blend == "mean":
         begun, ended = (np.searchsorted(edges.ravel(), pixels, "right") for edges in (starts, starts + size))
         return (1 / (begun - ended)).astype(np.float32)
-    # Tile k has the weight S_k - S_(k+1), where the ramp S_k rises from 0 to 1 over the overlap of tiles k - 1 and k.
-    # The sum telescopes to 1 for every overlap, also where more than two tiles meet.
+    # Tile k has the weight S_k - S_(k+1), where the ramp S_k rises from 0 to 1 in the middle of what tiles k - 1 and k
+    # share. All ramps are equally long, so that the sum telescopes to 1, also where more than two tiles meet.
     overlap = plan.overlap * scale
-    rising = _ramp(pixels + 0.5 - starts, overlap)
-    falling = _ramp(pixels + 0.5 - starts - (size - overlap), overlap)
-    rising[0], falling[-1] = 1, 0
-    return (rising - falling).astype(np.float32)
+    middles = (starts[1:] + starts[:-1] + size) / 2
+    weights = np.ones(pixels.shape)
+    weights[1:] = _ramp(pixels[1:] + 0.5 - middles, overlap)
+    weights[:-1] -= _ramp(pixels[:-1] + 0.5 - middles, overlap)
+    return weights.astype(np.float32)
 
 
 def _ramp(distance: np.ndarray, overlap: int) -> np.ndarray:
-    """Compute a sin^2 ramp over the middle half of 0 .. overlap, rounded to multiples of 1 / WEIGHT_STEPS.
+    """Compute a sin^2 ramp over the middle half of an overlap, rounded to multiples of 1 / WEIGHT_STEPS.
+
+    `distance` counts from the middle of the overlap.
 
     The outer quarters are flat: a tile has no weight in a margin of overlap / 4 at an edge with a neighbour.
     """
-    phase = np.clip(0.5 + (distance - overlap / 2) / max(overlap / 2, 1), 0, 1)
+    phase = np.clip(0.5 + distance / max(overlap / 2, 1), 0, 1)
     return np.round(np.sin(np.pi / 2 * phase) ** 2 * WEIGHT_STEPS) / WEIGHT_STEPS
 
 

@@ -8,7 +8,7 @@ from jaxsr.guidance.guide import Scales
 from jaxsr.imaging import tiling
 from jaxsr.models.presets import ModelPreset
 from jaxsr.options import PER_STEP, Options, spell_tile
-from jaxsr.upscaling.tile_choice import choose_tiles, smaller_tiles, tile_unit
+from jaxsr.upscaling.tile_choice import choose_tiles, half_tile, smaller_tiles
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def with_less_memory(run: ImageRun, preset: ModelPreset, asked: Options) -> Imag
     if asked.tile == "auto" and (plan := smaller_tiles(preset, asked, run.plan)):
         smaller = replace(run.options, tile=plan.tile, overlap=plan.overlap)
         return replace(run, options=smaller, plan=plan)
-    unit, tile = tile_unit(preset), run.plan.tile
-    half = (max(tile[0] // 2 // unit, 1) * unit, max(tile[1] // 2 // unit, 1) * unit)
+    tile = run.plan.tile
+    half = half_tile(preset, tile)
     advice = f"choose a smaller one, say --tile {spell_tile(half)}"
     if half == tile:
         advice = "the model needs more memory than the device has"

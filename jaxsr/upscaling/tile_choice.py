@@ -107,14 +107,22 @@ def check_like(preset: ModelPreset, like: str | None) -> None:
 
 
 def smaller_tiles(preset: ModelPreset, asked: Options, plan: tiling.TilePlan) -> tiling.TilePlan | None:
-    """Plan tiles of `auto` of at most half the pixels; None if there is no smaller tile that the overlap allows."""
-    unit, size, (height, width) = tile_unit(preset), (plan.height, plan.width), plan.tile
+    """Plan smaller tiles of `auto`, of half the pixels if there are any; None if the overlap allows no smaller ones."""
+    size, (height, width) = (plan.height, plan.width), plan.tile
     if sees_whole_image(preset):
         tiles = _auto_tiles(preset, size, asked, height * width // 2)
     else:
-        tiles = [(max(height // 2 // unit, 1) * unit, max(width // 2 // unit, 1) * unit)]
+        tiles = [half_tile(preset, plan.tile)]
     tiles = [tile for tile in tiles if tile != plan.tile and min(tile) > (asked.overlap or 0)]
     return _cheapest(preset, size, asked, tiles) if tiles else None
+
+
+def half_tile(preset: ModelPreset, tile: Tile) -> Tile:
+    """Return the largest tile with half the sides, or less, that has room for an overlap; at last `tile` itself."""
+    unit = tile_unit(preset)
+    least = unit if sees_whole_image(preset) else 2 * unit
+    height, width = (max(side // 2 // unit * unit, min(side, least)) for side in tile)
+    return height, width
 
 
 def _auto_tiles(preset: ModelPreset, size: Tile, options: Options, limit: int) -> list[Tile]:
@@ -174,6 +182,11 @@ def computed_pixels(plan: tiling.TilePlan) -> int:
 def _plan(preset: ModelPreset, size: Tile, options: Options, tile: Tile) -> tiling.TilePlan:
     feather, unit = options.blend == "feather", origin_unit(preset)
     overlap = _default_overlap(preset, size, tile) if options.overlap is None else options.overlap
+    if feather and options.overlap is None and not overlap and (size[0] > tile[0] or size[1] > tile[1]):
+        raise ValueError(
+            f"tile: {min(tile)} leaves no room for an overlap, so that seams show; give {2 * unit} or more, "
+            "or overlap 0 if you want them."
+        )
     if feather:
         _check_multiple("overlap", overlap, unit)
     if overlap >= max(tile) and size[0] <= tile[0] and size[1] <= tile[1]:

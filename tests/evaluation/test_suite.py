@@ -151,6 +151,22 @@ def test_choices_that_cannot_work_are_refused_before_the_work(sets, tmp_path, ca
             sets("--results", words)
 
 
+def test_a_second_suite_in_a_folder_is_refused_while_the_first_one_works(sets, tmp_path, capsys, fake, monkeypatch):
+    """It is refused between two sets too, when no result is being written."""
+    second, together = [], suite.evaluate_together
+
+    def between(jobs):
+        second.append(sets())
+        return together(jobs)
+
+    monkeypatch.setattr(suite, "evaluate_together", between)
+    assert sets() == 0
+    assert second == [1, 1]
+    refusal = f"error: {tmp_path}/out: another suite is writing it; wait for its end, or give another --output.\n"
+    assert capsys.readouterr().err == 2 * refusal
+    assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
 def test_models_of_different_scales_are_refused(small_upscalers, tmp_path):
     one = small_upscalers["channel"]
     other = replace(one, preset=replace(one.preset, scale=1))

@@ -6,12 +6,21 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from jaxsr.hub import download
 from jaxsr.hub.download import DownloadError, fetch
 from tests.hub.site import BODY, OTHER, assert_only, sha256_of
+
+FETCH = """
+import sys
+from pathlib import Path
+from jaxsr.hub.download import fetch
+
+fetch(sys.argv[1], Path(sys.argv[2]))
+"""
 
 
 def test_truncated_response_goes_on_by_range_also_through_a_redirect(start_site, tmp_path):
@@ -80,18 +89,21 @@ def test_part_file_of_unknown_origin_is_not_used(start_site, tmp_path):
     assert_only(tmp_path / "f", BODY)
 
 
-def test_killed_process_is_resumed_by_the_next(start_site, tmp_path):
-    site = start_site(cut=[500_000], stall=20)
-    code = "import sys; from pathlib import Path; from jaxsr.hub.download import fetch; "
-    code += "fetch(sys.argv[1], Path(sys.argv[2]))"
-    process = subprocess.Popen([sys.executable, "-c", code, site.url, str(tmp_path / "f")])
-    part = tmp_path / "f.part"
-    deadline = time.monotonic() + 30
-    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+def killed_in(process: subprocess.Popen, folder: Path, pattern: str) -> Path:
+    """Kill a process once a file has some bytes, and return the file."""
+    deadline = time.monotonic() + 60
+    while not (found := [path for path in folder.glob(pattern) if path.stat().st_size]):
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    size = part.stat().st_size
+    return found[0]
+
+
+def test_killed_process_is_resumed_by_the_next(start_site, tmp_path):
+    site = start_site(cut=[500_000], stall=20)
+    process = subprocess.Popen([sys.executable, "-c", FETCH, site.url, str(tmp_path / "f")])
+    size = killed_in(process, tmp_path, "f.part").stat().st_size
     assert 0 < size <= 500_000
     fetch(site.url, tmp_path / "f")
     assert_only(tmp_path / "f", BODY)
@@ -107,6 +119,20 @@ def test_second_process_does_not_touch_the_part_file_of_the_first(start_site, tm
         assert (tmp_path / "f").read_bytes() == BODY
         assert part.read_bytes() == b"the other process"
         assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_a_killed_second_process_leaves_is_removed_by_the_next(start_site, tmp_path):
+    """It may not take over the file of the first process, so it has one of its own, which nobody can resume."""
+    part = tmp_path / "f.part"
+    part.write_bytes(b"the other process")
+    with open(part, "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        site = start_site(cut=[1000], stall=60)
+        process = subprocess.Popen([sys.executable, "-c", FETCH, site.url, str(tmp_path / "f")])
+        left = killed_in(process, tmp_path, ".jaxsr-*/f.part")
+        assert left.read_bytes() == BODY[:1000]
+        fetch(start_site().url, tmp_path / "g")
+        assert {path.name for path in tmp_path.iterdir()} == {"f.part", "g"}
 
 
 def test_simultaneous_downloads_of_one_file(start_site, tmp_path):

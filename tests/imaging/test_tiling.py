@@ -86,11 +86,11 @@ def test_geometry(arguments):
         assert starts[-1] + side >= size
         if len(starts) == 1:
             continue
-        assert all(start % (side - plan.overlap) == 0 for start in starts) or plan.blend == "mean"
-        if plan.blend == "feather":  # the last tile has pixels of the image that the tile before it lacks
-            assert starts[-1] + plan.overlap < size
-        else:
-            assert starts[-1] + side == size
+        assert list(starts[:-1]) == [k * (side - plan.overlap) for k in range(len(starts) - 1)]
+        assert starts[-2] + side < size  # the last tile has pixels of the image that no other has
+        unit = arguments[4] if plan.blend == "feather" else 1
+        assert starts[-1] % unit == 0
+        assert starts[-1] + side - size < unit
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,6 +134,18 @@ def test_feather_leaves_a_dead_margin_only_where_there_is_a_neighbour():
     assert (np.diff(above[192:]) <= 0).all()
     # The ramp is sin^2 over the middle half of the overlap, at pixel centres.
     np.testing.assert_allclose(below[16:48], np.sin(np.pi / 2 * (np.arange(32) + 0.5) / 32) ** 2, atol=2**-13)
+
+
+def test_a_tile_that_was_moved_back_fades_in_the_middle_of_what_it_shares():
+    """With 32 shared pixels and an overlap of 24, the ramp is as long as for 24, around the shared pixels' middle."""
+    plan = plan_tiles(96, 64, 64, 24, 8)
+    assert (plan.tops, plan.lefts) == ((0, 32), (0,))
+    (above, below), _ = axis_weights(plan, 1)
+    regular = axis_weights(plan_tiles(104, 64, 64, 24, 8), 1)[0]
+    np.testing.assert_array_equal(above[36:60], regular[0][40:64])
+    np.testing.assert_array_equal(below[4:28], regular[1][:24])
+    assert (above[60:] == 0).all()
+    assert (below[28:] == 1).all()
 
 
 @pytest.mark.parametrize("case", ["a", "b", "c"])

@@ -2,7 +2,8 @@
 
     python -m tests.reliability.fuzz --kinds image torch --count 5000
 
-Wrong outcomes are tracebacks, ends of the process, and what takes longer than SECONDS. `--keep` keeps their files.
+Wrong outcomes are tracebacks, ends of the process, and what takes longer than SECONDS. `--keep` keeps their files. The
+peak of the process's memory is printed beside that of a control, which reads each whole file twice.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,8 @@ class Worker:
 
     def __init__(self, kind: str) -> None:
         self.kind, self.process = kind, None
+        self.peak = 0
+        """Most bytes of memory that a process has held; 0 where the system does not tell."""
 
     def ask(self, path: Path) -> str:
         process = self.process or self._start()
@@ -41,6 +45,7 @@ class Worker:
             self.stop()
             return f"wrong: took more than {SECONDS:g} s"
         if line := process.stdout.readline():
+            self.peak = max(self.peak, peak_memory(process.pid))
             return line.rstrip("\n")
         code = process.wait()
         self.stop()
@@ -61,22 +66,63 @@ class Worker:
         self.process = None
 
 
-def fuzz(kind: str, count: int, seed: int, keep: Path | None = None) -> tuple[Counter[str], dict[str, str]]:
-    """Read `count` damaged files of a kind. Return the counts of outcomes, and the wrong ones by number."""
+def peak_memory(process: int) -> int:
+    """Return the most memory that a process has held, in bytes; 0 where the system does not tell."""
+    status = Path(f"/proc/{process}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
+
+
+@dataclass(frozen=True)
+class Fuzzed:
+    """What became of damaged files.
+
+    Attributes:
+        counts: number of files for each outcome.
+        wrong: the wrong outcomes, by the file's name.
+        peak: most bytes of memory that reading them took.
+        control: the same for the whole files.
+    """
+
+    counts: Counter[str]
+    wrong: dict[str, str]
+    peak: int
+    control: int
+
+
+def fuzz(kind: str, count: int, seed: int, keep: Path | None = None) -> Fuzzed:
+    """Read the whole files of a kind twice, then `count` damaged ones in another process."""
     with tempfile.TemporaryDirectory() as folder:
         seeds = SEEDS[kind](Path(folder, "seeds"))
-        return read_all(kind, seeds, count, seed, Path(folder), keep)
+        control = control_peak(kind, seeds, Path(folder))
+        worker = Worker(kind)
+        counts, wrong = read_all(worker, seeds, count, seed, Path(folder), keep)
+        return Fuzzed(counts, wrong, worker.peak, control)
+
+
+def control_peak(kind: str, seeds: Mapping[str, bytes], folder: Path) -> int:
+    """Return the most bytes of memory that reading the whole files takes."""
+    worker = Worker(kind)
+    try:
+        for name, data in [*seeds.items()] * 2:
+            (folder / name).write_bytes(data)
+            found = worker.ask(folder / name)
+            assert found == "read", (name, found)
+    finally:
+        worker.stop()
+    return worker.peak
 
 
 def read_all(
-    kind: str, seeds: Mapping[str, bytes], count: int, seed: int, folder: Path, keep: Path | None
+    worker: Worker, seeds: Mapping[str, bytes], count: int, seed: int, folder: Path, keep: Path | None
 ) -> tuple[Counter[str], dict[str, str]]:
-    names, counts, wrong, worker = [*seeds], Counter(), {}, Worker(kind)
+    """Read damaged files. Return the counts of outcomes, and the wrong ones by the file's name."""
+    names, counts, wrong = [*seeds], Counter(), {}
     try:
         for number in range(count):
             rng = np.random.default_rng([seed, number])
             name = names[number % len(names)]
-            data = _damaged(kind, name, seeds, rng)
+            data = _damaged(worker.kind, name, seeds, rng)
             path = folder / f"{number}-{name}"
             path.write_bytes(data)
             found = worker.ask(path)
@@ -116,11 +162,12 @@ def main() -> int:
     args = parser.parse_args()
     failed = False
     for kind in args.kinds:
-        counts, wrong = fuzz(kind, args.count, args.seed, args.keep)
-        print(f"{kind}: {', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}", flush=True)
-        for name, found in wrong.items():
-            print(f"  {name}: {found}", flush=True)
-        failed |= bool(wrong)
+        found = fuzz(kind, args.count, args.seed, args.keep)
+        outcomes = ", ".join(f"{count} {name}" for name, count in sorted(found.counts.items()))
+        print(f"{kind}: {outcomes}; {found.peak >> 20} MB, control {found.control >> 20} MB", flush=True)
+        for name, outcome in found.wrong.items():
+            print(f"  {name}: {outcome}", flush=True)
+        failed |= bool(found.wrong)
     return int(failed)
 
 

@@ -102,14 +102,17 @@ def start(words: list[object], cache: Path) -> subprocess.Popen:
 
 
 def files_of(out: Path, command: Command) -> dict[str, bytes]:
-    """Return all files of a finished run, without times and the name of their folder."""
+    """Return all files of a finished run, without times and the path of their folder.
+
+    Runs are only equal in folders of one name: some files have the name alone in them.
+    """
     found = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out)
         if name.parts[0] in command.inexact and len(name.parts) == 2:
             found[str(name)] = b""
         elif path.is_file() and name.parts[0] not in (*command.ignored, *command.inexact):
-            content = path.read_bytes().replace(str(out).encode(), b"OUT").replace(out.name.encode(), b"OUT")
+            content = path.read_bytes().replace(str(out).encode(), b"OUT")
             found[str(name)] = _TIMES.sub(b"", content)
     return found
 
@@ -132,15 +135,15 @@ def kill_many(name: str, count: int, seed: int, folder: Path) -> dict[str, float
             raise Killed(f"{name} ended with {process.returncode}: {error[-2000:]}")
         return process.returncode
 
-    run(folder / "first")
+    run(folder / "first/out")
     began = time.perf_counter()
-    run(folder / "whole")
-    whole_run, expected = time.perf_counter() - began, files_of(folder / "whole", command)
-    if files_of(folder / "first", command) != expected:
+    run(folder / "whole/out")
+    whole_run, expected = time.perf_counter() - began, files_of(folder / "whole/out", command)
+    if files_of(folder / "first/out", command) != expected:
         raise Killed(f"{name}: two undisturbed runs differ")
     rng, killed, rounds = np.random.default_rng(seed), 0, 0
     while killed < count:
-        out, in_round = folder / f"out{rounds:05}", 0
+        out, in_round = folder / f"{rounds:05}/out", 0
         while in_round < min(ROUND, count - killed) and run(out, rng.uniform(0.2, 1.05) * whole_run) is None:
             in_round += 1
         run(out)

@@ -22,7 +22,7 @@ def _start(data: Path, out: Path) -> subprocess.Popen:
 @pytest.mark.slow
 def test_two_studies_measure_each_pair_once(tmp_path):
     data = write_inputs(tmp_path / "data")
-    alone = _start(data, tmp_path / "whole")
+    alone = _start(data, tmp_path / "whole/out")
     _, said = alone.communicate()
     assert alone.returncode == 0, said
     pairs = re.findall(r"^dispersion: (\S+) \(", said, re.MULTILINE)
@@ -33,4 +33,4 @@ def test_two_studies_measure_each_pair_once(tmp_path):
     measured = [re.findall(r"^dispersion: (\S+) \(", text, re.MULTILINE) for text in said]
     assert sorted(pair for some in measured for pair in some) == sorted(pairs)
     assert all(measured)  # each has had some
-    assert files_of(tmp_path / "out", COMMANDS["study"]) == files_of(tmp_path / "whole", COMMANDS["study"])
+    assert files_of(tmp_path / "out", COMMANDS["study"]) == files_of(tmp_path / "whole/out", COMMANDS["study"])

@@ -49,10 +49,11 @@ def test_a_full_disk(name, data, tmp_path):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_without_streams(name, data, tmp_path):
     """A command of a scheduler may have no stdin, stdout or stderr at all."""
-    whole, closed = run(name, data, tmp_path / "whole"), run(name, data, tmp_path / "closed", "exec <&- >&- 2>&-;")
+    whole = run(name, data, tmp_path / "whole/out")
+    closed = run(name, data, tmp_path / "closed/out", "exec <&- >&- 2>&-;")
     assert (whole.returncode, closed.returncode) == (0, 0), whole.stderr
     command = COMMANDS[name]
-    assert files_of(tmp_path / "closed", command) == files_of(tmp_path / "whole", command)
+    assert files_of(tmp_path / "closed/out", command) == files_of(tmp_path / "whole/out", command)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -67,7 +68,7 @@ def test_a_reader_that_has_gone(name, data, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle(name, number, data, tmp_path):
     """One sentence and the code of the signal; the next run makes what an undisturbed one makes."""
-    run(name, data, tmp_path / "whole")
+    run(name, data, tmp_path / "whole/out")
     command = [sys.executable, "-m", *map(str, COMMANDS[name].words(data, tmp_path / "out"))]
     environment = os.environ | {"JAXSR_CACHE": "off", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -85,7 +86,7 @@ def test_a_signal_in_the_middle(name, number, data, tmp_path):
         assert [line for line in said.splitlines() if line.startswith("stopped")], said
         assert run(name, data, tmp_path / "out").returncode == 0
     command = COMMANDS[name]
-    assert files_of(tmp_path / "out", command) == files_of(tmp_path / "whole", command)
+    assert files_of(tmp_path / "out", command) == files_of(tmp_path / "whole/out", command)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

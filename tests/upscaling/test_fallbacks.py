@@ -57,7 +57,7 @@ def test_short_memory_in_the_middle_of_an_image_leaves_nothing_of_the_first_try(
     assert calls[:3] == [304, 304, 152]
 
 
-@pytest.mark.parametrize(("tile", "message"), [(32, "--tile 16"), ("off", "--tile 16"), (8, "more memory")])
+@pytest.mark.parametrize(("tile", "message"), [(32, "--tile 16"), ("off", "--tile 16"), (16, "more memory")])
 def test_short_memory_for_a_chosen_tile_is_one_sentence(channel, monkeypatch, tile, message):
     monkeypatch.setattr(Upscaler, "compiled", _failing(lambda *_: True, FULL))
     with pytest.raises(MemoryError, match=f"^tile: .*{message}"):

@@ -39,8 +39,9 @@ def test_the_batch_does_not_change_the_result(channel):
     image = IMAGE / np.float32(255)
     one, three = (channel.upscale(image, tile=32, batch=batch, seed=5) for batch in (1, 3))
     np.testing.assert_allclose(one, three, atol=1e-6)
-    one, three = (channel.upscale(IMAGE, tile=32, batch=batch, seed=5) for batch in (1, 3))
-    np.testing.assert_array_equal(one, three)
+    one, three = (channel.upscale(IMAGE, tile=32, batch=batch, seed=5).astype(int) for batch in (1, 3))
+    assert np.abs(one - three).max() <= 1
+    assert (one != three).mean() < 1e-3  # values that lie between two levels, up to the rounding of float32
 
 
 def test_the_order_of_tiles_does_not_change_them(channel):
@@ -69,7 +70,7 @@ def test_fresh_noise_has_a_key_of_its_own_for_every_tile(exact, monkeypatch, bat
     expected = np.asarray(jax.random.key_data(key))
     assert all((np.asarray(jax.random.key_data(keys)) == expected).all() for keys, _ in position)
     assert np.concatenate([origins for _, origins in position])[:6].tolist() == [
-        [y, x] for y in (0, 16, 32) for x in (0, 16)
+        [y, x] for y in (0, 16, 24) for x in (0, 16)
     ]
 
 

@@ -34,6 +34,13 @@ def test_tiles_of_every_shape_are_close_to_the_whole(channel, tile):
     assert np.sqrt(np.mean((channel.upscale(NOISE, tile=tile, seed=1) - whole) ** 2)) < 0.005
 
 
+def test_tiles_end_with_the_image_as_the_whole_does(channel):
+    """Pixels beyond the image are made up. Near its edges, tiles see as many of them as the whole image does."""
+    picture = NOISE[:66, :40]
+    whole, tiled = (channel.upscale(picture, tile=tile, seed=1) for tile in ("off", (TILE, 40)))
+    assert np.abs(tiled - whole)[-16:].max() < 0.002
+
+
 def test_feather_hides_the_seams_of_group_norm_on_noise(small_upscalers):
     """The test compares steps across tile edges with steps in between, at the same place in the pixel-shuffle grid."""
     between = np.setdiff1d(np.arange(4, 4 * WIDTH, 4), EDGES)

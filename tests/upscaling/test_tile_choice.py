@@ -15,6 +15,7 @@ from jaxsr.upscaling.tile_choice import (
     choose_tiles,
     computed_pixels,
     origin_unit,
+    smaller_tiles,
     tile_unit,
     whole_tile,
 )
@@ -35,6 +36,7 @@ def chosen(preset, size, **options):
         assert starts[0] == 0
         assert all(start <= end for start, end in zip(starts[1:], ends, strict=False))
         assert ends[-1] >= n > (ends[-2] if len(ends) > 1 else 0)
+        assert len(ends) == 1 or ends[-1] - n < origin_unit(preset)  # pads no more than the whole image has
     return plan
 
 
@@ -126,6 +128,27 @@ def test_padding_is_small_from_100_pixels_on_and_shapes_are_few(name, most):
 def test_tiles_of_an_image(size, options, tile, overlap, tiles):
     plan = chosen(small_preset(), size, **options)
     assert (plan.tile, plan.overlap, len(plan)) == (tile, overlap, tiles)
+
+
+@pytest.mark.parametrize(("preset", "least"), [("tiny_x4", 16), ("photo_x4", 8)])
+def test_a_tile_without_room_for_an_overlap_is_refused(preset, least):
+    preset = PRESETS[preset]
+    assert chosen(preset, (50, 20), tile=least).overlap == least // 2
+    for tile in (least // 2, (64, least // 2)):
+        with pytest.raises(ValueError, match=rf"^tile: {least // 2} leaves no room for an overlap.* give {least} or"):
+            choose_tiles(preset, (50, 200), Options(tile=tile))
+        assert chosen(preset, (50, 200), tile=tile, overlap=0).overlap == 0
+        assert len(chosen(preset, (least // 2, 1), tile=tile)) == 1
+
+
+@pytest.mark.parametrize("name", ["tiny_x4", "photo_x4"])
+def test_tiles_for_less_memory_keep_an_overlap(name):
+    preset, plan = PRESETS[name], choose_tiles(PRESETS[name], (300, 50), Options())
+    while (smaller := smaller_tiles(preset, Options(), plan)) is not None:
+        assert smaller.overlap > 0 or len(smaller) == 1
+        assert computed_pixels(smaller) // len(smaller) <= computed_pixels(plan) // len(plan)
+        plan = smaller
+    assert plan.tile == (2 * tile_unit(preset),) * 2
 
 
 @pytest.mark.parametrize(
