@@ -29,6 +29,7 @@ extensions = ["myst_parser"]
 myst_heading_anchors = 4
 smartquotes = False  # it would make one dash of the two before an option
 html_theme = "furo"
+html_static_path, html_css_files = ["static"], ["site.css"]
 html_copy_source = False
 html_theme_options = {"source_repository": REPOSITORY, "source_branch": BRANCH, "source_directory": "docs/"}
 log = logging.getLogger(__name__)

@@ -29,6 +29,7 @@ def clone(tmp_path) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
     (tmp_path / "docs" / "conf.py").write_bytes((ROOT / "docs" / "conf.py").read_bytes())
+    (tmp_path / "docs" / "static").mkdir()
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "README.md").touch()
     (tmp_path / "README.md").write_text("# Top\n\n[A page](docs/page.md#the-part), [numbers](benchmarks/README.md)\n")
