@@ -69,6 +69,9 @@ def content_problems(wheel: zipfile.ZipFile) -> list[str]:
     ]
     if not any(n.endswith(".dist-info/entry_points.txt") for n in names):
         problems.append("lacks the script jaxsr")
+    (metadata,) = (n for n in names if n.endswith(".dist-info/METADATA"))
+    relative = re.findall(r"\]\((?!https:)([^)]*)\)", wheel.read(metadata).decode())
+    problems += [f"links to {link} in its description, which an index does not have" for link in relative]
     problems += [
         f"holds {name}, which belongs to neither package"
         for name in names

@@ -1,4 +1,4 @@
-"""Draw the picture at the top of the README: LR, rivals, the model, its presets and the original, side by side.
+"""Draw LR, rivals, the model, its presets and the original side by side: the README's picture, and docs/gallery.md's.
 
 python -m benchmarks.picture --hr kodak24/23.webp --box 120,170,110,110 --zoom 3 -o docs/images/comparison.png
 
@@ -43,6 +43,18 @@ def panels(hr: np.ndarray, lr: np.ndarray, args: argparse.Namespace) -> dict[str
     }
 
 
+def lay_out(parts: dict[str, Image.Image], size: tuple[int, int], columns: int) -> Image.Image:
+    """Draw the parts in rows, each enlarged to `size` (width, height) without smoothing and below its name."""
+    (w, h), rows = size, -(-len(parts) // columns)
+    sheet = Image.new("RGB", (columns * (w + GAP) - GAP, rows * (h + CAPTION)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
+    for i, (name, part) in enumerate(parts.items()):
+        left, top = i % columns * (w + GAP), i // columns * (h + CAPTION)
+        draw.text((left + 2, top + 3), name, fill="black", font=font)
+        sheet.paste(part.resize(size, Image.Resampling.NEAREST), (left, top + CAPTION))
+    return sheet
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hr", type=Path, required=True, help="the original photograph")
@@ -54,6 +66,7 @@ def main() -> None:
     parser.add_argument("--camera", type=int, metavar="SEED", help="make the LR image as a camera does, by this seed")
     parser.add_argument("--wheels", type=Path, help="folder with the wheels of the rivals, see benchmarks/rivals")
     parser.add_argument("--rivals", nargs="+", default=["Real-ESRGAN x4plus"], help="rivals to show if they are there")
+    parser.add_argument("--columns", type=whole(1), help="panels in a row (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
@@ -61,12 +74,8 @@ def main() -> None:
     hr = np.rint(read_photo(args.hr).rgb * 255).astype(np.uint8)
     hr = hr[: hr.shape[0] // SCALE * SCALE, : hr.shape[1] // SCALE * SCALE]
     versions, w, h = panels(hr, make_lr(hr, args.camera), args), args.zoom * width, args.zoom * height
-    sheet = Image.new("RGB", (len(versions) * (w + GAP) - GAP, h + CAPTION), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
-    for i, (name, image) in enumerate(versions.items()):
-        part = image.crop((x, y, x + width, y + height)).resize((w, h), Image.Resampling.NEAREST)
-        sheet.paste(part, (i * (w + GAP), CAPTION))
-        draw.text((i * (w + GAP) + 2, 3), name, fill="black", font=font)
+    parts = {name: image.crop((x, y, x + width, y + height)) for name, image in versions.items()}
+    sheet = lay_out(parts, (w, h), args.columns or len(parts))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(args.output, optimize=True)
 

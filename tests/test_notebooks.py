@@ -15,8 +15,8 @@ SOURCES = sorted(FOLDER.glob("[0-9]*.py"))
 QUICK = {"01_gaussian_world"}  # the others take minutes
 
 
-def test_there_are_five():
-    assert [path.name[:2] for path in SOURCES] == ["01", "02", "03", "04", "05"]
+def test_there_are_a_quickstart_and_five_studies():
+    assert [path.name[:2] for path in SOURCES] == ["00", "01", "02", "03", "04", "05"]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)

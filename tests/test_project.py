@@ -1,4 +1,4 @@
-"""Test that the project's files agree on versions and licences, and that the file check finds what it looks for."""
+"""Test that the files agree on versions, addresses and licences, and that the file check finds what it looks for."""
 
 import re
 import subprocess
@@ -11,12 +11,52 @@ import pytest
 from jaxsr.hub.cards import known_models
 
 ROOT = Path(__file__).parents[1]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, BUILD = SETTINGS["project"], SETTINGS["tool"]["hatch"]
+# (owner/name, file or folder) of an address of this repository
+REPOSITORY_LINK = re.compile(r"https://github\.com/([\w-]+/jaxsr)(?:/(?:blob|tree|raw)/main/([\w./-]+))?")
+COLAB = PROJECT["urls"]["Repository"].replace("github.com", "colab.research.google.com/github") + "/blob/main/"
+
+
+def texts() -> list[Path]:
+    """Return the files of the project that may name its repository."""
+    patterns = ("*.toml", "*.cff", "*.md", "docs/*.md", "docs/*.py", "*/README.md", "notebooks/*.py", "tests/test_*.py")
+    return [path for pattern in patterns for path in ROOT.glob(pattern)]
 
 
 def test_the_citation_is_of_this_version():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M) == [version]
-    assert version in (ROOT / "CHANGELOG.md").read_text()
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^version: (.+)$", citation, re.M) == [PROJECT["version"]]
+    (released,) = re.findall(r"^date-released: (.+)$", citation, re.M)
+    changes = re.findall(r"^## \[(.+?)\](.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert changes[:2] == [("Unreleased", ""), (PROJECT["version"], f" - {released}")]
+
+
+def test_every_address_of_the_repository_is_the_same_and_leads_to_a_file():
+    repository = PROJECT["urls"]["Repository"]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r'^(?:url|repository-code): "(.+)"$', citation, re.M) == [repository, repository]
+    found = {(path, *link) for path in texts() for link in REPOSITORY_LINK.findall(path.read_text(encoding="utf-8"))}
+    assert {path.name for path, _, _ in found} >= {"pyproject.toml", "CITATION.cff", "CHANGELOG.md"}
+    assert {f"https://github.com/{name}" for _, name, _ in found} == {repository}
+    files = {target for _, _, target in found if target}
+    assert files >= {"CHANGELOG.md", "docs/index.md"}
+    assert [target for target in files if not (ROOT / target).exists()] == []
+
+
+def test_the_readme_of_a_package_index_has_absolute_links_that_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for one in BUILD["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(one["pattern"], one["replacement"], text)
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) > 15
+    prefix = re.escape(PROJECT["urls"]["Repository"])
+    targets = [re.fullmatch(rf"{prefix}/(blob|raw)/main/([^#]+)(#.+)?", link) for link in links]
+    elsewhere = {link for link, match in zip(links, targets, strict=True) if match is None}
+    assert elsewhere == {COLAB + "notebooks/00_quickstart.ipynb"}
+    found = [(match[1], ROOT / match[2]) for match in targets if match]
+    assert all(path.exists() for _, path in found)
+    assert all((way == "raw") == (path.suffix in (".png", ".jpg")) for way, path in found)
 
 
 @pytest.mark.parametrize("card", known_models(), ids=lambda card: card.name)

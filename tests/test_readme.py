@@ -12,7 +12,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"(?<!command -->\n)^```(bash|python)\n(.*?)^```", TEXT, re.M | re.S)
-SETUP = 'set -e\njaxsr() { "$PYTHON" -m jaxsr "$@"; }\n'
+# What a reader's environment has. `pip` installs nothing here: it finds out whether it could.
+SETUP = """set -e
+jaxsr() { "$PYTHON" -m jaxsr "$@"; }
+pip() { "$PYTHON" -m pip "${@/#./$CLONE}" --dry-run; }
+"""
 
 
 def test_it_is_short():
@@ -29,7 +33,8 @@ def test_links_lead_to_files():
 @pytest.mark.slow
 def test_every_block_runs_in_order(tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    variables = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "JAXSR_CACHE_DIR": str(tmp_path / "c")}
+    places = {"CLONE": str(ROOT), "PYTHONPATH": str(ROOT), "JAXSR_CACHE_DIR": str(tmp_path / "c")}
+    variables = os.environ | places | {"PYTHON": sys.executable}
     assert {language for language, _ in BLOCKS} == {"bash", "python"}
     for language, block in BLOCKS:
         block = "\n".join(line for line in block.splitlines() if not line.startswith("jaxsr studio"))  # it would stay

@@ -26,10 +26,11 @@ def test_the_copied_files_exist_and_are_all_that_the_package_needs():
     sources = [word for line in instructions("COPY") for word in line.split()[:-1]]
     assert [name for name in sources if not (ROOT / name).exists()] == []
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    build = project["tool"]["hatch"]
     needed = {
         "pyproject.toml",
-        project["project"]["readme"],
-        *project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"],
+        *(part["path"] for part in build["metadata"]["hooks"]["fancy-pypi-readme"]["fragments"]),
+        *build["build"]["targets"]["wheel"]["packages"],
     }
     needed |= {name for name in project["project"]["license-files"] if "/" not in name}
     assert needed <= set(sources)
