@@ -69,6 +69,7 @@ def convert(data: Any, kind: type[T], *, where: str = "") -> T:
             raise error.__cause__ from None
         text, _, place = str(error).partition(" - at `$")
         place = ".".join(part for part in (where, place.rstrip("`").lstrip(".")) if part)
+        text = brief(text, 200)
         raise ValueError(f"{place}: {text}" if place else text) from error
 
 

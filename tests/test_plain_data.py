@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -25,6 +26,11 @@ class Whole:
     ratio: float
 
 
+@dataclass(frozen=True)
+class Choice:
+    word: Literal["one", "two"]
+
+
 def test_data_becomes_the_dataclass():
     assert convert({"part": {"sizes": [1, 2]}, "ratio": 2}, Whole) == Whole(Part((1, 2)), 2.0)
 
@@ -45,6 +51,12 @@ def test_data_becomes_the_dataclass():
 def test_an_error_names_the_field(data, message):
     with pytest.raises(ValueError, match=message):
         convert(data, Whole, where="a.json")
+
+
+def test_an_error_quotes_only_the_start_of_a_long_text():
+    with pytest.raises(ValueError, match=r"^word: Invalid enum value 'aaaa[a]*") as caught:
+        convert({"word": "a" * 5000}, Choice)
+    assert len(str(caught.value)) < 250
 
 
 def test_more_values_than_any_file_has_are_refused(monkeypatch):

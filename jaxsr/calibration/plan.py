@@ -15,7 +15,8 @@ from jaxsr.models.model import DTYPES, Model
 from jaxsr.options import Options
 from jaxsr.runtime.progress import PassState
 from jaxsr.upscaling.inpainting import check_takes_mask
-from jaxsr.upscaling.plan import schedule_for, tile_unit
+from jaxsr.upscaling.plan import schedule_for
+from jaxsr.upscaling.tile_choice import tile_unit
 from jaxsr.upscaling.upscaler import Upscaler
 
 LOSSES = {"dB": (0.25, 0.7), "%": (1.0, 3.0)}

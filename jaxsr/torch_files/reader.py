@@ -129,9 +129,10 @@ def _hint(head: bytes) -> str:
 
 
 def _read_pickled(path: Path, read: Callable[[Path], Any]) -> Any:
+    broken = (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, UnicodeDecodeError)
     try:
         return read(path)
-    except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, OSError) as error:  # OSError: wild offsets
+    except (*broken, OSError) as error:  # OSError: wild offsets
         raise ReadError(f"{path}: is truncated or damaged ({brief(error, 200)}); download it again.") from error
     except UnsafePickleError as error:
         raise ReadError(

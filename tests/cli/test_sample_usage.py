@@ -11,7 +11,7 @@ from jaxsr.cli.shared_options import chosen_options
 from jaxsr.models.presets import PRESETS
 from jaxsr.options import Options, options_like
 from jaxsr.upscaling import upscaler as upscaler_module
-from jaxsr.upscaling.plan import tile_unit
+from jaxsr.upscaling.tile_choice import tile_unit
 from tests.cli.sampling import files, picture, run, sidecar
 from tests.small_model import small_preset
 
