@@ -6,6 +6,7 @@ The page is for one person on this machine. --host opens it to others, who then 
 import argparse
 import errno
 import importlib.util
+import logging
 import os
 import socket
 import tempfile
@@ -113,6 +114,8 @@ def serve(args: argparse.Namespace, listening: socket.socket) -> int:
         webbrowser.open(page)
     settings = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
     settings["log_config"] = None  # uvicorn's own would close the handlers of the process that calls this
+    # A second Ctrl-C cuts the end short, which is no error of the page.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "CancelledError" not in record.getMessage())
     with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and passes the signal on
         uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
     say("stopped; the temporary files are removed")

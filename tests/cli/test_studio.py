@@ -1,9 +1,11 @@
 """Test the studio's command: what it refuses before it begins, and that its help imports little."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -114,7 +116,8 @@ def test_the_options_reach_the_server(monkeypatch, small_checkpoints, capsys):
     assert opened[0].endswith("/?token=" + "o" * 16)
 
 
-def test_the_command_serves_and_ends(small_checkpoints, tmp_path):
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]], ids=["one", "two"])
+def test_the_command_serves_and_ends(small_checkpoints, tmp_path, signals):
     command = [sys.executable, "-u", "-m", "jaxsr.studio", "-n", str(small_checkpoints["channel"]), "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "JAXSR_CACHE": "off"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -124,7 +127,9 @@ def test_the_command_serves_and_ends(small_checkpoints, tmp_path):
         page = process.stdout.readline().split()[1]
         with urllib.request.urlopen(page, timeout=30) as answer:
             assert b"jaxsr" in answer.read()
-        process.terminate()
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.05)
         assert process.communicate(timeout=60)[0] == "stopped; the temporary files are removed\n"
         assert process.returncode == 0
     assert list(tmp_path.glob(".jaxsr-*")) == []
