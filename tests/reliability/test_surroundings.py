@@ -30,7 +30,7 @@ def run(name: str, data: Path, out: Path, before: str = "", **variables: str) ->
 
 def one_sentence(done: subprocess.CompletedProcess, name: str) -> str:
     """Check that a command ended with a sentence for each failure, and return the last line of stderr."""
-    lines = [line for line in done.stderr.splitlines() if not line.startswith(("note: ", "dispersion: "))]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("note: ", "dispersion: ", "about "))]
     assert done.returncode in (1, 3), (name, done.returncode, done.stderr)
     assert lines, name
     assert all(line.startswith(("error: ", "failed: ")) for line in lines), lines

@@ -168,10 +168,12 @@ def test_muon_with_chains_resumes_exactly_after_an_interrupt(tmp_path, more):
 
 @pytest.mark.slow
 def test_four_devices_make_the_same_run_as_one(runs):
+    """The sum over devices rounds otherwise, and AdamW, which divides a gradient by its size, enlarges that."""
     folder, _ = runs
     finish(start(folder / "run.py", folder / "four", JAX_NUM_CPU_DEVICES="4"))
     four, whole = np.array(results(folder / "four")), np.array(results(folder / "whole"))
-    np.testing.assert_allclose(four[:, :2], whole[:, :2], rtol=1e-5)
+    np.testing.assert_allclose(four[:4, :2], whole[:4, :2], rtol=1e-5)
+    np.testing.assert_allclose(four[:, :2], whole[:, :2], rtol=2e-3)
     np.testing.assert_allclose(four[:, 2], whole[:, 2], rtol=1e-3)
     sheet, whole = (np.asarray(Image.open(folder / run / "samples" / "0000006.png")) for run in ("four", "whole"))
     assert sheet.shape == (16, 48, 3)  # the first device's share of the batch
