@@ -26,7 +26,7 @@ from jaxsr.options import Options, options_like
 
 def add_model(parser: argparse._ActionsContainer, default: str | None = DEFAULT_MODEL, text: str = "") -> None:
     """Add --model and --accept-license."""
-    text = text or f"a known model or a checkpoint (default: {default})"
+    text = text or f"a known model, a checkpoint, or hf:OWNER/NAME (default: {default})"
     parser.add_argument("-n", "--model", default=default, metavar="NAME", help=text)
     parser.add_argument("--accept-license", action="store_true", help="accept a model's non-commercial licence")
 
