@@ -22,6 +22,7 @@ NOT_RUN = {
     ("evaluation", "it downloads 300 MB"),
     ("gallery", "it needs Kodak's photographs and Real-ESRGAN"),
     ("models", "it trains for hours"),
+    ("models", "it asks the Hugging Face Hub"),
     ("performance", "it measures an accelerator"),
     ("scaling", "it measures an accelerator"),
     ("studio", "it installs, and serves until Ctrl-C"),

@@ -6,12 +6,20 @@ from pathlib import Path
 import pytest
 
 from jaxsr.cli.commands import SUBCOMMANDS
+from tests.cli.parsers import all_parsers
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "*/README.md", "*/results/*.md", "jaxsr/assets/*/README.md")
 COMMAND = re.compile(r"python3? -m ((?:jaxsr|benchmarks|weight_conversion|tests)[a-z_.]*)(?![.A-Z])(.*)", re.S)
 SCRIPT = re.compile(r"[\s(]*(?:\S*/)?(?:python3? -m )?jaxsr ([a-z][a-z-]*)(.*)", re.S)
 MODULES = {one.name: one.module for one in SUBCOMMANDS}
+# The options of each parser, by the words that start it after `jaxsr`.
+OPTIONS = {
+    re.sub(r"^.*?jaxsr[. ](cli[.])?", "", parser.prog).replace("_", "-"): {
+        flag for action in parser._actions for flag in action.option_strings
+    }
+    for parser in all_parsers()
+}
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.M | re.S)
 _SHARED = ("jaxsr/cli/*.py", "benchmarks/harness.py", "benchmarks/rival.py")
 
@@ -33,6 +41,16 @@ def options_of(module: str) -> set[str]:
     ]
     text = "".join(path.read_text(encoding="utf-8") for path in (source, *shared, *helpers))
     return {"--help", *re.findall(r"\"(--[\w-]+)\"", text)}
+
+
+def long_options(words: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", words))
+
+
+def parser_of(module: str, words: str) -> set[str]:
+    """Return the options of the parser of one of our commands; none for a module without such a parser."""
+    name = re.sub(r"^jaxsr[. ](cli[.])?", "", module).replace("_", "-")
+    return OPTIONS.get(f"{name} {' '.join(words.split()[:1])}") or OPTIONS.get(name, set())
 
 
 def commands() -> list[tuple[str, str, str]]:
@@ -63,8 +81,9 @@ def test_a_command_of_the_documents_exists_with_its_options(page, module, words)
     assert source_of(module) is not None, f"{page}: there is no {module}"
     if module.startswith("tests"):
         return
-    given = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", words))
-    assert given <= options_of(module), f"{page}: {module} has no {', '.join(sorted(given - options_of(module)))}"
+    given = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", words)) if parser_of(module, words) else long_options(words)
+    there = parser_of(module, words) or options_of(module)
+    assert given <= there, f"{page}: {module} has no {', '.join(sorted(given - there))}"
 
 
 def test_there_are_commands_of_all_kinds():
@@ -80,3 +99,7 @@ def test_there_are_commands_of_all_kinds():
     } <= modules
     assert "--most-steps" not in options_of("benchmarks.photo")
     assert "--steps" in options_of("benchmarks.photo")
+    assert "--counts" in parser_of("jaxsr study", " -n tiny-x4")
+    assert "--counts" not in parser_of("jaxsr.sample", " photo.jpg")
+    assert "--dataset" not in parser_of("jaxsr.evaluate", " table a.json")
+    assert "--port" in parser_of("jaxsr.studio", "")

@@ -69,6 +69,17 @@ def test_the_licence_table_agrees_with_the_registry(card):
     assert where.startswith("in the wheel" if card.bundled else "never here")
 
 
+def test_the_slow_suite_of_ci_has_the_packages_that_its_tests_would_skip_without():
+    (install,) = re.findall(
+        r"- run: (python -m pip install --upgrade .*)", (ROOT / ".github/workflows/ci.yml").read_text()
+    )
+    extras = {name for group in re.findall(r"\.\[([\w,]+)\]", install) for name in group.split(",")}
+    assert extras == {"dev", "data", "notebooks"} <= PROJECT["optional-dependencies"].keys()
+    assert "ray[data]" in install
+    assert "playwright" in install
+    assert set(re.findall(r"importorskip\(\"(\w+)", (ROOT / "tests/test_clusters.py").read_text())) == {"ray", "yaml"}
+
+
 def check_files(*paths: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / ".ci" / "check_files.py", *paths]
     return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 """A folder on a Ray cluster: python ray_data.py PHOTOS RESULTS [--actors 8 --gpus 1]
 
-Each actor holds one model. It needs Ray (pip install "ray[data]").
+Each actor holds one model. The results are PNG files, and mirror the tree of the folder. It needs Ray (pip install
+"ray[data]").
 """
 
 import argparse
@@ -28,11 +29,15 @@ class Enlarge:
         return {"path": batch["path"], "image": images}
 
 
-def write(row: dict[str, Any], results: Path) -> dict[str, str]:
+def write(row: dict[str, Any], photos: Path, results: Path) -> dict[str, str]:
     from PIL import Image
 
-    path = results / f"{Path(row['path']).stem}.png"
-    Image.fromarray(row["image"]).save(path)
+    source = Path(row["path"]).relative_to(photos)
+    path = results / source.with_name(f"{source.name}.png")  # a.jpg and a.png of one folder are two results
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")  # so that a task that is killed leaves no half of a picture
+    Image.fromarray(row["image"]).save(part, "PNG")
+    part.replace(path)
     return {"written": str(path)}
 
 
@@ -44,12 +49,11 @@ def main() -> None:
     parser.add_argument("--actors", type=int, default=1, help="models at work at a time (default: 1)")
     parser.add_argument("--gpus", type=float, default=0, help="GPUs of each (default: 0)")
     args = parser.parse_args()
-    args.results.mkdir(parents=True, exist_ok=True)
-    results = args.results.resolve()
-    photos = ray.data.read_images(str(args.photos.resolve()), mode="RGB", include_paths=True)
+    folder, results = args.photos.resolve(), args.results.resolve()
+    photos = ray.data.read_images(str(folder), mode="RGB", include_paths=True)  # of the folders below too
     choices = {"fn_constructor_args": (args.model,), "concurrency": args.actors, "num_gpus": args.gpus}
     enlarged = photos.map_batches(Enlarge, batch_size=BATCH, **choices)
-    written = enlarged.map(write, fn_args=(results,)).take_all()
+    written = enlarged.map(write, fn_args=(folder, results)).take_all()
     print(f"{len(written)} made; results in {results}")
 
 

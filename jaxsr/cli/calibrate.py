@@ -26,6 +26,7 @@ from jaxsr.cli.shared_options import (
     add_seed,
     add_steps,
     add_thinning,
+    find_hosts_conflict,
     join_hosts,
     whole,
 )
@@ -149,9 +150,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     ):
         names = "--rule, --losses, --profile, --temperatures, --projections and --search"
         parser.error(f"{names} belong to the closed loop: give --closed-loop too")
-    cluster = (args.coordinator, args.num_processes, args.process_id)
-    if None in cluster and cluster != (None, None, None):
-        parser.error("--coordinator, --num-processes and --process-id belong together: give all three")
+    if conflict := find_hosts_conflict(args):
+        parser.error(conflict)
     return args
 
 

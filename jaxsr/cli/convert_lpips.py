@@ -10,6 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from jaxsr.cli.exits import exit_code, say
+from jaxsr.cli.parser import Parser, program, some_of
 from jaxsr.metrics.perceptual_cards import CARDS, FOLDER_VARIABLE, metrics_dir
 from jaxsr.metrics.perceptual_conversion import convert_metric
 from jaxsr.metrics.perceptual_files import perceptual_path
@@ -18,10 +20,9 @@ from jaxsr.metrics.perceptual_files import perceptual_path
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options."""
     summary, _, notes = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m jaxsr.cli.convert_lpips", description=summary.split(":")[0], epilog=notes
-    )
-    parser.add_argument("metrics", nargs="+", choices=list(CARDS), metavar="METRIC", help=", ".join(CARDS))
+    name = program("convert-lpips", "jaxsr.cli.convert_lpips")
+    parser = Parser(prog=name, description=summary.split(":")[0], epilog=notes, allow_abbrev=False)
+    parser.add_argument("metrics", nargs="+", type=_names, metavar="METRIC", help=", ".join(CARDS))
     parser.add_argument(
         "--backbone",
         type=Path,
@@ -40,16 +41,21 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command. Return 0 if the files are written, 1 after one sentence on an error."""
+    """Run the command. Return 0 if the files are written, 1 after one sentence on an error, 130 after Ctrl-C."""
     args = make_parser().parse_args(argv)
-    try:
-        if len(args.metrics) > 1 and (args.backbone or args.heads):
-            raise ValueError("--backbone and --heads belong to a single metric; give one METRIC")
-        for name in args.metrics:
-            print(_convert(name, args))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _convert_all(args))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return some_of(list(CARDS))(text)
+
+
+def _convert_all(args: argparse.Namespace) -> int:
+    metrics = list(dict.fromkeys(name for names in args.metrics for name in names))
+    if len(metrics) > 1 and (args.backbone or args.heads):
+        raise ValueError("--backbone and --heads belong to a single metric; give one METRIC")
+    for name in metrics:
+        say(str(_convert(name, args)))
     return 0
 
 

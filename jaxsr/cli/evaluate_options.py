@@ -24,6 +24,7 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     add_tiles,
+    find_hosts_conflict,
     find_like_conflict,
     spell,
 )
@@ -110,7 +111,7 @@ def parse(argv: Sequence[str], description: str | None = None) -> argparse.Names
         parser.error("argument --target: belongs to --pred; with --model, give --dataset, the folder of the originals")
     if args.model == "bicubic" and (given := _given(args, *_SAMPLING)):
         parser.error(f"argument {spell(given[0])}: bicubic does not have this option; leave it out")
-    if conflict := find_like_conflict(args):
+    if conflict := find_hosts_conflict(args) or find_like_conflict(args):
         parser.error(conflict)
     if conflict := find_conflict(_guidance(args), spell):
         parser.error(f"argument {spell(conflict[0])}: {conflict[1]}")

@@ -21,12 +21,12 @@ _ANY = re.compile(r"[^-].*|-\.?\d.*", re.DOTALL)
 _BETWEEN = r"[,\s]+"
 
 
-def program(name: str) -> str:
-    """Return how the user started a command: by the script `jaxsr`, or by `python -m`."""
+def program(name: str, module: str = "") -> str:
+    """Return how the user started a command: by the script `jaxsr`, or by `python -m` (module: jaxsr.NAME if empty)."""
     started = Path(sys.argv[0])
     if started.stem == "jaxsr":
         return f"jaxsr {name}"
-    return f"python -m jaxsr {name}" if started.name == "__main__.py" else f"python -m jaxsr.{name}"
+    return f"python -m jaxsr {name}" if started.name == "__main__.py" else f"python -m {module or f'jaxsr.{name}'}"
 
 
 class ListOf(Generic[T]):

@@ -19,6 +19,7 @@ from jaxsr.cli.shared_options import (
     add_steps,
     add_thinning,
     add_tiles,
+    find_hosts_conflict,
     find_like_conflict,
     one_or_several,
     spell,
@@ -155,7 +156,7 @@ def _add_guidance(parser: argparse.ArgumentParser) -> None:
 
 def find_conflict(args: argparse.Namespace) -> str | None:
     """Find the first contradiction between the options, and return it as one sentence; None without one."""
-    if conflict := find_like_conflict(args) or _find_size_conflict(args):
+    if conflict := find_hosts_conflict(args) or find_like_conflict(args) or _find_size_conflict(args):
         return conflict
     named = any(isinstance(panel, str) for panel in args.strip or ())
     given = Given(

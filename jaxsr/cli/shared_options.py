@@ -26,7 +26,7 @@ from jaxsr.options import Options, options_like
 
 def add_model(parser: argparse._ActionsContainer, default: str | None = DEFAULT_MODEL, text: str = "") -> None:
     """Add --model and --accept-license."""
-    text = text or f"a known model or a checkpoint (default: {default})"
+    text = text or f"a known model, a checkpoint, or hf:OWNER/NAME (default: {default})"
     parser.add_argument("-n", "--model", default=default, metavar="NAME", help=text)
     parser.add_argument("--accept-license", action="store_true", help="accept a model's non-commercial licence")
 
@@ -214,12 +214,36 @@ def add_hosts(parser: argparse._ActionsContainer) -> None:
     add("--process-id", type=whole(0), metavar="I", help="number of this process, 0 to N-1, with --coordinator")
 
 
+def find_hosts_conflict(args: argparse.Namespace) -> str | None:
+    """Find what is wrong with the options of `add_hosts`, and return it as one sentence; None without anything."""
+    cluster = (args.coordinator, args.num_processes, args.process_id)
+    if cluster == (None, None, None):
+        return None
+    if None in cluster:
+        return "--coordinator, --num-processes and --process-id belong together: give all three"
+    if args.process_id >= args.num_processes:
+        return f"argument --process-id: must be below --num-processes {args.num_processes}, not {args.process_id}"
+    host, _, port = args.coordinator.rpartition(":")
+    if not (host and port.isdecimal()):
+        return f"argument --coordinator: must be HOST:PORT, such as node1:8476, not {args.coordinator!r}"
+    return None
+
+
 def join_hosts(args: argparse.Namespace) -> bool:
-    """Join the other processes of a run, if the options say so, before JAX is used. Return whether they did."""
+    """Join the other processes of a run, if the options say so, before JAX is used. Return whether they did.
+
+    Raises ValueError if no option and no cluster's environment says which processes these are.
+    """
     if joined := bool(args.distributed or args.coordinator):
         import jax
 
-        jax.distributed.initialize(args.coordinator, args.num_processes, args.process_id)
+        try:
+            jax.distributed.initialize(args.coordinator, args.num_processes, args.process_id)
+        except ValueError as error:
+            raise ValueError(
+                f"--distributed: JAX finds no cluster here ({error}); give --coordinator, --num-processes and "
+                "--process-id."
+            ) from error
     return joined
 
 

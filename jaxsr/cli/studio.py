@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jaxsr.cli.exits import exit_code, say
-from jaxsr.cli.parser import Parser
+from jaxsr.cli.parser import Parser, program
 from jaxsr.cli.shared_options import add_model, whole
 
 LOCAL = "127.0.0.1"
@@ -28,7 +28,7 @@ _NEEDED = ("starlette", "uvicorn")
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command's options. It does not import JAX."""
     text = "Serve a page in which you drop a photograph, turn the knob and look, and a JSON API."
-    parser = Parser(prog="python -m jaxsr.studio", description=text, allow_abbrev=False)
+    parser = Parser(prog=program("studio"), description=text, allow_abbrev=False)
     add = parser.add_argument
     add_model(parser)
     add("--port", type=whole(0, 65535), default=PORT, metavar="N", help=f"port; 0 takes a free one (default: {PORT})")

@@ -18,6 +18,7 @@ from jaxsr.cli.shared_options import (
     add_seed,
     add_steps,
     add_thinning,
+    find_hosts_conflict,
     join_hosts,
     leave_hosts,
     whole,
@@ -68,7 +69,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command. Return 0 if the report is written, 1 after one sentence on an error, 130 after Ctrl-C."""
-    args = make_parser().parse_args(argv)
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if conflict := find_hosts_conflict(args):
+        parser.error(conflict)
     return exit_code(lambda: _run(args), smaller="a smaller --crop")
 
 

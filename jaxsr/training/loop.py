@@ -64,6 +64,18 @@ def load_part(config: TrainConfig, part: str, path: str | None) -> dict[str, np.
     return params
 
 
+def inherited_licence(config: TrainConfig) -> dict[str, str]:
+    """Return the licence of the checkpoints whose parameters a run takes over, as a conversion records it.
+
+    Two different licences are joined, so that both are known. Returns {} if no checkpoint states one.
+    """
+    paths = [path for path in (config.codec_checkpoint, config.start_from) if path is not None]
+    found = [checkpoint.load(Path(path))[1].get("licence") for path in paths]
+    stated = [licence for licence in found if isinstance(licence, dict)]
+    names = dict.fromkeys(name for licence in stated for name in licence)
+    return {name: "; ".join(dict.fromkeys(str(one[name]) for one in stated if name in one)) for name in names}
+
+
 def train(config: TrainConfig, output: Path, report: Report, progress: Report) -> Path:
     """Train until `config.last_step`, resuming from the newest checkpoint in `output`. Return the model's folder.
 
@@ -85,11 +97,13 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     model, dataset = Model(config.preset, DTYPES[config.precision]), make_dataset(config)
     codec = load_part(config, "codec", config.codec_checkpoint)
     start = load_part(config, "network", config.start_from)
+    licence = inherited_licence(config)
     output.mkdir(parents=True, exist_ok=True)
     refusal = f"--output: another process trains in {output}; wait for its end, or choose another folder."
     with locked(output / "checkpoints", refusal):
         _claim(output, config)
-        return _train(config, model, dataset, codec, start, output, report, progress)
+        params = _train(config, model, dataset, codec, start, output, report, progress)
+        return _export(config, params, output / "model", licence)
 
 
 def _train(
@@ -101,7 +115,7 @@ def _train(
     output: Path,
     report: Report,
     progress: Report,
-) -> Path:
+) -> Weights:
     # Auto axes leave the reshapes of a sharded batch (windows, pixel shuffle) to the compiler.
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     everywhere, by_example = (jax.NamedSharding(mesh, spec) for spec in (jax.P(), jax.P("data")))
@@ -131,7 +145,7 @@ def _train(
                 hook(step, state, batch, values)
             if _saves(config, step):
                 checkpoints.save_async(step, state)
-    return _export(config, state.ema | frozen, output / "model")
+    return state.ema | frozen
 
 
 def load_metrics(config: TrainConfig) -> dict[str, np.ndarray]:
@@ -238,8 +252,9 @@ def _read_config(file: Path) -> dict[str, Any]:
     return stored
 
 
-def _export(config: TrainConfig, params: Weights, folder: Path) -> Path:
+def _export(config: TrainConfig, params: Weights, folder: Path, licence: Mapping[str, str]) -> Path:
     metadata: dict[str, Any] = {"preset": config.preset.to_dict(), "training": config.to_dict() | {"preset": None}}
+    metadata |= {"licence": dict(licence)} if licence else {}
     if jax.process_index() == 0:
         checkpoint.save(folder, {name: np.asarray(value) for name, value in params.items()}, metadata)
     return folder

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from jaxsr.imaging.pixels import as_array, from_float, to_float_rgb
 from jaxsr.models.model import Params
 from jaxsr.options import Options
 from jaxsr.upscaling.inpainting import check_takes_mask, with_mask
-from jaxsr.upscaling.plan import ImageRun, plan_run
+from jaxsr.upscaling.plan import ImageRun, even_batch, plan_run
 from jaxsr.upscaling.programs import program_key
 from jaxsr.upscaling.tile_calls import Progress, check_finite, itself, place_noise, unknown_tiles
 from jaxsr.upscaling.upscaler import Upscaler
@@ -161,7 +162,9 @@ class _Stream:
             yield from self._run(pictures)
 
     def _run(self, pictures: Iterable[Enlargement]) -> Iterator[Finished]:
-        for number, picture in enumerate(pictures):
+        coming = iter(pictures)
+        begun = [*islice(coming, 2)]
+        for number, picture in enumerate(chain(begun, coming)):
             try:
                 opened = self._open(number, picture)
             except IMAGE_FAILED as error:
@@ -174,11 +177,18 @@ class _Stream:
             kind = self._kind(opened)
             if kind not in self.waiting:
                 self.since[kind] = self.calls
-            self.full.setdefault(kind, opened.run.batch * self.devices)
+            self.full.setdefault(kind, self._call_size(opened, alone=len(begun) == 1))
             self.waiting.setdefault(kind, []).extend((opened, i) for i in opened.unknown)
             yield from self._start_calls()
         yield from self._start_calls(last=True)
         yield from self._collect(0)
+
+    def _call_size(self, opened: _Open, *, alone: bool) -> int:
+        """Return the tiles of a full call. The calls of a picture that is alone are even, so that few are copies."""
+        size = opened.run.batch * self.devices
+        if alone:
+            size = even_batch(max(len(opened.unknown), 1), size)
+        return -(-size // self.devices) * self.devices
 
     def _open(self, number: int, picture: Enlargement) -> _Open | None:
         """Plan a picture. Returns None for one that must be enlarged by itself."""

@@ -4,7 +4,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from jaxsr.cli import calibrate, compare, doctor, evaluate_options, export, replay, sample_options, study, train
+from jaxsr.cli import (
+    calibrate,
+    compare,
+    convert_lpips,
+    doctor,
+    evaluate_options,
+    export,
+    fit_niqe,
+    replay,
+    sample_options,
+    studio,
+    study,
+    train,
+)
 from jaxsr.cli.evaluate_commands import COMMANDS
 from jaxsr.cli.parser import Parser
 
@@ -15,7 +28,19 @@ class Caught(Exception):
 
 def all_parsers() -> Iterator[Parser]:
     """Yield every parser, with no option required."""
-    modules = (sample_options, calibrate, study, export, train, compare, doctor, replay)
+    modules = (
+        sample_options,
+        studio,
+        calibrate,
+        study,
+        export,
+        train,
+        compare,
+        doctor,
+        replay,
+        fit_niqe,
+        convert_lpips,
+    )
     found = [module.make_parser() for module in modules]
     found.append(evaluate_options.make_parser(None))
     with pytest.MonkeyPatch.context() as patch:

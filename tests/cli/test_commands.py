@@ -57,6 +57,20 @@ def test_an_unknown_word_gets_advice_and_the_code_of_wrong_usage(word, said, cap
     assert said in err
 
 
+OURS = [one.name for one in commands.SUBCOMMANDS if one.module.startswith("jaxsr.")]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_wrong_usage_is_one_line_that_names_the_command_as_it_was_started(name, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["/usr/bin/jaxsr", name])
+    with pytest.raises(SystemExit) as stopped:
+        commands.main([name, "--nonsense"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"jaxsr {name} --help lists the options" in error
+
+
 def test_the_words_after_the_name_go_to_the_command(monkeypatch):
     got = []
     monkeypatch.setattr(sample, "main", lambda words: got.append(words) or 3)

@@ -112,10 +112,11 @@ def test_non_commercial_weights_are_not_published(model):
         push(model, "me/small")
     (model / "README.md").write_text(CARD)
     arrays = {"a": np.ones(1, np.float32)}
-    metadata = {"preset": small_preset("channel").to_dict(), "licence": {"name": "S-Lab License 1.0", "notice": ""}}
-    checkpoint.save(model, arrays, metadata)
-    with pytest.raises(LicenceRefusedError, match="its weights are non-commercial"):
-        push(model, "me/small")
+    for name in ("S-Lab License 1.0", "MIT; CC BY-NC-SA 4.0"):
+        metadata = {"preset": small_preset("channel").to_dict(), "licence": {"name": name, "notice": ""}}
+        checkpoint.save(model, arrays, metadata)
+        with pytest.raises(LicenceRefusedError, match="its weights are non-commercial"):
+            push(model, "me/small")
 
 
 @pytest.mark.parametrize("card", [None, "# no head\n", "---\ntags: []\n---\n"])

@@ -162,3 +162,12 @@ def test_a_file_of_another_metric_is_refused(places):
 def test_an_unknown_name_is_refused(places):
     with pytest.raises(ValueError, match="no weights 'lpips-squeeze': use one of lpips-alex, lpips-vgg, dists"):
         load_perceptual("lpips-squeeze")
+
+
+@pytest.mark.parametrize("words", [["lpips-alex,dists"], ["dists", "lpips-alex"]], ids=str)
+def test_several_metrics_take_commas_and_spaces(words, tmp_path, capsys):
+    assert main([*words, "--heads", str(tmp_path / "heads.pth")]) == 1
+    assert "belong to a single metric" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["lpips-alex,psnr"])
+    assert "no 'psnr'; choose among lpips-alex,lpips-vgg,dists" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -180,24 +181,26 @@ def test_four_devices_make_the_same_run_as_one(runs):
     np.testing.assert_array_equal(sheet[:, 32:], whole[:16, 32:])
 
 
-def write_codec(folder: Path, seed: int = 0) -> dict[str, np.ndarray]:
+def write_codec(folder: Path, seed: int = 0, **metadata: object) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     shapes = {name: shape for name, shape in Model(LATENT).shapes().items() if name.startswith("codec.")}
     params = {name: np.float32(0.1) * rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    checkpoint.save(folder, params, {})
+    checkpoint.save(folder, params, metadata)
     return params
 
 
 @pytest.mark.slow
 def test_a_latent_preset_trains_on_a_frozen_codec(runs):
     folder, config = runs
-    codec, output, path = write_codec(folder / "vq"), folder / "latent", str(folder / "vq")
+    licence = {"name": "S-Lab License 1.0", "notice": "for non-commercial use"}
+    codec, output, path = write_codec(folder / "vq", licence=licence), folder / "latent", str(folder / "vq")
     changed = {"data": config.data, "steps": 3, "sample_every": 3, "codec_checkpoint": path, "precision": "bf16"}
     finish(start(write_config(folder / "latent.py", LATENT, **changed), output))
     params, metadata = checkpoint.load(output / "model")
     checkpoint.check_params(params, Model(preset_from_dict(metadata["preset"])).shapes())
     for name, value in codec.items():
         np.testing.assert_array_equal(params[name], value)
+    assert metadata["licence"] == licence  # its frozen weights are part of the model
     assert {value.dtype for value in params.values()} == {np.dtype("float32")}
     assert load_state(output, make_config(LATENT, **changed))  # the state loads without leaves for the codec
     assert (output / "samples" / "0000003.png").exists()
@@ -216,3 +219,15 @@ def test_a_checkpoint_to_train_on_must_fit(tmp_path):
         loop.load_part(config, "codec", str(tmp_path / "less"))
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
         loop.load_part(config, "codec", str(tmp_path / "none"))
+
+
+def test_a_model_inherits_the_licences_of_what_it_starts_from(tmp_path):
+    write_codec(tmp_path / "vq", licence={"name": "S-Lab License 1.0", "url": "https://a"})
+    write_codec(tmp_path / "net", licence={"name": "CC BY-NC-SA 4.0", "url": "https://a"})
+    write_codec(tmp_path / "free")
+    config = make_config(LATENT, codec_checkpoint=str(tmp_path / "vq"))
+    assert loop.inherited_licence(config) == {"name": "S-Lab License 1.0", "url": "https://a"}
+    both = replace(config, start_from=str(tmp_path / "net"))
+    assert loop.inherited_licence(both) == {"name": "S-Lab License 1.0; CC BY-NC-SA 4.0", "url": "https://a"}
+    assert loop.inherited_licence(replace(config, codec_checkpoint=str(tmp_path / "free"))) == {}
+    assert loop.inherited_licence(make_config(PIXEL)) == {}

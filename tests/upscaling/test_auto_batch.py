@@ -64,3 +64,11 @@ def test_functions_take_auto(small_upscalers, free, calls):
     (found,) = upscale_many(channel, [image], batch="auto", devices=1, **TILED)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert calls == [6]
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(5, [3, 3]), (4, [3, 3]), (6, [6]), (1, [1] * 6)])
+def test_the_calls_of_a_single_picture_are_even(small_upscalers, calls, batch, expected):
+    channel = small_upscalers["channel"]
+    ((_, _, run),) = enlarge_many(channel, [picture(channel, pixels(40, 50))], batch=batch)
+    assert not isinstance(run, BaseException)
+    assert calls == expected
