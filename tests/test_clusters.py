@@ -71,7 +71,7 @@ def test_the_pods_of_an_indexed_job_make_all_images(photos, environment, tmp_pat
 
 @pytest.mark.slow
 def test_ray_enlarges_a_folder(photos, small_checkpoints, tmp_path):
-    pytest.importorskip("ray.data")  # ray without [data] lacks pandas
+    pytest.importorskip("ray.data", reason="the example needs  pip install 'ray[data]'", exc_type=ImportError)
     words = [photos, tmp_path / "out", "--model", small_checkpoints["channel"]]
     command = [sys.executable, CLUSTERS / "ray_data.py", *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
