@@ -11,7 +11,7 @@ jaxsr evaluate protocols                                                        
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from jaxsr.cli.evaluate_commands import COMMANDS
 from jaxsr.cli.evaluate_options import parse
@@ -22,6 +22,9 @@ from jaxsr.storage import part_file, write_whole
 if TYPE_CHECKING:
     from jaxsr.evaluation.result import Result
     from jaxsr.evaluation.run import Evaluation
+
+
+T = TypeVar("T")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +44,7 @@ def score(argv: Sequence[str]) -> int:
         raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
     joined = join_hosts(args)
     from jaxsr.cli.evaluate_request import make_evaluation
-    from jaxsr.evaluation.run import evaluate
+    from jaxsr.evaluation.run import evaluate, score_shard
     from jaxsr.evaluation.sheet import default_metric, worst, write_sheet
     from jaxsr.evaluation.tables import render
     from jaxsr.runtime.compilation import enable_compilation_cache
@@ -52,6 +55,12 @@ def score(argv: Sequence[str]) -> int:
         raise ValueError(f"--worst-by: {args.worst_by} is not measured; choose among {', '.join(job.metrics)}.")
     for note in job.method.notes if job.method else ():
         say(f"note: {note}", wrong=True)
+    if args.shard:
+        failed = _with_bar(job, lambda job: score_shard(job, args.output, args.shard, overwrite=args.overwrite))
+        for why in failed:
+            say(f"failed: {why}", wrong=True)
+        say(f"scored: part {args.shard[0]} of {args.shard[1]}; the same command without --shard writes the result")
+        return SOME_FAILED if failed else 0
     written = [args.output]
 
     def write_extras(found: "Result") -> None:
@@ -80,7 +89,7 @@ def score(argv: Sequence[str]) -> int:
     return code
 
 
-def _with_bar(job: "Evaluation", run: "Callable[[Evaluation], Result]") -> "Result":
+def _with_bar(job: "Evaluation", run: "Callable[[Evaluation], T]") -> T:
     """Run an evaluation under a progress bar."""
     from dataclasses import replace
 

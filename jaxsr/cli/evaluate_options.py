@@ -21,6 +21,7 @@ from jaxsr.cli.shared_options import (
     add_sampler,
     add_scale,
     add_seeds,
+    add_shard,
     add_steps,
     add_thinning,
     add_tiles,
@@ -78,6 +79,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     add_batch(parser, "images per call of the metrics", 8)
     add("--keep", type=Path, metavar="DIR", help="keep the compared images in this folder, as PNG")
     add("--overwrite", action="store_true", help="replace a result, or a stopped run with other choices")
+    add_shard(parser, "score one of N parts of the images; the same command without --shard joins them")
     add_hosts(parser)
     model = parser.add_argument_group("results that this command makes, in place of --pred")
     add = model.add_argument

@@ -16,6 +16,7 @@ from jaxsr.cli.shared_options import (
     add_sampler,
     add_scale,
     add_seed,
+    add_shard,
     add_steps,
     add_thinning,
     add_tiles,
@@ -72,8 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_tiles(parser)
     add_batch(parser, "most tiles per call and device; the noise is the same, results are equal up to rounding", 1)
     add_devices(parser)
-    text = "make one of N equal parts of the images, I from 1 to N, as a job of an array does"
-    add("--shard", type=_shard, metavar="I/N", help=text)
+    add_shard(parser, "make one of N equal parts of the images")
     add_hosts(parser)
     add_precision(parser)
     add(
@@ -168,8 +168,6 @@ def find_conflict(args: argparse.Namespace) -> str | None:
         given = replace(given, calibration=False)  # the panels say which of its presets
     if args.reference_offset is not None and args.reference_slope is None:
         return "argument --reference-offset: belongs to --reference-slope; give that too."
-    if args.shard and (args.distributed or args.coordinator):
-        return "argument --shard: the processes of --distributed share the images themselves; leave one of the two out."
     conflict = find_guidance_conflict(given, spell)
     if args.save_calibration and (args.n_samples > 1 or args.dry_run):
         other = "--dry-run" if args.dry_run else "--n-samples"
@@ -204,13 +202,6 @@ def _scale(text: str) -> float:
     if not 1 <= value <= MOST_SCALE:
         raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_SCALE:g}, not {text!r}")
     return value
-
-
-def _shard(text: str) -> tuple[int, int]:
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 3/8, not {text!r}")
-    return int(number), int(count)
 
 
 def box() -> ListOf[int]:

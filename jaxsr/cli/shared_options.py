@@ -214,8 +214,22 @@ def add_hosts(parser: argparse._ActionsContainer) -> None:
     add("--process-id", type=whole(0), metavar="I", help="number of this process, 0 to N-1, with --coordinator")
 
 
+def add_shard(parser: argparse._ActionsContainer, text: str) -> None:
+    """Add --shard."""
+    parser.add_argument("--shard", type=_shard, metavar="I/N", help=f"{text}, I from 1 to N, as a job of an array does")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 3/8, not {text!r}")
+    return int(number), int(count)
+
+
 def find_hosts_conflict(args: argparse.Namespace) -> str | None:
-    """Find what is wrong with the options of `add_hosts`, and return it as one sentence; None without anything."""
+    """Find what is wrong with the options of `add_hosts` and `add_shard`, and return it as one sentence, or None."""
+    if getattr(args, "shard", None) and (args.distributed or args.coordinator):
+        return "argument --shard: the processes of --distributed share the images themselves; leave one of the two out."
     cluster = (args.coordinator, args.num_processes, args.process_id)
     if cluster == (None, None, None):
         return None

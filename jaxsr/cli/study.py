@@ -16,6 +16,7 @@ from jaxsr.cli.shared_options import (
     add_precision,
     add_sampler,
     add_seed,
+    add_shard,
     add_steps,
     add_thinning,
     find_hosts_conflict,
@@ -63,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_limit(parser, "take the first N photographs (default: 8)", default=8)
     add_seed(parser)
     add_devices(parser)
+    add_shard(parser, "measure one of N parts of the pairs; the same command without --shard writes the report")
     add_hosts(parser)
     return parser
 
@@ -98,7 +100,9 @@ def _run(args: argparse.Namespace) -> int:
     chosen["announce"] = announcer(upscaler.weights(args.precision), args.crop, chosen["devices"])
     study = Study(upscaler=upscaler, name=args.model, pairs=pairs, options=options, **chosen)
     with say_costs():
-        page = carry_out(study, args.output)
-    if leave_hosts(joined):
+        page = carry_out(study, args.output, shard=args.shard)
+    if args.shard:
+        print(f"measured: part {args.shard[0]} of {args.shard[1]}; the same command without --shard writes the report")
+    elif leave_hosts(joined):
         print(f"written: {page}")
     return 0

@@ -111,6 +111,21 @@ def native_metrics(job: Evaluation) -> tuple[str, ...]:
     return tuple(name for name in job.metrics if METRICS[name].measure and not why_missing(name, job.protocol))
 
 
+def _other_metrics(job: Evaluation) -> tuple[str, ...]:
+    """List the metrics of a job that other libraries compute."""
+    native = native_metrics(job)
+    return tuple(name for name in job.metrics if name not in native and not why_missing(name, job.protocol))
+
+
+def _kept_files(job: Evaluation, output: Path) -> Path | None:
+    """Return the folder of the results: the one that the job keeps, or one for the metrics of other libraries."""
+    return job.keep or (output.with_name(f"{output.name}.files") if _other_metrics(job) else None)
+
+
+def _scorer(job: Evaluation) -> Scorer:
+    return Scorer(native_metrics(job), job.protocol, job.batch)
+
+
 def by_image(
     job: Evaluation,
     output: Path,
@@ -134,20 +149,13 @@ def by_image(
         ProtocolError: if the images are not the ones that the protocol lists.
     """
     missing = {name: reason for name in job.metrics if (reason := why_missing(name, job.protocol))}
-    native = native_metrics(job)
-    others = tuple(name for name in job.metrics if name not in (*native, *missing))
-    files = job.keep or (output.with_name(f"{output.name}.files") if others else None)
-    scorer = scorer or Scorer(native, job.protocol, job.batch)
-    hashes = file_hashes(job.items)
+    others, files = _other_metrics(job), _kept_files(job, output)
+    scorer, hashes = scorer or _scorer(job), file_hashes(job.items)
     settings = {"what": "evaluation", "overwrite": overwrite, "each": True}
     with JournalFile(part_file(output), _choices(job), **settings) as journal:
         lines, failed = _still_holding(journal, hashes, files, output, overwrite), []
-        for new_lines in _score_all(job, scorer, lines, failed, files):
-            for line in new_lines:
-                line |= {"files": hashes[line["image"]], "kept": kept_in(files)}
-            journal.write(new_lines)
-            lines += new_lines
-            yield
+        todo = by_size(job.items)[jax.process_index() :: jax.process_count()]  # neighbours in size take alike long
+        yield from _score_into(journal, replace(job, items=todo), scorer, lines, failed, files, hashes)
         lines, failed, scorer = _of_all_processes(lines, failed, scorer)
         if not lines:
             journal.remove()
@@ -168,6 +176,46 @@ def by_image(
             if files and files != job.keep and first:
                 shutil.rmtree(files, ignore_errors=True)
     return result
+
+
+def score_shard(job: Evaluation, output: Path, shard: tuple[int, int], *, overwrite: bool = False) -> list[str]:
+    """Score one of N shards of a job's images, (I, N) with I from 1 to N, into `<output>.part.I`.
+
+    `evaluate` of the same job takes the shards over that lie beside its output, and scores what they lack. A stopped
+    shard resumes.
+
+    Returns:
+        The reasons of failed images.
+    Raises:
+        ValueError: if `<output>.part.I` belongs to a run with other choices, or another process writes it.
+        ProtocolError: if the images are not the ones that the protocol lists.
+    """
+    scorer, hashes, failed, part = _scorer(job), file_hashes(job.items), [], part_file(output)
+    files, own = _kept_files(job, output), by_size(job.items)[shard[0] - 1 :: shard[1]]
+    path = part.with_name(f"{part.name}.{shard[0]}")
+    with JournalFile(path, _choices(job), what="evaluation", overwrite=overwrite) as journal:
+        lines = _still_holding(journal, hashes, files, output, overwrite)
+        for _ in _score_into(journal, replace(job, items=own), scorer, lines, failed, files, hashes):
+            pass
+    return failed
+
+
+def _score_into(
+    journal: JournalFile,
+    job: Evaluation,
+    scorer: Scorer,
+    lines: list[Row],
+    failed: list[str],
+    files: Path | None,
+    hashes: Hashes,
+) -> Iterator[None]:
+    """Score what `lines` lack, append it to them and to the journal, and pause after each image."""
+    for new_lines in _score_all(job, scorer, lines, failed, files):
+        for line in new_lines:
+            line |= {"files": hashes[line["image"]], "kept": kept_in(files)}
+        journal.write(new_lines)
+        lines += new_lines
+        yield
 
 
 def _of_all_processes(lines: list[Row], failed: list[str], scorer: Scorer) -> tuple[list[Row], list[str], Scorer]:
@@ -218,8 +266,7 @@ def _score_all(
     Reasons of failed images are appended to `failed`.
     """
     done, count = {(line["seed"], line["image"]) for line in lines}, len(lines)
-    todo = by_size([item for item in job.items if any((seed, item.name) not in done for seed in job.seeds)])
-    todo = todo[jax.process_index() :: jax.process_count()]  # neighbours in size take alike long
+    todo = [item for item in job.items if any((seed, item.name) not in done for seed in job.seeds)]
     size = _read_together(job)
     for chunk in prefetch(read(todo, job.protocol, size, make_lr=job.make_lr or job.method is not None)):
         loaded = []

@@ -93,11 +93,12 @@ def make_setup(study: Study) -> Setup:
     )
 
 
-def carry_out(study: Study, output: Path) -> Path:
+def carry_out(study: Study, output: Path, *, shard: tuple[int, int] | None = None) -> Path:
     """Measure what `output`/parts does not hold yet, write the report into `output`, and return its page.
 
     An instrument that does not fit the model is left out; a note in the report says why. Several processes deal out the
-    pairs among them, and process 0 writes the report. They must see one folder `output`.
+    pairs among them, and process 0 writes the report. They must see one folder `output`. With a `shard` (I, N), I from
+    1 to N, only one of N parts of the pairs is measured, and no report is written.
 
     Raises:
         ValueError: if options do not fit the model, or the folder holds a study with other choices.
@@ -110,10 +111,15 @@ def carry_out(study: Study, output: Path) -> Path:
     pairs = (study.pairs[i] for i in range(len(study.pairs)))
     contents = {i: content_hash(np.concatenate([image.ravel() for image in pair])) for i, pair in enumerate(pairs)}
     tables, notes, first = {}, [], jax.process_index() == 0
-    left = _calls_left(study, setup, [*contents.values()], output / "parts") // jax.process_count()
+    left = _calls_left(study, setup, [*contents.values()], output / "parts")
+    left //= shard[1] if shard else jax.process_count()
     study.announce(left, setup.model, setup.coarse)
+    if shard is not None:
+        _measure_share(setup, study, contents, output / "parts", (shard[0] - 1, shard[1]))
+        return output
     if jax.process_count() > 1:
-        _measure_share(setup, study, contents, output / "parts")
+        _measure_share(setup, study, contents, output / "parts", (jax.process_index(), jax.process_count()))
+        broadcast(b"")  # waits until the other processes have measured theirs
     for name in study.instruments if first else ():
         try:
             parts = _measure_all(name, setup, study, contents, output / "parts" / name)
@@ -126,13 +132,14 @@ def carry_out(study: Study, output: Path) -> Path:
     return write_report(output, tables, shown, notes)[0] if first else output
 
 
-def _measure_share(setup: Setup, study: Study, contents: Mapping[int, str], folder: Path) -> None:
-    """Measure this process's share of the pairs, and wait until the other processes have measured theirs."""
-    own = {i: contents[i] for i in range(jax.process_index(), len(contents), jax.process_count())}
+def _measure_share(
+    setup: Setup, study: Study, contents: Mapping[int, str], folder: Path, share: tuple[int, int]
+) -> None:
+    """Measure one share of the pairs, (i, n) with i from 0 to n - 1."""
+    own = {i: contents[i] for i in range(share[0], len(contents), share[1])}
     for name in study.instruments:
-        with suppress(UnfitError):  # process 0 says so
+        with suppress(UnfitError):  # the process that writes the report says so
             _measure_all(name, setup, study, own, folder / name)
-    broadcast(b"")
 
 
 def _calls_left(study: Study, setup: Setup, contents: Sequence[str], folder: Path) -> int:

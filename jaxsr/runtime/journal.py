@@ -18,7 +18,7 @@ import jax
 
 from jaxsr.plain_data import parse_json
 from jaxsr.runtime.devices import broadcast
-from jaxsr.runtime.locks import locked
+from jaxsr.runtime.locks import locked, try_lock, unlock
 from jaxsr.storage import write_whole
 
 
@@ -27,7 +27,8 @@ class JournalFile:
 
     Process 0 reads the file, and locks it against other runs until `close`, or the end of a `with`. All processes hold
     the same lines. Process 0 alone writes the file, unless each process writes lines of its own: then process I writes
-    the file `path`.I, and the next run moves its lines into `path`.
+    the file `path`.I, and the next run moves its lines into `path`. It does so with journals of that name too, which
+    hold a shard of the same run.
 
     Attributes:
         found: the lines of the stopped run, without the header; empty for a new run.
@@ -52,19 +53,46 @@ class JournalFile:
         refusal = f"{path}: another {what} is writing it; wait for its end, or give another --output."
         with ExitStack() as stack:
             stack.enter_context(locked(path, refusal))
-            if self._first and each:
-                self._move_lines()
+            moved = self._move_lines(what, overwrite=overwrite) if self._first and each else ""
+            if wrong := broadcast(moved.encode()).decode():
+                raise ValueError(wrong)
             self.found = self._read(what, overwrite=overwrite)
             self._lock = stack.pop_all()
         self._own = path if self._first else path.with_name(f"{path.name}.{jax.process_index()}")
 
-    def _move_lines(self) -> None:
-        """Append the whole lines of the files of other processes to that of process 0, and remove those files."""
+    def _move_lines(self, what: str, *, overwrite: bool) -> str:
+        """Append the whole lines of `path`.1, `path`.2 and so on to `path`, and remove those files.
+
+        They are of other processes of a stopped run, or of its shards, which have a header each. Returns what forbids
+        to take a shard over, or "".
+        """
         for file in sorted(self._path.parent.glob(f"{glob.escape(self._path.name)}.[0-9]*")):
-            if self._path.exists():
+            if not try_lock(file):
+                return f"{file}: another {what} is writing it; wait for its end."
+            try:
                 content = file.read_bytes()
-                self._append(self._path, content[: content.rfind(b"\n") + 1])
-            file.unlink()
+                content = content[: content.rfind(b"\n") + 1]
+                header, _, rest = content.partition(b"\n")
+                if isinstance(found := _parse(header), dict) and found.keys() == {"choices"}:
+                    if difference := self._difference(header):
+                        if not overwrite:
+                            return self._refusal(file, what, difference)
+                        rest = b""
+                    elif not self._path.exists():
+                        write_whole(self._path, _line(found))
+                    content = rest
+                if self._path.exists():
+                    self._append(self._path, content)
+                file.unlink()
+            finally:
+                unlock(file)
+        return ""
+
+    def _refusal(self, file: Path, what: str, difference: str) -> str:
+        return (
+            f"{file}: holds a stopped {what} with {difference}; give its choices to resume it, or --overwrite to start "
+            "again."
+        )
 
     def _read(self, what: str, *, overwrite: bool) -> list[dict[str, Any]]:
         content = broadcast(self._path.read_bytes() if self._first and self._path.exists() else b"")
@@ -72,10 +100,7 @@ class JournalFile:
         lines = content.splitlines(keepends=True)
         if lines and (difference := self._difference(lines[0])):
             if not overwrite:
-                raise ValueError(
-                    f"{self._path}: holds a stopped {what} with {difference}; give its choices to resume it, or "
-                    "--overwrite to start again."
-                )
+                raise ValueError(self._refusal(self._path, what, difference))
             lines = []
         whole = {line: found for line in lines[1:] if isinstance(found := _parse(line), dict)}
         if self._first:

@@ -40,6 +40,19 @@ def test_processes_that_do_not_fit_are_refused(name, words, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["sample", "evaluate", "study"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--shard", "3/2"), "argument --shard: must be I/N with I from 1 to N, such as 3/8, not '3/2'"),
+        (("--shard", "1/2", "--distributed"), "argument --shard: the processes of --distributed share the images"),
+    ],
+    ids=["range", "distributed"],
+)
+def test_shards_that_do_not_fit_are_refused(name, words, message, capsys):
+    test_processes_that_do_not_fit_are_refused(name, words, message, capsys)
+
+
 def test_without_a_cluster_a_sentence_says_what_to_give(tmp_path):
     command = [sys.executable, "-m", "jaxsr", "sample", ROOT / "examples/parrots.png", "-o", "out", "--distributed"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}

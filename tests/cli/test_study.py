@@ -60,6 +60,20 @@ def test_a_study_goes_on_where_it_was_and_takes_more_images(command, tmp_path, c
     assert not (output / "modular.csv").exists()
 
 
+def test_shards_measure_parts_that_the_report_takes(command, tmp_path, capsys) -> None:
+    output, words = tmp_path / "report", ("--instruments", "dispersion")
+    for number in (1, 2):
+        assert command(output, *words, "--shard", f"{number}/2") == 0
+        assert f"measured: part {number} of 2; the same command" in capsys.readouterr().out
+        assert len(list((output / "parts" / "dispersion").iterdir())) == (2, 3)[number - 1]
+    assert not (output / "report.html").exists()
+    for part in (output / "parts" / "dispersion").iterdir():
+        os.utime(part, (0, 0))
+    assert command(output, *words) == 0
+    assert {part.stat().st_mtime for part in (output / "parts" / "dispersion").iterdir()} == {0}
+    assert (output / "report.html").exists()
+
+
 def test_other_choices_need_another_folder(command, tmp_path, capsys) -> None:
     output = tmp_path / "report"
     (output / "parts").mkdir(parents=True)
