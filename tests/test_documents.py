@@ -57,6 +57,7 @@ def run(monkeypatch):
         table.update(before)
 
 
+@pytest.mark.slow
 def test_research_in_ten_lines(run):
     posing, built_in, own, listed, guided, formed, metric, scored = blocks("docs/research.md")
     names = run([posing, built_in])

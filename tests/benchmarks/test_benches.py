@@ -35,6 +35,7 @@ def result(path: Path) -> dict:
     return content
 
 
+@pytest.mark.slow
 def test_tiling_measures_the_command(tmp_path, model):
     output = tmp_path / "results" / "tiling.json"
     words = ["--megapixels", "0.008", "0.03", "--tile", "16", "--runs", "1", *model, "-o", str(output)]

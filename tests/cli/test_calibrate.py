@@ -157,6 +157,7 @@ def test_a_search_resumes_and_says_what_it_gained(fake, tmp_path, capsys, monkey
     assert read == [[1], [2]]
 
 
+@pytest.mark.slow
 def test_batches_and_chunks_change_no_number(fake):
     whole = made(fake(*CLOSED, "--batch", 3))
     parts = made(fake(*CLOSED, "--batch", 2, "--candidate-batch", 2, name="parts.json"))
