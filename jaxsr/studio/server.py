@@ -316,7 +316,9 @@ async def _result(request: Request) -> Response:
         return Response(picture.command, media_type="text/plain; charset=utf-8")
     if part not in ("picture", "sidecar"):
         raise NotFoundError(f"there is no {part[:40]!r} of a result; ask for picture, sidecar or command.")
-    path, name = (picture.path, picture.name) if part == "picture" else (picture.sidecar, f"{picture.name}.json")
+    own = Path(picture.name)
+    name = f"{own.stem}-large{own.suffix}"  # a saved file shall not take the place of the photograph
+    path, name = (picture.path, name) if part == "picture" else (picture.sidecar, f"{name}.json")
     return FileResponse(path, headers=_as_file(name))
 
 

@@ -26,8 +26,9 @@ def test_the_way_of_a_new_user(page, client, tmp_path, monkeypatch):
     assert rows_that_overflow(page) == []
     assert (shown(page) != first).mean() > 0.05  # the result is on the stage
     (chosen, content), (record_name, record) = saved(page, "text=Save picture"), saved(page, "text=Record")
-    assert (chosen, record_name) == ("holiday.png", "holiday.png.json")
-    page.click("text=The same bytes on the command line")
+    assert (chosen, record_name) == ("holiday-large.png", "holiday-large.png.json")
+    page.click("text=Command that makes the same bytes")
+    assert "in the folder of your photo; it writes out/holiday.png" in page.locator("#results li").inner_text()
     line = page.locator(".command").inner_text()
     assert json.loads(record)["command"] == line
     (tmp_path / "holiday.png").write_bytes(data)

@@ -65,7 +65,7 @@ def test_the_brush_limits_the_knob(page):
     assert (values == 0).any()
     page.wait_for_timeout(500)
     make(page)
-    page.click("text=The same bytes on the command line")
+    page.click("text=Command that makes the same bytes")
     assert "--alpha-map=holiday-alpha-map.png" in page.locator(".command").inner_text()
     assert "needs holiday-alpha-map.png" in page.locator("#results").inner_text()
     page.click("[data-tool=map]")
@@ -89,7 +89,7 @@ def test_a_reference_is_placed_and_used(page):
     page.locator("#box-y").press("Tab")
     page.click("#plain")  # the strength is fitted
     make(page)
-    page.click("text=The same bytes on the command line")
+    page.click("text=Command that makes the same bytes")
     line = page.locator(".command").inner_text()
     assert "--reference=tele.png" in line
     assert "--reference-box=40,30,40,32" in line
@@ -123,5 +123,5 @@ def test_the_mask_is_painted_by_keys_where_the_model_inpaints(page, painting):
         page.keyboard.press(key)
     until(page, READY)
     make(page)
-    page.click("text=The same bytes on the command line")
+    page.click("text=Command that makes the same bytes")
     assert "--mask=old-mask.png" in page.locator(".command").inner_text()

@@ -46,7 +46,7 @@ def test_the_shown_command_makes_the_same_bytes(client, tmp_path, monkeypatch):
     names = [result["name"] for result in found["results"]]
     assert names == ["My holiday_0.JPG", "My holiday_1.JPG"]
     first, second = (client.get(result["picture"]) for result in found["results"])
-    assert second.headers["content-disposition"].startswith('attachment; filename="My holiday_1.JPG"')
+    assert second.headers["content-disposition"].startswith('attachment; filename="My holiday_1-large.JPG"')
     assert first.body != second.body
 
 

@@ -34,8 +34,8 @@ export function entry(result, more) {
   add("Size", `${result.size[0]} × ${result.size[1]}, ${bytes(result.bytes)}`);
   add("Made in", time(result.seconds));
   add("Weights", more.licence);
-  const save = element("a", { className: "button primary", href: result.picture, download: result.name, textContent: "Save picture" });
-  const record = element("a", { className: "button", href: result.sidecar, download: `${result.name}.json`, textContent: "Record",
+  const save = element("a", { className: "button primary", href: result.picture, download: "", textContent: "Save picture" });
+  const record = element("a", { className: "button", href: result.sidecar, download: "", textContent: "Record",
     title: "A JSON file with everything that decides the picture" });
   const command = element("code", { className: "command mono", textContent: result.command, tabIndex: 0 });
   const copy = element("button", { type: "button", textContent: "Copy command" });
@@ -52,9 +52,8 @@ export function entry(result, more) {
   });
   const show = element("button", { type: "button", textContent: "Show" });
   show.addEventListener("click", more.show);
-  const needs = more.needs.length
-    ? [element("p", { className: "small", textContent: `The command also needs ${more.needs.join(" and ")} in the same folder.` })]
-    : [];
+  const also = more.needs.length ? ` It also needs ${more.needs.join(" and ")} in that folder.` : "";
+  const where = element("p", { className: "small", textContent: `Run it in the folder of your photo; it writes out/${result.name}.${also}` });
   const notes = result.notes.map((note) => element("p", { className: "small", textContent: note }));
   return element("li", {},
     element("h3", { textContent: more.title }),
@@ -62,6 +61,6 @@ export function entry(result, more) {
     ...notes,
     element("div", { className: "row" }, show, save, record),
     element("details", {},
-      element("summary", { textContent: "The same bytes on the command line" }),
-      command, ...needs, element("div", { className: "row" }, copy)));
+      element("summary", { textContent: "Command that makes the same bytes" }),
+      where, command, element("div", { className: "row" }, copy)));
 }
