@@ -88,8 +88,9 @@ def evaluate_together(jobs: Sequence[tuple[Evaluation, Path, bool]]) -> list[Res
     scorers: dict[str, Scorer] = {}
     running: dict[int, Generator[None, None, Result]] = {}
     for i, (job, output, overwrite) in enumerate(jobs):
-        key = repr((native_metrics(job), asdict(job.protocol), job.batch))
-        shared = scorers.setdefault(key, Scorer(native_metrics(job), job.protocol, job.batch, keeps_features=True))
+        native, _, _ = split_metrics(job)
+        key = repr((native, asdict(job.protocol), job.batch))
+        shared = scorers.setdefault(key, Scorer(native, job.protocol, job.batch, keeps_features=True))
         running[i] = by_image(job, output, overwrite=overwrite, scorer=replace(shared, reasons={}))
     results: dict[int, Result] = {}
     try:
@@ -106,24 +107,17 @@ def evaluate_together(jobs: Sequence[tuple[Evaluation, Path, bool]]) -> list[Res
     return [results[i] for i in range(len(jobs))]
 
 
-def native_metrics(job: Evaluation) -> tuple[str, ...]:
-    """List the metrics of a job that are computed here, and whose weights are there."""
-    return tuple(name for name in job.metrics if METRICS[name].measure and not why_missing(name, job.protocol))
+def split_metrics(job: Evaluation) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, str]]:
+    """Split the metrics of a job: those computed here, those of other libraries, and the missing ones with reasons."""
+    missing = {name: reason for name in job.metrics if (reason := why_missing(name, job.protocol))}
+    there = [name for name in job.metrics if name not in missing]
+    native = tuple(name for name in there if METRICS[name].measure)
+    return native, tuple(name for name in there if name not in native), missing
 
 
-def _other_metrics(job: Evaluation) -> tuple[str, ...]:
-    """List the metrics of a job that other libraries compute."""
-    native = native_metrics(job)
-    return tuple(name for name in job.metrics if name not in native and not why_missing(name, job.protocol))
-
-
-def _kept_files(job: Evaluation, output: Path) -> Path | None:
+def _kept_files(job: Evaluation, output: Path, others: Sequence[str]) -> Path | None:
     """Return the folder of the results: the one that the job keeps, or one for the metrics of other libraries."""
-    return job.keep or (output.with_name(f"{output.name}.files") if _other_metrics(job) else None)
-
-
-def _scorer(job: Evaluation) -> Scorer:
-    return Scorer(native_metrics(job), job.protocol, job.batch)
+    return job.keep or (output.with_name(f"{output.name}.files") if others else None)
 
 
 def by_image(
@@ -148,14 +142,15 @@ def by_image(
         ValueError: if no image could be scored, or if `<output>.part` belongs to a run with other choices.
         ProtocolError: if the images are not the ones that the protocol lists.
     """
-    missing = {name: reason for name in job.metrics if (reason := why_missing(name, job.protocol))}
-    others, files = _other_metrics(job), _kept_files(job, output)
-    scorer, hashes = scorer or _scorer(job), file_hashes(job.items)
+    native, others, missing = split_metrics(job)
+    files, hashes = _kept_files(job, output, others), file_hashes(job.items)
+    scorer = scorer or Scorer(native, job.protocol, job.batch)
     settings = {"what": "evaluation", "overwrite": overwrite, "each": True}
     with JournalFile(part_file(output), _choices(job), **settings) as journal:
         lines, failed = _still_holding(journal, hashes, files, output, overwrite), []
-        todo = by_size(job.items)[jax.process_index() :: jax.process_count()]  # neighbours in size take alike long
-        yield from _score_into(journal, replace(job, items=todo), scorer, lines, failed, files, hashes)
+        todo = by_size(_undone(job.items, job.seeds, lines))
+        todo = todo[jax.process_index() :: jax.process_count()]  # neighbours in size take alike long
+        yield from _score_into(journal, job, todo, scorer, lines, failed, files, hashes)
         lines, failed, scorer = _of_all_processes(lines, failed, scorer)
         if not lines:
             journal.remove()
@@ -190,27 +185,36 @@ def score_shard(job: Evaluation, output: Path, shard: tuple[int, int], *, overwr
         ValueError: if `<output>.part.I` belongs to a run with other choices, or another process writes it.
         ProtocolError: if the images are not the ones that the protocol lists.
     """
-    scorer, hashes, failed, part = _scorer(job), file_hashes(job.items), [], part_file(output)
-    files, own = _kept_files(job, output), by_size(job.items)[shard[0] - 1 :: shard[1]]
-    path = part.with_name(f"{part.name}.{shard[0]}")
+    native, others, _ = split_metrics(job)
+    files, hashes = _kept_files(job, output, others), file_hashes(job.items)
+    scorer, part, failed = Scorer(native, job.protocol, job.batch), part_file(output), []
+    path, own = part.with_name(f"{part.name}.{shard[0]}"), by_size(job.items)[shard[0] - 1 :: shard[1]]
     with JournalFile(path, _choices(job), what="evaluation", overwrite=overwrite) as journal:
         lines = _still_holding(journal, hashes, files, output, overwrite)
-        for _ in _score_into(journal, replace(job, items=own), scorer, lines, failed, files, hashes):
+        todo = _undone(own, job.seeds, lines)
+        for _ in _score_into(journal, job, todo, scorer, lines, failed, files, hashes):
             pass
     return failed
+
+
+def _undone(items: Sequence[Item], seeds: Sequence[int], lines: Sequence[Row]) -> list[Item]:
+    """List the items that lack a line for one of the seeds."""
+    done = {(line["seed"], line["image"]) for line in lines}
+    return [item for item in items if any((seed, item.name) not in done for seed in seeds)]
 
 
 def _score_into(
     journal: JournalFile,
     job: Evaluation,
+    todo: Sequence[Item],
     scorer: Scorer,
     lines: list[Row],
     failed: list[str],
     files: Path | None,
     hashes: Hashes,
 ) -> Iterator[None]:
-    """Score what `lines` lack, append it to them and to the journal, and pause after each image."""
-    for new_lines in _score_all(job, scorer, lines, failed, files):
+    """Score what `lines` lack of some items, append it to them and to the journal, and pause after each image."""
+    for new_lines in _score_all(job, todo, scorer, lines, failed, files):
         for line in new_lines:
             line |= {"files": hashes[line["image"]], "kept": kept_in(files)}
         journal.write(new_lines)
@@ -259,14 +263,18 @@ def _score_externally(
 
 
 def _score_all(
-    job: Evaluation, scorer: Scorer, lines: Sequence[Row], failed: list[str], files: Path | None
+    job: Evaluation,
+    todo: Sequence[Item],
+    scorer: Scorer,
+    lines: Sequence[Row],
+    failed: list[str],
+    files: Path | None,
 ) -> Iterator[list[Row]]:
-    """Yield the lines of all images and seeds that are not in `lines`, batch by batch.
+    """Yield the lines of the images `todo` and of all seeds that are not in `lines`, batch by batch.
 
     Reasons of failed images are appended to `failed`.
     """
     done, count = {(line["seed"], line["image"]) for line in lines}, len(lines)
-    todo = [item for item in job.items if any((seed, item.name) not in done for seed in job.seeds)]
     size = _read_together(job)
     for chunk in prefetch(read(todo, job.protocol, size, make_lr=job.make_lr or job.method is not None)):
         loaded = []
