@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -79,6 +80,24 @@ def load(folder_or_file: Path, *, dtype: DTypeLike | None = None) -> tuple[dict[
     Raises FileNotFoundError if there is no such file. Raises CheckpointError for a truncated or damaged file, for a
     safetensors file that `save` did not write, and for a format version that this version of jaxsr does not read.
     """
+    with _opened(folder_or_file) as (file, metadata):
+        params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is not a dict)
+    if dtype is not None:
+        params = {
+            name: value.astype(dtype, copy=False) if _is_float(value) else value for name, value in params.items()
+        }
+    return params, metadata
+
+
+def load_metadata(folder_or_file: Path) -> dict[str, Any]:
+    """Read the metadata of a checkpoint without its parameters. Raises what `load` raises."""
+    with _opened(folder_or_file) as (_, metadata):
+        return metadata
+
+
+@contextmanager
+def _opened(folder_or_file: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Open a context with a checkpoint's file and its metadata."""
     path = _checkpoint_file(folder_or_file)
     with path.open("rb") as file:
         head = file.read(512)
@@ -90,17 +109,11 @@ def load(folder_or_file: Path, *, dtype: DTypeLike | None = None) -> tuple[dict[
         )
     try:
         with safe_open(path, framework="np") as file:
-            metadata = _decode_metadata(path, file.metadata() or {})
-            params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (safe_open is not a dict)
+            yield file, _decode_metadata(path, file.metadata() or {})
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} is truncated or damaged, or is not a safetensors file ({brief(error, 200)}): get a fresh copy"
         ) from error
-    if dtype is not None:
-        params = {
-            name: value.astype(dtype, copy=False) if _is_float(value) else value for name, value in params.items()
-        }
-    return params, metadata
 
 
 def check_params(

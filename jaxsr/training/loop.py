@@ -70,7 +70,7 @@ def inherited_licence(config: TrainConfig) -> dict[str, str]:
     Two different licences are joined, so that both are known. Returns {} if no checkpoint states one.
     """
     paths = [path for path in (config.codec_checkpoint, config.start_from) if path is not None]
-    found = [checkpoint.load(Path(path))[1].get("licence") for path in paths]
+    found = [checkpoint.load_metadata(Path(path)).get("licence") for path in paths]
     stated = [licence for licence in found if isinstance(licence, dict)]
     names = dict.fromkeys(name for licence in stated for name in licence)
     return {name: "; ".join(dict.fromkeys(str(one[name]) for one in stated if name in one)) for name in names}
