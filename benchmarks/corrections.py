@@ -48,7 +48,7 @@ from jaxsr.evaluation.scoring import Scorer
 from jaxsr.imaging import noise
 from jaxsr.imaging.resize import downsample_bicubic_uint8, project_onto
 from jaxsr.metrics.catalogue import METRICS as CATALOGUE
-from jaxsr.metrics.statistics import mean_with_intervals
+from jaxsr.metrics.statistics import paired_difference
 from jaxsr.models.model import Model
 from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
 from jaxsr.models.presets import ModelPreset
@@ -311,14 +311,15 @@ def cells(columns: Columns, base: Columns | None = None) -> dict[str, str]:
     """Write the mean of every metric, with its difference to the base and the 95 % interval of that."""
     found = {}
     for name, numbers in columns.items():
-        own, digits = np.array(numbers, float), CATALOGUE[name].digits
+        own, metric = np.array(numbers, float), CATALOGUE[name]
+        digits = metric.digits
         found[name] = f"{np.nanmean(own):.{digits}f}"
         if base is not None and base is not columns:
-            apart = own - np.array(base[name], float)
-            apart = apart[np.isfinite(apart)]
-            mean, interval, _ = mean_with_intervals(apart[None], np.arange(len(apart)))
-            bounds = "" if interval is None else " [{:+.{d}f}, {:+.{d}f}]".format(*interval, d=digits)
-            found[name] += f" ({mean:+.{digits}f}{bounds})"
+            other = np.array(base[name], float)
+            both = np.isfinite(own) & np.isfinite(other)
+            apart = paired_difference(own[both], other[both], np.flatnonzero(both), up=metric.more_is_better)
+            bounds = "" if apart.interval is None else " [{:+.{d}f}, {:+.{d}f}]".format(*apart.interval, d=digits)
+            found[name] += f" ({apart.mean:+.{digits}f}{bounds})"
     return found
 
 
