@@ -75,7 +75,7 @@ def test_every_link_of_the_site_leads_somewhere(tmp_path):
     run = build("html", ROOT / "docs", site)
     assert (run.returncode, run.stderr) == (0, "")
     front = (site / "index.html").read_text(encoding="utf-8")
-    assert "jaxsr enlarges photographs four times" in front
+    assert "jaxsr enlarges photographs by a factor of four" in front
     assert f'href="{REPOSITORY}/blob/main/CONTRIBUTING.md"' in front
     assert {"guidance.html", "faq.html", "gallery.html", "reference.html", "findings.html"} <= set(
         re.findall(r'class="reference internal" href="([\w.]+)"', front)
