@@ -12,6 +12,7 @@ import socket
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from jaxsr.cli.exits import exit_code, say
@@ -112,8 +113,13 @@ def serve(args: argparse.Namespace, listening: socket.socket) -> int:
         import webbrowser
 
         webbrowser.open(page)
-    settings = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
-    settings["log_config"] = None  # uvicorn's own would close the handlers of the process that calls this
+    settings: dict[str, Any] = {
+        "log_level": "warning",
+        "log_config": None,  # uvicorn's own would close the handlers of the process that calls this
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": 2,
+    }
     # A second Ctrl-C cuts the end short, which is no error of the page.
     logging.getLogger("uvicorn.error").addFilter(lambda record: "CancelledError" not in record.getMessage())
     with suppress(KeyboardInterrupt):  # uvicorn has ended in good order, and passes the signal on

@@ -19,6 +19,15 @@ COMMANDS = {
 ALL = ("--coordinator", "localhost:1234", "--num-processes", "2", "--process-id")
 
 
+def refused(name: str, words: tuple[str, ...], capsys) -> str:
+    """Return what a command says to words that it does not take."""
+    main, needed = COMMANDS[name]
+    with pytest.raises(SystemExit) as stopped:
+        main([*needed, *words])
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize(
     ("words", "message"),
@@ -33,11 +42,7 @@ ALL = ("--coordinator", "localhost:1234", "--num-processes", "2", "--process-id"
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_processes_that_do_not_fit_are_refused(name, words, message, capsys):
-    main, needed = COMMANDS[name]
-    with pytest.raises(SystemExit) as stopped:
-        main([*needed, *words])
-    assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    assert message in refused(name, words, capsys)
 
 
 @pytest.mark.parametrize("name", ["sample", "evaluate", "study"])
@@ -50,7 +55,7 @@ def test_processes_that_do_not_fit_are_refused(name, words, message, capsys):
     ids=["range", "distributed"],
 )
 def test_shards_that_do_not_fit_are_refused(name, words, message, capsys):
-    test_processes_that_do_not_fit_are_refused(name, words, message, capsys)
+    assert message in refused(name, words, capsys)
 
 
 def test_without_a_cluster_a_sentence_says_what_to_give(tmp_path):
