@@ -10,7 +10,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,6 +24,7 @@ from jaxsr.hub.resolve import LicenceError
 from jaxsr.options import Options
 from jaxsr.plain_data import brief, parse_json
 from jaxsr.storage import temporary_folder
+from jaxsr.studio.answers import as_file, describe_job, describe_view
 from jaxsr.studio.asked import FILE_FORMATS, MOST_SAMPLES, read_asked, read_look
 from jaxsr.studio.knob import find_knob
 from jaxsr.studio.making import MadePicture, Maker, Order, Pictures
@@ -227,7 +228,7 @@ async def _add_photo(request: Request) -> Response:
     photo = await run_in_threadpool(studio.store.add_photo, request.query_params.get("name", ""), data)
     facts = {name: getattr(photo, name) for name in ("id", "name", "depth", "grey", "transparent")}
     notes = [f"The photo {text}." for text in photo.lost]
-    return JSONResponse(facts | {"notes": notes, "view": _describe_view(photo.view, "photos", photo.id, "0")}, 201)
+    return JSONResponse(facts | {"notes": notes, "view": describe_view(photo.view, "photos", photo.id, "0")}, 201)
 
 
 async def _remove_photo(request: Request) -> Response:
@@ -271,19 +272,19 @@ async def _add_job(request: Request) -> Response:
     job = JobState(new_id(), name, run)
     studio.worker.submit(job)
     studio.jobs.add(job.id, job)
-    return JSONResponse(_describe(studio, job), 202)
+    return JSONResponse(describe_job(studio.worker, job), 202)
 
 
 async def _job(request: Request) -> Response:
     studio = _studio(request)
-    return JSONResponse(_describe(studio, studio.jobs.find(request.path_params["id"])))
+    return JSONResponse(describe_job(studio.worker, studio.jobs.find(request.path_params["id"])))
 
 
 async def _cancel(request: Request) -> Response:
     studio = _studio(request)
     job = studio.jobs.find(request.path_params["id"])
     studio.worker.cancel(job)
-    return JSONResponse(_describe(studio, job), 202)
+    return JSONResponse(describe_job(studio.worker, job), 202)
 
 
 async def _events(request: Request) -> Response:
@@ -298,7 +299,7 @@ async def _events(request: Request) -> Response:
             now = (job.version, studio.worker.place(job))
             if now != sent:
                 sent, beat = now, 0.0
-                yield f"data: {json.dumps(_describe(studio, job))}\n\n"
+                yield f"data: {json.dumps(describe_job(studio.worker, job))}\n\n"
             elif beat >= _BEAT:
                 beat = 0.0
                 yield ": still here\n\n"
@@ -319,7 +320,7 @@ async def _result(request: Request) -> Response:
     own = Path(picture.name)
     name = f"{own.stem}-large{own.suffix}"  # a saved file shall not take the place of the photograph
     path, name = (picture.path, name) if part == "picture" else (picture.sidecar, f"{name}.json")
-    return FileResponse(path, headers=_as_file(name))
+    return FileResponse(path, headers=as_file(name))
 
 
 async def _spread(request: Request) -> Response:
@@ -328,7 +329,7 @@ async def _spread(request: Request) -> Response:
     if spread is None:
         raise NotFoundError("there is no map of the disagreement of a single sample; ask for several samples.")
     data = await run_in_threadpool(lambda: encode_png(spread[0].pixels()))
-    return Response(data, media_type="image/png", headers=_as_file("disagreement.png"))
+    return Response(data, media_type="image/png", headers=as_file("disagreement.png"))
 
 
 async def _tile(request: Request) -> Response:
@@ -378,52 +379,6 @@ def _find_picture(request: Request, number: int | str | None = None) -> MadePict
     if not str(found).isdecimal() or int(found) >= len(pictures):
         raise NotFoundError(f"there is no result {str(found)[:20]}; there are {len(pictures)}, from 0 on.")
     return pictures[int(found)]
-
-
-def _describe(studio: Studio, job: JobState) -> dict[str, Any]:
-    """Describe a job as plain JSON, once it is done with all its results."""
-    eta = job.eta
-    facts: dict[str, Any] = {
-        "id": job.id,
-        "state": job.state,
-        "before": studio.worker.place(job) if job.state == "waiting" else 0,
-        "tiles": [job.done, job.total],
-        "seconds": round(job.seconds, 2),
-        "eta": None if eta is None else round(eta, 1),
-        "error": job.error,
-    }
-    if job.state == "done":
-        made: Pictures = job.result
-        place = f"/api/jobs/{job.id}/results"
-        facts["warnings"] = made.warnings
-        facts["results"] = [
-            {
-                "name": picture.name,
-                "view": _describe_view(picture.view, "jobs", job.id, str(i)),
-                "picture": f"{place}/{i}/picture",
-                "sidecar": f"{place}/{i}/sidecar",
-                "command": picture.command,
-                **picture.facts,
-            }
-            for i, picture in enumerate(made.pictures)
-        ]
-        if made.spread is not None:
-            view, mean = made.spread
-            address = f"/api/jobs/{job.id}/disagreement"
-            shown = {"view": _describe_view(view, "jobs", job.id, "disagreement"), "mean": round(mean, 3)}
-            facts["disagreement"] = shown | {"picture": address}
-    return facts
-
-
-def _describe_view(view: View, kind: str, key: str, which: str) -> dict[str, Any]:
-    """Describe a view with the address of its tiles, to which level, row and column are added."""
-    return view.describe() | {"tiles": f"/api/views/{kind}/{key}/{which}"}
-
-
-def _as_file(name: str) -> dict[str, str]:
-    """Return the header that names a download."""
-    plain = name.encode("ascii", "replace").decode().replace('"', "_").replace("?", "_").replace("\\", "_")
-    return {"content-disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"}
 
 
 def _remove_result(job: JobState) -> None:
