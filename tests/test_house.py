@@ -43,18 +43,18 @@ ROOMS = {
         "batch calibration choices data diffusion errors evaluation guidance hub imaging metrics models numerics "
         "options runtime storage studio training upscaling version"
     ),
-    "entries": "cli",
+    "entries": "cli weight_conversion",
 }
 
 
 def room_of(module: str) -> str:
     """Return the room of a module, by its dotted name."""
     package, *rest = module.split(".")
+    if rest and (rest[0] in ENTRIES or rest[-1] == "__main__"):
+        return "entries"
     if package == "weight_conversion":
         return package
-    if not rest:
-        return "public names"
-    return "entries" if rest[0] in ENTRIES or rest[-1] == "__main__" else rest[0]
+    return rest[0] if rest else "public names"
 
 
 def modules() -> dict[str, Path]:

@@ -4,12 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from jaxsr.cli.exits import exit_code
+from jaxsr.cli.parser import Parser
+
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser with the options of the two commands."""
     epilog = "exit code: 0 done, 1 error or above tolerance, 2 wrong usage"
     program = "jaxsr" if Path(sys.argv[0]).stem == "jaxsr" else "python -m weight_conversion"
-    parser = argparse.ArgumentParser(prog=program, description=__doc__, epilog=epilog)
+    parser = Parser(prog=program, description=__doc__, epilog=epilog)
     commands = parser.add_subparsers(dest="command", required=True)
 
     convert = commands.add_parser("convert", help="convert two .pth or .safetensors files", epilog=epilog)
@@ -34,20 +37,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+    """Run the command. Return 0, 1 above the tolerance or after one sentence on an error, 130 after Ctrl-C."""
     args = make_parser().parse_args(argv)
-    try:
-        return _convert(args) if args.command == "convert" else _verify(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
-        return 1
-
-
-def _sentence(error: ValueError | OSError) -> str:
-    """Write an error as one sentence. For an error of the operating system, the file name comes first."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}; check the name."
-    return str(error)
+    return exit_code(lambda: _convert(args) if args.command == "convert" else _verify(args))
 
 
 def _convert(args: argparse.Namespace) -> int:

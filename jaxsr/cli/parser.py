@@ -122,7 +122,8 @@ class Parser(argparse.ArgumentParser):
     ) -> Any:
         """Parse the words of a command line, in any order of options and files."""
         found = self.join_lists(sys.argv[1:] if args is None else args)
-        if any(not action.option_strings for action in self._actions):
+        places = [action for action in self._actions if not action.option_strings]
+        if places and self._subparsers is None:  # the parser of a subcommand mixes neither
             return self.parse_intermixed_args(found, namespace)
         return super().parse_args(found, namespace)
 
