@@ -22,6 +22,8 @@ SHARED = Path(__file__).parents[2] / "shared"
 # JAXSR_TESTS_OPTIMISED=1, they compile as a user's process too.
 OPTIMISED = {"benchmarks", "cli", "evaluation", "metrics", "models", "parity", "runtime"}
 MANY_PARTS = 12_000
+QUICKLY = {"xla_cpu_use_fusion_emitters": "False"}
+"""Options that halve the time of a compiler with few optimisations."""
 LONG_PROGRAMS = {"test_dispersion.py", "test_instruments.py", "test_seams.py"}
 
 
@@ -33,7 +35,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """
     everywhere = os.environ.get("JAXSR_TESTS_OPTIMISED", "0") not in ("", "0")
     quickly = item.path.parent.name not in OPTIMISED and item.path.name not in LONG_PROGRAMS
-    jax.config.update("jax_disable_most_optimizations", quickly and not everywhere)
+    quickly = quickly and not everywhere
+    jax.config.update("jax_disable_most_optimizations", quickly)
+
+    from jaxsr.runtime import compilation, cpu
+
+    if quickly != (QUICKLY.items() <= cpu.OPTIONS.items()):
+        for name, value in QUICKLY.items():
+            cpu.OPTIONS.update({name: value}) if quickly else cpu.OPTIONS.pop(name)
+        compilation.compiler_options.cache_clear()
 
 
 @pytest.fixture(scope="module", autouse=True)

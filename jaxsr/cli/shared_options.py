@@ -199,16 +199,10 @@ def add_data(parser: argparse._ActionsContainer, required: bool = False) -> None
     parser.add_argument("--data", type=Path, required=required, metavar="DIR", help=text)
 
 
-def add_distributed(parser: argparse._ActionsContainer) -> None:
-    """Add --distributed."""
-    text = "join the processes that the cluster's environment describes"
-    parser.add_argument("--distributed", action="store_true", help=text)
-
-
 def add_hosts(parser: argparse._ActionsContainer) -> None:
     """Add the options of a run in several processes, usually one per host."""
-    add_distributed(parser)
     add = parser.add_argument
+    add("--distributed", action="store_true", help="join the processes that the cluster's environment describes")
     add("--coordinator", metavar="HOST:PORT", help="address of process 0, if no cluster's environment gives it")
     add("--num-processes", type=whole(1), metavar="N", help="number of processes, with --coordinator")
     add("--process-id", type=whole(0), metavar="I", help="number of this process, 0 to N-1, with --coordinator")

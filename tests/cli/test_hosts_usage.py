@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from jaxsr.cli import calibrate, evaluate, sample, study
+from jaxsr.cli import calibrate, evaluate, sample, study, train
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
     "sample": (sample.main, ["photo.png"]),
     "evaluate": (evaluate.main, ["--pred", "a", "--target", "b", "-o", "result.json"]),
     "study": (study.main, ["--pairs", "a"]),
+    "train": (train.main, ["--config", "config.py", "-o", "run"]),
     "calibrate": (calibrate.main, ["--pairs", "a", "-o", "calib.json"]),
 }
 ALL = ("--coordinator", "localhost:1234", "--num-processes", "2", "--process-id")

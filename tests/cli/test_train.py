@@ -234,9 +234,10 @@ def test_lines_are_printed_as_they_are_and_progress_passes_on_a_terminal(fake_ru
 
 def test_hosts_join_only_when_asked_to(fake_run, monkeypatch):
     joined = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda: joined.append("before"))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *cluster: joined.append("before"))
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: joined.append("after"))
     stub_train(monkeypatch, lambda report, progress: joined.append("train"))
     assert main(fake_run()) == 0
     assert joined == ["train"]
     assert main(fake_run("--distributed")) == 0
-    assert joined == ["train", "before", "train"]
+    assert joined == ["train", "before", "train", "after"]

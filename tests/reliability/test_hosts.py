@@ -1,5 +1,6 @@
 """Test that two processes share a run as on two hosts, and that a killed one loses only its unfinished pictures."""
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.reliability.kills import COMMANDS, files_of, write_inputs
@@ -129,3 +131,21 @@ def test_a_killed_process_loses_only_its_unfinished_pictures(name, data, alone, 
         assert f"all 2 processes: {6 - there} made, {there} there already, 0 failed" in said[0]
     elif name == "study":
         assert finished(name, out).items() >= kept.items()
+
+
+def test_two_processes_train_one_model(data, tmp_path, started):
+    runs = {count: tmp_path / str(count) for count in (1, 2)}
+    for count, out in runs.items():
+        said = end(processes("train", data, out, count))
+        assert f"model: {out}" in said[0]
+        assert all("model: " not in text for text in said[1:])
+    one, two = ([json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()] for out in runs.values())
+    assert [row["step"] for row in one] == [row["step"] for row in two]
+    losses = [[row["loss"] for row in rows] for rows in (one, two)]
+    np.testing.assert_allclose(losses[0][:3], losses[1][:3], rtol=1e-5)
+    np.testing.assert_allclose(*losses, rtol=1e-2)  # AdamW makes much of the rounding of a sum over two processes
+    names = [
+        {str(path.relative_to(out)) for path in out.rglob("*") if path.suffix in (".png", ".json", ".safetensors")}
+        for out in runs.values()
+    ]
+    assert names[0] == names[1]
