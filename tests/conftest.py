@@ -17,24 +17,30 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 SHARED = Path(__file__).parents[2] / "shared"
-# The rooms whose tests compile as a user's process does: their programs run for long, or their numbers must be those of
-# another process. The others compile for longer than their programs run, but for some files; with
-# JAXSR_TESTS_OPTIMISED=1, they compile as a user's process too.
-OPTIMISED = {"benchmarks", "cli", "evaluation", "metrics", "models", "parity", "runtime"}
-MANY_PARTS = 12_000
+# Tests compile with few optimisations, because a program of a test compiles for longer than it runs. These rooms and
+# files compile as a user's process does: their programs run for long, or their bits must be those of such a process.
+# With JAXSR_TESTS_OPTIMISED=1, all do.
+OPTIMISED = {"metrics", "models", "parity", "runtime"}
+OPTIMISED_FILES = {
+    "test_dispersion.py",
+    "test_instruments.py",
+    "test_published_scores.py",
+    "test_seams.py",
+    "test_tiles.py",
+}
 QUICKLY = {"xla_cpu_use_fusion_emitters": "False"}
-"""Options that halve the time of a compiler with few optimisations."""
-LONG_PROGRAMS = {"test_dispersion.py", "test_instruments.py", "test_seams.py"}
+"""Options of the compiler that halve its time when it optimises little."""
+MANY_PARTS = 12_000
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Compile with few optimisations, in half the time, outside of OPTIMISED and LONG_PROGRAMS.
+    """Compile with few optimisations outside of OPTIMISED and OPTIMISED_FILES.
 
     This is no fixture, because the fixtures of a module, which compile too, come before those of a test.
     """
     everywhere = os.environ.get("JAXSR_TESTS_OPTIMISED", "0") not in ("", "0")
-    quickly = item.path.parent.name not in OPTIMISED and item.path.name not in LONG_PROGRAMS
+    quickly = item.path.parent.name not in OPTIMISED and item.path.name not in OPTIMISED_FILES
     quickly = quickly and not everywhere
     jax.config.update("jax_disable_most_optimizations", quickly)
 

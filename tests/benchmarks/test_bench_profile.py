@@ -18,6 +18,7 @@ def small(monkeypatch):
     monkeypatch.setattr(network_cases, "MATRIX_SIDES", {jax.default_backend(): (32, 64)})
 
 
+@pytest.mark.slow
 def test_every_block_of_a_stage_has_its_row(tmp_path, capsys):
     before = [vars(block)["__call__"] for block in BLOCKS]
     file = tmp_path / "profile.json"

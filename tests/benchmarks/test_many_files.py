@@ -5,6 +5,7 @@ import pytest
 from benchmarks import many_files
 
 
+@pytest.mark.slow
 def test_all_results_are_found(small_checkpoints, capsys):
     assert many_files.main(["--model", str(small_checkpoints["channel"]), "--count", "3"]) == 0
     assert "\n| 3 | " in capsys.readouterr().out

@@ -79,6 +79,7 @@ def test_the_command_seeks_the_least_and_tells_the_weights(arguments, tmp_path, 
     assert (closed["perception"], closed["front"][-1], closed["picks"]["rule"]) == (metric, *[values.argmin()] * 2)
 
 
+@pytest.mark.slow
 def test_ms_ssim_stands_for_fidelity_and_needs_no_weights(arguments, tmp_path):
     assert calibrate.main(arguments("ms_ssim,swd", "--crop", 48)) == 0
     calibration = Calibration.read(tmp_path / "calib.json")

@@ -124,6 +124,7 @@ def test_temperatures_and_projections_are_tried_and_searched(fake, capsys):
         assert "--temperatures: no noise is drawn" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_search_resumes_and_says_what_it_gained(fake, tmp_path, capsys, monkeypatch):
     words = (*CLOSED, "--search", "2", "--candidates", "0.3")
     found = made(fake(*words))

@@ -12,6 +12,7 @@ from tests.runtime.test_locks import hold
 __all__ = ["fake"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("place", "name"), [(plots, "write_plots"), (Calibration, "write"), (JournalFile, "remove")])
 def test_a_run_killed_near_its_end_leaves_nothing_undone(fake, tmp_path, monkeypatch, place, name):
     def stop(*args):

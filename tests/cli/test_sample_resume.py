@@ -71,6 +71,7 @@ def test_ctrl_c_stops_with_what_is_done(exact, tmp_path, monkeypatch, capsys):
     assert "2 made" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(exact, tmp_path, small_checkpoints, tmp_path_factory, capsys):
     for number in range(40):
         picture(tmp_path / f"in/{number:02}.png", (60, 60), number)
@@ -93,6 +94,7 @@ def test_a_killed_run_goes_on_where_it_was(exact, tmp_path, small_checkpoints, t
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_folder(tmp_path, small_checkpoints, tmp_path_factory):
     for number in range(40):
         picture(tmp_path / f"in/{number:02}.png", (60, 60), number)

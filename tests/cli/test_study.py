@@ -34,6 +34,7 @@ def command(small_checkpoints, photographs):
     return run
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_where_it_was_and_takes_more_images(command, tmp_path, capsys) -> None:
     output = tmp_path / "report"
     assert command(output, "--limit", "2", "--instruments", "dispersion,truncation") == 0

@@ -121,6 +121,7 @@ def test_second_process_does_not_touch_the_part_file_of_the_first(start_site, tm
         assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_what_a_killed_second_process_leaves_is_removed_by_the_next(start_site, tmp_path):
     """It may not take over the file of the first process, so it has one of its own, which nobody can resume."""
     part = tmp_path / "f.part"

@@ -34,6 +34,7 @@ def test_dispersion_of_the_truths_own_distribution_is_one() -> None:
         dispersion(samples[:1], truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["ancestral", "deterministic"])
 def test_samples_are_as_varied_as_the_recursion_says_and_guidance_gives_the_variance_back(sampler: str) -> None:
     moments = WORLD.moments(FOUR, sampler)

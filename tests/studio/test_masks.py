@@ -5,6 +5,7 @@ import shlex
 from io import BytesIO
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from jaxsr.cli.sample import main
@@ -20,6 +21,7 @@ def test_the_knob_says_that_the_model_takes_a_mask(painting, client):
     assert client.get("/api/knob").json["mask"] is False
 
 
+@pytest.mark.slow
 def test_known_pixels_are_kept_and_the_command_makes_the_same_bytes(painting, tmp_path, monkeypatch):
     data = png((64, 64))
     photo, mask = painting.photo("a.png", data)["id"], painting.file(grey_png(MASK), "a-mask.png")

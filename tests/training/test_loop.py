@@ -112,6 +112,7 @@ def test_a_sample_sheet_shows_lr_sample_and_hr(runs):
     assert sheet[:, 16:32].std() > 1
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_resumes_exactly(runs):
     folder, config = runs
     output, hanging = folder / "killed", folder / "hanging.py"

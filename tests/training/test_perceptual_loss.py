@@ -102,6 +102,7 @@ def test_the_metrics_of_a_run_are_those_that_its_config_asks_for(monkeypatch):
     assert loop.load_metrics(both).keys() == {"perceptual.lpips-alex.head", "detail.lpips-vgg.head"}
 
 
+@pytest.mark.slow
 def test_the_metric_moves_the_parameters_and_stays_as_it_is(metric):
     model, batch = Fake(PIXEL), make_batch(4, size=40)
     state = init_state(model, make_optimizer(PERCEPTUAL), KEY)

@@ -41,6 +41,7 @@ def test_the_batch_grows_with_the_free_memory(small_upscalers, free, monkeypatch
     assert channel.plan((40, 50), Options(**TILED), "auto").batch == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tiles", "expected"), [(0, [1] * 12), (3, [3] * 4), (100, [12])])
 def test_a_stream_makes_calls_of_that_size(small_upscalers, free, calls, tiles, expected):
     channel = small_upscalers["channel"]

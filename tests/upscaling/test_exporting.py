@@ -48,6 +48,7 @@ def exported(path: Path, checkpoint: Path, *more: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_file_runs_without_jaxsr(small_checkpoints, small_upscalers, tmp_path, capsys):
     path = tmp_path / "model.stablehlo"
     said = exported(path, small_checkpoints["channel"])

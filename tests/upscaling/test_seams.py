@@ -27,6 +27,7 @@ def test_a_tiled_result_is_close_to_the_whole_and_has_no_seams(channel, picture)
     assert _column_energy(feather).max() < _column_energy(mean)[EDGES - 1].max() / 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [(32, 96), (80, 32)])
 def test_tiles_of_every_shape_are_close_to_the_whole(channel, tile):
     """The rounding to 8 bits has an error of 0.001."""
@@ -34,6 +35,7 @@ def test_tiles_of_every_shape_are_close_to_the_whole(channel, tile):
     assert np.sqrt(np.mean((channel.upscale(NOISE, tile=tile, seed=1) - whole) ** 2)) < 0.005
 
 
+@pytest.mark.slow
 def test_tiles_end_with_the_image_as_the_whole_does(channel):
     """Pixels beyond the image are made up. Near its edges, tiles see as many of them as the whole image does."""
     picture = NOISE[:66, :40]
@@ -41,6 +43,7 @@ def test_tiles_end_with_the_image_as_the_whole_does(channel):
     assert np.abs(tiled - whole)[-16:].max() < 0.002
 
 
+@pytest.mark.slow
 def test_feather_hides_the_seams_of_group_norm_on_noise(small_upscalers):
     """The test compares steps across tile edges with steps in between, at the same place in the pixel-shuffle grid."""
     between = np.setdiff1d(np.arange(4, 4 * WIDTH, 4), EDGES)

@@ -87,6 +87,7 @@ def test_auto_takes_the_cheapest_of_all_its_shapes(preset, overlap):
         assert (computed_pixels(plan), len(plan)) == min(every)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "most"), [("tiny_x4", 1.139), ("photo_x4", 1.13)])
 def test_padding_is_small_from_100_pixels_on_and_shapes_are_few(name, most):
     """What a picture costs above its own pixels. The windows of tiny-x4 alone make 1.138 of 105x105 pixels."""
