@@ -1,9 +1,12 @@
 """Test that a failure in the sample command costs only its image, and that short memory costs no image."""
 
+import gc
+
 import jax
 import numpy as np
 import pytest
 
+from jaxsr.cli import sample
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.cli.sampling import files, picture, read_pixels, run, sidecar
 from tests.small_model import enlarged, nearest
@@ -68,3 +71,21 @@ def test_short_memory_is_overcome_and_recorded(model, tmp_path, monkeypatch, cap
     assert "1 there already" in capsys.readouterr().out
     assert run(*words, "--suffix", "_big", "--tile", "64") == 3
     assert "--tile 32" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_the_garbage_collector_is_as_it_was_even_after_an_error(collects, tmp_path, monkeypatch):
+    seen = []
+
+    def fail(args):
+        seen.append(gc.isenabled())
+        raise ValueError("no model")
+
+    monkeypatch.setattr(sample, "prepare", fail)
+    picture(tmp_path / "a.png")
+    (gc.enable if collects else gc.disable)()
+    try:
+        assert run("-i", tmp_path / "a.png", "-o", tmp_path / "out") == 1
+        assert (seen, gc.isenabled()) == ([False], collects)
+    finally:
+        gc.enable()
