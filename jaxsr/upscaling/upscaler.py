@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Num
 
@@ -430,7 +429,7 @@ def load(name_or_path: str | Path = DEFAULT_MODEL, *, accept_license: bool = Fal
     except ValueError as error:
         raise checkpoint.CheckpointError(f"{file}: {error}") from error
     checkpoint.check_params(stored, Model(preset).shapes(), source=file)
-    return Upscaler(preset, jax.tree.map(jnp.asarray, stored), file, sha256_file(file))
+    return Upscaler(preset, jax.device_put(stored), file, sha256_file(file))
 
 
 def _convert(card: ModelCard, files: Mapping[str, Path], folder: Path) -> Path:
