@@ -40,6 +40,16 @@ HR_GUIDANCE = "HR guidance"
 """The end of the names of rows that are no methods, for they have seen the original."""
 SHOWN = ("bicubic", "DAT-light", "Real-ESRGAN x4plus", "photo-x4, 1 step", "photo-x4, 4 steps", "photo-x4, vivid")
 COLOURS = {"photo-x4": "tab:red", "tiny-x4": "tab:blue"}
+SIDES: list[dict[str, Any]] = [
+    {"xytext": (6, 0), "ha": "left", "va": "center"},
+    {"xytext": (-6, 0), "ha": "right", "va": "center"},
+    {"xytext": (0, 6), "ha": "center", "va": "bottom"},
+    {"xytext": (0, -6), "ha": "center", "va": "top"},
+    {"xytext": (5, -5), "ha": "left", "va": "top"},
+    {"xytext": (-5, 5), "ha": "right", "va": "bottom"},
+    {"xytext": (0, -16), "ha": "center", "va": "top"},
+]
+"""Places of a label beside its point, the best first."""
 PART = 192
 
 
@@ -57,11 +67,12 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
     """Plot PSNR against LPIPS; without matplotlib nothing is written."""
     try:
         from matplotlib.figure import Figure
+        from matplotlib.transforms import Bbox
     except ImportError:
         print("no plot: it needs matplotlib; install it with pip install 'jaxsr[notebooks]'", file=sys.stderr)
         return
     figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
+    axes, labels = figure.add_subplot(), list[tuple[tuple[float, float], str, str]]()
     for family, points in _families(results).items():
         colour, label = COLOURS.get(family, "black"), f"{family} (numbers: steps)" if family in COLOURS else None
         found = ((re.fullmatch(r"(\d+) steps?", name), at) for at, names in points.items() for name in names)
@@ -69,16 +80,30 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
         if steps:
             axes.plot(*zip(*(at for _, at in steps), strict=True), color=colour, lw=0.8)
         axes.scatter(*zip(*points, strict=True), color=colour, s=18, label=label)
-        for i, (at, names) in enumerate(sorted(points.items())):
+        for at, names in sorted(points.items()):
             text = ", ".join(name.removesuffix(" steps").removesuffix(" step") for name in names)
-            left = i % 2 == 1 and i < len(points) - 1  # neighbours along the front have their names on either side
-            side = {"xytext": (-6 if left else 6, 0), "ha": "right" if left else "left", "va": "center"}
-            axes.annotate(text, at, textcoords="offset points", fontsize=8, color=colour, **side)
+            labels.append((at, text, colour))
     axes.set(xlabel="PSNR-Y (dB), right is more faithful", ylabel="LPIPS, lower is better")
     axes.margins(x=0.15, y=0.08)
     axes.invert_yaxis()
     axes.legend(loc="best")
+    figure.draw_without_rendering()  # places in the figure are known only afterwards
+    points = [axes.transData.transform(at) for at, _, _ in labels]
+    taken = [Bbox([point - 4, point + 4]) for point in points]
+    for at, text, colour in labels:
+        drawn = [axes.annotate(text, at, color=colour, fontsize=8, textcoords="offset points", **to) for to in SIDES]
+        boxes = [one.get_window_extent().padded(1) for one in drawn]
+        best = min(range(len(SIDES)), key=lambda i: sum(_shared(boxes[i], other) for other in taken))
+        taken.append(boxes[best])
+        for one in drawn[:best] + drawn[best + 1 :]:
+            one.remove()
     figure.savefig(path, dpi=140)
+
+
+def _shared(one: Any, other: Any) -> float:
+    """Return the area that two boxes share."""
+    width, height = (min(a, b) - max(c, d) for a, b, c, d in zip(one.max, other.max, one.min, other.min, strict=True))
+    return max(width, 0) * max(height, 0)
 
 
 def _families(results: Sequence[Result]) -> dict[str, dict[tuple[float, float], list[str]]]:
