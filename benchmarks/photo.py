@@ -1,10 +1,9 @@
 """Compare the bundled models with other upscalers on real photographs and on bicubic reductions, and draw the front.
 
-    python -m benchmarks.photo --data ../shared/data --wheels WHEELS -o benchmarks/results/photo \\
-        --results OSEDiff=../shared/reference/osediff_realsr
+    python -m benchmarks.photo --data ../shared/data --wheels WHEELS --results OSEDiff=../shared/reference/osediff_realsr
 
 This is `python -m jaxsr.evaluate suite` with `photo-x4` first, with every rival of `benchmarks.rivals` that is
-installed, and with pictures: `front-SET.png` shows PSNR against LPIPS of every row, `pictures-SET.png` parts of the
+installed, and with pictures, in the folder `out/photo`: `front-SET.png` shows PSNR against LPIPS of every row, `pictures-SET.png` parts of the
 results at 100 %. LPIPS and DISTS need their weights (`python -m jaxsr.cli.convert_lpips lpips-alex dists`). A stopped
 run resumes.
 """
@@ -190,9 +189,10 @@ def make_parser() -> argparse.ArgumentParser:
     text = "numbers of steps; guidance takes the first"
     parser.add_argument("--steps", type=whole(1), nargs="+", default=list(STEPS), metavar="N", help=text)
     parser.add_argument("--limit", type=whole(1), help="images per set, spread evenly over it (default: all)")
-    parser.add_argument("--pictures", type=whole(0), default=0, help="images of each set to draw, spread over it")
+    parser.add_argument("--pictures", type=whole(0), default=4, help="images of each set to draw, spread over it")
     parser.add_argument("--runs", type=whole(0), default=3, help="timed runs of each method; 0 times none")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for all files")
+    text = "folder for all files (default: %(default)s)"
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/photo"), metavar="DIR", help=text)
     return parser
 
 

