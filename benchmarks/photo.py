@@ -1,11 +1,12 @@
 """Compare the bundled models with other upscalers on real photographs and on bicubic reductions, and draw the front.
 
-    python -m benchmarks.photo --data ../shared/data --wheels WHEELS --results OSEDiff=../shared/reference/osediff_realsr
+    python -m benchmarks.photo --data ../shared/data --wheels WHEELS
+    python -m benchmarks.photo --data ../shared/data --results OSEDiff=../shared/reference/osediff_realsr --sets realsr
 
 This is `python -m jaxsr.evaluate suite` with `photo-x4` first, with every rival of `benchmarks.rivals` that is
-installed, and with pictures, in the folder `out/photo`: `front-SET.png` shows PSNR against LPIPS of every row, `pictures-SET.png` parts of the
-results at 100 %. LPIPS and DISTS need their weights (`python -m jaxsr.cli.convert_lpips lpips-alex dists`). A stopped
-run resumes.
+installed, and with pictures. All files come to `out/photo`: `front-SET.png` shows PSNR against LPIPS of every row,
+`pictures-SET.png` parts of the results at 100 %. LPIPS and DISTS need their weights (`python -m
+jaxsr.cli.convert_lpips lpips-alex dists`). A stopped run resumes.
 """
 
 import argparse
