@@ -20,14 +20,19 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a hidden path in the same folder for writing, and rename it to `path` unless an error occurs.
 
     Missing folders are created. The bytes are flushed to the disk before the rename, so that a power cut leaves either
-    the old file or the new one. Raises OSError if the file cannot be written.
+    the old file or the new one. Raises OSError, which names `path`, if the file cannot be written.
     """
     with temporary_folder(path.parent) as folder:
         part = folder / "part"
-        yield part
-        with part.open("r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        try:
+            yield part
+            with part.open("r+b") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError as error:
+            if error.filename in (None, str(part), part):  # a write to an open file names none, such as on a full disk
+                error.filename = str(path)
+            raise
 
 
 @contextmanager

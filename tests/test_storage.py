@@ -1,5 +1,8 @@
 """Test that a file is written whole or not at all, and that the cache is where the environment says."""
 
+import errno
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,15 @@ def test_cache_dir(monkeypatch, own, xdg, expected):
     for name, value in (("JAXSR_CACHE_DIR", own), ("XDG_CACHE_HOME", xdg)):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     assert cache_dir() == Path(expected)
+
+
+@pytest.mark.parametrize("number", [errno.EFBIG, errno.ENOSPC])
+def test_an_error_of_a_write_names_the_file(tmp_path, number):
+    target = tmp_path / "result.json"
+    with pytest.raises(OSError, match=re.escape(str(target))), whole_file(target):
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match=r"other\.png"), whole_file(target):
+        raise OSError(number, os.strerror(number), "other.png")
+    with pytest.raises(OSError, match=re.escape(str(target))), whole_file(target):
+        pass  # nothing was written
