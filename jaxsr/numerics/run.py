@@ -231,7 +231,7 @@ def _measure_all(name: str, setup: Setup, study: Study, contents: Mapping[int, s
                     results[i] = found
                     turns.free(turn)
                     continue
-                if not sys.stderr.isatty():
+                if sys.stderr is not None and not sys.stderr.isatty():  # it is None if the caller has closed it
                     print(f"{title} ({turn + 1} of {count})", file=sys.stderr, flush=True)
                 weights = free.pop()
                 working[pool.submit(measure_one, i, weights)] = (turn, weights)
