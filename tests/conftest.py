@@ -40,15 +40,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     This is no fixture, because the fixtures of a module, which compile too, come before those of a test.
     """
     everywhere = os.environ.get("JAXSR_TESTS_OPTIMISED", "0") not in ("", "0")
-    quickly = item.path.parent.name not in OPTIMISED and item.path.name not in OPTIMISED_FILES
-    quickly = quickly and not everywhere
-    jax.config.update("jax_disable_most_optimizations", quickly)
+    optimised = everywhere or item.path.parent.name in OPTIMISED or item.path.name in OPTIMISED_FILES
+    jax.config.update("jax_disable_most_optimizations", not optimised)
 
     from jaxsr.runtime import compilation, cpu
 
-    if quickly != (QUICKLY.items() <= cpu.OPTIONS.items()):
-        for name, value in QUICKLY.items():
-            cpu.OPTIONS.update({name: value}) if quickly else cpu.OPTIONS.pop(name)
+    users = {name: value for name, value in cpu.OPTIONS.items() if name not in QUICKLY}
+    options = users if optimised else users | QUICKLY
+    if options != cpu.OPTIONS:
+        cpu.OPTIONS = options
         compilation.compiler_options.cache_clear()
 
 
