@@ -67,7 +67,6 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
     """Plot PSNR against LPIPS; without matplotlib nothing is written."""
     try:
         from matplotlib.figure import Figure
-        from matplotlib.transforms import Bbox
     except ImportError:
         print("no plot: it needs matplotlib; install it with pip install 'jaxsr[notebooks]'", file=sys.stderr)
         return
@@ -87,7 +86,15 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
     axes.margins(x=0.15, y=0.08)
     axes.invert_yaxis()
     axes.legend(loc="best")
-    figure.draw_without_rendering()  # places in the figure are known only afterwards
+    _name_points(axes, labels)
+    figure.savefig(path, dpi=140)
+
+
+def _name_points(axes: Any, labels: Sequence[tuple[tuple[float, float], str, str]]) -> None:
+    """Write the text of each (place, text, colour) beside its place, where it covers the least."""
+    from matplotlib.transforms import Bbox
+
+    axes.figure.draw_without_rendering()  # places in the figure are known only afterwards
     points = [axes.transData.transform(at) for at, _, _ in labels]
     taken = [Bbox([point - 4, point + 4]) for point in points]
     for at, text, colour in labels:
@@ -97,7 +104,6 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
         taken.append(boxes[best])
         for one in drawn[:best] + drawn[best + 1 :]:
             one.remove()
-    figure.savefig(path, dpi=140)
 
 
 def _shared(one: Any, other: Any) -> float:
