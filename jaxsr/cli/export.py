@@ -62,11 +62,7 @@ def _export(args: argparse.Namespace) -> int:
     if args.preset:
         found = upscaler.find_calibration(options, args.calibration, args.preset)
         options = apply_knob_preset(options, args.preset, found.calibration)
-    program = export(upscaler, options, args.tile, args.platforms)
-    try:
-        data = bytes(program.serialize())
-    except ImportError as error:
-        raise ImportError("exported programs need one more package: run  pip install 'jaxsr[export]'") from error
+    data = bytes(export(upscaler, options, args.tile, args.platforms).serialize())
     write_whole(args.output, data)
     height, width = args.tile
     scale = upscaler.preset.scale

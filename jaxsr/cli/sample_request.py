@@ -41,6 +41,7 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.runtime.devices import count_devices
+    from jaxsr.runtime.lowered import keep_lowered
     from jaxsr.upscaling.inpainting import check_takes_mask
     from jaxsr.upscaling.knob_presets import apply_knob_preset
     from jaxsr.upscaling.plan import plan_run
@@ -49,6 +50,7 @@ def prepare(args: argparse.Namespace) -> Work:
 
     options = chosen_options(args)
     check_can_run(args.model, mask=args.mask is not None)
+    keep_lowered()
     upscaler = load(args.model, accept_license=args.accept_license)
     check_like(upscaler.preset, args.like)
     check_takes_mask(upscaler.preset, given=args.mask is not None)

@@ -24,6 +24,7 @@ from jaxsr.models.problem import Problem, pose, project
 from jaxsr.options import Options
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.runtime.device_memory import program_bytes
+from jaxsr.runtime.lowered import kept
 from jaxsr.upscaling.plan import schedule_for
 
 Tiles = Float[Array, "b h w c"]
@@ -92,10 +93,15 @@ def compile_program(
     preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None, devices: int = 1
 ) -> jax.stages.Wrapped:
     """Jit `enlarge_function`, whose tiles several devices share, or `measure_function` if `against` is given."""
-    options = replace(options, sampler=options.sampler or preset.sampler)
+    sampler = options.sampler or preset.sampler
+    options = replace(options, sampler=sampler)
     model, schedule = Model(preset, DTYPES[options.precision], remat), schedule_for(preset, options)
     if against is None:
         function = shared(enlarge_function(model, schedule, options), devices)
+        step, draws_noise = diffusion.find_sampler(sampler)
+        _, _, *settings = program_key(preset, options, remat)
+        if devices == 1 and step.__module__.startswith("jaxsr."):  # nothing on disk tells one user's step from another
+            function = kept(function, f"{preset} {step.__qualname__} {draws_noise} {settings}")
     else:
         function = measure_function(model, schedule, options, against)
     return jax.jit(function, compiler_options=compiler_options())
@@ -122,7 +128,9 @@ def tile_mesh(devices: int) -> jax.sharding.Mesh:
     return jax.make_mesh((devices,), (TILES,), devices=jax.local_devices()[:devices], axis_types=(AxisType.Auto,))
 
 
-def program_key(preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None) -> Hashable:
+def program_key(
+    preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None
+) -> tuple[Hashable, ...]:
     """Return the key of a program: for one preset, two calls of `compile_program` with equal keys make one program."""
     names = ("steps", "thinning", "precision", "gradient", "temperature", "projection")
     name = options.sampler or preset.sampler

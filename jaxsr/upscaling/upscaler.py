@@ -46,6 +46,7 @@ from jaxsr.models.presets import ModelPreset, preset_from_dict
 from jaxsr.models.problem import Problem
 from jaxsr.options import Options
 from jaxsr.runtime.device_memory import fitting, program_bytes
+from jaxsr.runtime.lowered import kept_json
 from jaxsr.storage import sha256_file
 from jaxsr.upscaling.image_problem import pose_images
 from jaxsr.upscaling.inpainting import check_mask, check_takes_mask, keep_known, with_mask
@@ -428,7 +429,8 @@ def load(name_or_path: str | Path = DEFAULT_MODEL, *, accept_license: bool = Fal
         preset = preset_from_dict(metadata.get("preset", {}))
     except ValueError as error:
         raise checkpoint.CheckpointError(f"{file}: {error}") from error
-    checkpoint.check_params(stored, Model(preset).shapes(), source=file)
+    shapes = kept_json(f"shapes {preset}", Model(preset).shapes)
+    checkpoint.check_params(stored, {name: tuple(shape) for name, shape in shapes.items()}, source=file)
     return Upscaler(preset, jax.device_put(stored), file, sha256_file(file))
 
 
