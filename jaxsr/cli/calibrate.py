@@ -28,6 +28,7 @@ from jaxsr.cli.shared_options import (
     add_thinning,
     find_hosts_conflict,
     join_hosts,
+    leave_hosts,
     whole,
 )
 from jaxsr.storage import part_file
@@ -258,8 +259,7 @@ def _run(args: argparse.Namespace) -> int:
             steps = ", ".join(f"t = {t}" for t in ends)
             print(f"open-loop: the best scale lies beyond the multiples ({steps}); widen --multiples")
         print(f"written: {', '.join(map(str, written))}")
-    if joined:
-        jax.distributed.shutdown()  # waits for all processes
+    leave_hosts(joined)
     return 0
 
 
