@@ -132,9 +132,10 @@ def _check_cache(args: argparse.Namespace) -> Iterator[Finding]:
     except OSError as error:
         yield Finding("cache", "note", f"{folder}: {error.strerror}; set JAXSR_CACHE_DIR to a folder of yours")
         return
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    kept = (folder, cache_dir() / "lowered")
+    files = [path for root in kept for path in root.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    yield Finding("cache", "ok", f"{folder}: {len(files)} files, {size / 1e6:.0f} MB of compiled programs")
+    yield Finding("cache", "ok", f"{cache_dir()}: {len(files)} files, {size / 1e6:.0f} MB of programs")
 
 
 def _check_models(args: argparse.Namespace) -> Iterator[Finding]:

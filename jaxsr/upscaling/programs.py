@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxsr import diffusion
 from jaxsr.choices import Reference
 from jaxsr.diffusion import Guidance, Schedule
+from jaxsr.diffusion import sampler as samplers
 from jaxsr.guidance.moments import Moments, measure
 from jaxsr.guidance.tiles import TileGuides, TileReference
 from jaxsr.imaging import noise
@@ -100,8 +101,10 @@ def compile_program(
         function = shared(enlarge_function(model, schedule, options), devices)
         step, draws_noise = diffusion.find_sampler(sampler)
         _, _, *settings = program_key(preset, options, remat)
-        if devices == 1 and step.__module__.startswith("jaxsr."):  # nothing on disk tells one user's step from another
-            function = kept(function, f"{preset} {step.__qualname__} {draws_noise} {settings}")
+        name = getattr(step, "__name__", "")
+        built_in = getattr(samplers, name, None) is step  # nothing on disk tells one step of a user from another
+        if built_in and devices == 1:
+            function = kept(function, f"{preset} {name} {draws_noise} {settings}")
     else:
         function = measure_function(model, schedule, options, against)
     return jax.jit(function, compiler_options=compiler_options())
@@ -132,10 +135,11 @@ def program_key(
     preset: ModelPreset, options: Options, remat: bool, against: Reference | None = None
 ) -> tuple[Hashable, ...]:
     """Return the key of a program: for one preset, two calls of `compile_program` with equal keys make one program."""
-    names = ("steps", "thinning", "precision", "gradient", "temperature", "projection")
+    same = (options.steps, options.thinning, options.precision, options.gradient)
     name = options.sampler or preset.sampler
     # The step too, not only its name: a user may list another step under the same name.
-    return (name, diffusion.find_sampler(name), *(getattr(options, name) for name in names), remat, against)
+    sampler = (name, diffusion.find_sampler(name))
+    return (*sampler, *same, _temperature(options), options.projection or 0.0, remat, against)
 
 
 def cost(program: jax.stages.Wrapped, arguments: tuple) -> tuple[float, float]:

@@ -416,7 +416,8 @@ def load(name_or_path: str | Path = DEFAULT_MODEL, *, accept_license: bool = Fal
     """Load a model into memory, by its registered name (see `jaxsr.hub.cards`) or by the path of a checkpoint.
 
     The commands cache most compiled programs between runs. To do the same in Python, call
-    `jaxsr.runtime.compilation.enable_compilation_cache` before the first computation. Without this call, programs on a
+    `jaxsr.runtime.compilation.enable_compilation_cache` before the first computation (`sample` and `replay` also keep
+    what comes before the compilation, see `jaxsr.runtime.lowered`). Without this call, programs on a
     CPU may call oneDNN (see `jaxsr.runtime.onednn`), and are not cached.
 
     Raises:

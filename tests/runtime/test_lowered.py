@@ -1,8 +1,11 @@
 """Test what a command keeps of programs between processes: it changes no result, and nothing kept is out of date."""
 
+import functools
+import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -11,27 +14,40 @@ import numpy as np
 import pytest
 
 from jaxsr import diffusion
+from jaxsr.diffusion.sampler import ancestral_step
 from jaxsr.guidance.tiles import TileGuides
+from jaxsr.models.model import Model
 from jaxsr.options import Options
 from jaxsr.runtime import lowered
 from jaxsr.upscaling.plan import plan_run
 from jaxsr.upscaling.programs import compile_program
 from jaxsr.upscaling.upscaler import load
+from tests.small_model import small_preset
 
 ROOT = Path(__file__).parents[2]
 X = np.arange(6, dtype=np.float32)
 
 
+@pytest.fixture(autouse=True)
+def restored():
+    """Restore the settings of JAX's cache, which an earlier call of oneDNN may have turned off."""
+    names = "jax_compilation_cache_dir", "jax_enable_compilation_cache"
+    before = {name: jax.config.values[name] for name in names}
+    jax.config.update("jax_enable_compilation_cache", True)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Keep what is lowered in a folder, as `sample` does, and compiled programs too."""
-    monkeypatch.setattr(lowered, "_folder", tmp_path / "lowered")
-    before = jax.config.values["jax_compilation_cache_dir"]
+    monkeypatch.setenv("JAXSR_CACHE", "")
+    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(lowered, "_folder", None)
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "xla"))
-    lowered._surroundings.cache_clear()
-    yield tmp_path / "lowered"
-    lowered._surroundings.cache_clear()
-    jax.config.update("jax_compilation_cache_dir", before)
+    lowered.keep_lowered()
+    return lowered._folder
 
 
 class Counted:
@@ -79,29 +95,67 @@ def test_another_function_is_another_program(folder):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda patch: patch.setattr(lowered, "_source", lambda: "edited"),
-        lambda patch: patch.setattr(lowered.metadata, "version", lambda name: "99"),
         lambda patch: patch.setattr(lowered.cpu, "fast_bfloat16", lambda: "another CPU"),
-        lambda patch: patch.setenv("JAXSR_ONEDNN", "another"),
+        lambda patch: patch.setattr(lowered.cpu, "processor", lambda: "another CPU"),
+        lambda patch: jax.config.update("jax_default_matmul_precision", "highest"),
     ],
 )
 def test_what_changes_programs_changes_the_file(folder, monkeypatch, change):
-    counted = Counted()
+    counted, before = Counted(), jax.config.values["jax_default_matmul_precision"]
     run(counted)
     change(monkeypatch)
-    lowered._surroundings.cache_clear()
     run(counted)
+    jax.config.update("jax_default_matmul_precision", before)
     assert counted.traces == 2
+    assert len(files(folder)) == 2
+
+
+def test_every_version_has_its_folder_and_few_stay(folder, monkeypatch):
+    os.utime(folder, ns=(0, 0))
+    for number in range(lowered.VERSIONS + 2):
+        monkeypatch.setattr(lowered, "_version", lambda number=number: str(number))
+        lowered.keep_lowered()
+        assert lowered._folder == folder.parent / str(number)
+        run(Counted())
+        os.utime(lowered._folder, ns=((number + 1) * 10**9,) * 2)
+    assert files(folder.parent) == {str(number) for number in range(2, 6)}
+
+
+@pytest.mark.parametrize("module", ["flax", "jaxlib", "numpy", "jax"])
+def test_a_version_is_that_of_what_is_called(folder, monkeypatch, module):
+    monkeypatch.setattr(sys.modules[module], "__version__", "99")
+    lowered.keep_lowered()
+    assert lowered._folder != folder
+
+
+def test_a_source_that_changed_since_the_start_is_not_kept(folder, monkeypatch):
+    monkeypatch.setattr(lowered, "_version", lambda: "edited")
+    np.testing.assert_array_equal(run(Counted()), 2 * X)
+    assert not files(folder)
+
+
+@pytest.mark.parametrize("source", ["none", "unreadable"])
+def test_without_a_readable_source_nothing_is_kept(folder, tmp_path, monkeypatch, source):
+    package = tmp_path / "jaxsr"
+    package.mkdir()
+    if source == "unreadable":
+        (package / ".#model.py").symlink_to("gone")  # the lock of an editor
+    monkeypatch.setattr(lowered, "_PACKAGE", package)
+    lowered.keep_lowered()
+    assert lowered._folder is None
+    np.testing.assert_array_equal(run(Counted()), 2 * X)
 
 
 def test_the_source_is_that_of_the_package(tmp_path, monkeypatch):
     package = tmp_path / "jaxsr" / "inner"
     package.mkdir(parents=True)
     (tmp_path / "jaxsr" / "__init__.py").touch()
-    monkeypatch.setattr(lowered.jaxsr, "__file__", str(tmp_path / "jaxsr" / "__init__.py"))
-    before = lowered._source()
+    monkeypatch.setattr(lowered, "_PACKAGE", tmp_path / "jaxsr")
+    before = lowered._version()
     (package / "module.py").write_text("x = 1\n")
-    assert lowered._source() != before
+    with_module = lowered._version()
+    (package / "module.py").rename(package / "renamed.py")
+    assert len({before, with_module, lowered._version()}) == 3
 
 
 @pytest.mark.parametrize(
@@ -118,7 +172,16 @@ def test_a_damaged_file_is_made_again(folder, damage):
     assert path.read_bytes() == whole
 
 
+def test_a_whole_file_that_is_no_program_is_removed(folder):
+    run(Counted())
+    (path,) = folder.glob("*")
+    path.write_bytes(hashlib.sha256(b"text").digest() + b"text")
+    np.testing.assert_array_equal(run(Counted()), 2 * X)
+    assert not files(folder)
+
+
 def test_a_folder_that_cannot_be_written_stops_nothing(folder):
+    folder.rmdir()
     folder.write_text("a file in its place")
     np.testing.assert_array_equal(run(Counted()), 2 * X)
 
@@ -131,28 +194,28 @@ def test_a_function_that_cannot_leave_the_process_runs_as_it_is(folder):
     assert not files(folder)
 
 
-def test_nothing_is_kept_without_the_cache_of_compiled_programs(folder):
-    jax.config.update("jax_compilation_cache_dir", None)
+@pytest.mark.parametrize(
+    ("name", "value"), [("jax_compilation_cache_dir", None), ("jax_enable_compilation_cache", False)]
+)
+def test_nothing_is_kept_without_the_cache_of_compiled_programs(folder, name, value):
+    jax.config.update(name, value)
     run(Counted())
     assert not files(folder)
 
 
-@pytest.mark.parametrize(("cache", "kept"), [("", True), ("off", False)])
-def test_the_cache_can_be_turned_off(tmp_path, monkeypatch, cache, kept):
-    monkeypatch.setattr(lowered, "_folder", None)
-    monkeypatch.setenv("JAXSR_CACHE", cache)
-    monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path))
+def test_the_cache_can_be_turned_off(folder, monkeypatch):
+    monkeypatch.setenv("JAXSR_CACHE", "off")
     lowered.keep_lowered()
-    assert lowered._folder == (tmp_path / "lowered" if kept else None)
+    assert lowered._folder is None
 
 
-def test_shapes_are_kept(folder, small_checkpoints):
-    path = small_checkpoints["channel"]
-    first, again = load(path), load(path)
-    assert len(files(folder)) == 1
-    assert {name: value.shape for name, value in first.params.items()} == {
-        name: value.shape for name, value in again.params.items()
-    }
+def test_shapes_are_kept(folder, small_checkpoints, monkeypatch):
+    load(small_checkpoints["channel"])
+    monkeypatch.setattr(Model, "shapes", lambda self: {}["called"])
+    load(small_checkpoints["channel"])
+    monkeypatch.setattr(lowered, "_folder", None)
+    with pytest.raises(KeyError, match="called"):
+        load(small_checkpoints["channel"])
 
 
 @pytest.mark.parametrize("guided", [False, True])
@@ -170,15 +233,47 @@ def test_an_enlargement_is_the_same_to_the_bit(folder, small_upscalers, monkeypa
     np.testing.assert_array_equal(again, first)
 
 
-def test_a_users_sampler_is_traced_each_time(folder, small_upscalers, monkeypatch):
+def lower(preset, options, remat=False):
+    """Lower a program without computing anything."""
+    options = plan_run(preset, (64, 64), options).options
+    params = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in Model(preset).shapes().items()}
+    tiles, origins = np.zeros((1, 64, 64, 3), np.float32), np.zeros((1, 2), np.int32)
+    compile_program(preset, options, remat).lower(params, jax.random.key(0), tiles, origins)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"options": Options(steps=1)},
+        {"options": Options(steps=2, thinning="released")},
+        {"options": Options(steps=2, precision="bf16")},
+        {"options": Options(steps=2, temperature=0.5)},
+        {"options": Options(steps=2, projection=0.5)},
+        {"options": Options(steps=2, sampler="deterministic")},
+        {"options": Options(steps=2), "remat": True},
+        {"options": Options(steps=2), "preset": {"prediction": "x0"}},
+        {"options": Options(steps=2), "preset": {"schedule": {"kappa": 0.5}}},
+    ],
+)
+def test_whatever_decides_a_program_is_in_the_name_of_its_file(folder, monkeypatch, changed):
+    traced = []
+    monkeypatch.setattr(lowered, "kept_bytes", lambda name, make: traced.append(name) or make())
+    preset = small_preset("channel")
+    more = changed.get("preset", {})
+    if "schedule" in more:
+        more = {"schedule": replace(preset.schedule, **more["schedule"])}
+    lower(preset, Options(steps=2))
+    lower(replace(preset, **more), changed["options"], changed.get("remat", False))
+    assert len(set(traced)) == 2
+
+
+def test_a_users_sampler_is_traced_each_time(folder, monkeypatch):
+    @functools.wraps(ancestral_step)
     def own_step(denoise, x_t, z_lr, row):
-        return diffusion.SAMPLERS["ancestral"].step(denoise, x_t, z_lr, row)
+        return ancestral_step(denoise, x_t, z_lr, row)
 
     monkeypatch.setitem(diffusion.SAMPLERS, "own", diffusion.Sampler(own_step, draws_noise=True))
-    upscaler = small_upscalers["channel"]
-    options = plan_run(upscaler.preset, (64, 64), Options(steps=1, sampler="own")).options
-    tiles, origins = np.zeros((1, 64, 64, 3), np.float32), np.zeros((1, 2), np.int32)
-    compile_program(upscaler.preset, options, remat=False).lower(upscaler.params, jax.random.key(0), tiles, origins)
+    lower(small_preset("channel"), Options(steps=1, sampler="own"))
     assert not files(folder)
 
 
@@ -194,7 +289,7 @@ def test_sample_keeps_what_it_lowers(small_checkpoints, tmp_path):
         command = [sys.executable, "-m", "jaxsr.sample", *words]
         subprocess.run([*map(str, command)], env=environment, capture_output=True, check=True)
         results.append((tmp_path / f"{turn}.png").read_bytes())
-        kept.append({path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "lowered").glob("*")})
+        kept.append({path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "lowered").glob("*/*")})
     assert len(kept[0]) == 2  # the program, and the shapes
     assert kept[0] == kept[1]
     assert results[0] == results[1]
