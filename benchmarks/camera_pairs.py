@@ -34,9 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m benchmarks.camera_pairs", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--photographs", type=Path, required=True, help="folder of photographs")
-    parser.add_argument(
-        "--good-light", action="store_true", help="half the noise, as much as RealSR's photographs have"
-    )
+    parser.add_argument("--good-light", action="store_true", help="half the noise, as in good light")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for HR/ and LR/")
     args = parser.parse_args(argv)

@@ -5,8 +5,8 @@
 
 This is `python -m jaxsr.evaluate suite` with `photo-x4` first, with every rival of `benchmarks.rivals` that is
 installed, and with pictures. All files come to `out/photo`: `front-SET.png` shows PSNR against LPIPS of every row,
-`pictures-SET.png` parts of the results at 100 %. LPIPS and DISTS need their weights (`python -m
-jaxsr.cli.convert_lpips lpips-alex dists`). A stopped run resumes.
+`pictures-SET.png` parts of the results at 100 %. DISTS needs its weights (`python -m jaxsr.cli.convert_lpips dists`).
+LPIPS takes the bundled weights, rounded to float16, unless others were converted. A stopped run resumes.
 """
 
 import argparse

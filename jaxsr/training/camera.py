@@ -53,7 +53,7 @@ class CameraConfig:
     """The parameters of `camera`. Values are drawn uniformly from a range.
 
     They are chosen so that the sharpness and JPEG blocks of the results resemble those of photographs of one scene at
-    two focal lengths (RealSR). There is about twice as much noise as in those, which were taken in good light.
+    two focal lengths (RealSR). There is more noise than in those, which were taken in good light.
     """
 
     blur_sigma: Range = (0.4, 3.2)
@@ -87,7 +87,10 @@ class CameraConfig:
 
 
 GOOD_LIGHT = CameraConfig(shot_noise=(0.0, 0.015), read_noise=(0.0, 0.006))
-"""Half the noise: as much as RealSR's photographs have. The bundled calibrations of `photo-x4` are for it."""
+"""Half the noise. `benchmarks.degradations` then reads as much from its results as from RealSR's photographs.
+
+The bundled calibrations of `photo-x4` are for it.
+"""
 
 
 def photo(hr: UInt8[np.ndarray, "h w 3"], scale: int, rng: np.random.Generator) -> UInt8[np.ndarray, "p q 3"]:
