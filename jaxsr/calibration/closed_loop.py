@@ -136,6 +136,8 @@ def describe_preset(
     warning = "" if picked or lost <= budget else warning.replace("  ", " ")
     if picked and rule == choices.rules["vivid"] and len(set(closed["picks"].values())) == 1:
         warning = "is the same as the other presets: give more candidates or more pairs"
+    elif picked and row is plain:
+        warning = "is the plain sampler: no candidate kept within its rule was better on the pairs of its calibration"
     return KnobPreset({**preset, "change": change, "warning": warning})
 
 

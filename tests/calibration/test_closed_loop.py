@@ -35,6 +35,8 @@ def test_scales_that_no_rule_picked_warn_of_their_loss():
     assert describe(2.0, False)["warning"] == "lost 12 dB of psnr on the pairs of its calibration"
     assert describe(2.0, False)["change"] == {"psnr": -12.0, "swd": 2.0}
     assert describe(2.0, True)["warning"] == describe(0.1, False)["warning"] == ""
+    assert describe(0.0, True)["warning"].startswith("is the plain sampler")
+    assert describe(0.0, False)["warning"] == ""
     assert describe(0.7, False)["change"] == {}  # the closed loop did not measure it
 
 
