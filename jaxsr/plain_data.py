@@ -6,6 +6,7 @@ of `convert` name the field.
 
 import json
 import math
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import fields
 from itertools import islice
@@ -95,6 +96,8 @@ def check_numbers(data: Any, where: str) -> None:
             raise ValueError(f"{where}: has more than {MOST_ITEMS} values")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{place}: must be a finite number, not {value}")
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            raise ValueError(f"{place}: must be a number below 1.8e308, not one of {value.bit_length()} bits")
         if isinstance(value, Mapping):
             todo += [(f"{place}.{str(key)[:40]}".lstrip("."), item) for key, item in value.items()]
         elif isinstance(value, list | tuple):

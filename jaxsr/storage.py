@@ -83,9 +83,12 @@ def _is_gone(process: int) -> bool:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write text (as UTF-8) or bytes to a file, which appears whole or not at all; see `whole_file`."""
+    """Write text (as UTF-8) or bytes to a file, which appears whole or not at all; see `whole_file`.
+
+    Bytes of a file's name that are no text are written as `\\udc` and two hexadecimal digits.
+    """
     with whole_file(path) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def part_file(path: Path) -> Path:

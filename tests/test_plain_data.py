@@ -65,6 +65,12 @@ def test_more_values_than_any_file_has_are_refused(monkeypatch):
         convert({"part": {"sizes": [1] * 20}, "ratio": 1}, Whole)
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400), float("inf"), float("nan")])
+def test_a_number_that_no_float_holds_is_refused_by_its_field(number):
+    with pytest.raises(ValueError, match=r"^options\.alpha\[1\]: must be a (finite )?number"):
+        plain_data.check_numbers({"options": {"alpha": [1, number]}}, "")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

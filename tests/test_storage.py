@@ -14,6 +14,8 @@ def test_the_file_appears_with_its_folder_and_nothing_else(tmp_path):
     path = tmp_path / "new" / "a.txt"
     write_whole(path, "é")
     assert path.read_bytes() == b"\xc3\xa9"
+    write_whole(path, os.fsdecode(b"name\xff"))  # a name that is no text
+    assert path.read_bytes() == b"name\\udcff"
     write_whole(path, b"\x00")
     assert path.read_bytes() == b"\x00"
     assert list(path.parent.iterdir()) == [path]

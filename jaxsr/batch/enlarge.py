@@ -26,6 +26,7 @@ from jaxsr.guidance.guide import Guide, is_guided
 from jaxsr.imaging.files import JPEG, WEBP, Photo, check_side, pixel_dtype, read_photo, with_metadata
 from jaxsr.imaging.lanczos import resize_into
 from jaxsr.imaging.memory import check_memory
+from jaxsr.imaging.metadata import fits_icc
 from jaxsr.imaging.pixels import Pixels, from_float
 from jaxsr.upscaling.inpainting import check_mask
 from jaxsr.upscaling.plan import ImageRun
@@ -241,6 +242,8 @@ def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[
         lost += (f"lost transparency ({holder} cannot hold it)",)
     if photo.dpi and target.suffix.lower() in WEBP:
         lost += ("lost its pixels per inch (WebP cannot hold them)",)
+    if photo.icc and not fits_icc(photo.icc, grey=pixels.shape[-1] < 3):
+        lost += ("lost its colour profile, which is for another kind of pixels",)
     if photo.depth > 8 * pixels.itemsize:
         lost += (f"lost depth beyond 8 bits a channel ({holder} cannot hold it)",)
     return lost

@@ -1,32 +1,81 @@
-"""Pairs by name in one folder: NAME_HR and NAME_LR4 side by side, as in RealSR."""
+"""Pairs by name in one folder: NAME_HR and NAME_LR4 side by side, as in RealSR, and other names of the same kind.
+
+The names are NAME_HR or NAME_GT with NAME_LR, NAME_LQ, NAME_LR4, NAME_LRx4 or NAME_LR_bicubic_x4; with a number at the
+end of both (HR_12 and LR_12); NAME_x1 with NAME_x4 (DRealSR); and NAME with NAMEx4 (DIV2K).
+"""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
-_NAME = re.compile(r"(?P<stem>|.*[ ._/-])(?P<kind>hr|lr)(?:[ ._-]?x?(?P<scale>[2348]))?", re.IGNORECASE)
+_KIND = re.compile(
+    r"(?P<stem>|.*[ ._/-])(?P<kind>hr|gt|lr|lq)(?:[ ._-]?bicubic)?(?:[ ._-]?x(?P<by>[2348])|(?P<attached>[2348]))?"
+    r"(?P<tail>[ ._-]\d+)?",
+    re.IGNORECASE,
+)
+_FACTOR = re.compile(r"(?P<stem>.*[^ ._/-])[ ._-]?x(?P<by>[12348])", re.IGNORECASE)
+
+
+class _Name(NamedTuple):
+    """A name: what it shares with its partner, whether it is the LR image, and its scale ("" if none is named)."""
+
+    key: tuple[str, str]
+    low: bool
+    scale: str
+    name: str
 
 
 def partners(names: Iterable[str], scale: int) -> dict[str, list[str]]:
     """Find the LR images among names without extension: for each HR name with any, its LR names, the best first.
 
     The best LR image is the one that is named for `scale`, then one without a number. Upper and lower case, and the
-    marks around HR and LR, make no difference; a name may have folders.
+    marks around HR and LR, make no difference; a name may have folders. Raises ValueError for two HR names with the
+    same LR images.
     """
-    found = [
-        (match["stem"].lower(), match["kind"].lower(), match["scale"] or "", match[0]) for match in _matches(names)
-    ]
-    low: dict[str, list[str]] = {}
-    for stem, kind, _, name in sorted(found, key=lambda one: (one[2] != str(scale), one[2] != "", one[3])):
-        if kind == "lr":
-            low.setdefault(stem, []).append(name)
-    return {name: low[stem] for stem, kind, _, name in found if kind == "hr" and stem in low}
+    found = _parse(sorted(names))
+    low: dict[tuple[str, str], list[str]] = {}
+    for one in sorted(found, key=lambda one: (one.scale != str(scale), one.scale != "", one.name)):
+        if one.low:
+            low.setdefault(one.key, []).append(one.name)
+    high: dict[tuple[str, str], str] = {}
+    for one in found:
+        if one.low or one.key not in low:
+            continue
+        if one.key in high:
+            raise ValueError(
+                f"{high[one.key]} and {one.name} would both have the LR image {low[one.key][0]}; rename one of them."
+            )
+        high[one.key] = one.name
+    return {name: low[key] for key, name in high.items()}
 
 
 def low_names(names: Iterable[str], scale: int) -> set[str]:
-    """Return the names that are LR images of others among them."""
+    """Return the names that are LR images of others among them. Raises ValueError as `partners` does."""
     return {name for low in partners(names, scale).values() for name in low}
 
 
-def _matches(names: Iterable[str]) -> list[re.Match[str]]:
+def _parse(names: list[str]) -> list[_Name]:
+    found, whole = [], {name.lower() for name in names}
     # The stem ends with a mark or a folder's slash, so that CHR is no HR.
-    return [match for name in names if (match := _NAME.fullmatch(name))]
+    by_kind = {name: match for name in names if (match := _KIND.fullmatch(name))}
+    high = Counter(_key(match) for match in by_kind.values() if match["kind"].lower() in ("hr", "gt"))
+    for name, match in by_kind.items():
+        low, key = match["kind"].lower() in ("lr", "lq"), _key(match)
+        number = match["by"] or match["attached"] or ""
+        if low and not number and key not in high and key[1].lstrip(" ._-") in tuple("2348"):
+            key, number = (key[0], ""), key[1][-1]  # NAME_LR_4 with NAME_HR: the number is the scale
+        found.append(_Name(key, low, number, name))
+    for name in names:
+        match = None if name in by_kind else _FACTOR.fullmatch(name)
+        if match and match["by"] == "1":
+            found.append(_Name((match["stem"].lower(), "x"), False, "", name))
+        elif match:
+            found.append(_Name((match["stem"].lower(), "x"), True, match["by"], name))
+            if match["stem"].lower() in whole:
+                found += [_Name((stem.lower(), "x"), False, "", stem) for stem in names if stem == match["stem"]]
+    return list(dict.fromkeys(found))
+
+
+def _key(match: re.Match[str]) -> tuple[str, str]:
+    return match["stem"].lower(), match["tail"] or ""

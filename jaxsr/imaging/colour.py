@@ -14,6 +14,7 @@ from jaxsr.imaging.metadata import EXIF_IFD, INTEROPERABILITY, parse_directories
 
 HDR = "lost its HDR meaning (PQ or HLG)"
 GAIN_MAP = "lost its HDR gain map"
+NARROW = "lost the meaning of its levels (video range, read as full range)"
 DEPTH = "lost depth beyond 8 bits a channel (HEIC and AVIF are read at 8)"
 UNKNOWN = "lost the meaning of its colours (code points without a profile)"
 
@@ -70,8 +71,10 @@ def png_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ..
     """
     chunks = png_chunks(data)
     try:
-        if b"cICP" in chunks:
-            return code_points_profile(*struct.unpack_from("2B", chunks[b"cICP"]), grey=grey)
+        primaries, transfer, _, full = struct.unpack("4B", chunks.get(b"cICP", bytes(4))[:4].ljust(4, b"\0"))
+        if len(chunks.get(b"cICP", b"")) == 4 and 2 not in (primaries, transfer):  # 2: unspecified
+            icc, lost = code_points_profile(primaries, transfer, grey=grey)
+            return icc, lost + (NARROW,) * (full == 0)
         if b"sRGB" in chunks or not chunks.keys() & {b"gAMA", b"cHRM"}:
             return None, ()
         gamma = struct.unpack(">L", chunks[b"gAMA"])[0] / 1e5 if b"gAMA" in chunks else 1 / 2.2

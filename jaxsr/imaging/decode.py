@@ -19,7 +19,7 @@ from jaxsr.imaging.memory import check_memory, decoding_bytes
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
 from jaxsr.imaging.sixteen_bit import RECORD, decode_png
-from jaxsr.imaging.tiff import FIRST_ONLY, FROM_CMYK, HEADS, TEXTS, decode_tiff
+from jaxsr.imaging.tiff import FIRST_ONLY, FROM_CMYK, HEADS, TEXTS, decode_tiff, full_range
 from jaxsr.imaging.xmp import clean_xmp
 
 # One gigapixel takes 12 GB as float RGB. Pillow's own limit of 0.09 is below a 12-megapixel photograph enlarged by 4.
@@ -66,7 +66,7 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
     with quiet_unlimited_pillow():
         if data.startswith(HEADS):
             found = decode_tiff(data, source, check)
-            return _finish(found.pixels, found.icc, data, found.xmp, found.dpi, found.lost)
+            return _finish(found.pixels, found.icc, found.exif, found.xmp, found.dpi, found.lost, found.orientation)
         if data.startswith(jpeg_xl.HEADS):
             return _decode_jpeg_xl(data, source, most_pixels)
         formats = _FORMATS
@@ -110,14 +110,15 @@ def _decode_jpeg_xl(data: bytes, source: str, most_pixels: int | None) -> Decode
     """Decode a JPEG XL file, whose metadata no library at hand gives."""
     import imagecodecs
 
-    check_size(*jpeg_xl.jpeg_xl_size(data), 4, 2, source, most_pixels)
+    width, height = jpeg_xl.jpeg_xl_size(data)
+    check_size(width, height, 4, 2, source, most_pixels)
     pixels = np.asarray(imagecodecs.jpegxl_decode(data))
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageFileError(f"{source}: pixels of type {pixels.dtype} have no fixed white; save it as 8 or 16-bit RGB")
     lost = (JPEG_XL,)
-    if pixels.ndim == 4:
+    if pixels.ndim == 4 or (pixels.ndim == 3 and pixels.shape[:2] not in ((height, width), (width, height))):
         pixels, lost = pixels[0], (JPEG_XL, FIRST_ONLY)
-    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    pixels = full_range(pixels if pixels.ndim == 3 else pixels[..., None], jpeg_xl.jpeg_xl_depth(data))
     return Decoded(pixels, None, None, None, None, lost)
 
 
@@ -128,6 +129,7 @@ def _finish(
     xmp: bytes | None,
     dpi: tuple[float, float] | None,
     lost: tuple[str, ...],
+    orientation: int | None = None,
 ) -> Decoded:
     """Turn the pixels upright, find the profile that EXIF tells, and clean the metadata."""
     if not icc and FROM_CMYK not in lost:
@@ -136,7 +138,8 @@ def _finish(
         cleaned = clean_xmp(xmp)
     except ValueError:
         cleaned, lost = None, (*lost, XMP_LOST)
-    return Decoded(_turn(pixels, read_orientation(block)), icc, clean_exif(block), cleaned, dpi, lost)
+    orientation = read_orientation(block) if orientation is None else orientation
+    return Decoded(_turn(pixels, orientation), icc, clean_exif(block), cleaned, dpi, lost)
 
 
 @contextmanager

@@ -33,16 +33,17 @@ from jaxsr.storage import sha256_file, write_whole
 
 JPEG, WEBP, PNG, TIFF = (".jpg", ".jpeg"), (".webp",), (".png",), (".tif", ".tiff")
 WRITTEN = (*PNG, *JPEG, *WEBP, *TIFF)
-OTHER_JPEG = (".jfif", ".jpe", ".mpo")
-READ = (*WRITTEN, *OTHER_JPEG, ".bmp", ".gif", ".avif", ".heic", ".heif", ".jxl")
+OTHER_JPEG = (".jfif", ".jpe", ".mpo", ".jif", ".jfi")
+READ = (*WRITTEN, *OTHER_JPEG, ".bmp", ".dib", ".apng", ".gif", ".avif", ".heic", ".heif", ".hif", ".jxl")
 # Images that we do not read; a folder's are counted, so that nobody misses them.
 PIPE_WAIT = 30.0
 """Seconds to wait for bytes from a pipe."""
 _MOST_PIPED = 2**31
 _SHOWN = 200  # characters of a decoder's error
 _UNREAD_WORDS = (
-    "3fr apng arw cr2 cr3 dcm dds dib dng emf eps erf exr fits gpr hdr hif ico iiq j2c j2k jls jp2 jpf jpm jpx jxr kdc "
-    "mef mos mrw nef nrw orf pbm pcx pef pgm pnm ppm psb psd qoi raf raw rw2 rwl sgi sr2 srf srw svg tga wdp x3f xcf"
+    "3fr arw avifs bay btf cap cr2 cr3 crw cur dcm dcr dcs dds dng dpx drf eip emf eps erf exr fff fits gpr hdr heics "
+    "icns ico iiq j2c j2k jls jp2 jpf jpm jps jpx jxr k25 kdc mdc mef mos mrw nef nrw orf pam pbm pcx pef pfm pgm pnm "
+    "ppm psb psd ptx pxn qoi raf raw rw2 rwl rwz sgi sr2 srf srw svg tf8 tga wbmp wdp wmf x3f xbm xcf xpm"
 )
 _UNREAD = frozenset(f".{word}" for word in _UNREAD_WORDS.split())
 IMAGES = _UNREAD | {*READ}

@@ -87,7 +87,8 @@ def _parse_directory(tiff: bytes, offset: int, order: ByteOrder, *, big: bool) -
         at += step - room
         start = at if size <= room else struct.unpack_from(order + word, tiff, at)[0]
         unread -= size
-        if size and start + size <= len(tiff) and unread >= 0 and (kind in _TYPE_BYTES or tag in _POINTERS):
+        wanted = kind in _TYPE_BYTES or tag in (ORIENTATION, *_POINTERS)
+        if size and start + size <= len(tiff) and unread >= 0 and wanted:
             entries[tag] = (kind, tiff[start : start + size])
     return entries
 

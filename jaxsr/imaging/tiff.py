@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 from PIL import Image
 
-from jaxsr.imaging.metadata import ICC_PROFILE, to_srgb
+from jaxsr.imaging.metadata import EXIF_IFD, ICC_PROFILE, ORIENTATION, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _OTHER = {4: "a mask", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32844: "LogL",
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _REDUCED, _MASK = 1, 4
 _XMP, _INK_SET, _IPTC = 700, 332, (33723, 34377)
+_ABOUT = {EXIF_IFD, *(270, 271, 272, 305, 306, 315, 33432)}  # Exif, description, camera, software, date, author, rights
 _MOST_PAGES = 1000
 _quiet_lock = threading.RLock()
 # Sizes, sample format, colours, palette, compression, places of strips and tiles.
@@ -50,6 +51,8 @@ class TiffImage(NamedTuple):
         pixels: grey, grey+alpha, RGB or RGBA, uint8 or uint16 over the full range, as stored (not turned); alpha is not
             multiplied into the colours.
         icc, xmp: the ICC profile and the XMP packet, or None.
+        exif: the file, or what of it holds the directory with the photograph's EXIF; see `parse_directories`.
+        orientation: 1 to 8, as Exif counts.
         dpi: pixels per inch across and down, or None.
         lost: what the pixels do not show.
     """
@@ -57,6 +60,8 @@ class TiffImage(NamedTuple):
     pixels: Pixels
     icc: bytes | None
     xmp: bytes | None
+    exif: bytes
+    orientation: int
     dpi: tuple[float, float] | None
     lost: tuple[str, ...]
 
@@ -85,11 +90,39 @@ def decode_tiff(data: bytes, source: str, check_size: Callable[[int, int, int, i
         icc = tags[ICC_PROFILE].value if ICC_PROFILE in tags else None
         pixels, lost = _meaning(page, _samples(page, data, source), icc, source)
         lost = (FIRST_ONLY,) * several + lost
-        xmp = file.pages.first.tags.valueof(_XMP)
+        # From the photograph's own directory, else from the first one, as in files of cameras.
+        own = _beginning_with(page, data)
+        orientation = read_orientation(own if ORIENTATION in tags else data)
+        exif = own if any(code in tags for code in _ABOUT) else data
+        xmp = tags.valueof(_XMP, file.pages.first.tags.valueof(_XMP))
         if any(code in tags for code in _IPTC):
             lost += (TEXTS,)
         icc, xmp = None if FROM_CMYK in lost else icc, xmp if isinstance(xmp, bytes) else None
-        return TiffImage(pixels, icc, xmp, _dpi(page), lost)
+        return TiffImage(pixels, icc, xmp, exif, orientation, _dpi(page), lost)
+
+
+def _beginning_with(page: "TiffPage", data: bytes) -> bytes:
+    """Return the file with a header that points to the directory of `page` as the first one."""
+    form = page.parent.tiff
+    start = 8 if form.is_bigtiff else 4
+    first = struct.pack(form.byteorder + ("Q" if form.is_bigtiff else "L"), page.offset)
+    return data if data[start : start + len(first)] == first else data[:start] + first + data[start + len(first) :]
+
+
+def _without_orientation(page: "TiffPage", data: bytes) -> bytes:
+    """Return the file with the orientation 1 in the directory of `page`: libtiff turns some pictures by themselves."""
+    form = page.parent.tiff
+    (count,) = struct.unpack_from(form.tagnoformat, data, page.offset)
+    changed = bytearray(data)
+    for number in range(count):
+        at = page.offset + form.tagnosize + number * form.tagsize
+        if struct.unpack_from(f"{form.byteorder}H", data, at)[0] == ORIENTATION:
+            entry = struct.pack(f"{form.byteorder}HH", ORIENTATION, 3)
+            counted = struct.pack(form.byteorder + ("Q" if form.is_bigtiff else "L"), 1)
+            changed[at : at + form.tagsize] = (entry + counted + struct.pack(f"{form.byteorder}H", 1)).ljust(
+                form.tagsize, b"\0"
+            )
+    return bytes(changed)
 
 
 def _dpi(page: "TiffPage") -> tuple[float, float] | None:
@@ -195,6 +228,8 @@ def _check_whole(page: "TiffPage", data: bytes) -> None:
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if len(segments) < np.prod(page.chunked) or any(at + size > len(data) for at, size in segments):
         raise ValueError("its pixels end too early")
+    if not all(at and size for at, size in segments):
+        raise ValueError("some of its strips or tiles are missing")
 
 
 def _samples(page: "TiffPage", data: bytes, source: str) -> Bool[np.ndarray, "h w c"] | Pixels:
@@ -207,7 +242,7 @@ def _samples(page: "TiffPage", data: bytes, source: str) -> Bool[np.ndarray, "h 
         raise _no_compression(source, name)
     try:
         if by_libtiff and page.photometric == _YCBCR:
-            return imagecodecs.tiff_decode(data, index=page.index, asrgb=True)[..., :3]
+            return imagecodecs.tiff_decode(_without_orientation(page, data), index=page.index, asrgb=True)[..., :3]
         samples = imagecodecs.tiff_decode(data, index=page.index) if by_libtiff else page.asarray()
     except imagecodecs.DelayedImportError as error:
         raise _no_compression(source, name) from error
@@ -223,14 +258,14 @@ def _meaning(
     photometric = page.photometric
     colours = {_RGB: 3, _YCBCR: 3, _CMYK: 4}.get(photometric, 1)
     kinds, further = tuple(page.extrasamples), samples.shape[-1] - colours
-    if further < 0 or (photometric in _GREY and further >= 2 and not {_ASSOCIATED, _UNASSOCIATED} & set(kinds)):
+    if further < 0 or (photometric in _GREY and further >= 2 and kinds[0] not in (_ASSOCIATED, _UNASSOCIATED)):
         raise _refusal(source, f"{samples.shape[-1]} channels without a meaning as colours")
     alphas = [i for i, kind in enumerate(kinds[:further]) if kind in (_ASSOCIATED, _UNASSOCIATED)]
     lost = (EXTRA_CHANNELS,) * (further > len(alphas[:1]))
     if photometric == _PALETTE:
         colour = _look_up(page, samples[..., 0])
     else:
-        samples = _full_range(samples, page.bitspersample)
+        samples = full_range(samples, page.bitspersample)
         colour = ~samples[..., :1] if photometric == 0 else samples[..., :colours]
     if photometric == _CMYK:
         samples, lost = _eight_bits(samples), (*lost, FROM_CMYK)
@@ -239,7 +274,7 @@ def _meaning(
         return colour, lost
     alpha = samples[..., colours + alphas[0], None]
     if photometric == _PALETTE:
-        alpha = _full_range(alpha, page.bitspersample)
+        alpha = _eight_bits(full_range(alpha, page.bitspersample))
     pixels = np.concatenate([colour, alpha.astype(colour.dtype)], axis=-1)
     return (_unassociate(pixels) if kinds[alphas[0]] == _ASSOCIATED else pixels), lost
 
@@ -251,7 +286,7 @@ def _look_up(page: "TiffPage", indices: UInt8[np.ndarray, "h w"] | UInt16[np.nda
     return np.moveaxis(table.astype(np.uint8)[:, indices.astype(np.intp)], 0, -1)
 
 
-def _full_range(samples: Bool[np.ndarray, "h w c"] | Pixels, bits: int | tuple[int, ...]) -> Pixels:
+def full_range(samples: Bool[np.ndarray, "h w c"] | Pixels, bits: int | tuple[int, ...]) -> Pixels:
     """Stretch samples of fewer bits than their type has, so that the largest number is white."""
     if samples.dtype == bool:
         return samples.astype(np.uint8) * np.uint8(255)

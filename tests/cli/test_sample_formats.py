@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from jaxsr.batch.enlarge import losses
+from jaxsr.imaging.colour import ADOBE, make_profile
 from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.sixteen_bit import encode_png16
 from tests.cli.sampling import picture, read_pixels, run, sidecar
@@ -87,6 +88,14 @@ def test_what_an_image_loses_is_told_once_and_in_its_sidecar(exact, tmp_path, ca
     held = [losses(read_photo(path), strip, Path("a.png"), strip=True) for path in some[1:3]]
     reasons = ("transparency", "depth beyond 8 bits a channel")
     assert held == [(f"lost {reason} (a strip cannot hold it)",) for reason in reasons]
+
+
+@pytest.mark.parametrize(("grey", "fits"), [(False, True), (True, False)])
+def test_a_profile_of_other_pixels_is_told(tmp_path, grey, fits):
+    icc = make_profile(ADOBE, 2.2, grey=grey)
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.png", icc_profile=icc)
+    lost = losses(read_photo(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8), Path("a.png"), strip=False)
+    assert lost == (() if fits else ("lost its colour profile, which is for another kind of pixels",))
 
 
 @pytest.mark.parametrize(("mode", "limit"), [("L", 4.6), ("LA", 3.4), ("RGB", 2.3), ("RGBA", 2.3)])

@@ -22,10 +22,26 @@ from tests.data.photos import photos
         ("HR", "LR4"),
         ("sub/HR", "sub/lr_x4"),
         ("a b.HR", "A b.LR"),
+        ("a_GT", "a_LQ"),
+        ("a_HR", "a_LR_bicubic_x4"),
+        ("a_x1", "a_x4"),
+        ("0801", "0801x4"),
+        ("HR_12", "LR_12"),
+        ("HR_4", "LR_4"),
     ],
 )
 def test_spellings_of_a_pair(high, low):
     assert partners([high, low, "alone_HR", "b_LR4", "CHR", "CLR4", "HRx", "a_LR9"], 4) == {high: [low]}
+
+
+def test_a_number_at_the_end_of_both_is_no_scale():
+    names = [f"{kind}_{number}" for kind in ("HR", "LR") for number in range(10)]
+    assert partners(names, 4) == {f"HR_{number}": [f"LR_{number}"] for number in range(10)}
+
+
+def test_two_originals_do_not_share_an_lr_image():
+    with pytest.raises(ValueError, match="A_hr and a_HR would both have the LR image a_LR4; rename"):
+        partners(["a_HR", "A_hr", "a_LR4"], 4)
 
 
 def test_the_scale_decides_between_several():

@@ -1,0 +1,152 @@
+"""Test layouts of TIFF, JPEG XL and PNG files that few programs write: the pixels are the picture's, or are refused."""
+
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from jaxsr.imaging.colour import HDR, NARROW, make_profile, png_profile
+from jaxsr.imaging.files import ImageFileError, read_photo
+from jaxsr.imaging.tiff import EXTRA_CHANNELS, FIRST_ONLY
+
+Y, X = np.mgrid[0:36, 0:52]
+PICTURE = np.stack([X * 4, Y * 6, X + Y], -1).astype(np.uint8)
+TURNED = {
+    2: PICTURE[:, ::-1],
+    3: PICTURE[::-1, ::-1],
+    4: PICTURE[::-1],
+    5: PICTURE.swapaxes(0, 1),
+    6: np.rot90(PICTURE, -1),
+    7: PICTURE[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90(PICTURE),
+}
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\
+<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="me"/></rdf:RDF></x:xmpmeta>'
+
+
+def read(path):
+    """Read a file's pixels as numbers from 0 to 255, with its alpha."""
+    photo = read_photo(path)
+    return photo.rgb * 255, photo
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])
+def test_jpeg_xl_of_any_depth_is_bright(tmp_path, bits):
+    numbers = np.rint(PICTURE * ((2**bits - 1) / 255)).astype(np.uint16)
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(numbers, lossless=True, bitspersample=bits))
+    pixels, photo = read(tmp_path / "a.jxl")
+    np.testing.assert_allclose(pixels, PICTURE, atol=255 / 2**bits)
+    assert photo.depth == 16
+
+
+def test_jpeg_xl_of_eight_bits_is_exact(tmp_path):
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(PICTURE, lossless=True))
+    np.testing.assert_allclose(read(tmp_path / "a.jxl")[0], PICTURE, atol=1e-3)
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_an_animated_jpeg_xl_is_its_first_frame(tmp_path, grey):
+    frames = np.stack([PICTURE, 255 - PICTURE])[..., :1] if grey else np.stack([PICTURE, 255 - PICTURE])
+    frames = frames[..., 0] if grey else frames
+    options = {"photometric": "gray"} if grey else {}
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(frames, lossless=True, **options))
+    pixels, photo = read(tmp_path / "a.jxl")
+    np.testing.assert_allclose(pixels, PICTURE[..., [0, 0, 0]] if grey else PICTURE, atol=1e-3)
+    assert FIRST_ONLY in photo.lost
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("compression", ["tiff_lzw", None])
+def test_ycbcr_is_turned_once(tmp_path, orientation, compression):
+    image = Image.fromarray(PICTURE).convert("YCbCr")
+    image.save(tmp_path / "a.tif", compression=compression, tiffinfo={274: orientation})
+    np.testing.assert_allclose(read(tmp_path / "a.tif")[0], TURNED[orientation], atol=3)
+
+
+@pytest.mark.parametrize(("kind", "big"), [("B", False), ("H", False), ("I", False), ("Q", True), ("q", True)])
+def test_an_orientation_of_any_integer_turns(tmp_path, kind, big):
+    tags = [(274, kind, 1, 6, True)]
+    tifffile.imwrite(tmp_path / "a.tif", PICTURE, photometric="rgb", bigtiff=big, metadata=None, extratags=tags)
+    np.testing.assert_allclose(read(tmp_path / "a.tif")[0], TURNED[6], atol=1e-3)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(("first", "second", "expected"), [(None, 6, 6), (6, 1, 1), (6, None, 6)])
+def test_what_is_told_of_the_photograph_is_its_own_directory_s(tmp_path, big, first, second, expected):
+    orientation = lambda number: [(274, "H", 1, number, True)] if number else []  # noqa: E731
+    about = [(700, "B", len(XMP), XMP, True), (315, "s", 0, "Ann", True)]
+    with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=big) as file:
+        small = {"subfiletype": 1, "extratags": orientation(first)}
+        file.write(PICTURE[::4, ::4], photometric="rgb", metadata=None, **small)
+        file.write(PICTURE, photometric="rgb", metadata=None, extratags=[*orientation(second), *about])
+    pixels, photo = read(tmp_path / "a.tif")
+    np.testing.assert_allclose(pixels, TURNED.get(expected, PICTURE), atol=1e-3)
+    assert b"Ann" in photo.exif
+    assert b"dc:source" in photo.xmp
+
+
+def test_the_first_directory_speaks_for_a_photograph_that_says_nothing(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        tags = [(700, "B", len(XMP), XMP, True), (315, "s", 0, "Ann", True)]
+        file.write(PICTURE[::4, ::4], photometric="rgb", metadata=None, subfiletype=1, extratags=tags)
+        file.write(PICTURE, photometric="rgb", metadata=None, software=False)
+    photo = read_photo(tmp_path / "a.tif")
+    assert b"Ann" in photo.exif
+    assert b"dc:source" in photo.xmp
+
+
+@pytest.mark.parametrize("kinds", [(0, 0, 2), (0, 0, 1), (0, 2)])
+def test_a_first_band_is_no_grey_picture(tmp_path, kinds):
+    samples = np.dstack([PICTURE, PICTURE])[..., : 1 + len(kinds)]
+    settings = {"photometric": "minisblack", "planarconfig": "contig", "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", samples, extrasamples=kinds, **settings)
+    with pytest.raises(ImageFileError, match="channels without a meaning as colours"):
+        read_photo(tmp_path / "a.tif")
+
+
+def test_grey_with_alpha_and_a_further_channel_is_grey(tmp_path):
+    settings = {"photometric": "minisblack", "planarconfig": "contig", "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", PICTURE, extrasamples=(2, 0), **settings)
+    pixels, photo = read(tmp_path / "a.tif")
+    np.testing.assert_allclose(pixels, PICTURE[..., [0, 0, 0]], atol=1e-3)
+    np.testing.assert_allclose(photo.alpha * 255, PICTURE[..., 1], atol=1e-3)
+    assert EXTRA_CHANNELS in photo.lost
+
+
+def test_missing_strips_are_no_black_rows(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", PICTURE, photometric="rgb", rowsperstrip=12, metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        tags = [file.pages.first.tags[code] for code in (273, 279)]
+    for tag in tags:
+        width = {3: 2, 4: 4}[int(tag.dtype)]
+        data[tag.valueoffset + width : tag.valueoffset + 2 * width] = bytes(width)
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageFileError, match="missing"):
+        read_photo(tmp_path / "a.tif")
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">L", len(content)) + name + content + struct.pack(">L", zlib.crc32(name + content))
+
+
+GAMMA = chunk(b"gAMA", struct.pack(">L", 100_000))
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ((1, 13, 0, 0), (None, (NARROW,))),
+        ((1, 13, 0, 1), (None, ())),
+        ((1, 16, 0, 0), (None, (HDR, NARROW))),
+        ((2, 2, 0, 1), (make_profile((0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06), 1.0), ())),
+        ((1, 13), (make_profile((0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06), 1.0), ())),
+    ],
+)
+def test_code_points_of_a_png(points, expected):
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"cICP", bytes(points)) + GAMMA + chunk(b"IDAT", b"")
+    assert png_profile(data, grey=False) == expected
