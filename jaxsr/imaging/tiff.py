@@ -258,7 +258,7 @@ def _meaning(
     photometric = page.photometric
     colours = {_RGB: 3, _YCBCR: 3, _CMYK: 4}.get(photometric, 1)
     kinds, further = tuple(page.extrasamples), samples.shape[-1] - colours
-    if further < 0 or (photometric in _GREY and further >= 2 and kinds[0] not in (_ASSOCIATED, _UNASSOCIATED)):
+    if further < 0 or (photometric in _GREY and further >= 2 and not {_ASSOCIATED, _UNASSOCIATED} & {*kinds[:1]}):
         raise _refusal(source, f"{samples.shape[-1]} channels without a meaning as colours")
     alphas = [i for i, kind in enumerate(kinds[:further]) if kind in (_ASSOCIATED, _UNASSOCIATED)]
     lost = (EXTRA_CHANNELS,) * (further > len(alphas[:1]))

@@ -131,10 +131,10 @@ def _version() -> str:
         content = path.read_bytes()
         digest.update(f"{path.relative_to(_PACKAGE)} {len(content)}\n".encode() + content)
     import flax
-    import jaxlib
+    import jaxlib.version
     import numpy as np
 
-    digest.update(f"{sys.version} {jax.__version__} {jaxlib.__version__} {flax.__version__} {np.__version__}".encode())
+    digest.update(f"{sys.version} {jax.__version__} {jaxlib.version.__version__} {flax.__version__} {np.__version__}".encode())
     return digest.hexdigest()[:16] if files else ""
 
 

@@ -121,7 +121,7 @@ def test_every_version_has_its_folder_and_few_stay(folder, monkeypatch):
     assert files(folder.parent) == {str(number) for number in range(2, 6)}
 
 
-@pytest.mark.parametrize("module", ["flax", "jaxlib", "numpy", "jax"])
+@pytest.mark.parametrize("module", ["flax", "jaxlib.version", "numpy", "jax"])
 def test_a_version_is_that_of_what_is_called(folder, monkeypatch, module):
     monkeypatch.setattr(sys.modules[module], "__version__", "99")
     lowered.keep_lowered()
