@@ -29,7 +29,9 @@ _HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
 _PILLOW_LOCK = threading.Lock()
 _GAIN_MAPS = rb"hdrgm:Version|ns\.adobe\.com/hdr-gain-map|hdrgainmap|urn:iso:std:iso:ts:21496:-1"
 JPEG_XL = "lost its colour profile and metadata, if it had any (JPEG XL)"
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {b"mif1", b"msf1", b"miaf"}  # of both
 XMP_LOST, EXTENDED_XMP_LOST = "lost its XMP, which could not be read", "lost its extended XMP"
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
@@ -70,8 +72,13 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
         if data.startswith(jpeg_xl.HEADS):
             return _decode_jpeg_xl(data, source, most_pixels)
         formats = _FORMATS
-        if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        brands = _brands(data)
+        if brands & _AVIF_BRANDS and not brands & _HEIC_BRANDS:
+            data = data[:8] + b"avif" + data[12:]  # Pillow looks at the first brand alone
+        elif brands & (_HEIC_BRANDS | _HEIF_BRANDS):
             formats = _open_heic(source)
+        if (bits := _jpeg_bits(data)) != 8:
+            raise ImageFileError(f"{source}: a JPEG of {bits} bits is not supported; save it with 8, or as 16-bit TIFF")
         with Image.open(BytesIO(data), formats=formats) as image:
             channels = len(image.getbands()) + (image.has_transparency_data and "A" not in image.mode)
             # 16 bits a sample: byte 24 of a PNG is its depth, and Pillow has no mode for most of them.
@@ -94,6 +101,25 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
             if any(key in image.info for key in ("comment", "photoshop")) or _has_texts(image):
                 lost += (TEXTS,)
             return _finish(pixels, icc, _exif_block(image), packet_of(image), _dpi(image), lost)
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """Return the brands of a HEIC or AVIF file (ISO 14496-12, box `ftyp`), and nothing of other files."""
+    if data[4:8] != b"ftyp":
+        return set()
+    size = min(int.from_bytes(data[:4]), 256)
+    return {data[8:12], *(data[at : at + 4] for at in range(16, size - 3, 4))}
+
+
+def _jpeg_bits(data: bytes) -> int:
+    """Return the bits per sample that the header of a JPEG file says (ITU-T T.81, B.2.2); 8 if it says nothing."""
+    at = 2
+    while data.startswith(b"\xff\xd8") and data[at : at + 1] == b"\xff" and at + 5 <= len(data):
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return data[at + 4]
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])
+    return 8
 
 
 def _open_heic(source: str) -> tuple[str, ...]:

@@ -200,6 +200,8 @@ def _check_kind(page: "TiffPage", source: str) -> None:
     if photometric not in known or (photometric == _CMYK and page.tags.valueof(_INK_SET, 1) != 1):
         name = _OTHER.get(photometric, "special inks" if photometric == _CMYK else f"the kind {int(photometric)}")
         raise _refusal(source, f"its colours are {name}, which have no conversion here")
+    if photometric == _YCBCR and (page.bitspersample != 8 or page.samplesperpixel != 3):
+        raise _refusal(source, f"YCbCr of {page.samplesperpixel} channels and {page.bitspersample} bits is not read")
     if isinstance(page.bitspersample, tuple):
         raise _refusal(source, f"its samples have {', '.join(map(str, page.bitspersample))} bits, which is not read")
     if dtype.kind not in "bu" or dtype.itemsize > 2 or page.sampleformat not in (1, 4):

@@ -134,7 +134,9 @@ def _version() -> str:
     import jaxlib.version
     import numpy as np
 
-    digest.update(f"{sys.version} {jax.__version__} {jaxlib.version.__version__} {flax.__version__} {np.__version__}".encode())
+    digest.update(
+        f"{sys.version} {jax.__version__} {jaxlib.version.__version__} {flax.__version__} {np.__version__}".encode()
+    )
     return digest.hexdigest()[:16] if files else ""
 
 

@@ -150,3 +150,33 @@ GAMMA = chunk(b"gAMA", struct.pack(">L", 100_000))
 def test_code_points_of_a_png(points, expected):
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"cICP", bytes(points)) + GAMMA + chunk(b"IDAT", b"")
     assert png_profile(data, grey=False) == expected
+
+
+@pytest.mark.parametrize("brand", [b"avif", b"mif1", b"miaf"])
+def test_avif_is_told_from_heic_by_all_its_brands(tmp_path, brand):
+    Image.fromarray(PICTURE).save(tmp_path / "a.avif", quality=95)
+    data = (tmp_path / "a.avif").read_bytes()
+    (tmp_path / "a.avif").write_bytes(data[:8] + brand + data[12:])
+    np.testing.assert_allclose(read(tmp_path / "a.avif")[0], PICTURE, atol=12)
+
+
+def test_a_jpeg_of_twelve_bits_is_called_so(tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "a.jpg")
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    data[data.index(b"\xff\xc0") + 4] = 12
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(ImageFileError, match="a JPEG of 12 bits is not supported"):
+        read_photo(tmp_path / "a.jpg")
+
+
+def test_ycbcr_with_alpha_is_called_so(tmp_path):
+    samples = np.dstack([PICTURE, PICTURE[..., :1]])
+    settings = {"planarconfig": "contig", "metadata": None, "extrasamples": (2,)}
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", **settings)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        at = file.pages.first.tags[262].valueoffset
+    data[at : at + 2] = struct.pack("<H", 6)
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageFileError, match="YCbCr of 4 channels and 8 bits is not read"):
+        read_photo(tmp_path / "a.tif")
