@@ -1,6 +1,6 @@
 """The user's choices for sampling, with all checks that need no model."""
 
-import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -101,7 +101,7 @@ class Options:
             raise ValueError("overlap: a single tile has no overlap; leave the overlap out, or give a tile.")
         for name in PER_STEP:
             value, numbers = getattr(self, name), self.numbers(name)
-            finite = all(isinstance(number, Real) and math.isfinite(number) for number in numbers)
+            finite = all(isinstance(number, Real) and abs(number) <= sys.float_info.max for number in numbers)
             if not finite or (value is not None and not numbers):
                 raise ValueError(f"{name}: must be a number, or a tuple with one number per step, got {value!r}.")
         if any(number < 0 for number in self.numbers("temperature")):

@@ -25,6 +25,7 @@ from jaxsr.options import Options, spell_tile
         ("overlap", -1),
         ("alpha", "much"),
         ("alpha", float("nan")),
+        ("alpha", 10**400),
         ("alpha", (0.1, float("inf"))),
         ("alpha", ()),
         ("through", "network"),
