@@ -1,5 +1,6 @@
 """Test that the knob moves along the calibrated profile: through the presets, and straight between them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,9 @@ def test_without_a_calibration_the_knob_is_one_number_and_says_so(calibrated):
     assert [knob.turned(Options(), position).alphas for position in (-100.0, 0.0, 50.0)] == [(-0.2,), (0.0,), (0.1,)]
 
 
-def test_equal_presets_share_a_tick():
-    ticks = knob_of(ASSETS / "photo-x4/calibration-deterministic-8.json").ticks
+def test_equal_presets_share_a_tick(tmp_path):
+    content = json.loads((ASSETS / "photo-x4/calibration-deterministic-8.json").read_text())
+    content["presets"]["vivid"] = content["presets"]["balanced"]
+    (tmp_path / "equal.json").write_text(json.dumps(content))
+    ticks = knob_of(tmp_path / "equal.json").ticks
     assert [(tick.names, tick.position) for tick in ticks] == [(("faithful",), 0.0), (("balanced", "vivid"), 100.0)]
