@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from jaxsr.imaging.colour import HDR, NARROW, make_profile, png_profile
-from jaxsr.imaging.files import ImageFileError, read_photo
+from jaxsr.imaging.files import ImageFileError, list_images, read_photo
 from jaxsr.imaging.tiff import EXTRA_CHANNELS, FIRST_ONLY
 
 Y, X = np.mgrid[0:36, 0:52]
@@ -180,3 +180,31 @@ def test_ycbcr_with_alpha_is_called_so(tmp_path):
     (tmp_path / "a.tif").write_bytes(data)
     with pytest.raises(ImageFileError, match="YCbCr of 4 channels and 8 bits is not read"):
         read_photo(tmp_path / "a.tif")
+
+
+def test_the_alpha_of_a_palette_is_scaled(tmp_path):
+    """tifffile writes no palette with alpha, so a grey picture with alpha gets the palette's tags afterwards."""
+    alpha = np.linspace(0, 65535, PICTURE[..., 0].size).astype(np.uint16).reshape(PICTURE.shape[:2])
+    indices = PICTURE[..., 0].astype(np.uint16)
+    table = np.zeros((3, 65536), np.uint16)
+    table[:, :256] = np.arange(256) * 257
+    settings = {"planarconfig": "contig", "metadata": None, "extrasamples": (2,)}
+    samples = np.stack([indices, alpha], -1)
+    extra = [(320, "H", table.size, table.ravel(), True)]
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="minisblack", extratags=extra, **settings)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        at = file.pages.first.tags[262].valueoffset
+    data[at : at + 2] = struct.pack("<H", 3)
+    (tmp_path / "a.tif").write_bytes(data)
+    pixels, photo = read(tmp_path / "a.tif")
+    np.testing.assert_allclose(pixels, PICTURE[..., [0, 0, 0]], atol=1e-3)
+    np.testing.assert_allclose(photo.alpha * 255, alpha / 257, atol=0.51)
+
+
+@pytest.mark.parametrize("name", ["a.dib", "a.apng", "a.jif", "a.jfi"])
+def test_less_known_endings_are_found_and_read(tmp_path, name):
+    form = {"dib": "BMP", "apng": "PNG"}.get(name[2:], "JPEG")
+    Image.fromarray(PICTURE).save(tmp_path / name, form)
+    assert list_images(tmp_path, recursive=False) == [tmp_path / name]
+    np.testing.assert_allclose(read(tmp_path / name)[0], PICTURE, atol=12)
