@@ -5,16 +5,15 @@ end of both (HR_12 and LR_12); NAME_x1 with NAME_x4 (DRealSR); and NAME with NAM
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 _KIND = re.compile(
-    r"(?P<stem>|.*[ ._/-])(?P<kind>hr|gt|lr|lq)(?:[ ._-]?bicubic)?(?:[ ._-]?x(?P<by>[2348])|(?P<attached>[2348]))?"
-    r"(?P<tail>[ ._-]\d+)?",
+    r"(?P<stem>|.*[ ._/-])(?P<kind>hr|gt|lr|lq)(?:[ ._-]?bicubic)?"
+    r"(?:(?:[ ._-]?x)?(?P<scale>[2348]))?(?P<tail>[ ._-]\d+)?",
     re.IGNORECASE,
 )
-_FACTOR = re.compile(r"(?P<stem>.*[^ ._/-])[ ._-]?x(?P<by>[12348])", re.IGNORECASE)
+_FACTOR = re.compile(r"(?P<stem>.*[^ ._/-])[ ._-]?x(?P<scale>[12348])", re.IGNORECASE)
 
 
 class _Name(NamedTuple):
@@ -56,24 +55,24 @@ def low_names(names: Iterable[str], scale: int) -> set[str]:
 
 
 def _parse(names: list[str]) -> list[_Name]:
-    found, whole = [], {name.lower() for name in names}
+    found, whole = [], set(names)
     # The stem ends with a mark or a folder's slash, so that CHR is no HR.
     by_kind = {name: match for name in names if (match := _KIND.fullmatch(name))}
-    high = Counter(_key(match) for match in by_kind.values() if match["kind"].lower() in ("hr", "gt"))
+    high = {_key(match) for match in by_kind.values() if match["kind"].lower() in ("hr", "gt")}
     for name, match in by_kind.items():
         low, key = match["kind"].lower() in ("lr", "lq"), _key(match)
-        number = match["by"] or match["attached"] or ""
+        number = match["scale"] or ""
         if low and not number and key not in high and key[1].lstrip(" ._-") in tuple("2348"):
             key, number = (key[0], ""), key[1][-1]  # NAME_LR_4 with NAME_HR: the number is the scale
         found.append(_Name(key, low, number, name))
     for name in names:
         match = None if name in by_kind else _FACTOR.fullmatch(name)
-        if match and match["by"] == "1":
-            found.append(_Name((match["stem"].lower(), "x"), False, "", name))
-        elif match:
-            found.append(_Name((match["stem"].lower(), "x"), True, match["by"], name))
-            if match["stem"].lower() in whole:
-                found += [_Name((stem.lower(), "x"), False, "", stem) for stem in names if stem == match["stem"]]
+        if not match:
+            continue
+        key, low = (match["stem"].lower(), "x"), match["scale"] != "1"
+        found.append(_Name(key, low, match["scale"] if low else "", name))
+        if low and match["stem"] in whole:
+            found.append(_Name(key, False, "", match["stem"]))
     return list(dict.fromkeys(found))
 
 

@@ -71,10 +71,10 @@ def png_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ..
     """
     chunks = png_chunks(data)
     try:
-        primaries, transfer, _, full = struct.unpack("4B", chunks.get(b"cICP", bytes(4))[:4].ljust(4, b"\0"))
-        if len(chunks.get(b"cICP", b"")) == 4 and 2 not in (primaries, transfer):  # 2: unspecified
-            icc, lost = code_points_profile(primaries, transfer, grey=grey)
-            return icc, lost + (NARROW,) * (full == 0)
+        points = chunks.get(b"cICP", b"")
+        if len(points) == 4 and (2 not in points[:2] or points[1] in (_PQ, _HLG)):  # 2: unspecified
+            icc, lost = code_points_profile(points[0], points[1], grey=grey)
+            return icc, lost + (NARROW,) * (points[3] == 0)
         if b"sRGB" in chunks or not chunks.keys() & {b"gAMA", b"cHRM"}:
             return None, ()
         gamma = struct.unpack(">L", chunks[b"gAMA"])[0] / 1e5 if b"gAMA" in chunks else 1 / 2.2

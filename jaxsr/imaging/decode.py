@@ -72,10 +72,9 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
         if data.startswith(jpeg_xl.HEADS):
             return _decode_jpeg_xl(data, source, most_pixels)
         formats = _FORMATS
-        brands = _brands(data)
-        if brands & _AVIF_BRANDS and not brands & _HEIC_BRANDS:
+        if is_avif(data):
             data = data[:8] + b"avif" + data[12:]  # Pillow looks at the first brand alone
-        elif brands & (_HEIC_BRANDS | _HEIF_BRANDS):
+        elif _brands(data) & (_HEIC_BRANDS | _HEIF_BRANDS):
             formats = _open_heic(source)
         if (bits := _jpeg_bits(data)) != 8:
             raise ImageFileError(f"{source}: a JPEG of {bits} bits is not supported; save it with 8, or as 16-bit TIFF")
@@ -100,7 +99,8 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
                 icc, lost = icc or made, lost + further
             if any(key in image.info for key in ("comment", "photoshop")) or _has_texts(image):
                 lost += (TEXTS,)
-            return _finish(pixels, icc, _exif_block(image), packet_of(image), _dpi(image), lost)
+            block = _exif_block(image)
+            return _finish(pixels, icc, block, packet_of(image), _dpi(image), lost, read_orientation(block))
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -109,6 +109,12 @@ def _brands(data: bytes) -> set[bytes]:
         return set()
     size = min(int.from_bytes(data[:4]), 256)
     return {data[8:12], *(data[at : at + 4] for at in range(16, size - 3, 4))}
+
+
+def is_avif(data: bytes) -> bool:
+    """Return whether the first bytes of a file are those of an AVIF file, and not of a HEIC file."""
+    brands = _brands(data)
+    return bool(brands & _AVIF_BRANDS) and not brands & _HEIC_BRANDS
 
 
 def _jpeg_bits(data: bytes) -> int:
@@ -155,7 +161,7 @@ def _finish(
     xmp: bytes | None,
     dpi: tuple[float, float] | None,
     lost: tuple[str, ...],
-    orientation: int | None = None,
+    orientation: int,
 ) -> Decoded:
     """Turn the pixels upright, find the profile that EXIF tells, and clean the metadata."""
     if not icc and FROM_CMYK not in lost:
@@ -164,7 +170,6 @@ def _finish(
         cleaned = clean_xmp(xmp)
     except ValueError:
         cleaned, lost = None, (*lost, XMP_LOST)
-    orientation = read_orientation(block) if orientation is None else orientation
     return Decoded(_turn(pixels, orientation), icc, clean_exif(block), cleaned, dpi, lost)
 
 

@@ -9,8 +9,8 @@ _HEADER = 64
 """Bytes that are enough for the size and the depth."""
 HEADS = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-_BITS = (9, 13, 18, 30)
 # How numbers are coded (U32): for each of four cases a constant, and the bits that are added to it.
+_SIDES = ((1, 9), (1, 13), (1, 18), (1, 30))
 _DEPTHS = ((8, 0), (10, 0), (12, 0), (1, 6))
 _PREVIEW_EIGHTHS, _PREVIEW_SIDES = ((16, 0), (32, 0), (1, 5), (33, 9)), ((1, 6), (65, 8), (321, 10), (1345, 12))
 _ANIMATION = (
@@ -58,7 +58,7 @@ def jpeg_xl_depth(data: bytes) -> int:
             for cases in _ANIMATION:
                 bits.number(cases)
             bits.take(1)
-    return 8 * 4 if bits.take(1) else bits.number(_DEPTHS)  # floating point, whose pixels the reader refuses
+    return 32 if bits.take(1) else bits.number(_DEPTHS)  # floating point, whose pixels the reader refuses
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
@@ -79,7 +79,7 @@ def _skip_preview(bits: _Bits) -> None:
 
 
 def _side(bits: _Bits, small: int) -> int:
-    return 8 * (bits.take(5) + 1) if small else bits.take(_BITS[bits.take(2)]) + 1
+    return 8 * (bits.take(5) + 1) if small else bits.number(_SIDES)
 
 
 def _codestream(data: bytes) -> bytes:

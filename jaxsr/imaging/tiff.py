@@ -104,25 +104,18 @@ def decode_tiff(data: bytes, source: str, check_size: Callable[[int, int, int, i
 def _beginning_with(page: "TiffPage", data: bytes) -> bytes:
     """Return the file with a header that points to the directory of `page` as the first one."""
     form = page.parent.tiff
-    start = 8 if form.is_bigtiff else 4
-    first = struct.pack(form.byteorder + ("Q" if form.is_bigtiff else "L"), page.offset)
-    return data if data[start : start + len(first)] == first else data[:start] + first + data[start + len(first) :]
+    first, start = struct.pack(form.offsetformat, page.offset), form.offsetsize  # 4 bytes after 4, or 8 after 8
+    return data if data[start : 2 * start] == first else data[:start] + first + data[2 * start :]
 
 
 def _without_orientation(page: "TiffPage", data: bytes) -> bytes:
-    """Return the file with the orientation 1 in the directory of `page`: libtiff turns some pictures by themselves."""
-    form = page.parent.tiff
-    (count,) = struct.unpack_from(form.tagnoformat, data, page.offset)
-    changed = bytearray(data)
-    for number in range(count):
-        at = page.offset + form.tagnosize + number * form.tagsize
-        if struct.unpack_from(f"{form.byteorder}H", data, at)[0] == ORIENTATION:
-            entry = struct.pack(f"{form.byteorder}HH", ORIENTATION, 3)
-            counted = struct.pack(form.byteorder + ("Q" if form.is_bigtiff else "L"), 1)
-            changed[at : at + form.tagsize] = (entry + counted + struct.pack(f"{form.byteorder}H", 1)).ljust(
-                form.tagsize, b"\0"
-            )
-    return bytes(changed)
+    """Return the file with the orientation 1 in the directory of `page`: libtiff turns some pictures by itself."""
+    tag, form = page.tags.get(ORIENTATION), page.parent.tiff
+    if tag is None:
+        return data
+    entry = struct.pack(f"{form.byteorder}HH", ORIENTATION, 3) + struct.pack(form.offsetformat, 1)
+    entry = (entry + struct.pack(f"{form.byteorder}H", 1)).ljust(form.tagsize, b"\0")
+    return data[: tag.offset] + entry + data[tag.offset + form.tagsize :]
 
 
 def _dpi(page: "TiffPage") -> tuple[float, float] | None:

@@ -30,10 +30,7 @@ def enable_compilation_cache(width: int | None = None, precision: str = "fp32") 
         the folder of the cache. None if the cache stays off, if the user has set a folder through JAX's own settings,
         or if the folder cannot be written; one line on stderr reports the last case.
     """
-    values = jax.config.values
-    if os.environ.get("JAXSR_CACHE") == "off" or not values["jax_enable_compilation_cache"]:
-        return None
-    if values["jax_compilation_cache_dir"]:
+    if not may_keep_programs() or jax.config.values["jax_compilation_cache_dir"]:
         return None
     wide = width is not None and width >= WIDE
     if (wide or (precision == "bf16" and cpu.fast_bfloat16())) and onednn.active():
@@ -51,6 +48,11 @@ def enable_compilation_cache(width: int | None = None, precision: str = "fp32") 
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return folder
+
+
+def may_keep_programs() -> bool:
+    """Return whether neither `JAXSR_CACHE=off` nor JAX's own setting forbids to keep programs between processes."""
+    return os.environ.get("JAXSR_CACHE") != "off" and jax.config.values["jax_enable_compilation_cache"]
 
 
 def try_folder(folder: Path) -> None:

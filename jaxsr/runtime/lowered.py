@@ -21,7 +21,8 @@ from typing import Any
 import jax
 import jax.export
 
-from jaxsr.runtime import cpu
+from jaxsr.runtime import cpu, onednn
+from jaxsr.runtime.compilation import may_keep_programs
 from jaxsr.storage import cache_dir, write_whole
 
 VERSIONS = 4
@@ -42,7 +43,7 @@ def keep_lowered() -> None:
     """
     global _folder
     _folder = None
-    if os.environ.get("JAXSR_CACHE") == "off" or not jax.config.values["jax_enable_compilation_cache"]:
+    if not may_keep_programs():
         return
     try:
         version = _version()
@@ -66,7 +67,7 @@ def kept(function: Callable[..., Any], made_of: str) -> Callable[..., Any]:
     """
 
     def read(*arguments: Any) -> Any:
-        if _folder is None or not _caches_programs():
+        if _folder is None or not onednn.cache_is_on():
             return function(*arguments)
         leaves, tree = jax.tree.flatten(arguments)
         shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
@@ -110,11 +111,6 @@ def kept_bytes(made_of: str, make: Callable[[], bytes]) -> bytes:
         if _version() == path.parent.name:  # else the source has changed since this process read it
             write_whole(path, hashlib.sha256(content).digest() + content)
     return content
-
-
-def _caches_programs() -> bool:
-    values = jax.config.values
-    return bool(values["jax_enable_compilation_cache"] and values["jax_compilation_cache_dir"])
 
 
 def _path(made_of: str) -> Path:

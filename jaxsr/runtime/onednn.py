@@ -57,12 +57,13 @@ def active() -> bool:
     True on a single CPU device if oneDNN is usable and the persistent compilation cache is off. XLA cannot partition a
     custom call over several devices.
     """
-    if _off.get() or os.environ.get("JAXSR_ONEDNN") == "off" or _cache_is_on():
+    if _off.get() or os.environ.get("JAXSR_ONEDNN") == "off" or cache_is_on():
         return False
     return jax.default_backend() == "cpu" and jax.device_count() == 1 and usable()
 
 
-def _cache_is_on() -> bool:
+def cache_is_on() -> bool:
+    """Return whether JAX caches compiled programs between processes."""
     return all(jax.config.values[name] for name in ("jax_enable_compilation_cache", "jax_compilation_cache_dir"))
 
 

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from jaxsr.batch.decoder import DecoderProcess
+from jaxsr.imaging.decode import is_avif
 from jaxsr.imaging.files import READ, Photo, hash_photo
 from jaxsr.imaging.pixels import ImageFileError
 from jaxsr.studio.views import View, make_view
@@ -212,7 +213,7 @@ def suffix_by_content(data: bytes) -> str:
     if data[:4] == b"RIFF":
         return ".webp"
     if data[4:8] == b"ftyp":
-        return ".avif" if data[8:12] in (b"avif", b"avis") else ".heic"
+        return ".avif" if is_avif(data) else ".heic"
     return next((suffix for head, suffix in _KINDS.items() if data.startswith(head)), ".png")
 
 

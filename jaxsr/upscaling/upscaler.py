@@ -417,8 +417,8 @@ def load(name_or_path: str | Path = DEFAULT_MODEL, *, accept_license: bool = Fal
 
     The commands cache most compiled programs between runs. To do the same in Python, call
     `jaxsr.runtime.compilation.enable_compilation_cache` before the first computation (`sample` and `replay` also keep
-    what comes before the compilation, see `jaxsr.runtime.lowered`). Without this call, programs on a
-    CPU may call oneDNN (see `jaxsr.runtime.onednn`), and are not cached.
+    what comes before the compilation, see `jaxsr.runtime.lowered`). Without this call, programs on a CPU may call
+    oneDNN (see `jaxsr.runtime.onednn`), and are not cached.
 
     Raises:
         ValueError, OSError: for an unknown name, a licence that was not accepted, or an unreadable file.
