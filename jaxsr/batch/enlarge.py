@@ -23,7 +23,16 @@ from jaxsr.batch.write import write_result
 from jaxsr.choices import Batch
 from jaxsr.errors import IMAGE_FAILED
 from jaxsr.guidance.guide import Guide, is_guided
-from jaxsr.imaging.files import JPEG, WEBP, Photo, check_side, pixel_dtype, read_photo, with_metadata
+from jaxsr.imaging.files import (
+    JPEG,
+    WEBP,
+    Photo,
+    check_side,
+    pixel_dtype,
+    read_photo,
+    too_long_for_jpeg,
+    with_metadata,
+)
 from jaxsr.imaging.lanczos import resize_into
 from jaxsr.imaging.memory import check_memory
 from jaxsr.imaging.metadata import fits_icc
@@ -167,6 +176,8 @@ def finish(upscaler: Upscaler, begun: Begun, done: Sequence[ImageRun], *, accept
     record |= {"notes": [f"The image {note}." for note in notes], "seconds": seconds}
     if (request.metadata or "keep") == "keep":
         photo = replace(photo, record=inner_record(upscaler, request, done))
+    if job.target.suffix.lower() in JPEG:
+        photo = replace(photo, **dict.fromkeys(too_long_for_jpeg(photo)))
     write_result(job, pixels, photo, record, quality=request.quality or 95)
     return Made(consistency, drift, notes, done[0])
 
@@ -240,6 +251,8 @@ def losses(photo: Photo, pixels: Pixels, target: Path, *, strip: bool) -> tuple[
     holder = "a strip" if strip else "JPEG" if jpeg else "WebP"
     if (strip or jpeg) and photo.alpha is not None and photo.alpha.min() < 1:
         lost += (f"lost transparency ({holder} cannot hold it)",)
+    if jpeg and (long := too_long_for_jpeg(photo)):
+        lost += (f"lost its {' and '.join(name.upper() for name in long)} (too long for JPEG)",)
     if photo.dpi and target.suffix.lower() in WEBP:
         lost += ("lost its pixels per inch (WebP cannot hold them)",)
     if photo.icc and not fits_icc(photo.icc, grey=pixels.shape[-1] < 3):

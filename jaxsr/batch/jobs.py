@@ -101,10 +101,10 @@ def check_name(job: Job) -> None:
         limit = 255
     name = job.sidecar.name
     if len(os.fsencode(name)) > limit:
-        raise ValueError(
-            f"{job.source}: its name is too long: the result's record {name[:20]}...{name[-12:]} would have more than "
-            f"{limit} bytes; rename the image."
-        )
+        why = f"the result's record {name[:20]}...{name[-12:]} would have more than {limit} bytes"
+        if job.target.stem.startswith(job.source.stem):
+            raise ValueError(f"{job.source}: its name is too long: {why}; rename the image.")
+        raise ValueError(f"--output: the name of {job.target} is too long: {why}; choose a shorter one.")
 
 
 def is_file_name(output: Path) -> bool:

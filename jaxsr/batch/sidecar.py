@@ -127,18 +127,23 @@ def command(upscaler: Upscaler, request: Request, done: Sequence[ImageRun], *, a
     """
     model = request.model if find_card(request.model) else upscaler.source.resolve()
     options = request.used([run.options for run in done]).options
-    flags = {"input": request.input.path.resolve(), "model": model} | asdict(options)
+    flags = {"input": _whole(request.input.path), "model": model} | asdict(options)
     flags |= {"tile": spell_tile(options.tile)}
     flags |= {"seed": request.seed, "n-samples": request.sample + 1, "batch": done[0].batch, "quality": request.quality}
     labels = tuple(panel.label.removeprefix("alpha ") for panel in request.panels)
     flags |= {"ext": _extension(request), "strip": labels or request.strip or None}
     if request.panels and request.calibration:
-        flags["calibration"] = request.calibration.path.resolve()
+        flags["calibration"] = _whole(request.calibration.path)
     names = ("metadata", "reference_box", "feather", "objective", "scale", "width", "height", "colour_fix", "crop")
     flags |= {name: getattr(request, name) for name in names}
-    flags |= {name: file.path.resolve() for name, file in request.guide_files.items()}
+    flags |= {name: _whole(file.path) for name, file in request.guide_files.items()}
     words = [f"--{name.replace('_', '-')}={_word(value)}" for name, value in flags.items() if value is not None]
     return shlex.join(["python", "-m", "jaxsr.sample", *words, *["--accept-license"] * accept_license])
+
+
+def _whole(path: Path) -> Path:
+    """Return an absolute path. A pipe keeps its name, because the one behind /dev/stdin means nothing later."""
+    return path.absolute() if path.exists() and not path.is_file() else path.resolve()
 
 
 def _extension(request: Request) -> str | None:

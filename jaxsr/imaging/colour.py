@@ -64,17 +64,22 @@ def has_late_metadata(data: bytes) -> bool:
     return False
 
 
-def png_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
-    """Make the profile of a PNG without iCCP from cICP, else sRGB, else gAMA and cHRM (PNG, third edition, 4.3).
+def png_profile(data: bytes, icc: bytes | None, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:
+    """Make the profile of a PNG from cICP, else iCCP, else sRGB, else gAMA and cHRM (PNG, third edition, 4.3).
 
-    Returns None for colours that are sRGB, and what no profile can say.
+    `icc` is the profile of iCCP, which also holds where cICP has a meaning that no profile of ours has. Returns None
+    for colours that are sRGB, and what no profile can say.
     """
     chunks = png_chunks(data)
     try:
         points = chunks.get(b"cICP", b"")
         if len(points) == 4 and (2 not in points[:2] or points[1] in (_PQ, _HLG)):  # 2: unspecified
-            icc, lost = code_points_profile(points[0], points[1], grey=grey)
-            return icc, lost + (NARROW,) * (points[3] == 0)
+            made, lost = code_points_profile(points[0], points[1], grey=grey)
+            known = not lost
+            lost = () if icc and UNKNOWN in lost else lost
+            return made if known else icc, lost + (NARROW,) * (points[3] == 0)
+        if icc:
+            return icc, ()
         if b"sRGB" in chunks or not chunks.keys() & {b"gAMA", b"cHRM"}:
             return None, ()
         gamma = struct.unpack(">L", chunks[b"gAMA"])[0] / 1e5 if b"gAMA" in chunks else 1 / 2.2
@@ -84,7 +89,7 @@ def png_profile(data: bytes, *, grey: bool) -> tuple[bytes | None, tuple[str, ..
         standard = abs(gamma - 1 / 2.2) < 0.005 and (grey or np.allclose(primaries, SRGB, atol=0.002))
         return (None if standard else make_profile(primaries, 1 / gamma, grey=grey)), ()
     except (struct.error, ZeroDivisionError, np.linalg.LinAlgError, ValueError, OverflowError):
-        return None, ()  # broken metadata must not stop a photograph
+        return icc, ()  # broken metadata must not stop a photograph
 
 
 def code_points_profile(primaries: int, transfer: int, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:

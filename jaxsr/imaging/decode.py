@@ -14,7 +14,7 @@ from jaxtyping import UInt8, UInt16
 from PIL import Image
 
 from jaxsr.imaging import jpeg_xl
-from jaxsr.imaging.colour import GAIN_MAP, HDR, exif_profile, has_late_metadata, heif_profile, png_profile
+from jaxsr.imaging.colour import GAIN_MAP, exif_profile, has_late_metadata, heif_profile, png_profile
 from jaxsr.imaging.memory import check_memory, decoding_bytes
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
@@ -83,8 +83,7 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
             # 16 bits a sample: byte 24 of a PNG is its depth, and Pillow has no mode for most of them.
             itemsize = 2 if image.format == "PNG" and data[24:25] == b"\x10" else 1
             check(*image.size, channels, itemsize, source)
-            pixels, icc = _pillow_pixels(image, data, source)
-            lost = (FROM_CMYK,) * (image.mode == "CMYK")
+            pixels, icc, lost = _pillow_pixels(image, data, source)
             if image.format in ("JPEG", "MPO") and re.search(_GAIN_MAPS, data):
                 lost += (GAIN_MAP,)
             elif _has_more_frames(image):
@@ -92,8 +91,8 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
             if image.format in ("JPEG", "MPO") and _EXTENDED_XMP in data:
                 lost += (EXTENDED_XMP_LOST,)
             if image.format == "PNG":
-                made, further = png_profile(data, grey=pixels.shape[-1] < 3)
-                icc, lost = icc or made, lost + further * (HDR in further or not icc)
+                icc, further = png_profile(data, icc, grey=pixels.shape[-1] < 3)
+                lost += further
             if image.format in ("AVIF", "HEIF"):
                 made, further = heif_profile(data, grey=pixels.shape[-1] < 3)
                 icc, lost = icc or made, lost + further
@@ -207,22 +206,23 @@ def is_image_head(head: bytes) -> bool:
     )
 
 
-def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels, bytes | None]:
-    """Return the pixels of an open image in 1 to 4 channels, and their ICC profile."""
+def _pillow_pixels(image: Image.Image, data: bytes, source: str) -> tuple[Pixels, bytes | None, tuple[str, ...]]:
+    """Return the pixels of an open image in 1 to 4 channels, their ICC profile, and what they lost."""
     if image.format == "PNG":  # libpng has every depth, and refuses pixels that end too early
         pixels = decode_png(data)
         if has_late_metadata(data):
             image.load()
-        return pixels, image.info.get("icc_profile")
+        return pixels, image.info.get("icc_profile"), ()
     image.load()
     icc = image.info.get("icc_profile")
     if image.mode == "CMYK":
-        return np.asarray(to_srgb(image, icc)), None
+        converted, lost = to_srgb(image, icc)
+        return np.asarray(converted), None, (FROM_CMYK, *lost)
     if image.mode.startswith(("I", "F", "LAB", "HSV")):
         raise ImageFileError(f"{source}: pixels of type {image.mode} have no fixed white; save it as 8 or 16-bit RGB")
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     pixels = np.asarray(image.convert(mode + "A" if image.has_transparency_data else mode))
-    return pixels if pixels.ndim == 3 else pixels[..., None], icc
+    return pixels if pixels.ndim == 3 else pixels[..., None], icc, ()
 
 
 def _has_texts(image: Image.Image) -> bool:

@@ -40,6 +40,7 @@ PIPE_WAIT = 30.0
 """Seconds to wait for bytes from a pipe."""
 _MOST_PIPED = 2**31
 _SHOWN = 200  # characters of a decoder's error
+_SHOWN_LINKS = 3
 _UNREAD_WORDS = (
     "3fr arw avifs bay btf cap cr2 cr3 crw cur dcm dcr dcs dds dng dpx drf eip emf eps erf exr fff fits gpr hdr heics "
     "icns ico iiq j2c j2k jls jp2 jpf jpm jps jpx jxr k25 kdc mdc mef mos mrw nef nrw orf pam pbm pcx pef pfm pgm pnm "
@@ -99,23 +100,42 @@ def list_images(root: str | os.PathLike[str], recursive: bool) -> list[Path]:
 
 
 def left_out(roots: Iterable[str | os.PathLike[str]], recursive: bool) -> str | None:
-    """Return a sentence about the images in folders whose types are not read, by extension; None without any."""
-    walks = (_walk(Path(root), recursive) for root in roots if Path(root).is_dir())
-    counts = Counter(suffix for walk in walks for path in walk if (suffix := path.suffix.lower()) in _UNREAD)
-    if not counts:
-        return None
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-    return f"left out {counts.total()} image{'s' if counts.total() > 1 else ''} of types that are not read: {kinds}"
+    """Return a sentence about the images in folders that are not read; None without any.
+
+    These are types that we do not read, which it counts by extension, and links to files that do not exist.
+    """
+    counts, broken, parts = Counter[str](), list[Path](), list[str]()
+    for root in roots:
+        for path in _walk(Path(root), recursive, links=True) if Path(root).is_dir() else ():
+            suffix = path.suffix.lower()
+            if suffix in IMAGES and not path.is_file():
+                broken.append(path)
+            elif suffix in _UNREAD:
+                counts[suffix] += 1
+    if counts:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+        parts.append(f"{counts.total()} image{'s' * (counts.total() > 1)} of types that are not read: {kinds}")
+    if broken:
+        shown = ", ".join(map(str, broken[:_SHOWN_LINKS])) + ", ..." * (len(broken) > _SHOWN_LINKS)
+        what = "links whose files do not exist" if len(broken) > 1 else "link whose file does not exist"
+        parts.append(f"{len(broken)} {what}: {shown}")
+    return f"left out {'; and '.join(parts)}" if parts else None
 
 
-def _walk(root: Path, recursive: bool) -> Iterator[Path]:
-    """Yield the files in a folder, and below it, that are not hidden. Pipes and devices are no files."""
+def _walk(root: Path, recursive: bool, *, links: bool = False) -> Iterator[Path]:
+    """Yield the files in a folder, and below it, that are not hidden, with `links` also links to nothing.
+
+    Pipes and devices are no files.
+    """
     if not root.is_dir():
         problem = "not a folder" if root.exists() else "no such folder"
         raise ImageFileError(f"{root}: {problem}; give the folder that holds the images")
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
-        yield from (path for name in names if not name.startswith(".") and (path := Path(folder, name)).is_file())
+        for name in sorted(names):
+            path = Path(folder, name)
+            if not name.startswith(".") and (path.is_file() or (links and path.is_symlink() and not path.exists())):
+                yield path
         seen.add(_identity(folder))
         visible, folders[:] = [name for name in sorted(folders) if not name.startswith(".")], []
         for name in visible if recursive else ():
@@ -332,18 +352,23 @@ def _encode(suffix: str, pixels: Pixels, photo: Photo, quality: int) -> bytes:
         return with_png_metadata(encode_png16(pixels, icc, photo.exif), photo.xmp, photo.dpi, photo.record)
     if suffix in WEBP and grey:  # WebP has RGB only, and a grey profile has no meaning there
         pixels, icc = _grey_to_srgb(pixels, icc), None
+    if suffix in JPEG and (long := too_long_for_jpeg(photo)):
+        for name in long:
+            warnings.warn(f"{photo.source}: its {name.upper()} is too long for JPEG and is left out", stacklevel=3)
+        photo = replace(photo, **dict.fromkeys(long))
     options = {"icc_profile": icc, "exif": photo.exif, "quality": quality, "subsampling": 0}
     if suffix not in PNG:
         options |= {"xmp": _packet(photo, _MAX_JPEG["xmp"] if suffix in JPEG else None), "dpi": photo.dpi}
-    for name, limit in _MAX_JPEG.items() if suffix in JPEG else ():
-        if len(options[name] or b"") > limit:
-            warnings.warn(f"{photo.source}: its {name.upper()} is too long for JPEG and is left out", stacklevel=3)
-            options[name] = None
     stream = BytesIO()
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image.save(stream, "JPEG" if suffix in JPEG else suffix[1:], **{k: v for k, v in options.items() if v is not None})
     data = stream.getvalue()
     return with_png_metadata(data, photo.xmp, photo.dpi, photo.record) if suffix in PNG else data
+
+
+def too_long_for_jpeg(photo: Photo) -> list[str]:
+    """List the metadata that no JPEG can hold: `exif`, `xmp`, both, or none."""
+    return [name for name, limit in _MAX_JPEG.items() if len(getattr(photo, name) or b"") > limit]
 
 
 def _packet(photo: Photo, limit: int | None = None) -> bytes | None:
@@ -372,7 +397,7 @@ def _on_white(pixels: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w d"]:
 
 
 def _grey_to_srgb(pixels: UInt8[np.ndarray, "h w c"], icc: bytes | None) -> UInt8[np.ndarray, "h w d"]:
-    colour = np.asarray(to_srgb(Image.fromarray(pixels[..., 0]), icc))
+    colour = np.asarray(to_srgb(Image.fromarray(pixels[..., 0]), icc)[0])
     return np.concatenate([colour, pixels[..., 1:]], axis=-1)
 
 

@@ -19,6 +19,7 @@ MAIN, EXIF_IFD, GPS_IFD, INTEROPERABILITY = 0, 34665, 34853, 40965
 ORIENTATION, ICC_PROFILE = 274, 34675
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 EXIF_PREFIX = b"Exif\0\0"
+UNUSABLE = "lost its colour profile, which cannot be used"
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _BIG_TYPE_BYTES = _TYPE_BYTES | {16: 8, 17: 8, 18: 8}
 _POINTERS = (EXIF_IFD, GPS_IFD, INTEROPERABILITY)
@@ -183,14 +184,16 @@ def fits_icc(icc: bytes | None, *, grey: bool) -> bool:
     return icc is not None and icc[16:20] == (b"GRAY" if grey else b"RGB ")
 
 
-def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """Convert a Pillow image to sRGB, mode RGB, through its ICC profile, or without it if it is missing or unusable."""
-    if icc:
-        try:
-            profile = ImageCms.ImageCmsProfile(BytesIO(icc))
-            converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError):
-            return image.convert("RGB")
-        if converted is not None:
-            return converted
-    return image.convert("RGB")
+def to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, tuple[str, ...]]:
+    """Convert a Pillow image to sRGB, mode RGB, through its ICC profile, or without it if it is missing or unusable.
+
+    Returns what is lost with an unusable profile, too.
+    """
+    if not icc:
+        return image.convert("RGB"), ()
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        converted = None
+    return (image.convert("RGB"), (UNUSABLE,)) if converted is None else (converted, ())

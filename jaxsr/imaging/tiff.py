@@ -263,8 +263,9 @@ def _meaning(
         samples = full_range(samples, page.bitspersample)
         colour = ~samples[..., :1] if photometric == 0 else samples[..., :colours]
     if photometric == _CMYK:
-        samples, lost = _eight_bits(samples), (*lost, FROM_CMYK)
-        colour = np.asarray(to_srgb(Image.fromarray(samples[..., :colours], "CMYK"), icc))
+        samples = _eight_bits(samples)
+        converted, further_lost = to_srgb(Image.fromarray(samples[..., :colours], "CMYK"), icc)
+        colour, lost = np.asarray(converted), (*lost, FROM_CMYK, *further_lost)
     if not alphas:
         return colour, lost
     alpha = samples[..., colours + alphas[0], None]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jaxsr.batch.jobs import check_name, find_inputs, is_file_name, name_result, plan_jobs
+from jaxsr.batch.jobs import Job, check_name, find_inputs, is_file_name, name_result, plan_jobs
 
 OUT = Path("out")
 
@@ -23,6 +23,9 @@ def test_a_name_that_is_too_long_is_refused_by_itself(tmp_path):
     check_name(jobs[1])
     with pytest.raises(ValueError, match=r"mmm\.png: its name is too long: .* more than 255 bytes; rename the image"):
         check_name(jobs[0])
+    named = Job(tmp_path / "in/ok.png", tmp_path / f"{'y' * 251}.png", 0)
+    with pytest.raises(ValueError, match=r"^--output: the name of .*yyy\.png is too long: .*; choose a shorter one"):
+        check_name(named)
 
 
 @pytest.mark.parametrize(("name", "target"), [("a.jfif", "a.jpg"), ("a.mpo", "a.jpg"), ("a.avif", "a.png")])

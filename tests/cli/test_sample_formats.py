@@ -52,6 +52,16 @@ def test_sixteen_bits_stay_sixteen_bits(exact, tmp_path, channels):
     np.testing.assert_array_equal(np.rint(photo.rgb * 65535)[..., :channels], enlarged(pixels))
 
 
+def test_metadata_too_long_for_jpeg_is_told(exact, tmp_path, capsys):
+    exif = Image.Exif()
+    exif[315] = "A" * 70_000
+    picture(tmp_path / "a.png", exif=exif)
+    assert run("-i", tmp_path / "a.png", "-o", tmp_path / "out", "--ext", "jpg") == 0
+    assert "note: 1 image lost its EXIF (too long for JPEG)" in capsys.readouterr().out
+    assert "The image lost its EXIF (too long for JPEG)." in sidecar(tmp_path / "out/a.jpg")["notes"]
+    assert read_photo(tmp_path / "out/a.jpg").exif is None
+
+
 def test_what_an_image_loses_is_told_once_and_in_its_sidecar(exact, tmp_path, capsys):
     for name, alpha in (("a", 255), ("b", 0), ("c", 254)):
         Image.new("RGBA", (4, 4), (10, 20, 30, alpha)).save(tmp_path / f"{name}.png")

@@ -1,5 +1,7 @@
 """Test where the sample command takes its inputs from: words, `-i`, or both; and a named output."""
 
+import os
+import threading
 from contextlib import nullcontext
 
 import numpy as np
@@ -52,6 +54,17 @@ def test_a_named_file_of_another_format_is_of_that_format(folder):
     assert main(["sample", "a.png", "-o", "out.jpg"]) == 0
     with Image.open("out.jpg") as image:
         assert image.format == "JPEG"
+
+
+def test_a_pipe_keeps_its_name_in_the_record(folder):
+    content = (folder / "a.png").read_bytes()
+    os.mkfifo(folder / "pipe.png")
+    writer = threading.Thread(target=(folder / "pipe.png").write_bytes, args=(content,))
+    writer.start()
+    (folder / "link.png").symlink_to(folder / "pipe.png")
+    assert main(["sample", "link.png", "-o", "out.png"]) == 0
+    writer.join()
+    assert f"--input={folder / 'link.png'} " in sidecar(folder / "out.png")["command"]
 
 
 @pytest.mark.parametrize(

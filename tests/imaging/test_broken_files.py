@@ -266,6 +266,21 @@ def test_images_of_other_types_are_told(tmp_path):
     assert left_out([tmp_path / "only"], recursive=True) is None
 
 
+def test_links_to_nothing_are_told(tmp_path):
+    (tmp_path / "a.png").touch()
+    for name in ("e.txt", ".f.png", "b.png"):
+        (tmp_path / name).symlink_to("gone.png")
+    told = "left out 1 link whose file does not exist: "
+    assert left_out([tmp_path], recursive=True) == f"{told}{tmp_path / 'b.png'}"
+    assert list_images(tmp_path, recursive=True) == [tmp_path / "a.png"]
+    for name in ("c.dng", "d.tif", "g.png"):
+        (tmp_path / name).symlink_to("gone.png")
+    (tmp_path / "real.dng").touch()
+    shown = ", ".join(str(tmp_path / name) for name in ("b.png", "c.dng", "d.tif"))
+    told = "left out 1 image of types that are not read: 1 .dng; and 4 links whose files do not exist: "
+    assert left_out([tmp_path], recursive=True) == f"{told}{shown}, ..."
+
+
 def test_jpegs_and_phones_have_many_extensions(tmp_path):
     smooth = np.asarray(Image.fromarray(_random(3, np.uint8)).resize((64, 48), Image.Resampling.BICUBIC))
     image, block = Image.fromarray(smooth), zoo.exif(orientation=1)

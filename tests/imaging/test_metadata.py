@@ -10,7 +10,8 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from jaxsr.imaging.files import read_photo, write_photo
-from jaxsr.imaging.metadata import clean_exif, parse_directories
+from jaxsr.imaging.metadata import UNUSABLE, clean_exif, parse_directories
+from jaxsr.imaging.tiff import FROM_CMYK
 from tests.imaging import image_zoo as zoo
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -164,10 +165,12 @@ def test_cmyk_goes_through_its_profile(tmp_path, suffix):
     for useless in (None, b"broken" * 40):
         cyan.save(path, icc_profile=useless)
         np.testing.assert_allclose(read_photo(path).rgb[3, 3], [0, 1, 1], atol=2 / 255)
+        assert (UNUSABLE in read_photo(path).lost) == (useless is not None)
     cyan.save(path, icc_profile=zoo.icc(b"CMYK"))
     luminance = ((100 * 128 / 255 + 16) / 116) ** 3
     np.testing.assert_allclose(read_photo(path).rgb, 1.055 * luminance ** (1 / 2.4) - 0.055, atol=3 / 255)
     assert read_photo(path).icc is None
+    assert read_photo(path).lost == (FROM_CMYK,)
 
 
 def test_reading_leaves_pillow_and_warnings_as_they_were(tmp_path):

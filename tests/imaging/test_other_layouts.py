@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jaxsr.imaging.colour import HDR, NARROW, make_profile, png_profile
+from jaxsr.imaging.colour import ADOBE, HDR, NARROW, make_profile, png_profile
 from jaxsr.imaging.files import ImageFileError, list_images, read_photo
 from jaxsr.imaging.tiff import EXTRA_CHANNELS, FIRST_ONLY
 
@@ -150,7 +150,28 @@ GAMMA = chunk(b"gAMA", struct.pack(">L", 100_000))
 )
 def test_code_points_of_a_png(points, expected):
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"cICP", bytes(points)) + GAMMA + chunk(b"IDAT", b"")
-    assert png_profile(data, grey=False) == expected
+    assert png_profile(data, None, grey=False) == expected
+
+
+BT_2020 = make_profile((0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046), None)
+GIVEN = make_profile(ADOBE, 2.2)
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ((9, 13, 0, 1), (BT_2020, ())),
+        ((1, 13, 0, 1), (None, ())),
+        ((9, 16, 0, 1), (GIVEN, (HDR,))),
+        ((22, 13, 0, 1), (GIVEN, ())),
+        ((2, 2, 0, 1), (GIVEN, ())),
+        ((), (GIVEN, ())),
+    ],
+)
+def test_code_points_go_before_the_profile_of_a_png(points, expected):
+    """cICP has the highest precedence where it is understood (PNG, third edition, 4.3)."""
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"cICP", bytes(points)) + GAMMA + chunk(b"IDAT", b"")
+    assert png_profile(data, GIVEN, grey=False) == expected
 
 
 @pytest.mark.parametrize("brand", [b"avif", b"mif1", b"miaf"])
