@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from jaxsr.imaging.colour import ADOBE, HDR, NARROW, make_profile, png_profile
+from jaxsr.imaging.decode import GREY_END
 from jaxsr.imaging.files import ImageFileError, list_images, read_photo
 from jaxsr.imaging.tiff import EXTRA_CHANNELS, FIRST_ONLY
 
@@ -172,6 +173,15 @@ def test_code_points_go_before_the_profile_of_a_png(points, expected):
     """cICP has the highest precedence where it is understood (PNG, third edition, 4.3)."""
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"cICP", bytes(points)) + GAMMA + chunk(b"IDAT", b"")
     assert png_profile(data, GIVEN, grey=False) == expected
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_jpeg_with_an_early_end_is_noted(tmp_path, mode):
+    Image.fromarray(PICTURE).convert(mode).resize((200, 160)).save(tmp_path / "a.jpg", quality=95)
+    assert GREY_END not in read_photo(tmp_path / "a.jpg").lost
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[: 2 * len(data) // 3] + b"\xff\xd9")
+    assert GREY_END in read_photo(tmp_path / "a.jpg").lost
 
 
 @pytest.mark.parametrize("brand", [b"avif", b"mif1", b"miaf"])
