@@ -20,7 +20,7 @@ config = TrainConfig(
     steps=500_000,
     learning_rate=5e-5,
     warmup=5_000,
-    precision="bf16",
+    precision="auto",
     checkpoint_every=10_000,
     sample_every=10_000,
 )

@@ -40,13 +40,13 @@ def _train(args: argparse.Namespace) -> int:
 
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.training.config import load_config
-    from jaxsr.training.loop import train
+    from jaxsr.training.loop import train, with_precision
 
     overrides = {key: value for key in ("data", "steps", "seed") if (value := getattr(args, key)) is not None}
     config = load_config(args.config)
     if args.steps is not None:  # a short trial has no room for the config's warm-up
         overrides["warmup"] = min(config.warmup, args.steps // 10)
-    config = replace(config, **overrides)
+    config = with_precision(replace(config, **overrides), args.output)
     say_left_out([config.data] if isinstance(config.data, str) else config.data)
     if config.steps < LONG:
         enable_compilation_cache(config.preset.network.model_channels, config.precision)

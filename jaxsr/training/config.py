@@ -67,7 +67,8 @@ class TrainConfig:
             evaluation. Chains of all lengths up to it occur.
         start_share: share of the examples that are trained at t = T, where every sampling chain begins. The other
             examples have t uniform.
-        precision: compute dtype, `fp32` or `bf16`; parameters stay in float32.
+        precision: compute dtype, `fp32` or `bf16`; parameters stay in float32. `auto` is bf16 on accelerators and on
+            CPUs that multiply it faster than float32, else fp32; a resumed run keeps what it began with.
         checkpoint_every: number of updates between checkpoints.
         sample_every: number of updates between sample images; 0 writes none.
         seed: seed of every random choice in the run.
@@ -103,7 +104,7 @@ class TrainConfig:
     chain_share: float = 0.0
     chain_length: int = 1
     start_share: float = 0.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
     checkpoint_every: int = 500
     sample_every: int = 0
     seed: int = 0

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.models.model import DTYPES, Model
 from jaxsr.plain_data import parse_json
 from jaxsr.runtime.compilation import compiler_options
+from jaxsr.runtime.cpu import fast_bfloat16
 from jaxsr.runtime.devices import broadcast
 from jaxsr.runtime.locks import locked
 from jaxsr.storage import write_whole
@@ -94,6 +96,7 @@ def train(config: TrainConfig, output: Path, report: Report, progress: Report) -
     if config.batch_size % (jax.device_count() * config.accumulate):
         shares = f"{jax.device_count()} devices times accumulate {config.accumulate}"
         raise ValueError(f"batch_size: {config.batch_size} is not a multiple of {shares}; change one of them.")
+    config = with_precision(config, output)
     model, dataset = Model(config.preset, DTYPES[config.precision]), make_dataset(config)
     codec = load_part(config, "codec", config.codec_checkpoint)
     start = load_part(config, "network", config.start_from)
@@ -238,6 +241,19 @@ def _claim(output: Path, config: TrainConfig) -> None:
         raise ValueError(f"--output: {output} holds a run of another config; choose another folder or remove it.")
     if jax.process_index() == 0:
         write_whole(file, json.dumps(current, indent=1))
+
+
+def with_precision(config: TrainConfig, output: Path) -> TrainConfig:
+    """Return a config whose precision is not `auto`: that of the run in `output`, else the faster one.
+
+    Raises ValueError if the config of that run is damaged.
+    """
+    if config.precision != "auto":
+        return config
+    file = output / "config.json"
+    stored = _read_config(file).get("precision") if file.exists() else None
+    fast = jax.default_backend() != "cpu" or fast_bfloat16()
+    return replace(config, precision=stored if stored in DTYPES else "bf16" if fast else "fp32")
 
 
 def _read_config(file: Path) -> dict[str, Any]:

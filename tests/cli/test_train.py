@@ -135,6 +135,17 @@ def test_precision_reaches_the_model(fake_run, tmp_path, monkeypatch):
     assert dtypes == [np.float32, jax.numpy.bfloat16]
 
 
+@pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16"), (False, "fp32")])
+def test_the_faster_precision_is_chosen_once(fake_run, tmp_path, monkeypatch, fast, chosen):
+    output = tmp_path / "out"
+    monkeypatch.setattr(loop, "fast_bfloat16", lambda: fast)
+    assert main(fake_run("-o", output, precision="auto", stop_at=3)) == 0
+    assert json.loads((output / "config.json").read_text())["precision"] == chosen
+    monkeypatch.setattr(loop, "fast_bfloat16", lambda: not fast)  # on another machine
+    assert loop.with_precision(make_config(precision="auto"), output).precision == chosen
+    assert loop.with_precision(make_config(precision="auto"), tmp_path / "new").precision != chosen
+
+
 def test_a_run_can_stop_early_on_its_schedule(fake_run, tmp_path):
     assert main(fake_run("-o", tmp_path / "whole")) == 0
     assert main(fake_run(stop_at=5)) == 0

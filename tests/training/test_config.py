@@ -43,7 +43,7 @@ def test_values_that_do_not_fit_are_refused(changed, message):
     ("name", "value", "choices"),
     [
         ("loss", "huber", "plain, weighted"),
-        ("precision", "fp16", "fp32, bf16"),
+        ("precision", "fp16", "fp32, bf16, auto"),
         ("degradation", "blur", "bicubic, real_esrgan, photo, photo_mild"),
         ("optimizer", "sgd", "adamw, muon"),
         ("perceptual_over_t", "t", "constant, eta"),

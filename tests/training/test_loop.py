@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from jaxsr.hub import checkpoint
+from jaxsr.metrics.lpips import lpips_shapes
+from jaxsr.metrics.perceptual_files import load_perceptual
 from jaxsr.models.model import Model
 from jaxsr.models.presets import preset_from_dict
 from jaxsr.training import loop
@@ -142,12 +144,17 @@ def test_a_run_killed_in_the_middle_resumes_exactly(runs):
 
 
 PERCEPTUAL = {"perceptual": "lpips-alex", "perceptual_weight": 0.1, "hr_size": 40, "leaves_share": 0.5}
+DETAIL = {"detail_weight": 0.1, "detail_size": 16, "hr_size": 40}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, PERCEPTUAL | {"precision": "bf16"}])
-def test_muon_with_chains_resumes_exactly_after_an_interrupt(tmp_path, more):
+@pytest.mark.parametrize("more", [{}, PERCEPTUAL | {"precision": "bf16"}, DETAIL])
+def test_muon_with_chains_resumes_exactly_after_an_interrupt(tmp_path, monkeypatch, more):
     """Muon's state is nested otherwise than AdamW's, and the chains draw more random numbers, as LPIPS's crops do."""
+    rng = np.random.default_rng(0)
+    vgg = {name: 0.1 * rng.random(shape, np.float32) for name, shape in lpips_shapes("vgg").items()}
+    known = lambda name: vgg if name == "lpips-vgg" else load_perceptual(name)  # noqa: E731  # VGG is not bundled
+    monkeypatch.setattr(loop, "load_perceptual", known)
     photos = str(write_photos(tmp_path / "photos", side=48 if more else 20))
     random = {"chain_share": 0.5, "chain_length": 2, "start_share": 0.3}
     config = make_config(data=photos, optimizer="muon", **random, **more)
