@@ -36,9 +36,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     joined = join_hosts(args)
-    from rich.console import Console
-
     from jaxsr.runtime.compilation import enable_compilation_cache
+    from jaxsr.runtime.progress import PipedConsole
     from jaxsr.training.config import load_config
     from jaxsr.training.loop import train, with_precision
 
@@ -50,7 +49,7 @@ def _train(args: argparse.Namespace) -> int:
     say_left_out([config.data] if isinstance(config.data, str) else config.data)
     if config.steps < LONG:
         enable_compilation_cache(config.preset.network.model_channels, config.precision)
-    console = Console()
+    console = PipedConsole()
     report = partial(console.out, highlight=False)
     with console.status("starting") as status:  # shows nothing unless the output is a terminal
         folder = train(config, args.output, report, status.update if console.is_terminal else report)

@@ -14,6 +14,16 @@ QUIET = 30.0
 """Seconds between lines of progress if the output is not a terminal."""
 
 
+class PipedConsole(Console):
+    """A console that leaves a reader who has gone to the command's end (see `jaxsr.cli.exits`).
+
+    Rich's own ends the process with the code 1.
+    """
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 @dataclass(frozen=True)
 class PassState:
     """How far a pass over pairs is.
@@ -88,7 +98,7 @@ def _lines() -> Callable[[PassState], None]:
 
 def _bar() -> Progress:
     """Make a bar on stderr, which shows nothing if that is no terminal."""
-    console = Console(stderr=True)
+    console = PipedConsole(stderr=True)
     texts = [TextColumn(f"{{task.fields[{name}]}}") for name in ("tiles", "rate")]
     name = TextColumn("{task.description}", markup=False)  # a file may be named [b].png
     columns = (name, BarColumn(), MofNCompleteColumn(), *texts, TimeRemainingColumn())

@@ -1,6 +1,8 @@
 """Test the train command on a fake model: overrides, resuming, stopping, and messages to the user."""
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -133,6 +135,19 @@ def test_precision_reaches_the_model(fake_run, tmp_path, monkeypatch):
     for precision in ("fp32", "bf16"):
         assert main(fake_run("-o", tmp_path / precision, precision=precision, steps=3)) == 0
     assert dtypes == [np.float32, jax.numpy.bfloat16]
+
+
+def test_a_reader_that_has_gone_ends_the_run_as_head_does(fake_run, monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    command = fake_run()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Gone())
+        code = main(command)
+        sys.stdout.close()  # the command's own, which takes what Python still has to say
+    assert code == 141
 
 
 @pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16"), (False, "fp32")])
