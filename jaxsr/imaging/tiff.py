@@ -20,6 +20,7 @@ from PIL import Image
 
 from jaxsr.imaging.metadata import EXIF_IFD, ICC_PROFILE, ORIENTATION, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
+from jaxsr.imaging.tiff_ycbcr import read_ycbcr
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -29,6 +30,7 @@ EXTRA_CHANNELS, TEXTS = "lost its extra channels", "lost its IPTC data or commen
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GREY = (0, 1)  # white is zero; black is zero
 _RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6
+_FAX, _OLD_JPEG, _JPEG = (2, 3, 4), 6, 7
 _RAW = ("a raw file of a camera", "develop it to a TIFF or JPEG first")
 _CFA, _LINEAR_RAW = 32803, 34892
 _OTHER = {4: "a mask", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32844: "LogL", 32845: "LogLuv"}
@@ -232,13 +234,18 @@ def _samples(page: "TiffPage", data: bytes, source: str) -> Bool[np.ndarray, "h 
     import imagecodecs
 
     name = getattr(page.compression, "name", page.compression)
-    by_libtiff = page.compression in (2, 3, 4, 6) or (page.photometric == _YCBCR and page.compression != 7)
+    by_libtiff = page.compression in (*_FAX, _OLD_JPEG)
     if by_libtiff and len(page.treeindex) > 1:  # libtiff counts the main chain alone
         raise _no_compression(source, name)
     try:
-        if by_libtiff and page.photometric == _YCBCR:
+        if page.photometric == _YCBCR and page.compression == _OLD_JPEG:
             return imagecodecs.tiff_decode(_without_orientation(page, data), index=page.index, asrgb=True)[..., :3]
+        if page.photometric == _YCBCR and (page.compression != _JPEG or page.planarconfig == 2):
+            return read_ycbcr(page, data, source)
         samples = imagecodecs.tiff_decode(data, index=page.index) if by_libtiff else page.asarray()
+        # Damaged fax data always decodes to something, but to the same with two decoders only by chance.
+        if page.compression in _FAX and np.any(samples.ravel() != page.asarray().ravel()):
+            raise ValueError("two decoders read different pixels")
     except imagecodecs.DelayedImportError as error:
         raise _no_compression(source, name) from error
     if page.samplesperpixel == 1:
@@ -256,6 +263,7 @@ def _meaning(
     if further < 0 or (photometric in _GREY and further >= 2 and not {_ASSOCIATED, _UNASSOCIATED} & {*kinds[:1]}):
         raise _refusal(source, f"{samples.shape[-1]} channels without a meaning as colours")
     alphas = [i for i, kind in enumerate(kinds[:further]) if kind in (_ASSOCIATED, _UNASSOCIATED)]
+    associated = bool(alphas) and kinds[alphas[0]] == _ASSOCIATED
     lost = (EXTRA_CHANNELS,) * (further > len(alphas[:1]))
     if photometric == _PALETTE:
         colour = _look_up(page, samples[..., 0])
@@ -264,7 +272,11 @@ def _meaning(
         colour = ~samples[..., :1] if photometric == 0 else samples[..., :colours]
     if photometric == _CMYK:
         samples = _eight_bits(samples)
-        converted, further_lost = to_srgb(Image.fromarray(samples[..., :colours], "CMYK"), icc)
+        inks = samples[..., :colours]
+        if associated:  # the inks are multiplied, which their colours would not be
+            inks = _unassociate(np.concatenate([inks, samples[..., colours + alphas[0], None]], axis=-1))[..., :-1]
+            associated = False
+        converted, further_lost = to_srgb(Image.fromarray(np.ascontiguousarray(inks), "CMYK"), icc)
         colour, lost = np.asarray(converted), (*lost, FROM_CMYK, *further_lost)
     if not alphas:
         return colour, lost
@@ -272,7 +284,7 @@ def _meaning(
     if photometric == _PALETTE:
         alpha = _eight_bits(full_range(alpha, page.bitspersample))
     pixels = np.concatenate([colour, alpha.astype(colour.dtype)], axis=-1)
-    return (_unassociate(pixels) if kinds[alphas[0]] == _ASSOCIATED else pixels), lost
+    return (_unassociate(pixels) if associated else pixels), lost
 
 
 def _look_up(page: "TiffPage", indices: UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]) -> Pixels:

@@ -68,6 +68,30 @@ def test_ycbcr_is_turned_once(tmp_path, orientation, compression):
     np.testing.assert_allclose(read(tmp_path / "a.tif")[0], TURNED[orientation], atol=3)
 
 
+@pytest.mark.parametrize("compression", ["group3", "group4"])
+def test_damaged_fax_data_is_refused(tmp_path, compression):
+    Image.fromarray((X // 9 + Y // 7) % 3 == 0).save(tmp_path / "a.tif", compression=compression, tiffinfo={278: 12})
+    read_photo(tmp_path / "a.tif")
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        at, size = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+    data[at + size // 2 : at + size] = bytes(size - size // 2)
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageFileError, match="damaged or cut short"):
+        read_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("extra", ["assocalpha", "unassalpha"])
+def test_inks_under_transparency_keep_their_colours(tmp_path, extra):
+    inks, alpha = np.dstack([255 - PICTURE, 0 * X]), np.full(X.shape, 128, np.uint8)
+    stored = np.rint(inks * (128 / 255)) if extra == "assocalpha" else inks
+    stored = np.dstack([stored, alpha]).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="separated", extrasamples=[extra], metadata=None)
+    pixels, photo = read(tmp_path / "a.tif")
+    np.testing.assert_allclose(pixels, PICTURE, atol=1.01)
+    np.testing.assert_allclose(photo.alpha, 128 / 255, atol=1e-6)
+
+
 @pytest.mark.parametrize(("kind", "big"), [("B", False), ("H", False), ("I", False), ("Q", True), ("q", True)])
 def test_an_orientation_of_any_integer_turns(tmp_path, kind, big):
     tags = [(274, kind, 1, 6, True)]
