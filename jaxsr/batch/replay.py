@@ -74,7 +74,9 @@ def _from_sidecar(path: Path, result: Path) -> FoundRecord:
     record = _parse(path, path.read_bytes())
     try:
         used = record | {"requested": record["options"], "requested_batch": record["batch"]}
-        sha256 = str(record["output_sha256"])
+        sha256 = record["output_sha256"]
+        if not isinstance(sha256, str):
+            raise ReplayError(f"{path}: its output_sha256 is no text.")
     except KeyError as error:
         raise ReplayError(f"{path}: is no sidecar of a result, because it lacks {error}.") from error
     places = [word.removeprefix("--input=") for word in _words(record) if word.startswith("--input=")]
@@ -115,17 +117,21 @@ def locate(found: FoundRecord, given: Path | None = None) -> Request:
     Raises ReplayError if a file is missing, or if it has other bytes than recorded.
     """
     request = found.request
-    source = _locate(found, "input", request.input, [given] if given else [], found.places)
+    if given is not None and not given.is_file():
+        raise ReplayError(f"--input: there is no file {given}; check the name, or leave the option out.")
+    source = _locate(found, "input", request.input, given, found.places)
     files: dict[str, SourceFile] = {name: _locate(found, name, file) for name, file in request.guide_files.items()}
     return replace(request, input=source, **files)
 
 
 def _locate(
-    found: FoundRecord, name: str, file: SourceFile, given: Sequence[Path] = (), more: Sequence[Path] = ()
+    found: FoundRecord, name: str, file: SourceFile, given: Path | None = None, more: Sequence[Path] = ()
 ) -> SourceFile:
+    """Find a file of a request: `given`, or else the first of the usual places that has its bytes."""
     here = found.path.parent
-    places = [*given, file.path, here / file.path, here / file.path.name, here.parent / file.path.name, *more]
-    there = [place for place in dict.fromkeys(places) if place.is_file()]
+    usual = [file.path, here / file.path, here / file.path.name, here.parent / file.path.name, *more]
+    places = usual if given is None else [given]
+    there = [place for place in dict.fromkeys(places) if _is_file(place)]
     for place in there:
         if hash_photo(place) == file.sha256:
             return SourceFile(place, file.sha256)
@@ -136,6 +142,14 @@ def _locate(
         f"{found.path}: the {name} differs: {there[0]} has the SHA-256 {hash_photo(there[0])[:12]}..., but the record "
         f"has {file.sha256[:12]}...; find the file that was enlarged."
     )
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a path is a file. A name that is too long for the file system is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def check_model(found: FoundRecord, upscaler: Upscaler) -> None:

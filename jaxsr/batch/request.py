@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from jaxsr.choices import (
 from jaxsr.guidance.region import FEATHER, Box
 from jaxsr.imaging.files import JPEG, PNG, TIFF, WEBP, hash_photo
 from jaxsr.options import Options
+from jaxsr.plain_data import brief, convert
 
 GUIDE_FILES = ("alpha_map", "reference", "reference_mask", "mask")
 _OPTIONS = tuple(field.name for field in fields(Options))
@@ -211,27 +212,79 @@ class Request:
     def from_record(cls, record: Mapping[str, Any]) -> "Request":
         """Read the request that a sidecar holds. Raises RequestError if the sidecar does not hold a request."""
         try:
-            decisions, paths = record["requested"], record.get("files", {})
-            panels = [StripPanel(one["label"], _options(one["options"])) for one in decisions.get("panels", ())]
-            others = {name: _tuple(decisions[name]) for name in (*_OWN, "quality") if name in decisions}
-            files: dict[str, Any] = {name: SourceFile(Path(path), decisions[name]) for name, path in paths.items()}
-            if "from_calibration" in record:
-                path, sha256 = record["from_calibration"]
+            stored = convert({name: record[name] for name in _STORED if name in record}, _Stored)
+            decisions = stored.requested
+            own = {name: decisions[name] for name in (*_OWN, "quality", "panels") if name in decisions}
+            numbers = convert({name: decisions[name] for name in ("seed", "sample")} | own, _Own, where="requested")
+            hashes = {name: decisions[name] for name in stored.files}
+            if wrong := [name for name in hashes if name not in GUIDE_FILES or not isinstance(hashes[name], str)]:
+                raise ValueError(f"files.{brief(wrong[0], 40)}: is no guide file with its hash")
+            files = {name: SourceFile(Path(path), hashes[name]) for name, path in stored.files.items()}
+            if stored.from_calibration is not None:
+                path, sha256 = stored.from_calibration
                 files["calibration"] = SourceFile(Path(path), sha256)
             return cls(
-                input=SourceFile(Path(record["input"]), record["input_sha256"]),
-                **{name: record[name] for name in ("format", "model", "model_sha256")},
-                options=_options(decisions),
-                panels=tuple(panels),
-                **{name: decisions[name] for name in ("seed", "sample")},
-                **others,
+                input=SourceFile(Path(stored.input), stored.input_sha256),
+                **{name: getattr(stored, name) for name in ("format", "model", "model_sha256")},
+                options=_options(decisions, "requested"),
+                panels=tuple(StripPanel(p.label, _options(p.options, "requested.panels")) for p in numbers.panels),
+                seed=numbers.seed,
+                sample=numbers.sample,
+                **{name: _tuple(value) for name, value in own.items() if name != "panels"},
                 **files,
-                preset=record.get("from_preset"),
-                batch=record.get("requested_batch", 1),
+                preset=stored.from_preset,
+                batch=stored.requested_batch,
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{type(error).__name__} {str(error)[:_SHOWN]}"
-            raise RequestError(f"this sidecar holds no request ({reason}); make the result again.") from error
+        except KeyError as error:
+            raise RequestError(f"this sidecar holds no request: it lacks {error}; make the result again.") from error
+        except (TypeError, ValueError) as error:
+            reason = brief(error, _SHOWN)
+            raise RequestError(f"this sidecar holds no request: {reason}; make the result again.") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """The fields of a sidecar that hold its request, as `Request.to_record` writes them."""
+
+    input: str
+    input_sha256: str
+    format: str
+    model: str
+    model_sha256: str
+    requested: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
+    from_preset: str | None = None
+    from_calibration: tuple[str, str] | None = None
+    requested_batch: Batch = 1
+
+
+@dataclass(frozen=True)
+class _StoredPanel:
+    label: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Own:
+    """What decides a result besides its options, as it stands in a sidecar."""
+
+    seed: int
+    sample: int
+    quality: int | None = None
+    panels: tuple[_StoredPanel, ...] = ()
+    metadata: str | None = None
+    strip: tuple[float, ...] = ()
+    reference_box: Box | None = None
+    feather: int | None = None
+    objective: str | None = None
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    colour_fix: str | None = None
+    crop: Box | None = None
+
+
+_STORED = tuple(one.name for one in fields(_Stored))
 
 
 def request_for(job: Job, *, quality: int | None = None, **chosen: Any) -> Request:
@@ -251,8 +304,11 @@ def request_for(job: Job, *, quality: int | None = None, **chosen: Any) -> Reque
     )
 
 
-def _options(record: Mapping[str, Any]) -> Options:
-    return Options(**{name: _tuple(record[name]) for name in _OPTIONS})
+def _options(record: Mapping[str, Any], where: str) -> Options:
+    """Read options from plain data. Their numbers stay as they are written, because a record repeats them."""
+    stored = {name: record[name] for name in _OPTIONS}
+    convert(stored, Options, where=where)
+    return Options(**{name: _tuple(value) for name, value in stored.items()})
 
 
 def _tuple(value: Any) -> Any:

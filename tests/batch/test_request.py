@@ -160,6 +160,31 @@ def test_a_value_out_of_range_is_refused(name, value):
         Request.from_record(record)
 
 
+@pytest.mark.parametrize("value", [5, {}, [5], None])
+@pytest.mark.parametrize("name", ["input", "input_sha256", "format", "model", "model_sha256", "requested", "files"])
+def test_a_field_of_another_type_is_named(name, value):
+    if (name, value) in (("requested", {}), ("files", {})):
+        pytest.skip("an object, as it should be")
+    with pytest.raises(RequestError, match=f"holds no request: .*{name}"):
+        Request.from_record(PLAIN.to_record() | {name: value})
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Options)])
+def test_an_option_of_another_type_is_named(name):
+    record = PLAIN.to_record()
+    record["requested"][name] = {"of": "another type"}
+    with pytest.raises(RequestError, match=f"holds no request: .*{name}"):
+        Request.from_record(record)
+
+
+@pytest.mark.parametrize("files", [{"reference": "a.png"}, {"nothing": "a.png"}])
+def test_a_guide_file_needs_its_hash(files):
+    record = PLAIN.to_record() | {"files": files}
+    record["requested"] |= {"reference": 5, "nothing": "ab"}
+    with pytest.raises(RequestError, match=f"files.{next(iter(files))}: is no guide file with its hash"):
+        Request.from_record(record)
+
+
 def test_a_batch_changes_no_decision():
     assert replace(PLAIN, batch=4).decisions() == PLAIN.decisions()
 

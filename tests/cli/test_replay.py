@@ -81,6 +81,26 @@ def test_the_input_is_found_beside_the_record_or_where_the_user_says(tmp_path, m
     assert main(["replay", "b.png"]) == 0
 
 
+@pytest.mark.parametrize("given", ["nothing.png", "other.png"])
+def test_an_input_that_is_given_must_be_the_one(capsys, given):
+    """Even where the recorded one is still in its place."""
+    picture(Path("other.png"), seed=7)
+    assert main(["replay", str(sample()), "--input", given]) == 3
+    said = "--input: there is no file nothing.png" if given == "nothing.png" else "the input differs: other.png has"
+    assert said in capsys.readouterr().err
+
+
+def test_a_record_of_wrong_types_does_not_stop_the_others(capsys):
+    record = sidecar(result := sample())
+    for field in ("input_sha256", "model_sha256", "model", "output_sha256", "input"):
+        Path("b.png.json").write_text(json.dumps(record | {field: 5}))
+        assert main(["replay", "b.png.json", str(result)]) == 3
+        said = capsys.readouterr()
+        assert "failed: b.png.json: " in said.err
+        assert field in said.err
+        assert "the same bytes" in said.out
+
+
 def test_another_input_and_another_model_are_named_before_any_work(model, monkeypatch, capsys):
     result = sample()
     other = replace(model, sha256="0" * 64)

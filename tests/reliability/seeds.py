@@ -141,7 +141,9 @@ def sidecars(folder: Path) -> dict[str, bytes]:
         reference=SourceFile(Path("in/hr.png"), "2" * 64),
         reference_box=(1, 2, 30, 40),
     )
-    return {"a.json": json.dumps(one.to_record()).encode()}
+    record = one.to_record() | {"options": one.decisions(), "batch": 2, "output_sha256": "3" * 64}
+    record |= {"command": "python -m jaxsr.sample --input=/in/a.png", "jax": "0.10.2", "processor": "one"}
+    return {"a.json": json.dumps(record).encode()}
 
 
 def journals(folder: Path) -> dict[str, bytes]:
