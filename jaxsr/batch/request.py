@@ -219,7 +219,7 @@ class Request:
             hashes = {name: decisions[name] for name in stored.files}
             if wrong := [name for name in hashes if name not in GUIDE_FILES or not isinstance(hashes[name], str)]:
                 raise ValueError(f"files.{brief(wrong[0], 40)}: is no guide file with its hash")
-            files = {name: SourceFile(Path(path), hashes[name]) for name, path in stored.files.items()}
+            files: dict[str, Any] = {name: SourceFile(Path(path), hashes[name]) for name, path in stored.files.items()}
             if stored.from_calibration is not None:
                 path, sha256 = stored.from_calibration
                 files["calibration"] = SourceFile(Path(path), sha256)

@@ -89,7 +89,53 @@ def png_profile(data: bytes, icc: bytes | None, *, grey: bool) -> tuple[bytes | 
         standard = abs(gamma - 1 / 2.2) < 0.005 and (grey or np.allclose(primaries, SRGB, atol=0.002))
         return (None if standard else make_profile(primaries, 1 / gamma, grey=grey)), ()
     except (struct.error, ZeroDivisionError, np.linalg.LinAlgError, ValueError, OverflowError):
-        return icc, ()  # broken metadata must not stop a photograph
+        return icc, () if icc else (UNKNOWN,)  # broken metadata must not stop a photograph
+
+
+_GIF_ICC, _GIF_XMP = b"\x21\xff\x0bICCRGBG1012", b"\x21\xff\x0bXMP DataXMP"
+
+
+def gif_metadata(data: bytes) -> tuple[bytes | None, bytes | None]:
+    """Return the ICC profile and the XMP packet of a GIF, which stand in its application extensions."""
+    start, icc = data.find(_GIF_ICC), b""
+    at = start + len(_GIF_ICC)
+    while start >= 0 and at < len(data) and (size := data[at]):
+        icc += data[at + 1 : at + 1 + size]
+        at += 1 + size
+    start = data.find(_GIF_XMP)
+    end = data.find(b"\x01\xff\xfe\xfd", start)  # a trailer, which ends readers that know blocks alone
+    return icc or None, data[start + len(_GIF_XMP) : end] if 0 <= start < end else None
+
+
+_V5, _EMBEDDED, _LINKED, _CALIBRATED = 124, b"DEBM", b"KNIL", bytes(4)
+
+
+def bmp_profile(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return the ICC profile of a BMP, embedded or made from its endpoints and gammas; and what no profile can say.
+
+    Headers of 108 bytes (version 4) and more tell the meaning of colours (Microsoft, BITMAPV5HEADER).
+    """
+    if not data.startswith(b"BM") or len(data) < 138 or struct.unpack_from("<L", data, 14)[0] < 108:
+        return None, ()
+    kind, long = data[70:74], struct.unpack_from("<L", data, 14)[0] >= _V5
+    if long and kind == _EMBEDDED:
+        start, size = struct.unpack_from("<LL", data, 14 + 112)
+        icc = data[14 + start : 14 + start + size]
+        return (icc, ()) if len(icc) == size >= 128 else (None, (UNKNOWN,))
+    ends = np.array(struct.unpack_from("<9l", data, 74), float).reshape(3, 3) / 2**30
+    gammas = np.array(struct.unpack_from("<3L", data, 110), float) / 2**16
+    if kind == _LINKED:
+        return None, (UNKNOWN,)
+    if kind != _CALIBRATED or not ends.any() or not gammas.any():
+        return None, ()
+    try:
+        total = np.array([ends.sum(0), *ends])  # white is the sum of the three endpoints, in XYZ
+        primaries = (total[:, :2] / total.sum(1, keepdims=True)).ravel()
+        same = np.ptp(gammas) < 0.01 and np.isfinite(primaries).all()
+        standard = np.allclose(primaries, SRGB, atol=0.005) and np.allclose(gammas, 2.2, atol=0.05)
+        return (None if standard else make_profile(primaries.tolist(), gammas[0])), () if same else (UNKNOWN,)
+    except (ZeroDivisionError, np.linalg.LinAlgError, ValueError, OverflowError):
+        return None, (UNKNOWN,)
 
 
 def code_points_profile(primaries: int, transfer: int, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:

@@ -14,7 +14,15 @@ from jaxtyping import UInt8, UInt16
 from PIL import Image
 
 from jaxsr.imaging import jpeg_xl
-from jaxsr.imaging.colour import GAIN_MAP, exif_profile, has_late_metadata, heif_profile, png_profile
+from jaxsr.imaging.colour import (
+    GAIN_MAP,
+    bmp_profile,
+    exif_profile,
+    gif_metadata,
+    has_late_metadata,
+    heif_profile,
+    png_profile,
+)
 from jaxsr.imaging.memory import check_memory, decoding_bytes
 from jaxsr.imaging.metadata import clean_exif, read_orientation, to_srgb
 from jaxsr.imaging.pixels import ImageFileError, Pixels
@@ -75,7 +83,8 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
             return _decode_jpeg_xl(data, source, most_pixels)
         formats = _FORMATS
         if is_avif(data):
-            data = data[:8] + b"avif" + data[12:]  # Pillow looks at the first brand alone
+            if data[8:12] not in _AVIF_BRANDS:
+                data = data[:8] + b"avif" + data[12:]  # Pillow looks at the first brand alone
         elif _brands(data) & (_HEIC_BRANDS | _HEIF_BRANDS):
             formats = _open_heic(source)
         if (bits := _jpeg_bits(data)) != 8:
@@ -96,13 +105,19 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
             if image.format == "PNG":
                 icc, further = png_profile(data, icc, grey=pixels.shape[-1] < 3)
                 lost += further
+            packet = packet_of(image)
+            if image.format == "GIF":
+                icc, packet = gif_metadata(data)
+            if image.format == "BMP":
+                icc, further = bmp_profile(data)
+                lost += further
             if image.format in ("AVIF", "HEIF"):
                 made, further = heif_profile(data, grey=pixels.shape[-1] < 3)
                 icc, lost = icc or made, lost + further
             if any(key in image.info for key in ("comment", "photoshop")) or _has_texts(image):
                 lost += (TEXTS,)
             block = _exif_block(image)
-            return _finish(pixels, icc, block, packet_of(image), _dpi(image), lost, read_orientation(block))
+            return _finish(pixels, icc, block, packet, _dpi(image), lost, read_orientation(block))
 
 
 def _brands(data: bytes) -> set[bytes]:

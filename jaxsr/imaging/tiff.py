@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FIRST_ONLY, FROM_CMYK = "lost all frames but the first", "lost its CMYK colours (made sRGB, at 8 bits)"
 EXTRA_CHANNELS, TEXTS = "lost its extra channels", "lost its IPTC data or comments"
+MASK_LOST = "lost its transparency mask"
+_NOT_KEPT = {37724: "lost its layers (Photoshop)", 34735: "lost its place on the map (GeoTIFF)"}
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GREY = (0, 1)  # white is zero; black is zero
 _RGB, _PALETTE, _CMYK, _YCBCR = 2, 3, 5, 6
@@ -35,7 +37,7 @@ _RAW = ("a raw file of a camera", "develop it to a TIFF or JPEG first")
 _CFA, _LINEAR_RAW = 32803, 34892
 _OTHER = {4: "a mask", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab", 32844: "LogL", 32845: "LogLuv"}
 _ASSOCIATED, _UNASSOCIATED = 1, 2
-_REDUCED, _MASK = 1, 4
+_REDUCED, _MASK, _MASK_KIND = 1, 4, 4
 _XMP, _INK_SET, _IPTC = 700, 332, (33723, 34377)
 _ABOUT = {EXIF_IFD, *(270, 271, 272, 305, 306, 315, 33432)}  # Exif, description, camera, software, date, author, rights
 _MOST_PAGES = 1000
@@ -82,7 +84,7 @@ def decode_tiff(data: bytes, source: str, check_size: Callable[[int, int, int, i
     with _quiet(), tifffile.TiffFile(BytesIO(data)) as file:
         if data[8:10] == b"CR":
             raise _refusal(source, *_RAW)
-        page, several = _photograph(file)
+        page, several, mask = _photograph(file)
         width, height = page.imagewidth, page.imagelength
         _check_kind(page, source)
         planes = 2 if page.planarconfig == 2 else 1  # which are decoded before they are interleaved
@@ -91,7 +93,9 @@ def decode_tiff(data: bytes, source: str, check_size: Callable[[int, int, int, i
         tags = page.tags
         icc = tags[ICC_PROFILE].value if ICC_PROFILE in tags else None
         pixels, lost = _meaning(page, _samples(page, data, source), icc, source)
-        lost = (FIRST_ONLY,) * several + lost
+        if mask is not None:
+            pixels, lost = _with_mask(pixels, mask, lost)
+        lost = (FIRST_ONLY,) * several + lost + tuple(text for code, text in _NOT_KEPT.items() if code in tags)
         # From the photograph's own directory, else from the first one, as in files of cameras.
         own = _beginning_with(page, data)
         orientation = read_orientation(own if ORIENTATION in tags else data)
@@ -135,18 +139,28 @@ def tiff_size(path: Path) -> tuple[int, int]:
     import tifffile
 
     with _quiet(), tifffile.TiffFile(path) as file:
-        page, _ = _photograph(file)
+        page, *_ = _photograph(file)
         return page.imagewidth, page.imagelength
 
 
-def _photograph(file: "TiffFile") -> tuple["TiffPage", bool]:
-    """Find the image that is the photograph, and whether others could be it too."""
+def _photograph(file: "TiffFile") -> tuple["TiffPage", bool, "TiffPage | None"]:
+    """Find the image that is the photograph, whether others could be it too, and its transparency mask or None."""
     pages = list(islice(_pages(file), _MOST_PAGES))
     if not pages:
         raise ValueError("without an image")
     whole = [page for page in pages if not _subfile(page) & (_REDUCED | _MASK)]
     page = whole[0] if whole else max(pages, key=lambda page: page.imagewidth * page.imagelength)
-    return page, len(whole) > 1
+    size = page.imagewidth, page.imagelength
+    masks = [one for one in pages if one.photometric == _MASK_KIND and (one.imagewidth, one.imagelength) == size]
+    return page, len([one for one in whole if one not in masks]) > 1, next((m for m in masks if m is not page), None)
+
+
+def _with_mask(pixels: Pixels, page: "TiffPage", lost: tuple[str, ...]) -> tuple[_Meant, tuple[str, ...]]:
+    """Add the transparency mask of a photograph as its alpha; 1 is opaque. One that cannot be used is told."""
+    if pixels.shape[-1] in (2, 4) or page.bitspersample not in (1, 8) or page.samplesperpixel != 1:
+        return pixels, (*lost, MASK_LOST)
+    mask = page.asarray().reshape(*pixels.shape[:2], 1) > 0
+    return np.concatenate([pixels, mask * np.iinfo(pixels.dtype).max], axis=-1).astype(pixels.dtype), lost
 
 
 @contextmanager

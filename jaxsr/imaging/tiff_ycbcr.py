@@ -103,11 +103,11 @@ def _decoded(page: "TiffPage", chunk: bytes, size: int) -> bytes:
     from tifffile import TIFF
 
     if page.fillorder == 2:
-        chunk = imagecodecs.bitorder_decode(chunk)
-    raw = chunk if page.compression == 1 else TIFF.DECOMPRESSORS[page.compression](chunk, out=size)
+        chunk = bytes(imagecodecs.bitorder_decode(chunk))
+    raw = bytes(chunk if page.compression == 1 else TIFF.DECOMPRESSORS[page.compression](chunk, out=size))
     if len(raw) < size:
         raise ValueError("its pixels end too early")
-    return bytes(raw[:size])
+    return raw[:size]
 
 
 def _units(raw: bytes, rows: int, columns: int, factors: Sequence[int]) -> UInt8[np.ndarray, "p q 3"]:

@@ -88,9 +88,9 @@ P3_CHRM = chunk(b"cHRM", ">8L", *(round(1e5 * number) for number in P3))
         ((chunk(b"cICP", "4B", 9, 16, 0, 1),), None, (HDR,)),
         ((chunk(b"cICP", "4B", 9, 18, 0, 1),), None, (HDR,)),
         ((chunk(b"cICP", "4B", 22, 13, 0, 1),), None, (UNKNOWN,)),
-        ((chunk(b"gAMA", ">L", 0),), None, ()),
-        ((chunk(b"cHRM", ">8L", *[0] * 8),), None, ()),
-        ((chunk(b"gAMA", ">L", 1),), None, ()),
+        ((chunk(b"gAMA", ">L", 0),), None, (UNKNOWN,)),
+        ((chunk(b"cHRM", ">8L", *[0] * 8),), None, (UNKNOWN,)),
+        ((chunk(b"gAMA", ">L", 1),), None, (UNKNOWN,)),
     ],
 )
 def test_chunks_of_png_say_what_colours_mean(tmp_path, chunks, expected, lost):
