@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxsr.imaging.files import IMAGES, OTHER_JPEG, WRITTEN, list_images
+from jaxsr.imaging.files import IMAGES, OTHER_JPEG, WRITTEN, left_out, list_images
 
 _DEALT = 2**16  # bytes of an image that decide its shard
 
@@ -79,6 +79,8 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
         if not images:
             folders = any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir())
             below = " (give --recursive to look below it)" if folders and not recursive else ""
+            if note := left_out([path], recursive=recursive):
+                below += f"; {note}"
             raise ValueError(f"--input: there is no image to enlarge in the folder {path}{below}.")
         listed += [(image, image.relative_to(path)) for image in images]
     return list(dict.fromkeys(listed))
@@ -103,7 +105,8 @@ def check_name(job: Job) -> None:
     if len(os.fsencode(name)) > limit:
         why = f"the result's record {name[:20]}...{name[-12:]} would have more than {limit} bytes"
         if job.target.stem.startswith(job.source.stem):
-            raise ValueError(f"{job.source}: its name is too long: {why}; rename the image.")
+            advice = "rename the image" if len(job.source.stem) > limit // 2 else "choose a shorter --suffix"
+            raise ValueError(f"{job.source}: its name is too long: {why}; {advice}.")
         raise ValueError(f"--output: the name of {job.target} is too long: {why}; choose a shorter one.")
 
 

@@ -45,18 +45,19 @@ def is_done(job: Job, request: Request) -> bool:
     if not job.target.exists():
         return False
     decisions = request.decisions()
+    why = "but was made from another input or with other options"
     try:
         record = parse_json(job.sidecar.read_bytes())
         same = record["model_sha256"] == request.model_sha256 and decisions in (record["requested"], record["options"])
-        hashes = (record["input_sha256"], record["output_sha256"])
+        if same and record["input_sha256"] == request.input.sha256:
+            if record["output_sha256"] == sha256_file(job.target):
+                return True
+            why = "but was changed after it was made"
+    except FileNotFoundError:
+        why = f"without its record {job.sidecar.name}"
     except (OSError, ValueError, KeyError, TypeError):
-        same, hashes = False, ()
-    if same and hashes == (request.input.sha256, sha256_file(job.target)):
-        return True
-    raise ExistsError(
-        f"{job.target} exists, but was made from another input or with other options; give --overwrite, a --suffix or "
-        "another --output."
-    )
+        why = f"but its record {job.sidecar.name} cannot be read"
+    raise ExistsError(f"{job.target} exists, {why}; give --overwrite, a --suffix or another --output.")
 
 
 def describe(

@@ -26,12 +26,12 @@ from jaxsr.cli.shared_options import (
     add_seed,
     add_steps,
     add_thinning,
+    check_json_output,
     find_hosts_conflict,
     join_hosts,
     leave_hosts,
     whole,
 )
-from jaxsr.storage import part_file
 
 if TYPE_CHECKING:
     from jaxsr.calibration.plan import Choices
@@ -197,10 +197,7 @@ def _two_losses(text: str) -> tuple[float, float]:
 def _run(args: argparse.Namespace) -> int:
     import jax
 
-    if args.output.is_dir():
-        raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as calib.json.")
-    if args.output.exists() and not args.overwrite and not part_file(args.output).exists():
-        raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
+    check_json_output(args.output, overwrite=args.overwrite, example="calib.json")
     joined = join_hosts(args)
     from jaxsr.calibration.plan import CalibrationRun
     from jaxsr.calibration.plots import write_plots

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from jaxsr.cli.evaluate_commands import COMMANDS
 from jaxsr.cli.evaluate_options import parse
 from jaxsr.cli.exits import SOME_FAILED, exit_code, one_line, say
-from jaxsr.cli.shared_options import join_hosts, leave_hosts
+from jaxsr.cli.shared_options import check_json_output, join_hosts, leave_hosts
 from jaxsr.storage import part_file, write_whole
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 def score(argv: Sequence[str]) -> int:
     """Score a folder of results, or a model on a data set. Return the exit code."""
     args = parse(argv, __doc__)
-    if args.output.is_dir():
-        raise ValueError(f"--output: {args.output} is a folder; give the name of a file, such as result.json.")
-    if args.output.exists() and not args.overwrite and not part_file(args.output).exists():
-        raise ValueError(f"--output: {args.output} is there already; give another name or --overwrite.")
+    check_json_output(args.output, overwrite=args.overwrite, example="result.json")
     joined = join_hosts(args)
     from jaxsr.cli.evaluate_request import make_evaluation
     from jaxsr.evaluation.run import evaluate, score_shard

@@ -22,6 +22,7 @@ from jaxsr.choices import (
 from jaxsr.cli.parser import ListOf, numbers
 from jaxsr.hub.cards import DEFAULT_MODEL
 from jaxsr.options import Options, options_like
+from jaxsr.storage import part_file
 
 
 def add_model(parser: argparse._ActionsContainer, default: str | None = DEFAULT_MODEL, text: str = "") -> None:
@@ -322,3 +323,16 @@ def one_or_several(values: tuple[float, ...]) -> float | tuple[float, ...]:
 def spell(name: str) -> str:
     """Spell an option's name as on a command line: `alpha_map` becomes `--alpha-map`."""
     return f"--{name.replace('_', '-')}"
+
+
+def check_json_output(output: Path, *, overwrite: bool, example: str) -> None:
+    """Raise ValueError, which names --output, for a file that a long run could not write, or should not replace.
+
+    A file whose run was stopped is no hindrance: the same command resumes it.
+    """
+    if output.is_dir():
+        raise ValueError(f"--output: {output} is a folder; give the name of a file, such as {example}.")
+    if output.suffix.lower() != ".json":
+        raise ValueError(f"--output: {output} gets JSON; give a name that ends in .json, such as {example}.")
+    if output.exists() and not overwrite and not part_file(output).exists():
+        raise ValueError(f"--output: {output} is there already; give another name or --overwrite.")

@@ -137,7 +137,8 @@ def open_pairs(
     if len(names) < 2:
         raise PairError(
             f"--pairs: {hr} gives {len(names)} photograph{'s' * (len(names) != 1)} of at least {least} pixels a side, "
-            "but the command needs at least 2; give more or larger photographs, or a smaller --crop."
+            "but the command needs at least 2; give "
+            + ("a --limit of 2 or more." if limit == 1 else "more or larger photographs, or a smaller --crop.")
         )
     return pairs
 

@@ -1,7 +1,8 @@
 """Pairs by name in one folder: NAME_HR and NAME_LR4 side by side, as in RealSR, and other names of the same kind.
 
 The names are NAME_HR or NAME_GT with NAME_LR, NAME_LQ, NAME_LR4, NAME_LRx4 or NAME_LR_bicubic_x4; with a number at the
-end of both (HR_12 and LR_12); NAME_x1 with NAME_x4 (DRealSR); and NAME with NAMEx4 (DIV2K).
+end of both (HR_12 and LR_12); NAME_x1 with NAME_x4 (DRealSR); NAME with NAMEx4 (DIV2K); and HR/NAME with LR/NAME,
+LRx4/NAME or LR_bicubic/X4/NAMEx4, in folders of such names.
 """
 
 import re
@@ -13,7 +14,12 @@ _KIND = re.compile(
     r"(?:(?:[ ._-]?x)?(?P<scale>[2348]))?(?P<tail>[ ._-]\d+)?",
     re.IGNORECASE,
 )
+_FOLDER = re.compile(
+    r"(?P<stem>|.*/)(?P<kind>hr|gt|lr|lq)(?:[ ._-]?bicubic)?(?:[ ._/-]?x?(?P<scale>[2348]))?(?P<tail>/.+)",
+    re.IGNORECASE,
+)
 _FACTOR = re.compile(r"(?P<stem>.*[^ ._/-])[ ._-]?x(?P<scale>[12348])", re.IGNORECASE)
+_ENDING = re.compile(r"(?:[ ._-]?x[1-8]|[ ._-](?:hr|gt|lr|lq)(?:[ ._-]?x?[2348])?)$", re.IGNORECASE)
 
 
 class _Name(NamedTuple):
@@ -57,16 +63,17 @@ def low_names(names: Iterable[str], scale: int) -> set[str]:
 def _parse(names: list[str]) -> list[_Name]:
     found, whole = [], set(names)
     # The stem ends with a mark or a folder's slash, so that CHR is no HR.
-    by_kind = {name: match for name in names if (match := _KIND.fullmatch(name))}
-    high = {_key(match) for match in by_kind.values() if match["kind"].lower() in ("hr", "gt")}
-    for name, match in by_kind.items():
+    by_kind = [(name, match) for name in names for form in (_KIND, _FOLDER) if (match := form.fullmatch(name))]
+    high = {_key(match) for _, match in by_kind if match["kind"].lower() in ("hr", "gt")}
+    for name, match in by_kind:
         low, key = match["kind"].lower() in ("lr", "lq"), _key(match)
         number = match["scale"] or ""
         if low and not number and key not in high and key[1].lstrip(" ._-") in tuple("2348"):
             key, number = (key[0], ""), key[1][-1]  # NAME_LR_4 with NAME_HR: the number is the scale
         found.append(_Name(key, low, number, name))
+    parsed = {name for name, _ in by_kind}
     for name in names:
-        match = None if name in by_kind else _FACTOR.fullmatch(name)
+        match = None if name in parsed else _FACTOR.fullmatch(name)
         if not match:
             continue
         key, low = (match["stem"].lower(), "x"), match["scale"] != "1"
@@ -77,4 +84,7 @@ def _parse(names: list[str]) -> list[_Name]:
 
 
 def _key(match: re.Match[str]) -> tuple[str, str]:
-    return match["stem"].lower(), match["tail"] or ""
+    tail = match["tail"] or ""
+    if tail.startswith("/"):  # the name in a folder of HR or LR images, which may end as the folder does
+        tail = _ENDING.sub("", tail)
+    return match["stem"].lower(), tail

@@ -45,6 +45,8 @@ def open_dataset(name: str, data: Path | None = None, lr: Path | None = None, sc
         items = _known(name, data)
     elif Path(name).is_dir():
         items = folder_items(Path(name), scale)
+    elif Path(name).exists():
+        raise PairingError(f"--dataset: {name} is a file; give the folder that holds it.")
     else:
         known = ", ".join(known_datasets())
         hint = did_you_mean(name, known_datasets())

@@ -24,11 +24,12 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image as its file stores it, in RGB, and whether the file is grey or transparent."""
+    """An image as its file stores it, in RGB, whether the file is grey or transparent, and its ICC profile or None."""
 
     pixels: Stored
     grey: bool
     transparent: bool = False
+    icc: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +60,14 @@ class Loaded:
         hr_hash: hash of the pixels of the original's file.
         lr_hash: hash of the LR pixels that were used, given or made.
         transparent: whether a file is transparent; it is compared as it shows on white.
+        recoloured: whether the profiles of original and result differ; their numbers are compared as they are.
     """
 
     pairs: tuple[Pair, ...]
     hr_hash: str | None
     lr_hash: str | None
     transparent: bool = False
+    recoloured: bool = False
 
 
 def read_picture(source: Source) -> Picture:
@@ -76,7 +79,8 @@ def read_picture(source: Source) -> Picture:
         return Picture(source(), False)
     photo = read_photo(source)
     transparent = photo.alpha is not None and bool((photo.alpha < 1).any())
-    return Picture(from_float(photo.shown, np.uint16 if photo.depth == 16 else np.uint8), photo.grey, transparent)
+    pixels = from_float(photo.shown, np.uint16 if photo.depth == 16 else np.uint8)
+    return Picture(pixels, photo.grey, transparent, photo.icc)
 
 
 def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
@@ -103,7 +107,8 @@ def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
     grey = hr is not None and hr.grey
     lr_hash = None if whole["lr"] is None else pixel_hash(whole["lr"])
     transparent = any(picture.transparent for picture in (hr, lr, sr) if picture is not None)
-    return Loaded(tuple(_cut(item.name, whole, size, protocol, grey)), hr_hash, lr_hash, transparent)
+    recoloured = hr is not None and sr is not None and hr.icc != sr.icc
+    return Loaded(tuple(_cut(item.name, whole, size, protocol, grey)), hr_hash, lr_hash, transparent, recoloured)
 
 
 def ready(pixels: Shaped[np.ndarray, "h w 3"], protocol: Protocol) -> Ready:

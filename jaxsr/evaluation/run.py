@@ -332,6 +332,7 @@ def _score_some(job: Evaluation, scorer: Scorer, loaded: Sequence[_Loaded], seed
             "hr": content.hr_hash,
             "lr": content.lr_hash,
             "transparent": content.transparent,
+            "recoloured": content.recoloured,
             "rows": [{"patch": pair.patch} | next(scores) for pair in content.pairs],
         }
         for item, content in loaded
@@ -355,13 +356,13 @@ def _result(
     order = {name: i for i, name in enumerate(sorted({line["image"] for line in lines}))}
     hashes = {key: {line["image"]: line[key] or "" for line in lines} for key in ("hr", "lr")}
     lr = fingerprint(hashes["lr"]) if any(hashes["lr"].values()) else None
-    transparent = {line["image"] for line in lines if line.get("transparent")}
+    noted = {n: len({line["image"] for line in lines if line.get(n)}) for n in ("transparent", "recoloured")}
     data = {"name": job.data, "images": len(order), "lr_sha256": lr, "files_sha256": files_sha256}
     result = Result(
         name=job.name,
         protocol=asdict(job.protocol),
         protocol_sha256=job.protocol.hash(hashes["hr"]),
-        data=data | ({"transparent": len(transparent)} if transparent else {}),
+        data=data | {name: count for name, count in noted.items() if count},
         method=method_record(job),
         seeds=list(job.seeds),
         metrics={},

@@ -116,7 +116,12 @@ def _notes(result: Result) -> list[str]:
     seeds = [f"{shown[n].title}{_brackets(interval, f'.{shown[n].digits}f')}" for n, interval in intervals.items()]
     notes += [f"{result.name}: 95 % over {len(result.seeds)} seeds: {', '.join(seeds)}."] if seeds else []
     if count := result.data.get("transparent"):
-        notes.append(f"{result.name}: {count} images are transparent and are compared as they show on white.")
+        one = "image is transparent and is" if count == 1 else "images are transparent and are"
+        notes.append(f"{result.name}: {count} {one} compared as shown on white.")
+    if count := result.data.get("recoloured"):
+        one = "image has another colour profile than its original"
+        one = one if count == 1 else "images have other colour profiles than their originals"
+        notes.append(f"{result.name}: {count} {one}; the numbers in the files are compared as they are.")
     return notes + ([f"{result.name}: {len(result.failed)} images failed and are left out."] if result.failed else [])
 
 

@@ -36,6 +36,9 @@ _MARGIN = 2**24  # for metadata, and for pixels that deflate does not shrink
 _PNG_FIRST_CHUNK_END = 33  # signature and IHDR
 
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
 def decode_png(data: bytes) -> UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"]:
     """Decode a PNG at its own depth to 1 to 4 channels (grey, grey+alpha, RGB, RGBA), with tRNS expanded to alpha.
 
@@ -43,8 +46,21 @@ def decode_png(data: bytes) -> UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "
     """
     import imagecodecs
 
-    pixels = imagecodecs.png_decode(data)
+    pixels = imagecodecs.png_decode(_pixels_alone(data))
     return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _pixels_alone(data: bytes) -> bytes:
+    """Return a PNG without the chunks before its pixels that say nothing of them; libpng prints warnings about some."""
+    at, kept = len(_SIGNATURE), [_SIGNATURE]
+    while data.startswith(_SIGNATURE) and at + 12 <= len(data):
+        size, name = struct.unpack_from(">L4s", data, at)
+        if name == b"IDAT":
+            return b"".join([*kept, data[at:]])
+        if name in (b"IHDR", b"PLTE", b"tRNS"):
+            kept.append(data[at : at + 12 + size])
+        at += 12 + size
+    return data
 
 
 def encode_png16(pixels: UInt16[np.ndarray, "h w c"], icc: bytes | None, exif: bytes | None) -> bytes:

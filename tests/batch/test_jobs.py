@@ -138,7 +138,14 @@ def test_a_result_made_otherwise_is_neither_done_nor_replaced(tmp_path, change):
         job.sidecar.unlink()
     else:
         job.sidecar.write_bytes({"garbage": b"\xff{", "a list": b"[]"}[change])
-    with pytest.raises(ExistsError, match=r"photo\.png exists, but was made from another input.*--overwrite"):
+    why = {
+        "result": "but was changed after it was made",
+        "no sidecar": r"without its record photo\.png\.json",
+        "garbage": r"but its record photo\.png\.json cannot be read",
+        "a list": r"but its record photo\.png\.json cannot be read",
+    }
+    said = why.get(change, "but was made from another input or with other options")
+    with pytest.raises(ExistsError, match=rf"photo\.png exists, {said}; give --overwrite"):
         is_done(job, wanted)
 
 

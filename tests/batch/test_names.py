@@ -23,9 +23,23 @@ def test_a_name_that_is_too_long_is_refused_by_itself(tmp_path):
     check_name(jobs[1])
     with pytest.raises(ValueError, match=r"mmm\.png: its name is too long: .* more than 255 bytes; rename the image"):
         check_name(jobs[0])
+    suffixed = plan_jobs(
+        find_inputs([tmp_path / "in/ok.png"], OUT, recursive=False), tmp_path, suffix="s" * 249, ext=None, n_samples=1
+    )
+    with pytest.raises(ValueError, match=r"ok\.png: its name is too long: .*; choose a shorter --suffix"):
+        check_name(suffixed[0])
     named = Job(tmp_path / "in/ok.png", tmp_path / f"{'y' * 251}.png", 0)
     with pytest.raises(ValueError, match=r"^--output: the name of .*yyy\.png is too long: .*; choose a shorter one"):
         check_name(named)
+
+
+def test_a_folder_of_unread_types_says_what_it_holds(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.psd").touch()
+    with pytest.raises(
+        ValueError, match=r"no image to enlarge in the folder .*in; left out 1 image of types .*1 \.psd"
+    ):
+        find_inputs([tmp_path / "in"], OUT, recursive=False)
 
 
 @pytest.mark.parametrize(("name", "target"), [("a.jfif", "a.jpg"), ("a.mpo", "a.jpg"), ("a.avif", "a.png")])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxsr.cli import evaluate
+from jaxsr.cli import calibrate, evaluate
 
 
 def test_whatever_has_no_partner_is_listed_and_nothing_written(command, tmp_path, capsys):
@@ -81,3 +81,19 @@ def test_wrong_usage_is_refused(words):
     with pytest.raises(SystemExit) as stopped:
         evaluate.main(list(words))
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("name", ["photo.png", "results", "r.csv"])
+@pytest.mark.parametrize("command", [evaluate, calibrate])
+def test_a_result_is_named_as_json(tmp_path, capsys, command, name):
+    (tmp_path / "photo.png").write_bytes(b"a photograph")
+    words = ["--pred", tmp_path, "--target", tmp_path] if command is evaluate else ["--pairs", tmp_path]
+    assert command.main([*map(str, words), "-o", str(tmp_path / name), "--overwrite"]) == 1
+    assert f"--output: {tmp_path / name} gets JSON; give a name that ends in .json" in capsys.readouterr().err
+    assert (tmp_path / "photo.png").read_bytes() == b"a photograph"
+
+
+def test_a_file_is_no_data_set(tmp_path, capsys):
+    (tmp_path / "p.png").touch()
+    assert evaluate.main(["-n", "bicubic", "--dataset", str(tmp_path / "p.png"), "-o", str(tmp_path / "r.json")]) == 1
+    assert f"--dataset: {tmp_path / 'p.png'} is a file; give the folder that holds it" in capsys.readouterr().err

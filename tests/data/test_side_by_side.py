@@ -9,7 +9,7 @@ from jaxsr.data.side_by_side import partners
 from jaxsr.data.sources import load_folder
 from jaxsr.evaluation.datasets import folder_items
 from jaxsr.imaging.resize import downsample_bicubic_uint8
-from tests.data.photos import photos
+from tests.data.photos import photos, save_folder
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,12 @@ from tests.data.photos import photos
         ("0801", "0801x4"),
         ("HR_12", "LR_12"),
         ("HR_4", "LR_4"),
+        ("HR/1", "LR4/1"),
+        ("HR/1", "LR/1"),
+        ("set/GT/a", "set/LQ/a"),
+        ("HR/a_HR", "LR/a_LR4"),
+        ("HR/0801", "LR_bicubic/X4/0801x4"),
+        ("hr/sub/a", "lr_x4/sub/a"),
     ],
 )
 def test_spellings_of_a_pair(high, low):
@@ -37,6 +43,12 @@ def test_spellings_of_a_pair(high, low):
 def test_a_number_at_the_end_of_both_is_no_scale():
     names = [f"{kind}_{number}" for kind in ("HR", "LR") for number in range(10)]
     assert partners(names, 4) == {f"HR_{number}": [f"LR_{number}"] for number in range(10)}
+
+
+def test_names_in_folders_of_hr_and_lr_images():
+    names = [f"{kind}/{number}" for kind in ("HR", "LR4", "LR2") for number in range(10)]
+    assert partners(names, 4) == {f"HR/{number}": [f"LR4/{number}", f"LR2/{number}"] for number in range(10)}
+    assert partners(["HR/1", "HR/2", "LR/3", "CHR/3", "alone/1"], 4) == {}
 
 
 def test_two_originals_do_not_share_an_lr_image():
@@ -91,3 +103,9 @@ def test_evaluation_takes_the_lr_image_of_the_scale(folder):
         "b_hr": "b_lrx4",
     }
     assert [item.lr.stem for item in folder_items(folder) if item.lr] == ["a_lrx4", "b_lrx4"]
+
+
+def test_one_photograph_by_a_limit_names_the_limit(tmp_path):
+    save_folder(tmp_path, photos((64, 64), (64, 64)))
+    with pytest.raises(PairError, match=r"gives 1 photograph of .* needs at least 2; give a --limit of 2 or more\.$"):
+        open_pairs(str(tmp_path), scale=4, crop=8, limit=1)

@@ -7,6 +7,7 @@ from PIL import Image
 from jaxsr.evaluation.images import ImageError, load
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocols import Protocol, ProtocolError
+from jaxsr.imaging.colour import ADOBE, make_profile
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.imaging.sixteen_bit import encode_png16
 from tests.evaluation.pictures import picture, save
@@ -80,6 +81,14 @@ def test_deep_files_are_rounded_to_8_bits_or_left(tmp_path):
     one = Item("a", tmp_path / "a.png", pred=tmp_path / "a.png")
     np.testing.assert_array_equal(load(one, protocol()).pairs[0].sr, np.rint(deep / 257).astype(np.uint8))
     np.testing.assert_allclose(load(one, protocol(bits=None)).pairs[0].sr, deep / 65535, atol=1e-7)
+
+
+def test_other_profiles_than_the_original_s_are_noted(tmp_path):
+    profile = make_profile(ADOBE, 2.2)
+    for name, icc in (("a", profile), ("b", profile), ("c", None)):
+        Image.fromarray(picture(0)).save(tmp_path / f"{name}.png", icc_profile=icc)
+    loaded = [load(Item("a", tmp_path / "a.png", pred=tmp_path / f"{n}.png"), protocol()) for n in "bc"]
+    assert [one.recoloured for one in loaded] == [False, True]
 
 
 def test_transparent_images_are_compared_as_they_show_on_white(tmp_path):

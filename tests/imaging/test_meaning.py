@@ -116,3 +116,9 @@ def test_an_animated_avif_is_noted(tmp_path):
     photo = read_photo(tmp_path / "a.avif")
     np.testing.assert_allclose(photo.rgb * 255, PICTURE, atol=3)
     assert FIRST_ONLY in photo.lost
+
+
+def test_libpng_says_nothing_of_odd_chunks(tmp_path, capfd):
+    Image.fromarray(PICTURE).save(tmp_path / "a.png", icc_profile=b"no profile")
+    np.testing.assert_allclose(read_photo(tmp_path / "a.png").rgb * 255, PICTURE, atol=1e-3)
+    assert capfd.readouterr() == ("", "")
