@@ -43,6 +43,7 @@ _HEIF_BRANDS = {b"mif1", b"msf1", b"miaf"}  # of both
 XMP_LOST, EXTENDED_XMP_LOST = "lost its XMP, which could not be read", "lost its extended XMP"
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 GREY_END = "ends in plain grey, as JPEG files that are cut short do"
+_HUFFMAN = {0xC0, 0xC1, 0xC2}  # frames whose codes have whole bits
 _BLOCK, _MISSING = 8, 128  # libjpeg fills blocks that are missing with this grey, and does not say so
 
 _Turned = UInt8[np.ndarray, "H W c"] | UInt16[np.ndarray, "H W c"]
@@ -87,13 +88,16 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
                 data = data[:8] + b"avif" + data[12:]  # Pillow looks at the first brand alone
         elif _brands(data) & (_HEIC_BRANDS | _HEIF_BRANDS):
             formats = _open_heic(source)
-        if (bits := _jpeg_bits(data)) != 8:
+        marker, bits = _jpeg_frame(data)
+        if bits != 8:
             raise ImageFileError(f"{source}: a JPEG of {bits} bits is not supported; save it with 8, or as 16-bit TIFF")
         with Image.open(BytesIO(data), formats=formats) as image:
             channels = len(image.getbands()) + (image.has_transparency_data and "A" not in image.mode)
             # 16 bits a sample: byte 24 of a PNG is its depth, and Pillow has no mode for most of them.
             itemsize = 2 if image.format == "PNG" and data[24:25] == b"\x10" else 1
             check(*image.size, channels, itemsize, source)
+            if marker in _HUFFMAN and image.width * image.height > 64 * 8 * len(data):
+                raise ValueError("its pixels end too early")  # a block of 8x8 takes a bit at least
             pixels, icc, lost = _pillow_pixels(image, data, source)
             if image.format in ("JPEG", "MPO") and re.search(_GAIN_MAPS, data):
                 lost += (GAIN_MAP,)
@@ -134,15 +138,15 @@ def is_avif(data: bytes) -> bool:
     return bool(brands & _AVIF_BRANDS) and not brands & _HEIC_BRANDS
 
 
-def _jpeg_bits(data: bytes) -> int:
-    """Return the bits per sample that the header of a JPEG file says (ITU-T T.81, B.2.2); 8 if it says nothing."""
+def _jpeg_frame(data: bytes) -> tuple[int, int]:
+    """Return marker and bits per sample of a JPEG's frame (ITU-T T.81, B.2.2); 0 and 8 if its header says nothing."""
     at = 2
     while data.startswith(b"\xff\xd8") and data[at : at + 1] == b"\xff" and at + 5 <= len(data):
         marker = data[at + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return data[at + 4]
+            return marker, data[at + 4]
         at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])
-    return 8
+    return 0, 8
 
 
 def _open_heic(source: str) -> tuple[str, ...]:

@@ -208,6 +208,19 @@ def test_a_jpeg_with_an_early_end_is_noted(tmp_path, mode):
     assert GREY_END in read_photo(tmp_path / "a.jpg").lost
 
 
+@pytest.mark.parametrize("progressive", [True, False])
+def test_a_jpeg_of_more_pixels_than_its_bytes_can_hold_is_refused(tmp_path, progressive):
+    blank = Image.new("RGB", (2000, 1000), "white")
+    blank.save(tmp_path / "a.jpg", progressive=progressive, optimize=True, subsampling=2)
+    assert read_photo(tmp_path / "a.jpg").rgb.min() == 1
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    at = next(i for i in range(len(data)) if data[i] == 0xFF and data[i + 1] in (0xC0, 0xC2))
+    data[at + 5 : at + 9] = struct.pack(">HH", 9000, 9000)
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(ImageFileError, match=r"damaged or cut short \(its pixels end too early\)"):
+        read_photo(tmp_path / "a.jpg")
+
+
 @pytest.mark.parametrize("brand", [b"avif", b"mif1", b"miaf"])
 def test_avif_is_told_from_heic_by_all_its_brands(tmp_path, brand):
     Image.fromarray(PICTURE).save(tmp_path / "a.avif", quality=95)
