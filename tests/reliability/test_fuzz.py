@@ -10,7 +10,7 @@ from tests.reliability.fuzz import Worker, fuzz
 from tests.reliability.seeds import SEEDS
 
 FOUND = sorted(Path(__file__).with_name("found").iterdir())
-COUNTS = {"image": 5000, "torch": 2000, "model": 1500}
+COUNT = 5000
 MORE = dict.fromkeys(SEEDS, 200 << 20) | {"image": 2 << 30}
 """Bytes of memory that damaged files may take beyond whole ones. A picture of many pixels may be read."""
 
@@ -29,7 +29,7 @@ def test_some_damaged_files(kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SEEDS)
 def test_thousands_of_damaged_files(kind):
-    found = fuzz(kind, COUNTS.get(kind, 1000), seed=0)
+    found = fuzz(kind, COUNT, seed=0)
     assert found.wrong == {}, found.counts
     assert found.peak <= found.control + MORE[kind]
 

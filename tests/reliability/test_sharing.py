@@ -1,4 +1,4 @@
-"""Test that two processes on one folder share the work of a study, and that nothing is measured twice."""
+"""Test that two processes on one folder share the work, and that nothing is made or measured twice."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from tests.reliability.kills import COMMANDS, files_of, write_inputs
 ROOT = Path(__file__).parents[2]
 
 
-def _start(data: Path, out: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", *map(str, COMMANDS["study"].words(data, out))]
+def _start(data: Path, out: Path, name: str = "study") -> subprocess.Popen:
+    command = [sys.executable, "-m", *map(str, COMMANDS[name].words(data, out))]
     environment = os.environ | {"JAXSR_CACHE": "off", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -34,3 +34,16 @@ def test_two_studies_measure_each_pair_once(tmp_path):
     assert sorted(pair for some in measured for pair in some) == sorted(pairs)
     assert all(measured)  # each has had some
     assert files_of(tmp_path / "out", COMMANDS["study"]) == files_of(tmp_path / "whole/out", COMMANDS["study"])
+
+
+@pytest.mark.slow
+def test_two_samplings_make_each_result_once(tmp_path):
+    data = write_inputs(tmp_path / "data")
+    alone = _start(data, tmp_path / "whole/out", "sample")
+    assert "6 made" in alone.communicate()[0]
+    both = [_start(data, tmp_path / "out", "sample") for _ in range(2)]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    made = [int(re.search(r"(\d+) made", out)[1]) for out, _ in said]
+    assert sum(made) == 6
+    assert files_of(tmp_path / "out", COMMANDS["sample"]) == files_of(tmp_path / "whole/out", COMMANDS["sample"])

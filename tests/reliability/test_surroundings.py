@@ -15,6 +15,8 @@ import pytest
 from tests.reliability.kills import COMMANDS, files_of, write_inputs
 
 ROOT = Path(__file__).parents[2]
+SHORT = ("sample", "evaluate")
+"""Commands that may end before a signal reaches them."""
 pytestmark = pytest.mark.slow
 
 
@@ -106,7 +108,7 @@ def test_a_signal_in_the_middle(name, number, data, tmp_path):
 def test_ctrl_c_twice(name, data, tmp_path):
     """The second one ends the process at once; nothing is half-written."""
     code, said = signalled(name, data, tmp_path / "out", signal.SIGINT, signal.SIGINT)
-    assert code in (0, 128 + signal.SIGINT, -signal.SIGINT), said
+    assert code in (128 + signal.SIGINT, -signal.SIGINT) or (code == 0 and name in SHORT), said
     assert "Traceback" not in said
     check_resumed(name, data, tmp_path)
 
