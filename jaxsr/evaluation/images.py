@@ -107,8 +107,13 @@ def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
     grey = hr is not None and hr.grey
     lr_hash = None if whole["lr"] is None else pixel_hash(whole["lr"])
     transparent = any(picture.transparent for picture in (hr, lr, sr) if picture is not None)
-    recoloured = hr is not None and sr is not None and hr.icc != sr.icc
+    recoloured = hr is not None and sr is not None and _colours(hr.icc) != _colours(sr.icc)
     return Loaded(tuple(_cut(item.name, whole, size, protocol, grey)), hr_hash, lr_hash, transparent, recoloured)
+
+
+def _colours(icc: bytes | None) -> bytes | None:
+    """Return a profile, or None for one that calls itself sRGB, which files without a profile are too."""
+    return None if icc is None or b"sRGB" in icc.replace(b"\0", b"") else icc  # its text may be UTF-16
 
 
 def ready(pixels: Shaped[np.ndarray, "h w 3"], protocol: Protocol) -> Ready:

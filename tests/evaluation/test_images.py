@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from jaxsr.evaluation.images import ImageError, load
 from jaxsr.evaluation.pairs import Item
@@ -83,12 +83,16 @@ def test_deep_files_are_rounded_to_8_bits_or_left(tmp_path):
     np.testing.assert_allclose(load(one, protocol(bits=None)).pairs[0].sr, deep / 65535, atol=1e-7)
 
 
+COLOURED = ("ab", "ac", "ad", "dc")
+
+
 def test_other_profiles_than_the_original_s_are_noted(tmp_path):
     profile = make_profile(ADOBE, 2.2)
-    for name, icc in (("a", profile), ("b", profile), ("c", None)):
+    standard = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for name, icc in (("a", profile), ("b", profile), ("c", None), ("d", standard)):
         Image.fromarray(picture(0)).save(tmp_path / f"{name}.png", icc_profile=icc)
-    loaded = [load(Item("a", tmp_path / "a.png", pred=tmp_path / f"{n}.png"), protocol()) for n in "bc"]
-    assert [one.recoloured for one in loaded] == [False, True]
+    loaded = [load(Item("a", tmp_path / f"{n}.png", pred=tmp_path / f"{m}.png"), protocol()) for n, m in COLOURED]
+    assert [one.recoloured for one in loaded] == [False, True, True, False]
 
 
 def test_transparent_images_are_compared_as_they_show_on_white(tmp_path):
