@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from jaxsr.batch.jobs import Job, check_name, find_inputs, is_file_name, name_result, plan_jobs
+from jaxsr.imaging.files import left_out, list_images
 
 OUT = Path("out")
 
@@ -69,3 +70,29 @@ def test_a_name_of_a_file_is_the_result_of_one_image(tmp_path):
             ValueError, match=rf"--output: .*r\.{ending}: \.{ending.lower()} is not written; choose one"
         ):
             is_file_name(tmp_path / f"r.{ending}")
+
+
+def test_images_of_other_types_are_told(tmp_path):
+    for name in ("a.png", "b.DNG", "c.dng", "sub/d.psd", "notes.txt", ".e.dng", ".git/f.dng"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert left_out([tmp_path], recursive=False) == "left out 2 images of types that are not read: 2 .dng"
+    told = "left out 3 images of types that are not read: 2 .dng, 1 .psd"
+    assert left_out([tmp_path, tmp_path / "a.png", "set14"], recursive=True) == told
+    (tmp_path / "only").mkdir()
+    assert left_out([tmp_path / "only"], recursive=True) is None
+
+
+def test_links_to_nothing_are_told(tmp_path):
+    (tmp_path / "a.png").touch()
+    for name in ("e.txt", ".f.png", "b.png"):
+        (tmp_path / name).symlink_to("gone.png")
+    told = "left out 1 link whose file does not exist: "
+    assert left_out([tmp_path], recursive=True) == f"{told}{tmp_path / 'b.png'}"
+    assert list_images(tmp_path, recursive=True) == [tmp_path / "a.png"]
+    for name in ("c.dng", "d.tif", "g.png"):
+        (tmp_path / name).symlink_to("gone.png")
+    (tmp_path / "real.dng").touch()
+    shown = ", ".join(str(tmp_path / name) for name in ("b.png", "c.dng", "d.tif"))
+    told = "left out 1 image of types that are not read: 1 .dng; and 4 links whose files do not exist: "
+    assert left_out([tmp_path], recursive=True) == f"{told}{shown}, ..."

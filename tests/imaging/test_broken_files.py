@@ -21,7 +21,6 @@ from jaxsr.imaging.files import (
     ImageFileError,
     Photo,
     hash_photo,
-    left_out,
     list_images,
     read_photo,
     write_photo,
@@ -253,32 +252,6 @@ def test_pipes_are_read_once_and_end(tmp_path, monkeypatch):
     assert "nothing came through it for 0.2 s; check what writes to it" in _refusal(tmp_path / "b.png")
     monkeypatch.setattr(files, "_MOST_PIPED", 10**6)
     assert "more than 1000000 bytes came through it" in _refusal(Path("/dev/zero"))
-
-
-def test_images_of_other_types_are_told(tmp_path):
-    for name in ("a.png", "b.DNG", "c.dng", "sub/d.psd", "notes.txt", ".e.dng", ".git/f.dng"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert left_out([tmp_path], recursive=False) == "left out 2 images of types that are not read: 2 .dng"
-    told = "left out 3 images of types that are not read: 2 .dng, 1 .psd"
-    assert left_out([tmp_path, tmp_path / "a.png", "set14"], recursive=True) == told
-    (tmp_path / "only").mkdir()
-    assert left_out([tmp_path / "only"], recursive=True) is None
-
-
-def test_links_to_nothing_are_told(tmp_path):
-    (tmp_path / "a.png").touch()
-    for name in ("e.txt", ".f.png", "b.png"):
-        (tmp_path / name).symlink_to("gone.png")
-    told = "left out 1 link whose file does not exist: "
-    assert left_out([tmp_path], recursive=True) == f"{told}{tmp_path / 'b.png'}"
-    assert list_images(tmp_path, recursive=True) == [tmp_path / "a.png"]
-    for name in ("c.dng", "d.tif", "g.png"):
-        (tmp_path / name).symlink_to("gone.png")
-    (tmp_path / "real.dng").touch()
-    shown = ", ".join(str(tmp_path / name) for name in ("b.png", "c.dng", "d.tif"))
-    told = "left out 1 image of types that are not read: 1 .dng; and 4 links whose files do not exist: "
-    assert left_out([tmp_path], recursive=True) == f"{told}{shown}, ..."
 
 
 def test_jpegs_and_phones_have_many_extensions(tmp_path):
