@@ -26,7 +26,7 @@ from jaxsr.runtime.compilation import compiler_options
 from jaxsr.training.camera import DEGRADATIONS
 from jaxsr.training.config import TrainConfig, load_config
 from jaxsr.training.dataset import pair_dataset
-from jaxsr.training.loop import load_metrics
+from jaxsr.training.loop import load_metrics, with_precision
 from jaxsr.training.step import init_state, make_optimizer, make_update
 
 NO_METRIC: dict[str, Any] = {"perceptual": "none", "perceptual_weight": 0.0, "perceptual_over_t": "constant"}
@@ -36,6 +36,7 @@ NO_CHAIN: dict[str, Any] = {"chain_share": 0.0, "chain_length": 1}
 
 def variants(config: TrainConfig) -> dict[str, TrainConfig]:
     """List the config and what is left of it without some of its choices; equal ones are listed once."""
+    config = with_precision(config)
     other = "fp32" if config.precision == "bf16" else "bf16"
     changes: dict[str, dict[str, Any]] = {
         "the config": {},

@@ -46,11 +46,12 @@ def is_done(job: Job, request: Request) -> bool:
         return False
     decisions = request.decisions()
     why = "but was made from another input or with other options"
+    made = sha256_file(job.target)
     try:
         record = parse_json(job.sidecar.read_bytes())
         same = record["model_sha256"] == request.model_sha256 and decisions in (record["requested"], record["options"])
         if same and record["input_sha256"] == request.input.sha256:
-            if record["output_sha256"] == sha256_file(job.target):
+            if record["output_sha256"] == made:
                 return True
             why = "but was changed after it was made"
     except FileNotFoundError:

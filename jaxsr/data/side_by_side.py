@@ -2,7 +2,7 @@
 
 The names are NAME_HR or NAME_GT with NAME_LR, NAME_LQ, NAME_LR4, NAME_LRx4 or NAME_LR_bicubic_x4; with a number at the
 end of both (HR_12 and LR_12); NAME_x1 with NAME_x4 (DRealSR); NAME with NAMEx4 (DIV2K); and HR/NAME with LR/NAME,
-LRx4/NAME or LR_bicubic/X4/NAMEx4, in folders of such names.
+LRx4/NAME or LR_bicubic/X4/NAMEx4, where there are only such folders and every HR image has its LR image.
 """
 
 import re
@@ -14,12 +14,10 @@ _KIND = re.compile(
     r"(?:(?:[ ._-]?x)?(?P<scale>[2348]))?(?P<tail>[ ._-]\d+)?",
     re.IGNORECASE,
 )
-_FOLDER = re.compile(
-    r"(?P<stem>|.*/)(?P<kind>hr|gt|lr|lq)(?:[ ._-]?bicubic)?(?:[ ._/-]?x?(?P<scale>[2348]))?(?P<tail>/.+)",
-    re.IGNORECASE,
-)
 _FACTOR = re.compile(r"(?P<stem>.*[^ ._/-])[ ._-]?x(?P<scale>[12348])", re.IGNORECASE)
-_ENDING = re.compile(r"(?:[ ._-]?x[1-8]|[ ._-](?:hr|gt|lr|lq)(?:[ ._-]?x?[2348])?)$", re.IGNORECASE)
+_LOW_FOLDER = re.compile(r"(?:lr|lq)(?:[ ._-]?bicubic)?(?:[ ._/-]?x?(?P<scale>[2348]))?", re.IGNORECASE)
+_HIGH_ENDING = re.compile(r"[ ._-](?:hr|gt)$")
+_LOW_ENDING = re.compile(r"(?:[ ._-]?x[2348]|[ ._-](?:lr|lq)(?:[ ._-]?x?[2348])?)$")
 
 
 class _Name(NamedTuple):
@@ -38,7 +36,10 @@ def partners(names: Iterable[str], scale: int) -> dict[str, list[str]]:
     marks around HR and LR, make no difference; a name may have folders. Raises ValueError for two HR names with the
     same LR images.
     """
-    found = _parse(sorted(names))
+    names = sorted(names)
+    if in_folders := _by_folder(names, scale):
+        return in_folders
+    found = _parse(names)
     low: dict[tuple[str, str], list[str]] = {}
     for one in sorted(found, key=lambda one: (one.scale != str(scale), one.scale != "", one.name)):
         if one.low:
@@ -60,20 +61,46 @@ def low_names(names: Iterable[str], scale: int) -> set[str]:
     return {name for low in partners(names, scale).values() for name in low}
 
 
+def _by_folder(names: list[str], scale: int) -> dict[str, list[str]]:
+    """Find the LR images of names in a folder HR or GT, in folders LR or LQ beside it.
+
+    Returns {} unless all names lie in such folders and each in the first has a partner: other folders may have these
+    names by chance.
+    """
+    parts = {name: name.lower().split("/") for name in names}
+    high = {"/".join(part[1:]): name for name, part in parts.items() if part[0] in ("hr", "gt") and len(part) > 1}
+    bare = {_HIGH_ENDING.sub("", tail): name for tail, name in high.items()}
+    places: list[tuple[int, str, str]] = []  # how far from the wanted scale, LR name, HR name
+    for name, part in parts.items():
+        if part[0] in ("hr", "gt"):
+            continue
+        heads = [(match, "/".join(part[n:])) for n in (1, 2) if (match := _LOW_FOLDER.fullmatch("/".join(part[:n])))]
+        found = next(((m, high[tail]) for m, tail in heads if tail in high), None)
+        if found is None and len(bare) == len(high):
+            ended = ((m, _LOW_ENDING.sub("", tail)) for m, tail in heads)
+            found = next(((m, bare[tail]) for m, tail in ended if tail in bare), None)
+        if found is None:
+            return {}
+        number = found[0]["scale"] or ""
+        places.append(((number != str(scale)) + (number not in ("", str(scale))), name, found[1]))
+    partners = {name: [low for _, low, of in sorted(places) if of == name] for name in high.values()}
+    complete = all(partners.values()) and sum(part[0] in ("hr", "gt") for part in parts.values()) == len(high)
+    return partners if complete else {}
+
+
 def _parse(names: list[str]) -> list[_Name]:
     found, whole = [], set(names)
     # The stem ends with a mark or a folder's slash, so that CHR is no HR.
-    by_kind = [(name, match) for name in names for form in (_KIND, _FOLDER) if (match := form.fullmatch(name))]
-    high = {_key(match) for _, match in by_kind if match["kind"].lower() in ("hr", "gt")}
-    for name, match in by_kind:
+    by_kind = {name: match for name in names if (match := _KIND.fullmatch(name))}
+    high = {_key(match) for match in by_kind.values() if match["kind"].lower() in ("hr", "gt")}
+    for name, match in by_kind.items():
         low, key = match["kind"].lower() in ("lr", "lq"), _key(match)
         number = match["scale"] or ""
         if low and not number and key not in high and key[1].lstrip(" ._-") in tuple("2348"):
             key, number = (key[0], ""), key[1][-1]  # NAME_LR_4 with NAME_HR: the number is the scale
         found.append(_Name(key, low, number, name))
-    parsed = {name for name, _ in by_kind}
     for name in names:
-        match = None if name in parsed else _FACTOR.fullmatch(name)
+        match = None if name in by_kind else _FACTOR.fullmatch(name)
         if not match:
             continue
         key, low = (match["stem"].lower(), "x"), match["scale"] != "1"
@@ -84,7 +111,4 @@ def _parse(names: list[str]) -> list[_Name]:
 
 
 def _key(match: re.Match[str]) -> tuple[str, str]:
-    tail = match["tail"] or ""
-    if tail.startswith("/"):  # the name in a folder of HR or LR images, which may end as the folder does
-        tail = _ENDING.sub("", tail)
-    return match["stem"].lower(), tail
+    return match["stem"].lower(), match["tail"] or ""

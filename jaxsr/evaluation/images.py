@@ -113,7 +113,8 @@ def load(item: Item, protocol: Protocol, *, make_lr: bool = False) -> Loaded:
 
 def _colours(icc: bytes | None) -> bytes | None:
     """Return a profile, or None for one that calls itself sRGB, which files without a profile are too."""
-    return None if icc is None or b"sRGB" in icc.replace(b"\0", b"") else icc  # its text may be UTF-16
+    text = (icc or b"").replace(b"\0", b"")  # the text of a profile may be UTF-16
+    return None if icc is None or (b"sRGB" in text and b"linear" not in text.lower()) else icc
 
 
 def ready(pixels: Shaped[np.ndarray, "h w 3"], protocol: Protocol) -> Ready:

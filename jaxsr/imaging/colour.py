@@ -16,7 +16,7 @@ HDR = "lost its HDR meaning (PQ or HLG)"
 GAIN_MAP = "lost its HDR gain map"
 NARROW = "lost the meaning of its levels (video range, read as full range)"
 DEPTH = "lost depth beyond 8 bits a channel (HEIC and AVIF are read at 8)"
-UNKNOWN = "lost the meaning of its colours (code points without a profile)"
+UNKNOWN = "lost the meaning of its colours, for which there is no profile"
 
 Primaries = Sequence[float]
 """x and y of white, red, green and blue (CIE 1931), eight numbers in this order, as in PNG's cHRM."""
@@ -111,31 +111,28 @@ _V5, _EMBEDDED, _LINKED, _CALIBRATED = 124, b"DEBM", b"KNIL", bytes(4)
 
 
 def bmp_profile(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return the ICC profile of a BMP, embedded or made from its endpoints and gammas; and what no profile can say.
+    """Return the ICC profile that a BMP embeds, and a note where it says its colours otherwise, unless they are sRGB.
 
-    Headers of 108 bytes (version 4) and more tell the meaning of colours (Microsoft, BITMAPV5HEADER).
+    Headers of 108 bytes (version 4) and more tell the meaning of colours (Microsoft, BITMAPV5HEADER). Writers disagree
+    on the endpoints and gammas of version 4, and many leave them undefined, so that no profile is made of them.
     """
-    if not data.startswith(b"BM") or len(data) < 138 or struct.unpack_from("<L", data, 14)[0] < 108:
+    if not data.startswith(b"BM") or len(data) < 122 or struct.unpack_from("<L", data, 14)[0] < 108:
         return None, ()
-    kind, long = data[70:74], struct.unpack_from("<L", data, 14)[0] >= _V5
+    kind, long = data[70:74], struct.unpack_from("<L", data, 14)[0] >= _V5 and len(data) >= 138
     if long and kind == _EMBEDDED:
         start, size = struct.unpack_from("<LL", data, 14 + 112)
         icc = data[14 + start : 14 + start + size]
         return (icc, ()) if len(icc) == size >= 128 else (None, (UNKNOWN,))
-    ends = np.array(struct.unpack_from("<9l", data, 74), float).reshape(3, 3) / 2**30
-    gammas = np.array(struct.unpack_from("<3L", data, 110), float) / 2**16
     if kind == _LINKED:
         return None, (UNKNOWN,)
+    ends = np.array(struct.unpack_from("<9l", data, 74), float).reshape(3, 3)
+    gammas = np.array(struct.unpack_from("<3L", data, 110), float) / 2**16
     if kind != _CALIBRATED or not ends.any() or not gammas.any():
         return None, ()
-    try:
-        total = np.array([ends.sum(0), *ends])  # white is the sum of the three endpoints, in XYZ
-        primaries = (total[:, :2] / total.sum(1, keepdims=True)).ravel()
-        same = np.ptp(gammas) < 0.01 and np.isfinite(primaries).all()
-        standard = np.allclose(primaries, SRGB, atol=0.005) and np.allclose(gammas, 2.2, atol=0.05)
-        return (None if standard else make_profile(primaries.tolist(), gammas[0])), () if same else (UNKNOWN,)
-    except (ZeroDivisionError, np.linalg.LinAlgError, ValueError, OverflowError):
-        return None, (UNKNOWN,)
+    total = ends.sum(1, keepdims=True)
+    places = (ends / np.where(total, total, 1))[:, :2].ravel()  # of XYZ and of chromaticities alike
+    usual = any(np.allclose(gammas, gamma, atol=0.05) for gamma in (2.2, 1 / 2.2))
+    return None, () if usual and np.allclose(places, SRGB[2:], atol=0.01) else (UNKNOWN,)
 
 
 def code_points_profile(primaries: int, transfer: int, *, grey: bool) -> tuple[bytes | None, tuple[str, ...]]:

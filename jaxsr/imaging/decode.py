@@ -42,7 +42,7 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"mif1", b"msf1", b"miaf"}  # of both
 XMP_LOST, EXTENDED_XMP_LOST = "lost its XMP, which could not be read", "lost its extended XMP"
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-GREY_END = "ends in plain grey, as JPEG files that are cut short do"
+GREY_END = "ends in rows of plain grey, as JPEG files that are cut short do"
 _HUFFMAN = {0xC0, 0xC1, 0xC2}  # frames whose codes have whole bits
 _BLOCK, _MISSING = 8, 128  # libjpeg fills blocks that are missing with this grey, and does not say so
 
@@ -105,7 +105,7 @@ def decode(data: bytes, source: str, most_pixels: int | None = None) -> Decoded:
                 lost += (FIRST_ONLY,)
             if image.format in ("JPEG", "MPO"):
                 lost += (EXTENDED_XMP_LOST,) * (_EXTENDED_XMP in data)
-                lost += (GREY_END,) * bool((pixels[-1, -_BLOCK:] == _MISSING).all())
+                lost += (GREY_END,) * bool((pixels[-_BLOCK:] == _MISSING).all())
             if image.format == "PNG":
                 icc, further = png_profile(data, icc, grey=pixels.shape[-1] < 3)
                 lost += further

@@ -94,7 +94,7 @@ def decode_tiff(data: bytes, source: str, check_size: Callable[[int, int, int, i
         icc = tags[ICC_PROFILE].value if ICC_PROFILE in tags else None
         pixels, lost = _meaning(page, _samples(page, data, source), icc, source)
         if mask is not None:
-            pixels, lost = _with_mask(pixels, mask, lost)
+            pixels, lost = _with_mask(pixels, mask, data, lost)
         lost = (FIRST_ONLY,) * several + lost + tuple(text for code, text in _NOT_KEPT.items() if code in tags)
         # From the photograph's own directory, else from the first one, as in files of cameras.
         own = _beginning_with(page, data)
@@ -150,16 +150,25 @@ def _photograph(file: "TiffFile") -> tuple["TiffPage", bool, "TiffPage | None"]:
         raise ValueError("without an image")
     whole = [page for page in pages if not _subfile(page) & (_REDUCED | _MASK)]
     page = whole[0] if whole else max(pages, key=lambda page: page.imagewidth * page.imagelength)
-    size = page.imagewidth, page.imagelength
-    masks = [one for one in pages if one.photometric == _MASK_KIND and (one.imagewidth, one.imagelength) == size]
-    return page, len([one for one in whole if one not in masks]) > 1, next((m for m in masks if m is not page), None)
+    size, mask = (page.imagewidth, page.imagelength), None
+    for one in pages[pages.index(page) + 1 :]:  # up to the next photograph, whose mask another one may be
+        if one in whole and one.photometric != _MASK_KIND:
+            break
+        if one.photometric == _MASK_KIND and (one.imagewidth, one.imagelength) == size:
+            mask = one
+            break
+    return page, len([one for one in whole if one.photometric != _MASK_KIND]) > 1, mask
 
 
-def _with_mask(pixels: Pixels, page: "TiffPage", lost: tuple[str, ...]) -> tuple[_Meant, tuple[str, ...]]:
+def _with_mask(pixels: Pixels, page: "TiffPage", data: bytes, lost: tuple[str, ...]) -> tuple[_Meant, tuple[str, ...]]:
     """Add the transparency mask of a photograph as its alpha; 1 is opaque. One that cannot be used is told."""
-    if pixels.shape[-1] in (2, 4) or page.bitspersample not in (1, 8) or page.samplesperpixel != 1:
+    try:
+        _check_whole(page, data)
+        mask = page.asarray().reshape(*pixels.shape[:2], 1) > 0
+    except Exception:  # decoders raise almost anything, and the photograph itself is whole
+        mask = None
+    if mask is None or pixels.shape[-1] in (2, 4):
         return pixels, (*lost, MASK_LOST)
-    mask = page.asarray().reshape(*pixels.shape[:2], 1) > 0
     return np.concatenate([pixels, mask * np.iinfo(pixels.dtype).max], axis=-1).astype(pixels.dtype), lost
 
 

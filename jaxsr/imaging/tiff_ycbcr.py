@@ -15,6 +15,7 @@ _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 529, 530, 532
 _BT601 = (0.299, 0.587, 0.114)
 _FULL = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
 _FACTORS = (1, 2, 4)
+_NEAR_ONE = 0.02
 _OF_BYTES = {1, 5, 8, 32773, 32946, 34925, 50000}
 """Compressions of bytes, whatever these mean: none, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard."""
 
@@ -26,8 +27,10 @@ def read_ycbcr(page: "TiffPage", data: bytes, source: str) -> UInt8[np.ndarray, 
     """
     width, height = page.imagewidth, page.imagelength
     factors = tuple(page.tags.valueof(_SUBSAMPLING, (2, 2)))
+    if _SUBSAMPLING not in page.tags and _is_whole(page, data):
+        factors = (1, 1)  # as many writers mean it, though the standard says (2, 2)
     meaning = page.tags.valueof(_COEFFICIENTS), page.tags.valueof(_REFERENCE)
-    if factors == (1, 1):
+    if factors == (1, 1) and _SUBSAMPLING in page.tags:
         samples = page.asarray()
         samples = np.moveaxis(samples, 0, -1) if page.planarconfig == 2 else samples
         return to_rgb(
@@ -47,7 +50,10 @@ def read_ycbcr(page: "TiffPage", data: bytes, source: str) -> UInt8[np.ndarray, 
         if top >= height:
             break
         tall = rows if page.is_tiled else min(rows, height - top)
-        block = _units(_decoded(page, data[at : at + size], _bytes(tall, columns, factors)), tall, columns, factors)
+        raw = _decoded(page, data[at : at + size], _bytes(rows, columns, factors))  # the last strip may be a whole one
+        if len(raw) < _bytes(tall, columns, factors):
+            raise ValueError("its pixels end too early")
+        block = _units(raw[: _bytes(tall, columns, factors)], tall, columns, factors)
         part = samples[top : top + rows, left : left + columns]
         part[:] = block[: part.shape[0], : part.shape[1]]
     return to_rgb(samples, *meaning)
@@ -61,9 +67,11 @@ def to_rgb(
     Numbers of a file that cannot be right give the defaults.
     """
     red, green, blue = _numbers(coefficients, _BT601)
+    if min(red, green, blue) <= 0 or abs(red + green + blue - 1) > _NEAR_ONE:
+        red, green, blue = _BT601
     levels = _numbers(reference, _FULL)
-    if min(red, green, blue) <= 0 or any(levels[i + 1] <= levels[i] for i in (0, 2, 4)):
-        (red, green, blue), levels = _BT601, _FULL
+    if any(levels[i + 1] <= levels[i] for i in (0, 2, 4)):
+        levels = _FULL
     out = np.empty_like(samples)
     for row, values in enumerate(samples):  # row by row, so that memory holds no picture in floating point
         y, cb, cr = (
@@ -97,17 +105,24 @@ def _bytes(rows: int, columns: int, factors: Sequence[int]) -> int:
     return -(-rows // down) * -(-columns // across) * (across * down + 2)
 
 
-def _decoded(page: "TiffPage", chunk: bytes, size: int) -> bytes:
-    """Decompress a strip or tile. Raises ValueError if it holds less than `size` bytes."""
+def _is_whole(page: "TiffPage", data: bytes) -> bool:
+    """Return whether the first strip or tile holds three bytes for every pixel."""
+    if page.planarconfig != 1 or page.compression not in _OF_BYTES:
+        return False
+    rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    size, at = 3 * rows * (page.tilewidth if page.is_tiled else page.imagewidth), page.dataoffsets[0]
+    return len(_decoded(page, data[at : at + page.databytecounts[0]], size)) == size
+
+
+def _decoded(page: "TiffPage", chunk: bytes, most: int) -> bytes:
+    """Decompress the first `most` bytes of a strip or tile, or all that it holds."""
     import imagecodecs
     from tifffile import TIFF
 
     if page.fillorder == 2:
         chunk = bytes(imagecodecs.bitorder_decode(chunk))
-    raw = bytes(chunk if page.compression == 1 else TIFF.DECOMPRESSORS[page.compression](chunk, out=size))
-    if len(raw) < size:
-        raise ValueError("its pixels end too early")
-    return raw[:size]
+    raw = chunk if page.compression == 1 else TIFF.DECOMPRESSORS[page.compression](chunk, out=most)
+    return bytes(raw[:most])
 
 
 def _units(raw: bytes, rows: int, columns: int, factors: Sequence[int]) -> UInt8[np.ndarray, "p q 3"]:

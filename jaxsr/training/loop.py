@@ -243,15 +243,15 @@ def _claim(output: Path, config: TrainConfig) -> None:
         write_whole(file, json.dumps(current, indent=1))
 
 
-def with_precision(config: TrainConfig, output: Path) -> TrainConfig:
-    """Return a config whose precision is not `auto`: that of the run in `output`, else the faster one.
+def with_precision(config: TrainConfig, output: Path | None = None) -> TrainConfig:
+    """Return a config whose precision is not `auto`: that of a run in `output`, else the faster one.
 
     Raises ValueError if the config of that run is damaged.
     """
     if config.precision != "auto":
         return config
-    file = output / "config.json"
-    stored = _read_config(file).get("precision") if file.exists() else None
+    file = output and output / "config.json"
+    stored = _read_config(file).get("precision") if file and file.exists() else None
     fast = jax.default_backend() != "cpu" or fast_bfloat16()
     return replace(config, precision=stored if stored in DTYPES else "bf16" if fast else "fp32")
 

@@ -27,6 +27,11 @@ def test_each_row_lacks_one_choice_more():
     assert rows["without metrics and chains, with AdamW"] == make_config(hr_size=40)
 
 
+def test_a_precision_that_is_left_to_the_machine_is_decided():
+    rows = bench_training.variants(make_config(precision="auto"))
+    assert {rows["the config"].precision, list(rows.values())[1].precision} == {"fp32", "bf16"}
+
+
 def test_equal_configs_are_timed_once():
     assert list(bench_training.variants(make_config())) == ["the config", "in bf16"]
 

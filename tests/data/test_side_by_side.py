@@ -28,12 +28,6 @@ from tests.data.photos import photos, save_folder
         ("0801", "0801x4"),
         ("HR_12", "LR_12"),
         ("HR_4", "LR_4"),
-        ("HR/1", "LR4/1"),
-        ("HR/1", "LR/1"),
-        ("set/GT/a", "set/LQ/a"),
-        ("HR/a_HR", "LR/a_LR4"),
-        ("HR/0801", "LR_bicubic/X4/0801x4"),
-        ("hr/sub/a", "lr_x4/sub/a"),
     ],
 )
 def test_spellings_of_a_pair(high, low):
@@ -45,10 +39,51 @@ def test_a_number_at_the_end_of_both_is_no_scale():
     assert partners(names, 4) == {f"HR_{number}": [f"LR_{number}"] for number in range(10)}
 
 
-def test_names_in_folders_of_hr_and_lr_images():
+@pytest.mark.parametrize(
+    ("high", "low"),
+    [
+        ("HR/1", "LR4/1"),
+        ("HR/1", "LR/1"),
+        ("GT/a", "LQ/a"),
+        ("HR/a_HR", "LR/a_LR4"),
+        ("HR/0801", "LR_bicubic/X4/0801x4"),
+        ("hr/sub/Foto", "lr_x4/sub/foto"),
+        ("HR/fox1", "LR/fox1"),
+        ("HR/2/a", "LR/2/a"),
+    ],
+)
+def test_names_in_folders_of_hr_and_lr_images(high, low):
+    assert partners([high, low], 4) == {high: [low]}
+    assert partners([high, low, high.replace("/", "/other")], 4) == {}
+    assert partners([high, low, "de/1"], 4) == {}
+
+
+def test_folders_of_several_scales():
     names = [f"{kind}/{number}" for kind in ("HR", "LR4", "LR2") for number in range(10)]
     assert partners(names, 4) == {f"HR/{number}": [f"LR4/{number}", f"LR2/{number}"] for number in range(10)}
-    assert partners(["HR/1", "HR/2", "LR/3", "CHR/3", "alone/1"], 4) == {}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["HR/fox1", "LR/fox2"],
+        ["HR/3/x", "LR/x"],
+        ["HR/1", "HR/2", "LR/3"],
+        ["CHR/3", "CLR/3"],
+        ["hr/IMG_1", "lr/IMG_1", "de/IMG_1"],
+        ["hr/1", "gt/1", "lr/1"],
+        ["HR/4/a", "LR/4/a", "HR/a", "LR/b"],
+    ],
+)
+def test_folders_that_are_no_pairs(names):
+    assert partners(names, 4) == {}
+
+
+def test_names_in_one_folder_called_hr_are_pairs_by_themselves():
+    assert partners(["HR/0801", "HR/0801x4"], 4) == {"HR/0801": ["HR/0801x4"]}
+    assert partners(["HR/a_HR", "HR/a_LR4"], 4) == {"HR/a_HR": ["HR/a_LR4"]}
+    both = ["HR/fox1", "HR/fox2", "LR/fox1", "LR/fox2"]
+    assert partners(both, 4) == {"HR/fox1": ["LR/fox1"], "HR/fox2": ["LR/fox2"]}
 
 
 def test_two_originals_do_not_share_an_lr_image():

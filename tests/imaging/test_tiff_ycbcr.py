@@ -54,12 +54,13 @@ def test_damage_is_refused(tmp_path, compression, layout):
         read_photo(tmp_path / "a.tif")
 
 
-def units(factors, rows):
-    """Write pixels as data units, in strips of some rows (TIFF 6.0, section 21)."""
+def units(factors, rows, padded):
+    """Write pixels as data units, in strips of some rows (TIFF 6.0, section 21); `padded`: the last one too."""
     across, down = factors
     strips = []
     for top in range(0, len(YCBCR), rows):
         part = YCBCR[top : top + rows]
+        part = np.pad(part, ((0, rows - len(part)), (0, 0), (0, 0)), mode="edge") if padded else part
         tall, wide = -(-part.shape[0] // down) * down, -(-part.shape[1] // across) * across
         part = np.pad(part, ((0, tall - part.shape[0]), (0, wide - part.shape[1]), (0, 0)), mode="edge")
         found = [
@@ -71,10 +72,10 @@ def units(factors, rows):
     return strips
 
 
-def write(path, factors, *, rows=30, compression=1, coefficients=None, reference=None, told=True):
+def write(path, factors, *, rows=30, compression=1, coefficients=None, reference=None, told=True, padded=False):
     """Write a little-endian TIFF with data units."""
     encode = {1: bytes, 8: zlib.compress, 5: imagecodecs.lzw_encode}[compression]
-    strips = [encode(strip) for strip in units(factors, rows)]
+    strips = [encode(strip) for strip in units(factors, rows, padded)]
     tags = {256: [41], 257: [30], 258: [8, 8, 8], 259: [compression], 262: [6], 277: [3], 278: [rows], 284: [1]}
     tags |= {530: list(factors)} if told else {}
     wide = {273: (4, "I"), 279: (4, "I"), 529: (5, "II"), 532: (5, "II")}
@@ -105,6 +106,19 @@ def test_coarser_colours_are_those_of_libtiff(tmp_path, factors, compression, ro
     np.testing.assert_allclose(numbers(tmp_path / "a.tif"), expected, atol=2)
 
 
+@pytest.mark.parametrize("compression", [1, 5, 8])
+def test_a_last_strip_may_have_all_its_rows(tmp_path, compression):
+    write(tmp_path / "a.tif", (2, 2), compression=compression, rows=8, padded=True)
+    write(tmp_path / "b.tif", (2, 2), compression=compression, rows=8)
+    np.testing.assert_array_equal(numbers(tmp_path / "a.tif"), numbers(tmp_path / "b.tif"))
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8])
+def test_three_bytes_a_pixel_are_whole_colours(tmp_path, compression):
+    write(tmp_path / "a.tif", (1, 1), compression=compression, rows=8, told=False)
+    np.testing.assert_array_equal(numbers(tmp_path / "a.tif"), to_rgb(YCBCR))
+
+
 def test_colours_are_halved_where_the_file_does_not_say(tmp_path):
     for name, told in (("a.tif", True), ("b.tif", False)):
         write(tmp_path / name, (2, 2), told=told)
@@ -124,9 +138,12 @@ def _halved():
     return np.concatenate([YCBCR[..., :1], YCBCR[:, ::2, 1:].repeat(2, axis=1)[:, :41]], -1)
 
 
-@pytest.mark.parametrize("wrong", [(0, 0, 0), (1.0,), "x", None, (1, 0, 1, 0, 1, 0)])
+@pytest.mark.parametrize("wrong", [(0, 0, 0), (1.0,), "x", None, (1, 0, 1, 0, 1, 0), (1, 1, 1), (0.5, -0.1, 0.6)])
 def test_numbers_that_cannot_be_right_give_the_defaults(wrong):
-    np.testing.assert_array_equal(to_rgb(YCBCR, wrong, (255, 0, 128, 255, 128, 255)), to_rgb(YCBCR))
+    video, bt709 = (16, 235, 128, 240, 128, 240), (0.2126, 0.7152, 0.0722)
+    np.testing.assert_array_equal(to_rgb(YCBCR, wrong, video), to_rgb(YCBCR, None, video))
+    np.testing.assert_array_equal(to_rgb(YCBCR, bt709, (255, 0, 128, 255, 128, 255)), to_rgb(YCBCR, bt709))
+    assert (to_rgb(YCBCR, bt709, video) != to_rgb(YCBCR)).any()
 
 
 def test_coarser_colours_that_end_too_early_are_refused(tmp_path):
