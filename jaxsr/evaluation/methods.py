@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from jaxsr.choices import Batch
 from jaxsr.evaluation.images import Pair, Ready, to_float
@@ -29,7 +29,7 @@ class Method:
 
     Attributes:
         name: name of the method in tables.
-        make: (pair with its LR image, seed) -> the result, float in about [0, 1].
+        make: (pair with its LR image, seed) -> the result: float in about [0, 1], or whole numbers of 8 or 16 bits.
         record: everything that decides the results, as JSON values.
         random: whether the seed changes the result.
         notes: what a calibration knows against the choice of a preset or alpha, see `Upscaler.knob_notes`.
@@ -38,14 +38,14 @@ class Method:
     """
 
     name: str
-    make: Callable[[Pair, int], Float[np.ndarray, "H W 3"]]
+    make: Callable[[Pair, int], Num[np.ndarray, "H W 3"]]
     record: dict[str, Any] = field(default_factory=dict)
     random: bool = True
     notes: tuple[str, ...] = ()
     together: int = 1
-    make_many: Callable[[Sequence[Pair], int], list[Float[np.ndarray, "_H _W 3"]]] | None = None
+    make_many: Callable[[Sequence[Pair], int], list[Num[np.ndarray, "_H _W 3"]]] | None = None
 
-    def results(self, pairs: Sequence[Pair], seed: int) -> list[Float[np.ndarray, "_H _W 3"]]:
+    def results(self, pairs: Sequence[Pair], seed: int) -> list[Num[np.ndarray, "_H _W 3"]]:
         """Make the results of some pairs."""
         if self.make_many is None or len(pairs) == 1:
             return [self.make(pair, seed) for pair in pairs]

@@ -175,7 +175,7 @@ def _hr_guidance(model: Model, params: Params, tiles: Tiles, hr: TileReference, 
     return Guidance(reference=_z_hr(model, params, tiles, hr), **numbers, form=options.gradient)
 
 
-def _z_hr(model: Model, params: Params, tiles: Tiles, hr: TileReference) -> Float[Array, "b h w z"]:
+def _z_hr(model: Model, params: Params, tiles: Tiles, hr: TileReference) -> Float[Array, "b hz wz z"]:
     """Encode the reference. Outside its region the enlarged LR image takes its place, so that no edge is encoded."""
     scale, lr = model.preset.scale, tiles[..., :3] * 2 - 1
     known = jnp.repeat(jnp.repeat(hr.weight > 0, scale, 1), scale, 2)
