@@ -128,8 +128,13 @@ class Parser(argparse.ArgumentParser):
         return super().parse_args(found, namespace)
 
     def join_lists(self, given: Iterable[str]) -> list[str]:
-        """Rewrite `--strip -0.2 0` as `--strip=-0.2,0`: argparse mistakes a list that begins with a minus."""
+        """Rewrite `--strip -0.2 0` as `--strip=-0.2,0`: argparse mistakes a list that begins with a minus.
+
+        A list that is given twice is one list, so that no item gets lost.
+        """
         lists = {flag: one.type for one in self._actions if isinstance(one.type, ListOf) for flag in one.option_strings}
+        names = {flag: one.dest for one in self._actions for flag in one.option_strings}
+        places: dict[str, int] = {}
         joined: list[str] = []
         rest = list(given)
         while rest:
@@ -146,5 +151,13 @@ class Parser(argparse.ArgumentParser):
                 items.append(rest.pop(0))
             while items and rest and kind.belongs(rest[0]):
                 items.append(rest.pop(0))
-            joined.append(f"{flag}={','.join(item.rstrip(',') for item in items)}" if items else flag)
+            if not items:
+                joined.append(flag)
+                continue
+            text, name = ",".join(item.rstrip(",") for item in items), names[flag]
+            if name in places:
+                joined[places[name]] += f",{text}"
+            else:
+                places[name] = len(joined)
+                joined.append(f"{flag}={text}")
         return joined

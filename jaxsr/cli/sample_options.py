@@ -54,7 +54,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("paths", type=Path, nargs="*", metavar="PATH", help="images, or folders of images")
-    add("-i", "--input", type=Path, nargs="+", default=[], metavar="PATH", help="the same; both may be given")
+    text = "the same; both may be given"
+    add("-i", "--input", type=Path, nargs="+", action="extend", default=[], metavar="PATH", help=text)
     add(
         "-o",
         "--output",

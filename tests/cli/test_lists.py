@@ -105,3 +105,19 @@ def test_a_list_without_items_and_a_long_one_are_refused_by_name(capsys):
 
 def test_names_come_in_the_order_of_the_table():
     assert some_of(("a", "b", "c"))("c a,a") == ("a", "c")
+
+
+@pytest.mark.parametrize(("parser", "action"), LISTS)
+def test_a_list_given_twice_is_one_list(parser, action):
+    """No item is dropped without a word."""
+    first, second, *_ = ITEMS[action.dest]
+    flags = [action.option_strings[0], action.option_strings[-1]]
+    once = parser.join_lists([flags[0], f"{first},{second}"])
+    twice = parser.join_lists([flags[0], first, "--other", "x", f"{flags[1]}={second}"])
+    assert twice[0] == once[0]
+    assert twice[1:] == ["--other", "x"]
+
+
+def test_inputs_given_twice_are_all_taken():
+    args = make_parser().parse_args(["-i", "a.png", "-o", "out", "-i", "b.png", "c.png"])
+    assert args.input == [Path("a.png"), Path("b.png"), Path("c.png")]
