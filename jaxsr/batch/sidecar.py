@@ -46,18 +46,18 @@ def is_done(job: Job, request: Request) -> bool:
         return False
     decisions = request.decisions()
     why = "but was made from another input or with other options"
-    made = sha256_file(job.target)
+    made = None
     try:
         record = parse_json(job.sidecar.read_bytes())
         same = record["model_sha256"] == request.model_sha256 and decisions in (record["requested"], record["options"])
         if same and record["input_sha256"] == request.input.sha256:
-            if record["output_sha256"] == made:
-                return True
-            why = "but was changed after it was made"
+            made, why = record["output_sha256"], "but was changed after it was made"
     except FileNotFoundError:
         why = f"without its record {job.sidecar.name}"
     except (OSError, ValueError, KeyError, TypeError):
         why = f"but its record {job.sidecar.name} cannot be read"
+    if made is not None and made == sha256_file(job.target):
+        return True
     raise ExistsError(f"{job.target} exists, {why}; give --overwrite, a --suffix or another --output.")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxsr.imaging.metadata import EXIF_IFD, INTEROPERABILITY, parse_directories
+from jaxsr.imaging.sixteen_bit import png_places
 
 HDR = "lost its HDR meaning (PQ or HLG)"
 GAIN_MAP = "lost its HDR gain map"
@@ -34,33 +35,26 @@ _CICP_PRIMARIES: dict[int, Primaries] = {
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _ADOBE_GAMMA = 563 / 256
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PQ, _HLG = 16, 18
 
 
 def png_chunks(data: bytes) -> dict[bytes, bytes]:
     """Return the chunks of a PNG file before its pixels, by name; of equal names the first. Damage ends the list."""
     found: dict[bytes, bytes] = {}
-    at = len(_SIGNATURE)
-    while data.startswith(_SIGNATURE) and at + 8 <= len(data):
-        size, name = struct.unpack_from(">L4s", data, at)
-        if name == b"IDAT" or at + 12 + size > len(data):
+    for name, start, end in png_places(data):
+        if name == b"IDAT" or end > len(data):
             break
-        found.setdefault(name, data[at + 8 : at + 8 + size])
-        at += 12 + size
+        found.setdefault(name, data[start + 8 : end - 4])
     return found
 
 
 def has_late_metadata(data: bytes) -> bool:
     """Return whether a PNG has EXIF or texts after its pixels, which Pillow reads only with the pixels."""
-    at = len(_SIGNATURE)
     pixels = False
-    while at + 8 <= len(data):
-        size, name = struct.unpack_from(">L4s", data, at)
+    for name, _, _ in png_places(data):
         pixels = pixels or name == b"IDAT"
         if pixels and name in (b"eXIf", b"tEXt", b"iTXt", b"zTXt"):
             return True
-        at += 12 + size
     return False
 
 

@@ -116,7 +116,7 @@ def left_out(roots: Iterable[str | os.PathLike[str]], recursive: bool) -> str | 
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
         parts.append(f"{counts.total()} image{'s' * (counts.total() > 1)} of types that are not read: {kinds}")
     if broken:
-        shown = ", ".join(map(str, broken[:_SHOWN_LINKS])) + ", ..." * (len(broken) > _SHOWN_LINKS)
+        shown = ", ".join(map(str, sorted(broken)[:_SHOWN_LINKS])) + ", ..." * (len(broken) > _SHOWN_LINKS)
         what = "links whose files do not exist" if len(broken) > 1 else "link whose file does not exist"
         parts.append(f"{len(broken)} {what}: {shown}")
     return f"left out {'; and '.join(parts)}" if parts else None
@@ -132,7 +132,7 @@ def _walk(root: Path, recursive: bool, *, links: bool = False) -> Iterator[Path]
         raise ImageFileError(f"{root}: {problem}; give the folder that holds the images")
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
-        for name in sorted(names):
+        for name in names:
             path = Path(folder, name)
             if not name.startswith(".") and (path.is_file() or (links and path.is_symlink() and not path.exists())):
                 yield path

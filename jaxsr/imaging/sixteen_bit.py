@@ -7,6 +7,7 @@ writes plain TIFF 6.0 itself: strips of deflate with the horizontal predictor, w
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
@@ -52,15 +53,22 @@ def decode_png(data: bytes) -> UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "
 
 def _pixels_alone(data: bytes) -> bytes:
     """Return a PNG without the chunks before its pixels that say nothing of them; libpng prints warnings about some."""
-    at, kept = len(_SIGNATURE), [_SIGNATURE]
-    while data.startswith(_SIGNATURE) and at + 12 <= len(data):
-        size, name = struct.unpack_from(">L4s", data, at)
+    kept = [_SIGNATURE]
+    for name, start, end in png_places(data):
         if name == b"IDAT":
-            return b"".join([*kept, data[at:]])
+            return b"".join([*kept, data[start:]])
         if name in (b"IHDR", b"PLTE", b"tRNS"):
-            kept.append(data[at : at + 12 + size])
-        at += 12 + size
+            kept.append(data[start:end])
     return data
+
+
+def png_places(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and end of each chunk of a PNG file, as its lengths say; the last may end beyond the file."""
+    at = len(_SIGNATURE)
+    while data.startswith(_SIGNATURE) and at + 8 <= len(data):
+        size, name = struct.unpack_from(">L4s", data, at)
+        yield name, at, at + 12 + size
+        at += 12 + size
 
 
 def encode_png16(pixels: UInt16[np.ndarray, "h w c"], icc: bytes | None, exif: bytes | None) -> bytes:

@@ -33,20 +33,17 @@ def read_ycbcr(page: "TiffPage", data: bytes, source: str) -> UInt8[np.ndarray, 
     if factors == (1, 1) and _SUBSAMPLING in page.tags:
         samples = page.asarray()
         samples = np.moveaxis(samples, 0, -1) if page.planarconfig == 2 else samples
-        return to_rgb(
-            samples.reshape(height, width, 3), page.tags.valueof(_COEFFICIENTS), page.tags.valueof(_REFERENCE)
-        )
+        return to_rgb(samples.reshape(height, width, 3), *meaning)
     whole = page.planarconfig == 1 and page.predictor == 1 and page.compression in _OF_BYTES
     if not whole or len(factors) != 2 or not set(factors) <= {*_FACTORS}:
         name = getattr(page.compression, "name", page.compression)
         raise ImageFileError(
             f"{source}: YCbCr with coarser colours in TIFF compression {name} is not supported; save it as RGB"
         )
-    rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
-    columns = page.tilewidth if page.is_tiled else width
+    rows, columns = _chunk(page)
     samples = np.empty((height, width, 3), np.uint8)
     for number, (at, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
-        top, left = (rows * n for n in (number, 0)) if not page.is_tiled else _corner(number, rows, columns, width)
+        top, left = _corner(number, rows, columns, width)
         if top >= height:
             break
         tall = rows if page.is_tiled else min(rows, height - top)
@@ -95,6 +92,13 @@ def _numbers(given: object, default: Sequence[float]) -> Sequence[float]:
     return numbers if len(numbers) == len(default) and np.isfinite(numbers).all() else default
 
 
+def _chunk(page: "TiffPage") -> tuple[int, int]:
+    """Return rows and columns of a tile, or of a strip."""
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+
 def _corner(number: int, rows: int, columns: int, width: int) -> tuple[int, int]:
     across = -(-width // columns)
     return number // across * rows, number % across * columns
@@ -109,8 +113,8 @@ def _is_whole(page: "TiffPage", data: bytes) -> bool:
     """Return whether the first strip or tile holds three bytes for every pixel."""
     if page.planarconfig != 1 or page.compression not in _OF_BYTES:
         return False
-    rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
-    size, at = 3 * rows * (page.tilewidth if page.is_tiled else page.imagewidth), page.dataoffsets[0]
+    rows, columns = _chunk(page)
+    size, at = 3 * rows * columns, page.dataoffsets[0]
     return len(_decoded(page, data[at : at + page.databytecounts[0]], size)) == size
 
 
