@@ -43,7 +43,8 @@ from jaxsr import diffusion
 from jaxsr.choices import GradientForm
 from jaxsr.diffusion import Guidance
 from jaxsr.diffusion.sampler import start
-from jaxsr.imaging.files import list_images, read_photo
+from jaxsr.imaging.files import read_photo
+from jaxsr.imaging.folders import list_images
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.metrics.statistics import bootstrap_interval
 from jaxsr.models.model import Model, Params

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxsr.imaging.files import IMAGES, OTHER_JPEG, WRITTEN, left_out, list_images
+from jaxsr.imaging.files import OTHER_JPEG, WRITTEN
+from jaxsr.imaging.folders import IMAGES, left_out, list_images
 
 _DEALT = 2**16  # bytes of an image that decide its shard
 

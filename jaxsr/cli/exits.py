@@ -37,7 +37,7 @@ def say(text: str, *, wrong: bool = False) -> None:
 
 def say_left_out(roots: Iterable[Path | str | None], *, recursive: bool = True) -> None:
     """Print a note about the images in folders that are left out because we do not read their types."""
-    from jaxsr.imaging.files import left_out
+    from jaxsr.imaging.folders import left_out
 
     if note := left_out([root for root in roots if root is not None], recursive=recursive):
         say(f"note: {note}", wrong=True)

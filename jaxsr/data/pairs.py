@@ -18,7 +18,7 @@ from jaxsr.data.crops import downsample_crop
 from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
 from jaxsr.data.side_by_side import low_names, partners
 from jaxsr.data.sources import load_tfds
-from jaxsr.imaging.files import list_images
+from jaxsr.imaging.folders import list_images
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.storage import sha256_file
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
 from jaxsr.data.side_by_side import low_names
-from jaxsr.imaging.files import list_images
+from jaxsr.imaging.folders import list_images
 from jaxsr.imaging.memory import free_memory
 
 MAX_IN_MEMORY = 4 * 10**9

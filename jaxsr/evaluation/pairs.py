@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxsr.data.photographs import RGB
-from jaxsr.imaging.files import list_images
+from jaxsr.imaging.folders import list_images
 
 Source = Path | Callable[[], RGB]
 """The source of an image: its file, or a function that makes its pixels."""

@@ -9,8 +9,7 @@ import re
 import select
 import stat
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -35,20 +34,10 @@ JPEG, WEBP, PNG, TIFF = (".jpg", ".jpeg"), (".webp",), (".png",), (".tif", ".tif
 WRITTEN = (*PNG, *JPEG, *WEBP, *TIFF)
 OTHER_JPEG = (".jfif", ".jpe", ".mpo", ".jif", ".jfi")
 READ = (*WRITTEN, *OTHER_JPEG, ".bmp", ".dib", ".apng", ".gif", ".avif", ".heic", ".heif", ".hif", ".jxl")
-# Images that we do not read; a folder's are counted, so that nobody misses them.
 PIPE_WAIT = 30.0
 """Seconds to wait for bytes from a pipe."""
 _MOST_PIPED = 2**31
 _SHOWN = 200  # characters of a decoder's error
-_SHOWN_LINKS = 3
-_UNREAD_WORDS = (
-    "3fr arw avifs bay btf cap cr2 cr3 crw cur dcm dcr dcs dds dng dpx drf eip emf eps erf exr fff fits gpr hdr heics "
-    "icns ico iiq j2c j2k jls jp2 jpf jpm jps jpx jxr k25 kdc mdc mef mos mrw nef nrw orf pam pbm pcx pef pfm pgm pnm "
-    "ppm psb psd ptx pxn qoi raf raw rw2 rwl rwz sgi sr2 srf srw svg tf8 tga wbmp wdp wmf x3f xbm xcf xpm"
-)
-_UNREAD = frozenset(f".{word}" for word in _UNREAD_WORDS.split())
-IMAGES = _UNREAD | {*READ}
-"""Extensions of images, of types that we read or write and others."""
 _MAX_SIDE = {**dict.fromkeys(JPEG, 65500), **dict.fromkeys(WEBP, 16383)}
 _MAX_JPEG = {"exif": 65533, "xmp": 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")}
 
@@ -88,69 +77,6 @@ class Photo:
     def shown(self) -> Float[np.ndarray, "h w 3"]:
         """The pixels as they show on white."""
         return self.rgb if self.alpha is None else on_white(self.rgb, self.alpha)
-
-
-def list_images(root: str | os.PathLike[str], recursive: bool) -> list[Path]:
-    """List the image files in a folder (with recursive=True, also below it), sorted, without hidden files and folders.
-
-    The extension, in upper or lower case, decides which files are images. Links to folders are followed, to each folder
-    once. Raises ImageFileError if root is not a folder.
-    """
-    return sorted(path for path in _walk(Path(root), recursive) if path.suffix.lower() in READ)
-
-
-def left_out(roots: Iterable[str | os.PathLike[str]], recursive: bool) -> str | None:
-    """Return a sentence about the images in folders that are not read; None without any.
-
-    These are types that we do not read, which it counts by extension, and links to files that do not exist.
-    """
-    counts, broken, parts = Counter[str](), list[Path](), list[str]()
-    for root in roots:
-        for path in _walk(Path(root), recursive, links=True) if Path(root).is_dir() else ():
-            suffix = path.suffix.lower()
-            if suffix in IMAGES and not path.is_file():
-                broken.append(path)
-            elif suffix in _UNREAD:
-                counts[suffix] += 1
-    if counts:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-        parts.append(f"{counts.total()} image{'s' * (counts.total() > 1)} of types that are not read: {kinds}")
-    if broken:
-        shown = ", ".join(map(str, sorted(broken)[:_SHOWN_LINKS])) + ", ..." * (len(broken) > _SHOWN_LINKS)
-        what = "links whose files do not exist" if len(broken) > 1 else "link whose file does not exist"
-        parts.append(f"{len(broken)} {what}: {shown}")
-    return f"left out {'; and '.join(parts)}" if parts else None
-
-
-def _walk(root: Path, recursive: bool, *, links: bool = False) -> Iterator[Path]:
-    """Yield the files in a folder, and below it, that are not hidden, with `links` also links to nothing.
-
-    Pipes and devices are no files.
-    """
-    if not root.is_dir():
-        problem = "not a folder" if root.exists() else "no such folder"
-        raise ImageFileError(f"{root}: {problem}; give the folder that holds the images")
-    seen = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        for name in names:
-            path = Path(folder, name)
-            if not name.startswith(".") and (path.is_file() or (links and path.is_symlink() and not path.exists())):
-                yield path
-        seen.add(_identity(folder))
-        visible, folders[:] = [name for name in sorted(folders) if not name.startswith(".")], []
-        for name in visible if recursive else ():
-            if (key := _identity(os.path.join(folder, name))) not in seen:
-                seen.add(key)
-                folders.append(name)
-
-
-def _identity(folder: str) -> tuple[int, int] | str:
-    """Return what is the same for all names of a folder."""
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return folder
-    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(folder)
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:

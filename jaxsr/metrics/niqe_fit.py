@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
-from jaxsr.imaging.files import list_images, read_photo
+from jaxsr.imaging.files import read_photo
+from jaxsr.imaging.folders import list_images
 from jaxsr.metrics.niqe import BLOCK, block_sharpness, niqe_features, niqe_luma
 from jaxsr.metrics.niqe_model import FEATURES, make_niqe_model
 from jaxsr.storage import whole_file

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from jaxsr.batch.jobs import Job, check_name, find_inputs, is_file_name, name_result, plan_jobs
-from jaxsr.imaging.files import left_out, list_images
+from jaxsr.imaging.folders import left_out, list_images
 
 OUT = Path("out")
 

@@ -21,10 +21,10 @@ from jaxsr.imaging.files import (
     ImageFileError,
     Photo,
     hash_photo,
-    list_images,
     read_photo,
     write_photo,
 )
+from jaxsr.imaging.folders import list_images
 from tests.imaging import image_zoo as zoo
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from jaxsr.imaging.colour import ADOBE, HDR, NARROW, make_profile, png_profile
 from jaxsr.imaging.decode import GREY_END
-from jaxsr.imaging.files import ImageFileError, list_images, read_photo
+from jaxsr.imaging.files import ImageFileError, read_photo
+from jaxsr.imaging.folders import list_images
 from jaxsr.imaging.tiff import EXTRA_CHANNELS, FIRST_ONLY
 
 Y, X = np.mgrid[0:36, 0:52]
