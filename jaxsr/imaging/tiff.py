@@ -266,7 +266,7 @@ def _samples(page: "TiffPage", data: bytes, source: str) -> Bool[np.ndarray, "h 
         if page.photometric == _YCBCR and (page.compression != _JPEG or page.planarconfig == 2):
             return read_ycbcr(page, data, source)
         samples = imagecodecs.tiff_decode(data, index=page.index) if by_libtiff else page.asarray()
-        # Damaged fax data always decodes to something, but to the same with two decoders only by chance.
+        # Fax data has no checksum: damage is known only where two decoders read different pixels.
         if page.compression in _FAX and np.any(samples.ravel() != page.asarray().ravel()):
             raise ValueError("two decoders read different pixels")
     except imagecodecs.DelayedImportError as error:

@@ -69,14 +69,15 @@ def test_ycbcr_is_turned_once(tmp_path, orientation, compression):
     np.testing.assert_allclose(read(tmp_path / "a.tif")[0], TURNED[orientation], atol=3)
 
 
-@pytest.mark.parametrize("compression", ["group3", "group4"])
-def test_damaged_fax_data_is_refused(tmp_path, compression):
+@pytest.mark.parametrize(("compression", "seed"), [("group3", 2), ("group3", 14), ("group4", 14), ("group4", 30)])
+def test_damaged_fax_data_is_refused_where_two_decoders_differ(tmp_path, compression, seed):
     Image.fromarray((X // 9 + Y // 7) % 3 == 0).save(tmp_path / "a.tif", compression=compression, tiffinfo={278: 12})
     read_photo(tmp_path / "a.tif")
-    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data, random = bytearray((tmp_path / "a.tif").read_bytes()), np.random.default_rng(seed)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         at, size = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
-    data[at + size // 2 : at + size] = bytes(size - size // 2)
+    left = random.integers(size)
+    data[at + left : at + size] = random.bytes(size - left)
     (tmp_path / "a.tif").write_bytes(data)
     with pytest.raises(ImageFileError, match="damaged or cut short"):
         read_photo(tmp_path / "a.tif")
