@@ -1,8 +1,9 @@
 """Measure images per second of LPIPS and DISTS: python -m benchmarks.lpips [--net alex vgg dists] [--size 128]
 
 Our metrics, compiled, and the packages `lpips` and `DISTS_pytorch` of their authors get the same random networks and
-images, in one run. They take turns, and the median of each is reported. The packages need torch and torchvision;
-without them the script says so and measures ours alone.
+images, in one run. They take turns of a few calls, of which the last is timed, because torch's threads run on for a
+while after its last call. The median of each is reported. The packages need torch and torchvision; without them the
+script says so and measures ours alone.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from jaxsr.metrics.dists import dists, dists_shapes
 from jaxsr.metrics.lpips import NETS, lpips, lpips_shapes
 
 Run = Callable[[np.ndarray, np.ndarray], np.ndarray]
+FIRST = 3  # calls before the timed one of a turn
 DISTS = "dists"
 
 
@@ -117,7 +119,7 @@ def main() -> None:
         runs = {"jaxsr": native(net, params)} | ({"package": theirs} if (theirs := package(net, params)) else {})
         values = [run(a, b) for run in runs.values()]
         np.testing.assert_allclose(values[0], values[-1], rtol=1e-3)
-        times = medians({name: partial(run, a, b) for name, run in runs.items()}, args.turns)
+        times = medians({name: partial(run, a, b) for name, run in runs.items()}, args.turns, first=FIRST)
         rates = ", ".join(f"{name} {args.batch / seconds:.1f} pairs/s" for name, seconds in times.items())
         ratio = f", ratio {times['package'] / times['jaxsr']:.2f}" if "package" in times else ""
         print(f"{net}, {args.batch} pairs of {args.size}x{args.size}: {rates}{ratio}")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -268,6 +269,13 @@ def test_the_median_of_the_counted_runs_is_given(monkeypatch):
     clock = iter([0, 100, 101, 101, 109, 109, 112])  # the first turn is not timed
     monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
     assert timing.medians({"a": lambda: None}, 3) == {"a": 3.0}
+
+
+def test_calls_of_a_turn_come_before_the_timed_one():
+    order = []
+    seconds = timing.turns({name: partial(order.append, name) for name in "ab"}, 2, first=2)
+    assert "".join(order) == "ab" + 2 * "aaabbb"
+    assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
 
 
 def test_the_command_offers_every_set():
