@@ -3,7 +3,8 @@
     python -m benchmarks.rivals "Real-ESRGAN x4plus" --wheels WHEELS --lr LR -o OUT
 
 This needs NumPy, Pillow and the rival's own packages alone, so that it runs in an environment without jaxsr. Results
-are PNG, and those that are there already are not made again. `python -m benchmarks.lr_images` writes the LR images.
+are PNG, and those that are there already are not made again. The seconds of each go into `times.json`, from which
+`evaluate suite --time` takes them. `python -m benchmarks.lr_images` writes the LR images.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from PIL import Image
 from benchmarks.rivals import RIVALS
 
 ENDINGS = (".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-RECORD = "rival.json"
+RECORD, TIMES = "rival.json", "times.json"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,11 +43,15 @@ def run(args: argparse.Namespace) -> None:
     upscale = RIVALS[args.rival](args.wheels)
     if upscale is None:
         raise ValueError(f"--wheels: {args.rival} needs its packages and its wheel, see benchmarks/rivals/__init__.py.")
-    seconds = []
+    noted = args.output / TIMES
+    times: dict[str, float] = json.loads(noted.read_text()) if noted.exists() else {}
+    seconds: list[float] = []
     for target, file in targets.items():
         if target.exists():
             continue
         lr = read(file)
+        if not seconds:
+            upscale(lr)  # the first call takes longer
         began = time.perf_counter()
         result = upscale(lr)
         seconds.append(time.perf_counter() - began)
@@ -55,6 +60,8 @@ def run(args: argparse.Namespace) -> None:
         pixels = np.rint(255 * np.clip(result, 0, 1)).astype(np.uint8)
         Image.fromarray(pixels).save(unfinished, format="PNG")
         unfinished.replace(target)
+        times[target.relative_to(args.output).as_posix()] = round(seconds[-1], 4)
+        noted.write_text(json.dumps(times, indent=1) + "\n")
     rate = f", {np.median(seconds):.3g} s/image in the median" if seconds else ""
     print(f"{len(seconds)} made{rate}, {len(targets) - len(seconds)} there already; results in {args.output}")
 

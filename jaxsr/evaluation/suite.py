@@ -20,7 +20,7 @@ from jaxsr.evaluation.result import Result, restrict
 from jaxsr.evaluation.resume import file_hashes, fingerprint
 from jaxsr.evaluation.run import Evaluation, Report, evaluate_together, method_record
 from jaxsr.evaluation.tables import render
-from jaxsr.evaluation.timing import time_table
+from jaxsr.evaluation.timing import time_table, told_seconds
 from jaxsr.guidance.calibration_file import CalibrationError
 from jaxsr.metrics.catalogue import METRICS
 from jaxsr.options import Options
@@ -38,6 +38,8 @@ NETWORKS = ("lpips", "dists")
 QUOTED_SCALE = 4
 """The scale of the published rows."""
 
+_Told = Mapping[str, Mapping[Path, float]]  # the seconds of the results that are files, by row and file
+
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
@@ -54,7 +56,8 @@ class Suite:
         results: folders of results of other programs, by their names in the table. A folder may have one subfolder per
             set. A set's images without a result are left out of its row, which then stands in a table of its own.
         others: further methods, which come after bicubic and the folders of results.
-        time: timed runs of every method on the first image of the first set; 0 times none.
+        time: timed runs of every method on the first image of the first set; 0 times none. The times of `results` are
+            those of their `times.json`, if they have one.
         overwrite: whether results of other choices are replaced.
         seeds: seeds of the samples.
         metrics: names of metrics that replace the protocols' own and NETWORKS, or None.
@@ -105,13 +108,16 @@ def run_suite(suite: Suite, folder: Path) -> list[Result]:
             f"--model: {', '.join(f'{name} has scale {n}' for name, n in scales.items())}; give one scale."
         )
     jobs, notes = _jobs(suite)
+    told = {name: told_seconds(results) for name, results in suite.results.items()} if suite.time else {}
     with locked(
         folder / "table.md", f"{folder}: another suite is writing it; wait for its end, or give another --output."
     ):
-        return _write_all(suite, folder, jobs, notes)
+        return _write_all(suite, folder, jobs, notes, told)
 
 
-def _write_all(suite: Suite, folder: Path, jobs: Sequence[Evaluation], notes: Sequence[str]) -> list[Result]:
+def _write_all(
+    suite: Suite, folder: Path, jobs: Sequence[Evaluation], notes: Sequence[str], told: _Told
+) -> list[Result]:
     """Make the results, the tables and the times."""
     results = _results(jobs, folder, suite.overwrite)
     shown = [*results, *_on_fewer_images(results, {job.name for job in jobs if job.method is None})]
@@ -121,7 +127,7 @@ def _write_all(suite: Suite, folder: Path, jobs: Sequence[Evaluation], notes: Se
     parts = [text, quoted(suite.sets) if suite.scale == QUOTED_SCALE else "", _list(notes)]
     write_whole(folder / "table.md", _join(parts, times))  # now, because the timing may be stopped
     if suite.time:
-        write_whole(times, _times(suite, jobs))
+        write_whole(times, _times(suite, jobs, told))
         write_whole(folder / "table.md", _join(parts, times))
     return results
 
@@ -145,13 +151,16 @@ def _list(notes: Sequence[str]) -> str:
     return "## Notes\n\n" + "".join(f"- {note}\n" for note in notes) if notes else ""
 
 
-def _times(suite: Suite, jobs: Sequence[Evaluation]) -> str:
+def _times(suite: Suite, jobs: Sequence[Evaluation], told: _Told) -> str:
     """Time the methods on the first image of the first set that can be read."""
-    first = [job for job in jobs if job.data == suite.sets[0] and job.method is not None]
+    first = [job for job in jobs if job.data == suite.sets[0]]
     methods = [job.method for job in first if job.method is not None]
     for chunk in read(first[0].items, first[0].protocol, 1, make_lr=True):
-        if isinstance(content := chunk[0][1], Loaded):
-            return time_table(methods, content.pairs[0], suite.time, suite.scale)
+        item, content = chunk[0]
+        if isinstance(content, Loaded):
+            files = [(job.name, one.pred) for job in first for one in job.items if one.name == item.name]
+            noted = {name: told[name][file] for name, file in files if file and file in told.get(name, {})}
+            return time_table(methods, content.pairs[0], suite.time, suite.scale, noted)
     raise ValueError(f"--time: no image of {suite.sets[0]} can be read.")
 
 

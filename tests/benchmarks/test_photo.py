@@ -17,6 +17,7 @@ from benchmarks.rivals import __main__ as rival_command
 from jaxsr.evaluation.images import Pair
 from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
+from jaxsr.evaluation.timing import told_seconds
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.models.residual_spectrum import PHOTO_RESIDUALS
 
@@ -44,8 +45,11 @@ def test_a_rival_enlarges_a_folder_once_and_wrong_folders_are_named(tmp_path, mo
         np.asarray(Image.open(tmp_path / "out/set5/a.png")), scene(8).repeat(4, 0).repeat(4, 1)
     )
     assert [path.name for path in (tmp_path / "out/set5").iterdir()] == ["a.png"]
+    (seconds,) = told_seconds(tmp_path / "out").items()
+    assert seconds[0] == tmp_path / "out/set5/a.png"
+    assert 0 <= seconds[1] < 5
     assert rival_command.main(["copy", *words]) == 0
-    assert len(calls) == 1
+    assert len(calls) == 2  # the first one is not timed
     assert "0 made, 1 there already" in capsys.readouterr().out
     refused = {
         "--output: .* holds results of copy; choose another": (["DAT-light"], {}),

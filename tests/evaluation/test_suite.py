@@ -1,10 +1,8 @@
-"""Test the suite: its rows, its sets, what it refuses, its times, and what it takes from an earlier run."""
+"""Test the suite: its rows, its sets, what it refuses, and what it takes from an earlier run."""
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ from jaxsr.evaluation.quoted import quoted, sources
 from jaxsr.evaluation.result import Result
 from jaxsr.guidance.calibration_file import CalibrationError
 from jaxsr.metrics.catalogue import METRICS
-from jaxsr.runtime import timing
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.evaluation.pictures import picture, rows_of, save
 
@@ -242,40 +239,6 @@ def test_quoted_rows_of_the_paper_are_the_papers(shared):
         first = next(i for i, row in enumerate(cells) if row[0] == title)
         for (row, numbers), line in zip(paper["sets"][name].items(), cells[first:], strict=False):
             assert list(numbers.values()) == [float(cell) for cell in line[2:]], row
-
-
-def test_methods_are_timed_in_turns_where_asked(sets, tmp_path, fake):
-    assert sets() == 0
-    assert "## Time of" not in (tmp_path / "out/table.md").read_text()
-    fake.clear()
-    assert sets("--time", 2) == 0
-    text = (tmp_path / "out/table.md").read_text().split("## Time of ")[1]
-    assert text.startswith("0, 48x32\n")
-    assert "Median of 2 runs in turns, after one that compiles" in text
-    methods, guided = rows_of(text), [f"m, {name}" for name in suite.PRESETS]
-    assert methods == ["bicubic", "m, 1 step", "m, 2 steps", *guided, "m, HR guidance"]
-    assert len(fake) == 3 * (len(methods) - 1)  # one turn more, which compiles; nothing is scored again
-    assert sets() == 0
-    assert f"## Time of {text}" in (tmp_path / "out/table.md").read_text()  # kept
-
-
-def test_an_unreadable_image_is_not_timed(sets, tmp_path):
-    (tmp_path / "data/set5/0.png").write_bytes(b"no image")
-    assert sets("--time", 1) == 3
-    assert "## Time of 2, 48x32" in (tmp_path / "out/table.md").read_text()
-
-
-def test_the_median_of_the_counted_runs_is_given(monkeypatch):
-    clock = iter([0, 100, 101, 101, 109, 109, 112])  # the first turn is not timed
-    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
-    assert timing.medians({"a": lambda: None}, 3) == {"a": 3.0}
-
-
-def test_calls_of_a_turn_come_before_the_timed_one():
-    order = []
-    seconds = timing.turns({name: partial(order.append, name) for name in "ab"}, 2, first=2)
-    assert "".join(order) == "ab" + 2 * "aaabbb"
-    assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
 
 
 def test_the_command_offers_every_set():
