@@ -27,6 +27,7 @@ from benchmarks.readings import items_of
 from benchmarks.rivals import RIVALS, Upscale, installed
 from jaxsr.cli.evaluate_commands import SETS, named_folder
 from jaxsr.cli.shared_options import whole
+from jaxsr.errors import install
 from jaxsr.evaluation.images import Pair, load
 from jaxsr.evaluation.methods import Method
 from jaxsr.evaluation.pairs import Item
@@ -68,7 +69,7 @@ def draw_front(results: Sequence[Result], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        print("no plot: it needs matplotlib; install it with pip install 'jaxsr[notebooks]'", file=sys.stderr)
+        print(f"no plot: it needs matplotlib; {install('notebooks')}", file=sys.stderr)
         return
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes, labels = figure.add_subplot(), list[tuple[tuple[float, float], str, str]]()

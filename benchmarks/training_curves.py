@@ -4,7 +4,7 @@
         -o docs/images/photo-training.png
 
 A term of the loss is divided by its weight in the part's config, so that the curves go on from part to part. They jump
-where a part changes the degradation or the states that it trains on. It needs matplotlib (`jaxsr[notebooks]`).
+where a part changes the degradation or the states that it trains on. It needs matplotlib (the extra `notebooks`).
 """
 
 import argparse

@@ -103,3 +103,27 @@ def test_there_are_commands_of_all_kinds():
     assert "--counts" not in parser_of("jaxsr.sample", " photo.jpg")
     assert "--dataset" not in parser_of("jaxsr.evaluate", " table a.json")
     assert "--port" in parser_of("jaxsr.studio", "")
+
+
+def test_pages_that_are_tried_in_one_folder_do_not_write_the_same_file():
+    """Nobody starts each page in a folder of its own, and a command does not replace the result of another one."""
+    writers: dict[str, dict[str, str]] = {}
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for block in FENCED.findall(path.read_text(encoding="utf-8")):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.partition("  #")[0].split()
+                if "-o" in words:
+                    name = words[words.index("-o") + 1]
+                    sampled = {"sample", "jaxsr.sample"} & {*words}
+                    if not (sampled and name.endswith("/")):  # one name per input
+                        writers.setdefault(name, {})[" ".join(words) if sampled else path.name] = path.name
+    shared = {name: found for name, found in writers.items() if len({*found.values()}) > 1 and len(found) > 1}
+    assert not shared
+
+
+def test_no_text_installs_the_project_that_has_our_name_on_pypi():
+    pages = [path for pattern in PAGES for path in ROOT.glob(pattern)]
+    texts = {path: path.read_text(encoding="utf-8") for path in (*pages, *(ROOT / "jaxsr").rglob("*.py"))}
+    wrong = re.compile(r"pip install (?:-\S+ )*'?jaxsr\b")
+    assert wrong.search("pip install -q 'jaxsr[studio]'")
+    assert not [path for path, text in texts.items() if wrong.search(text)]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from jaxsr.calibration.closed_loop import numbers_of
 from jaxsr.calibration.plan import CalibrationRun
 from jaxsr.calibration.run import example_images
+from jaxsr.errors import install
 from jaxsr.guidance.calibration_file import Calibration
 from jaxsr.storage import whole_file
 
@@ -22,7 +23,7 @@ def write_plots(run: CalibrationRun, calibration: Calibration, output: Path) -> 
     try:
         from matplotlib.figure import Figure  # no pyplot: no window and no state
     except ImportError:
-        print("no plots: they need matplotlib; install it with pip install 'jaxsr[notebooks]'", file=sys.stderr)
+        print(f"no plots: they need matplotlib; {install('notebooks')}", file=sys.stderr)
         return []
     loss = output.with_name(f"{output.name}.loss.png")
     figures = {loss: plot_loss(Figure(figsize=(6, 4), layout="constrained"), calibration)}

@@ -13,7 +13,7 @@ from typing import Literal
 from jaxsr.cli.exits import exit_code, say
 from jaxsr.cli.parser import Parser, program
 from jaxsr.cli.shared_options import add_model
-from jaxsr.errors import EXPECTED
+from jaxsr.errors import EXPECTED, install
 
 _PACKAGES = ("jaxsr", "jax", "jaxlib", "flax", "numpy", "scipy", "pillow", "imagecodecs", "tifffile", "safetensors")
 _LITTLE_SPACE = 2 * 10**9
@@ -101,7 +101,7 @@ def _check_devices(args: argparse.Namespace) -> Iterator[Finding]:
     kinds = ", ".join(sorted({device.device_kind for device in devices}))
     yield Finding("devices", "ok", f"{len(devices)} of the backend {jax.default_backend()}: {kinds}")
     if jax.default_backend() == "cpu" and Path("/proc/driver/nvidia/version").exists():
-        yield Finding("devices", "note", "there is an NVIDIA driver, but JAX uses the CPU: pip install 'jaxsr[cuda12]'")
+        yield Finding("devices", "note", f"there is an NVIDIA driver, but JAX uses the CPU: {install('cuda12')}")
 
 
 def _check_onednn(args: argparse.Namespace) -> Iterator[Finding]:

@@ -127,8 +127,8 @@ def add_scale(parser: argparse._ActionsContainer) -> None:
     add = parser.add_argument
     text = "scale of the guidance; above 0: more texture; below: smoother; one number, or one per step"
     add("--alpha", type=numbers(one_or_several), metavar="A", help=text)
-    text = "take alpha from the calibration: faithful, balanced, vivid, rule, open-loop or fitted"
-    add("--preset", metavar="NAME", help=text)
+    text = "take alpha, temperature and projection from the calibration"
+    add("--preset", metavar="NAME", help=f"{text}: faithful, balanced, vivid, rule, open-loop or fitted")
     text = "calibration for --preset, a file or a folder of them (default: those beside the model)"
     add("--calibration", type=Path, metavar="JSON", help=text)
     text = "factor of the noise of the steps; above 1: more texture; below: smoother; one number, or one per step"

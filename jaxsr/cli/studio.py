@@ -18,6 +18,7 @@ from urllib.parse import quote
 from jaxsr.cli.exits import exit_code, say
 from jaxsr.cli.parser import Parser, program
 from jaxsr.cli.shared_options import add_model, whole
+from jaxsr.errors import install
 
 LOCAL = "127.0.0.1"
 PORT = 8765
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Load the model, and serve until Ctrl-C."""
     if lacking := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-        raise ImportError(f"the page needs {' and '.join(lacking)}: run  pip install 'jaxsr[studio]'")
+        raise ImportError(f"the page needs {' and '.join(lacking)}: {install('studio')}")
     from jaxsr.hub.cards import check_can_run, find_card
 
     card = find_card(args.model)

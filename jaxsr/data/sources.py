@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxsr.data.photographs import RGB, LazyImages, image_sizes, read_rgb
 from jaxsr.data.side_by_side import low_names
+from jaxsr.errors import install
 from jaxsr.imaging.folders import list_images
 from jaxsr.imaging.memory import free_memory
 
@@ -80,10 +81,11 @@ def load_tfds(name: str, split: str, data_dir: str | Path | None = None) -> Lazy
 
         source: Any = tfds.data_source(name, split=split, data_dir=data_dir, download=False)
     except ImportError as error:
-        raise ImportError("TFDS data needs two more packages: run  pip install 'jaxsr[data]'") from error
+        raise ImportError(f"TFDS data needs two more packages: {install('data')}") from error
     except (KeyError, NotImplementedError) as error:
         raise FileNotFoundError(
             f"{data_dir or 'the default TFDS folder'}: {name} is not prepared there as ArrayRecord; install TensorFlow "
-            f"once, with  pip install 'jaxsr[data]' tensorflow , and run  tfds build {name} --file_format=array_record"
+            f"once, with  pip install '.[data]' tensorflow  in a clone of jaxsr, and run  tfds build {name} "
+            "--file_format=array_record"
         ) from error
     return LazyImages(source, lambda record: np.asarray(record[feature]))

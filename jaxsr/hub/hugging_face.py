@@ -1,6 +1,6 @@
 """Models on the Hugging Face Hub: loaded by `hf:OWNER/NAME`, and published with their card, calibrations and licence.
 
-It needs the package `huggingface_hub` (`pip install 'jaxsr[hub]'`), whose own variables hold: HF_HOME, HF_TOKEN,
+It needs the package `huggingface_hub` (the extra `hub`), whose own variables hold: HF_HOME, HF_TOKEN,
 HF_ENDPOINT, HF_HUB_OFFLINE. JAXSR_OFFLINE=1 forbids downloads here too.
 """
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jaxsr.errors import install
 from jaxsr.hub import checkpoint
 from jaxsr.hub.checkpoint import FILE_NAME, CheckpointError
 from jaxsr.plain_data import brief
@@ -120,5 +121,5 @@ def _package() -> Any:
     try:
         import huggingface_hub  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise HubError("models on the Hugging Face Hub need one more package: run  pip install 'jaxsr[hub]'") from error
+        raise HubError(f"models on the Hugging Face Hub need one more package: {install('hub')}") from error
     return huggingface_hub

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 from PIL import Image
 
+from jaxsr.errors import install
 from jaxsr.imaging import jpeg_xl
 from jaxsr.imaging.colour import (
     GAIN_MAP,
@@ -154,7 +155,7 @@ def _open_heic(source: str) -> tuple[str, ...]:
     try:
         import pillow_heif  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ImageFileError(f"{source}: HEIC needs one more package: run  pip install 'jaxsr[heic]'") from error
+        raise ImageFileError(f"{source}: HEIC needs one more package: {install('heic')}") from error
     pillow_heif.register_heif_opener()
     return ("HEIF",)
 

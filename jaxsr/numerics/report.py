@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxsr.errors import install
 from jaxsr.numerics.tables import Row, Tables
 from jaxsr.storage import write_whole
 
@@ -55,7 +56,7 @@ def write_report(folder: Path, tables: Tables, choices: Mapping[str, Any], notes
     try:
         plots = {name: plot(name, rows) for name, rows in tables.items()}
     except ModuleNotFoundError:
-        notes.append("No plots: they need matplotlib; install it with pip install 'jaxsr[notebooks]'.")
+        notes.append(f"No plots: they need matplotlib; {install('notebooks')}.")
     files = {f"{name}.csv": to_csv(rows).encode() for name, rows in tables.items()}
     files |= {f"{name}.svg": picture for name, picture in plots.items()}
     files["report.html"] = _page(tables, plots, choices, notes).encode()

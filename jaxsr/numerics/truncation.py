@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxsr.diffusion import Denoiser, Schedule, StepTables, find_sampler
 from jaxsr.diffusion.process import Latent
+from jaxsr.errors import install
 
 States = Float[Array, "t b h w c"]
 ContinuousDenoiser = Callable[[Any, Any], Any]
@@ -102,7 +103,7 @@ def continuous_ends(
     try:
         import diffrax  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("continuous_ends needs diffrax: pip install 'jaxsr[notebooks]'.") from error
+        raise ModuleNotFoundError(f"continuous_ends needs diffrax: {install('notebooks')}.") from error
 
     def slope(s: Any, x: Any, y: Any) -> Any:
         prediction = f(x, s * s)

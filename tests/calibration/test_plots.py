@@ -51,5 +51,5 @@ def test_example_images_are_of_the_first_pair_and_differ_by_scale(tmp_path, monk
 def test_without_matplotlib_a_line_says_so(made, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert plots.write_plots(*made) == []
-    assert "pip install 'jaxsr[notebooks]'" in capsys.readouterr().err
+    assert "pip install '.[notebooks]'" in capsys.readouterr().err
     assert not list(made[2].parent.glob("*.png"))

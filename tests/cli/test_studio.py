@@ -84,7 +84,9 @@ def test_a_missing_extra_is_one_sentence(capsys, monkeypatch):
     find = studio.importlib.util.find_spec
     monkeypatch.setattr(studio.importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
     assert studio.main([]) == 1
-    assert capsys.readouterr().err == "error: the page needs uvicorn: run  pip install 'jaxsr[studio]'\n"
+    assert (
+        capsys.readouterr().err == "error: the page needs uvicorn: run  pip install '.[studio]'  in a clone of jaxsr\n"
+    )
 
 
 def test_a_non_commercial_model_needs_its_licence_accepted(capsys, monkeypatch, tmp_path):

@@ -104,7 +104,7 @@ def test_tfds_data_that_is_not_prepared_says_how_to(tmp_path):
 
 def test_tfds_without_its_package_or_with_another_name_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(ImportError, match=r"pip install 'jaxsr\[data\]'"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[data\]'"):
         load_tfds("div2k", "train")
     with pytest.raises(ValueError, match="choose one of div2k, imagenet2012"):
         load_tfds("mnist", "train")

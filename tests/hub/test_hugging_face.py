@@ -131,5 +131,5 @@ def test_a_card_without_a_licence_is_not_published(model, card):
 
 def test_without_the_package_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(HubError, match=r"need one more package: run  pip install 'jaxsr\[hub\]'"):
+    with pytest.raises(HubError, match=r"need one more package: run  pip install '\.\[hub\]'"):
         find_on_hub("hf:a/b")

@@ -281,4 +281,4 @@ def test_heic_is_read_with_its_package(tmp_path):
 def test_heic_without_its_package_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
-    assert "HEIC needs one more package: run  pip install 'jaxsr[heic]'" in _refusal(tmp_path / "a.heic")
+    assert "HEIC needs one more package: run  pip install '.[heic]'" in _refusal(tmp_path / "a.heic")
