@@ -86,7 +86,7 @@ def suite(argv: Sequence[str]) -> int:
     parser = Parser(
         prog=f"{program('evaluate')} suite",
         description="Evaluate bicubic, results of other programs, and models on several data sets: plain at several "
-        "numbers of steps, guided by the LR image (Algorithm 1 and three presets), and by the original.",
+        "numbers of steps, by Algorithm 1 and three presets, and guided by the original.",
     )
     add = parser.add_argument
     add_data(parser, required=True)
