@@ -5,12 +5,14 @@
     python -m benchmarks.corrections --model photo-x4 --data ../shared/data --set realsr --ablation thinning -o OUT
 
 Every variant samples the centre of every photograph. Brackets hold the mean difference to the first variant, the plain
-sampler unless --variants begins with another, and its 95 % interval over photographs. A variant is one argument of
---variants, or one of the tables that --ablation names, as `key=value` words:
+sampler unless --variants begins with another, and its 95 % interval over photographs. `of the gap` is the part of the
+LPIPS between the first variant and 15 plain steps that a variant closes. A variant is one argument of --variants, or
+one of the tables that --ablation names, as `key=value` words:
 
     rows=0,20,39,59      kept rows of the trained schedule, t = 1 first
-    alpha=0.1            guidance: one scale, or one per step, t = 1 first
-    reference=lr         what the guidance leads away from, see `REFERENCES`
+    alpha=0.1            guidance: one scale, or one per step, t = 1 first; `printed`: those of Algorithm 1
+    reference=lr         what the guidance leads away from, see `benchmarks.correction_variants`
+    variance=posterior   variance of the reference: `posterior`, or `marginal`
     bands=1,0.5,0        factors of alpha on the bands of a Laplacian pyramid, finest first; the last is the rest
     temperature=0.9      factor of the noise of every step: one, or one per step
     order=2              two-step slopes of second order, see `extrapolate`
@@ -22,10 +24,9 @@ A stopped run resumes: the numbers of every variant are kept in OUT/variants.jso
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsr
+from benchmarks.correction_variants import ABLATIONS, FIFTEEN, Variant, variants_of
 from benchmarks.harness import command_line, machine, markdown, run_benchmark
 from benchmarks.quality import to_uint8
 from benchmarks.readings import SETS, items_of
@@ -53,89 +55,16 @@ from jaxsr.models.model import Model
 from jaxsr.models.pixel_codec import pixel_shuffle, pixel_unshuffle
 from jaxsr.models.presets import ModelPreset
 from jaxsr.models.problem import pose
+from jaxsr.options import Options
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.upscaling.upscaler import Upscaler
 
 METRICS = ("psnr", "lpips", "dists", "niqe", "lr_consistency")
 SIDE = 64
 """The side of the LR crops."""
-REFERENCES = ("lr", "first", "average", "nearest", "lanczos3")
-"""References of the guidance: the LR image; the first prediction of x_0; the average of four plain samples (whose
-network calls are not counted); the LR image enlarged by another kernel of `jax.image.resize`."""
 AVERAGED = 4
 Columns = dict[str, list[float | None]]
 """Name of a metric -> its number for every photograph."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to sample, see the top of this file. Tuples have one number for all steps, or one per step, t = 1 first."""
-
-    rows: tuple[int, ...] = (0, 20, 39, 59)
-    alpha: tuple[float, ...] = (0.0,)
-    reference: str = "lr"
-    bands: tuple[float, ...] = (1.0,)
-    temperature: tuple[float, ...] = (1.0,)
-    order: int = 1
-    project: float = 0.0
-    sampler: str = "ancestral"
-
-    @classmethod
-    def parse(cls, text: str) -> "Variant":
-        """Read `key=value` words. Raises ValueError for an unknown key or a value of another kind."""
-        values: dict[str, Any] = {}
-        kinds = {field.name: type(getattr(cls(), field.name)) for field in fields(cls)}
-        for word in shlex.split(text):
-            key, _, value = word.partition("=")
-            if key not in kinds:
-                raise ValueError(f"--variants: {word}: there is no {key!r}; use {', '.join(kinds)}.")
-            if key == "reference" and value not in REFERENCES:
-                raise ValueError(f"--variants: {word}: use one of {', '.join(REFERENCES)}.")
-            if kinds[key] is tuple:
-                number = int if key == "rows" else float
-                values[key] = tuple(number(part) for part in value.split(","))
-            else:
-                values[key] = kinds[key](value)
-        return cls(**values)
-
-    def at(self, name: str, step: int) -> float:
-        """Return the number of a step (0-based, the last step taken first)."""
-        numbers = getattr(self, name)
-        return numbers[step] if len(numbers) > 1 else numbers[0]
-
-
-PRINTED = "0,0,0.211,0"
-"""The scales of Algorithm 1 as printed for tiny-x4, 4 steps, see docs/findings.md."""
-_GUIDED = [f"alpha={a}" for a in ("0.05", "0.1", "0.3,0,0,0", "0,0.2,0,0", "0,0,0.2,0", "0,0,0.3,0", "-0.05")]
-ABLATIONS = {
-    "steps": ["rows=59", "rows=0,59", "rows=0,8,17,25,34,42,51,59", "rows=0,4,8,13,17,21,25,30,34,38,42,46,51,55,59"],
-    "thinning": [f"rows={r}" for r in ("0,5,20,59", "0,10,30,59", "0,30,50,59", "5,20,39,59", "0,20,45,59")],
-    "guidance": _GUIDED,
-    "reference": [f"alpha={a} reference={r}" for a in ("0.3,0,0,0", "0,0,0.3,0") for r in REFERENCES],
-    "variance": [f"temperature={t}" for t in ("0", "0.7", "0.85", "0.95", "1.05", "1.15", "0.8,1,1,1", "1,1,0.8,1")],
-    "projection": [f"{words} project=1".strip() for words in ("", *_GUIDED)],
-    "bands": [f"alpha=0.1 bands={b}" for b in ("1,0", "0,1,0", "0,0,1", "1,0.5,0")]
-    + [f"alpha=0,0,0.3,0 bands={b}" for b in ("1,0", "0,1,0", "1,1,0")],
-    "solver": ["sampler=flow", "sampler=flow order=2", "order=2"],
-    "winners": [
-        "rows=59",
-        "rows=0,4,8,13,17,21,25,30,34,38,42,46,51,55,59",
-        f"alpha={PRINTED}",
-        "alpha=0.1",
-        "temperature=1.15",
-        "temperature=1.15 project=1",
-        "temperature=0",
-        "temperature=0 alpha=0.05",
-        "temperature=0 alpha=0.1",
-        "project=1",
-    ],
-}
-"""The tables of variants; the plain sampler comes first in each. `variance` scales the noise of the steps."""
-
-
-def variants_of(ablations: Sequence[str]) -> list[str]:
-    """List the plain sampler and the variants of some tables, each once."""
-    return list(dict.fromkeys(["", *(text for name in ablations for text in ABLATIONS[name])]))
 
 
 def sampler(upscaler: Upscaler, variant: Variant) -> Callable[..., jax.Array]:
@@ -191,6 +120,8 @@ def chain(
         else:
             mean, std = reverse_mean(x, used, row), row.std
         if alpha := variant.at("alpha", i):
+            if variant.variance == "marginal":
+                alpha *= row.variance_clipped / row.marginal_variance_clipped
             mean += alpha * in_bands(mean - origin, variant.bands, factor)
         x = mean if i == 0 else mean + variant.at("temperature", i) * std * problem.noise(k)
     return x
@@ -278,7 +209,9 @@ def measure(upscaler: Upscaler, variant: Variant, pairs: Sequence[Pair], scorer:
 
 
 def run(args: argparse.Namespace, command: str) -> None:
-    variants = {text: Variant.parse(text) for text in (args.variants or variants_of(args.ablation))}
+    words = args.variants or variants_of(args.ablation)
+    for text in words:
+        Variant.parse(text)  # before any work
     if (args.hr is None) == (args.set is None):
         raise ValueError("--hr, --set: give one of them.")
     if (args.data is None) != (args.set is None):
@@ -286,25 +219,47 @@ def run(args: argparse.Namespace, command: str) -> None:
     if args.lr is not None and args.hr is None:
         raise ValueError("--lr: needs --hr; a set has its own LR images.")
     upscaler, protocol = jaxsr.load(args.model), load_protocol("plain")
+    printed = printed_scales(upscaler) if any("printed" in text for text in words) else (0.0,)
+    variants = {text: Variant.parse(text, printed) for text in words}
     pairs = load_pairs(args.hr, args.lr, args.limit) if args.hr else load_set(args.set, args.data, args.limit)
     scorer, file = Scorer(tuple(args.metrics), protocol, batch=args.batch), args.output / "variants.jsonl"
     args.output.mkdir(parents=True, exist_ok=True)
     images = [image for pair in pairs for image in (pair.hr, pair.lr) if image is not None]
     pixels = noise.content_hash(np.concatenate([image.ravel() for image in images]))
     what = [upscaler.sha256, pixels, *args.metrics]
+    key = {text: text.replace("printed", ",".join(map(str, printed))) for text in words}
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     known = {line["variant"]: line["columns"] for line in lines if line["what"] == what}
     for text, variant in variants.items():
-        if text not in known:
-            known[text] = measure(upscaler, variant, pairs, scorer, args.batch)
+        if key[text] not in known:
+            known[key[text]] = measure(upscaler, variant, pairs, scorer, args.batch)
             with open(file, "a", encoding="utf-8") as out:
-                out.write(json.dumps({"variant": text, "what": what, "columns": known[text]}) + "\n")
-            print(f"{text or 'plain'}: {cells(known[text])}", file=sys.stderr, flush=True)
-    base = known[next(iter(variants))]
-    rows = [{"variant": t or "plain", "calls": len(v.rows)} | cells(known[t], base) for t, v in variants.items()]
+                out.write(json.dumps({"variant": key[text], "what": what, "columns": known[key[text]]}) + "\n")
+            print(f"{text or 'plain'}: {cells(known[key[text]])}", file=sys.stderr, flush=True)
+    base = known[key[words[0]]]
+    rows = [
+        {"variant": text or "plain", "calls": len(variant.rows)}
+        | cells(known[key[text]], base)
+        | ({"of the gap": share_of_gap(known[key[text]], base, known[FIFTEEN])} if FIFTEEN in words[1:] else {})
+        for text, variant in variants.items()
+    ]
     table = f"`{command}`  \n{machine()}, {len(pairs)} pairs\n\n{markdown(rows)}\n"
     (args.output / "table.md").write_text(table, encoding="utf-8")
     print(table)
+
+
+def printed_scales(upscaler: Upscaler) -> tuple[float, ...]:
+    """Return the scales of Algorithm 1 as printed, for 4 steps, from the model's calibration."""
+    calibration = upscaler.find_calibration(Options(steps=4, sampler="ancestral")).calibration
+    return tuple(calibration.open_loop["norm"]["weighted_median"])
+
+
+def share_of_gap(columns: Columns, base: Columns, goal: Columns) -> str:
+    """Write which part of the LPIPS between `base` and `goal` the columns close; a dash where there is no LPIPS."""
+    if "lpips" not in columns:
+        return "–"
+    own, first, last = (np.nanmean(np.array(one["lpips"], float)) for one in (columns, base, goal))
+    return "–" if first == last else f"{100 * (first - own) / (first - last):.0f} %"
 
 
 def cells(columns: Columns, base: Columns | None = None) -> dict[str, str]:

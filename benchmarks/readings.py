@@ -12,6 +12,7 @@ A stopped run resumes.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,9 @@ def methods(upscaler: Upscaler, model: str, steps: int, sampler: str) -> list[Me
     calibration = upscaler.find_calibration(base).calibration
     rows = {"plain": (0.0,)}
     rows |= {name: tuple(calibration.open_loop[key]["weighted_median"]) for name, key in READINGS.items()}
-    rows |= {name: calibration.scale(name) for name in ("balanced", "vivid") if steps == upscaler.preset.steps}
-    return [
-        model_method(upscaler, Options(steps=steps, sampler=sampler, alpha=alpha), name=name, model=model)
-        for name, alpha in rows.items()
-    ]
+    found = [model_method(upscaler, replace(base, alpha=a), name=name, model=model) for name, a in rows.items()]
+    presets = ("balanced", "vivid") if steps == upscaler.preset.steps else ()
+    return found + [model_method(upscaler, base, name=name, model=model, preset=name) for name in presets]
 
 
 def run(args: argparse.Namespace, command: str) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import corrections
-from benchmarks.corrections import Variant, chain, in_bands
+from benchmarks import correction_variants, corrections
+from benchmarks.correction_variants import Variant
+from benchmarks.corrections import chain, in_bands
 from jaxsr.diffusion import exponential_schedule
 from jaxsr.imaging.resize import downsample_bicubic, downsample_bicubic_uint8, upsample_bicubic
 from jaxsr.models.pixel_codec import pixel_unshuffle
@@ -55,8 +56,16 @@ def test_every_word_changes_the_result():
     z_lr, f = encode(upsample_bicubic(lr, 4)), lambda x, i: denoise(x, jnp.int32(i))
     problem = Problem(schedule, z_lr, f, noises.__getitem__, encode, lambda z: z)
     preset = SimpleNamespace(scale=4, codec=SimpleNamespace(factor=4))
-    words = ["", "alpha=0.1", "alpha=0.1 bands=1,0", "temperature=0.5", "order=2", "sampler=flow"]
-    words += ["sampler=flow order=2", *(f"alpha=0.1 reference={name}" for name in corrections.REFERENCES[1:])]
+    words = [
+        "",
+        "alpha=0.1",
+        "alpha=0.1 variance=marginal",
+        "alpha=0.1 bands=1,0",
+        "temperature=0.5",
+        "order=2",
+        "sampler=flow",
+    ]
+    words += ["sampler=flow order=2", *(f"alpha=0.1 reference={name}" for name in correction_variants.REFERENCES[1:])]
     results = []
     for variant in map(Variant.parse, words):
         reference = corrections.reference_of(problem, schedule, variant, lr, preset)
@@ -137,6 +146,13 @@ def test_words_that_are_no_variant_are_refused():
         Variant.parse("speed=3")
     with pytest.raises(ValueError, match="--variants: reference=hr: use one of lr, first"):
         Variant.parse("reference=hr")
+    with pytest.raises(ValueError, match="--variants: variance=prior: use one of posterior, marginal"):
+        Variant.parse("variance=prior")
+    with pytest.raises(ValueError, match="--variants: alpha: give one number, or one for each of 2 steps"):
+        Variant.parse("rows=0,59 alpha=0.1,0.2,0.3")
+    with pytest.raises(ValueError, match=r"--variants: temperature: the last step .* draws no noise"):
+        Variant.parse("temperature=0.8,1,1,1")
+    assert Variant.parse("alpha=printed", (0.0, 0.0, 0.2, 0.0)).alpha == (0.0, 0.0, 0.2, 0.0)
 
 
 def test_a_stopped_run_goes_on(small_checkpoints, folder, tmp_path, capsys):
@@ -152,10 +168,26 @@ def test_a_stopped_run_goes_on(small_checkpoints, folder, tmp_path, capsys):
 
 
 def test_every_table_begins_with_the_plain_sampler_and_has_variants():
-    for name, texts in corrections.ABLATIONS.items():
-        variants = [Variant.parse(text) for text in corrections.variants_of([name])]
+    for name, texts in correction_variants.ABLATIONS.items():
+        words = correction_variants.variants_of([name])
+        variants = [Variant.parse(text, (0.0, 0.0, 0.2, 0.0)) for text in words]
         assert variants[0] == Variant(), name
-        assert len({*variants}) == len({*texts}) + 1, name
+        assert words[1] == correction_variants.FIFTEEN
+        assert len({*variants}) == len({*words}), name
+        assert {*texts} <= {*words}
+
+
+def test_the_share_of_the_gap_is_that_of_the_means():
+    columns = {name: {"lpips": [number, number + 0.2, None]} for name, number in (("own", 0.3), ("a", 0.4), ("b", 0.2))}
+    assert corrections.share_of_gap(columns["own"], columns["a"], columns["b"]) == "50 %"
+    assert corrections.share_of_gap(columns["a"], columns["a"], columns["a"]) == "–"
+    assert corrections.share_of_gap({"psnr": [1.0]}, columns["a"], columns["b"]) == "–"
+
+
+def test_the_printed_scales_are_those_of_the_models_calibration():
+    scales = corrections.printed_scales(corrections.jaxsr.load("photo-x4"))
+    assert len(scales) == 4
+    assert scales[2] == pytest.approx(0.009, rel=0.1)  # the card states it; tiny-x4 has 0.211
 
 
 def test_a_set_gives_the_centres_of_its_pairs(tmp_path, small_checkpoints):

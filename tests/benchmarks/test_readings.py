@@ -20,8 +20,8 @@ def test_the_rows_are_both_readings_and_the_presets_at_the_models_steps(small_up
     presets = {
         name: {
             "scale": [scale, 0.0],
-            "temperature": [1.0, 1.0],
-            "projection": 0.0,
+            "temperature": [1.0, 1.2],
+            "projection": 0.5,
             "rule": "by hand",
             "change": {},
             "warning": "",
@@ -29,10 +29,14 @@ def test_the_rows_are_both_readings_and_the_presets_at_the_models_steps(small_up
         for name, scale in (("balanced", 0.1), ("vivid", 0.3))
     }
     make_calibration(upscaler, open_loop=OPEN_LOOP, presets=presets).write(tmp_path / "calibration.json")
-    rows = {
-        method.name: method.record["options"]["alpha"] for method in readings.methods(upscaler, "m", 2, "ancestral")
-    }
-    assert rows == {
+    found = {method.name: method.record["options"] for method in readings.methods(upscaler, "m", 2, "ancestral")}
+    for name, options in found.items():
+        whole = name in presets
+        assert (options["temperature"], options["projection"]) == (
+            (1.0, 1.2) if whole else None,
+            0.5 if whole else None,
+        )
+    assert {name: options["alpha"] for name, options in found.items()} == {
         "plain": (0.0,),
         "printed": (0.01, 0.2),
         "step-norm": (0.9, 0.8),
