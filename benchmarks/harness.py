@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -47,8 +48,8 @@ def markdown(rows: Sequence[Mapping[str, Any]], digits: int = 3) -> str:
 
 
 def command_line(bench: str, argv: Sequence[str] | None) -> str:
-    """Return the command as the user gave it; `argv` is the argument of `main`."""
-    return " ".join([f"python -m benchmarks.{bench}", *(sys.argv[1:] if argv is None else argv)])
+    """Return the command as the user gave it, quoted for a shell; `argv` is the argument of `main`."""
+    return shlex.join(["python", "-m", f"benchmarks.{bench}", *(sys.argv[1:] if argv is None else argv)])
 
 
 def write_results(path: Path, command: str, **content: Any) -> None:
