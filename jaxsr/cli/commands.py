@@ -34,7 +34,7 @@ SUBCOMMANDS = (
     Subcommand("studio", "turn the knob on a page in the browser", "jaxsr.cli.studio"),
     Subcommand("compare", "show pictures and their scores on one HTML page, with a slider", "jaxsr.cli.compare"),
     Subcommand("replay", "make a result again from its record, or say what differs", "jaxsr.cli.replay"),
-    Subcommand("calibrate", "find the scales of the quality control on pairs of images", "jaxsr.cli.calibrate"),
+    Subcommand("calibrate", "find presets of the knob on pairs of images", "jaxsr.cli.calibrate"),
     Subcommand("evaluate", "score results against originals, and tabulate scores", "jaxsr.cli.evaluate"),
     Subcommand("study", "measure the few-step error of a model", "jaxsr.cli.study"),
     Subcommand("train", "train a model on photographs", "jaxsr.cli.train"),

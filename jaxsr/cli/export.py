@@ -34,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_thinning(parser)
     add_precision(parser)
     add("--overwrite", action="store_true", help="replace the file if it exists")
-    group = parser.add_argument_group("quality control")
+    group = parser.add_argument_group("the knob")
     add_scale(group)
     add_gradient(group)
     parser.set_defaults(like=None)

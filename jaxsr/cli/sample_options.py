@@ -121,7 +121,7 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
 
 def _add_guidance(parser: argparse.ArgumentParser) -> None:
     """Add the options that guide the sampler, as a group of the help."""
-    group = parser.add_argument_group("quality control")
+    group = parser.add_argument_group("the knob")
     add = group.add_argument
     add_scale(group)
     add(
