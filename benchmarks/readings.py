@@ -25,7 +25,7 @@ from jaxsr.evaluation.pairs import Item
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.protocols import Protocol
 from jaxsr.evaluation.result import Result
-from jaxsr.evaluation.run import Evaluation
+from jaxsr.evaluation.run import Evaluation, evaluate_together
 from jaxsr.evaluation.suite import spread, take_or_make
 from jaxsr.evaluation.tables import render
 from jaxsr.options import Options
@@ -72,11 +72,11 @@ def score_all(
     rows: Sequence[Method], metrics: Sequence[str], folder: Path, label: str, *, protocol: Protocol, **shared: Any
 ) -> list[Result]:
     """Score every method on the same images, into `folder/LABEL-METHOD.json`. `shared` are fields of `Evaluation`."""
-    results = []
+    names, results = check_metrics(metrics, protocol, target=True, lr=True), []
     for method in rows:
-        names = check_metrics(metrics, protocol, target=True, lr=True)
         job = Evaluation(name=method.name, method=method, metrics=names, protocol=protocol, **shared)
-        results.append(take_or_make(folder / f"{label}-{method.name}.json", job, overwrite=True))
+        found = take_or_make(folder / f"{label}-{method.name}.json", job, overwrite=True)
+        results += [found] if isinstance(found, Result) else evaluate_together([found])
         print(f"{label}, {method.name}: done", file=sys.stderr, flush=True)
     return results
 

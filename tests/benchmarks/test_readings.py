@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from benchmarks import readings, transfer
+from jaxsr.evaluation.methods import bicubic_method
 from jaxsr.evaluation.pairs import Item
+from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.guidance.calibration_file import Calibration
 from tests.small_model import enlarged
 from tests.upscaling.small_calibration import make_calibration
@@ -43,6 +45,23 @@ def test_the_rows_are_both_readings_and_the_presets_at_the_models_steps(small_up
         "balanced": (0.1, 0.0),
         "vivid": (0.3, 0.0),
     }
+
+
+def test_rows_are_scored_once_and_resumed(small_upscalers, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    Image.fromarray(enlarged(pixels)).save(tmp_path / "hr.png")
+    made = []
+
+    def make(pair, seed):
+        made.append(pair.image)
+        return pair.hr / 255
+
+    row = replace(bicubic_method(4), name="copy", make=make)
+    shared = {"items": [Item("a", target=tmp_path / "hr.png")], "data": "x", "make_lr": True}
+    for _ in range(2):
+        (found,) = readings.score_all([row], ("psnr",), tmp_path, "x-4", protocol=load_protocol("plain"), **shared)
+        assert (found.name, found.images[0]["psnr"]) == ("copy", 100)
+    assert made == ["a"]
 
 
 @pytest.mark.slow
