@@ -177,11 +177,15 @@ def load_pairs(hr: Path, lr: Path | None, limit: int | None) -> list[Pair]:
 
 
 def load_set(name: str, data: Path, limit: int | None) -> list[Pair]:
-    """Load the centres of the images of a set, `limit` of them spread evenly over it."""
+    """Load the images of a set in 8 bits, `limit` of them spread evenly over it."""
     protocol = load_protocol(SETS[name])
     found = [load(item, protocol, make_lr=True).pairs[0] for item in items_of(name, data, protocol, limit)]
-    whole = [replace(p, hr=to_uint8(p.hr), lr=to_uint8(p.lr)) for p in found if p.hr is not None and p.lr is not None]
-    return [cut for pair in whole for cut in centre(pair)]
+    return [replace(p, hr=to_uint8(p.hr), lr=to_uint8(p.lr)) for p in found if p.hr is not None and p.lr is not None]
+
+
+def centres_of_set(name: str, data: Path, limit: int | None) -> list[Pair]:
+    """Load the centres of the images of a set, `limit` of them spread evenly over it."""
+    return [cut for pair in load_set(name, data, limit) for cut in centre(pair)]
 
 
 def centre(pair: Pair) -> list[Pair]:
@@ -218,31 +222,41 @@ def run(args: argparse.Namespace, command: str) -> None:
         raise ValueError("--data, --set: give both of them, or --hr.")
     if args.lr is not None and args.hr is None:
         raise ValueError("--lr: needs --hr; a set has its own LR images.")
-    upscaler, protocol = jaxsr.load(args.model), load_protocol("plain")
+    upscaler = jaxsr.load(args.model)
     printed = printed_scales(upscaler) if any("printed" in text for text in words) else (0.0,)
     variants = {text: Variant.parse(text, printed) for text in words}
-    pairs = load_pairs(args.hr, args.lr, args.limit) if args.hr else load_set(args.set, args.data, args.limit)
-    scorer, file = Scorer(tuple(args.metrics), protocol, batch=args.batch), args.output / "variants.jsonl"
-    args.output.mkdir(parents=True, exist_ok=True)
-    images = [image for pair in pairs for image in (pair.hr, pair.lr) if image is not None]
-    pixels = noise.content_hash(np.concatenate([image.ravel() for image in images]))
-    what = [upscaler.sha256, pixels, *args.metrics]
-    key = {text: text.replace("printed", ",".join(map(str, printed))) for text in words}
-    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    known = {line["variant"]: line["columns"] for line in lines if line["what"] == what}
-    for text, variant in variants.items():
-        if key[text] not in known:
-            known[key[text]] = measure(upscaler, variant, pairs, scorer, args.batch)
-            with open(file, "a", encoding="utf-8") as out:
-                out.write(json.dumps({"variant": key[text], "what": what, "columns": known[key[text]]}) + "\n")
-            print(f"{text or 'plain'}: {cells(known[key[text]])}", file=sys.stderr, flush=True)
-    numbers = {text: known[key[text]] for text in words}
+    pairs = load_pairs(args.hr, args.lr, args.limit) if args.hr else centres_of_set(args.set, args.data, args.limit)
+    numbers_of = keeper(upscaler, pairs, args.metrics, args.batch, args.output / "variants.jsonl")
+    scales = ",".join(map(str, printed))
+    numbers = {text: numbers_of(text.replace("printed", scales), variant) for text, variant in variants.items()}
     calls = {text: len(variant.rows) for text, variant in variants.items()}
     text = f"`{command}`  \n{machine()}, {len(pairs)} pairs\n\n{markdown(table(numbers, calls, words[0]))}\n"
     if FIFTEEN in words[1:]:
         text += f"\nAgainst 15 steps:\n\n{markdown(table(numbers, calls, FIFTEEN))}\n"
     (args.output / "table.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+def keeper(
+    upscaler: Upscaler, pairs: Sequence[Pair], metrics: Sequence[str], batch: int, file: Path
+) -> Callable[[str, Variant], Columns]:
+    """Make the function (words, variant) -> numbers, which keeps them in a file and measures none twice."""
+    images = [image for pair in pairs for image in (pair.hr, pair.lr) if image is not None]
+    pixels = noise.content_hash(np.concatenate([image.ravel() for image in images]))
+    what, scorer = [upscaler.sha256, pixels, *metrics], Scorer(tuple(metrics), load_protocol("plain"), batch=batch)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    known: dict[str, Columns] = {line["variant"]: line["columns"] for line in lines if line["what"] == what}
+
+    def numbers_of(words: str, variant: Variant) -> Columns:
+        if words not in known:
+            known[words] = measure(upscaler, variant, pairs, scorer, batch)
+            with open(file, "a", encoding="utf-8") as out:
+                out.write(json.dumps({"variant": words, "what": what, "columns": known[words]}) + "\n")
+            print(f"{words or 'plain'}: {cells(known[words])}", file=sys.stderr, flush=True)
+        return known[words]
+
+    return numbers_of
 
 
 def table(numbers: dict[str, Columns], calls: dict[str, int], base: str) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ parts. A stopped search resumes.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -19,11 +18,9 @@ import numpy as np
 
 import jaxsr
 from benchmarks.correction_variants import Variant
-from benchmarks.corrections import Columns, cells, load_pairs, measure
+from benchmarks.corrections import Columns, cells, keeper, load_pairs
 from benchmarks.harness import command_line, machine, markdown, run_benchmark
 from jaxsr.cli.shared_options import whole
-from jaxsr.evaluation.protocol_files import load_protocol
-from jaxsr.evaluation.scoring import Scorer
 from jaxsr.storage import write_whole
 
 METRICS = ("psnr", "lpips", "dists")
@@ -57,24 +54,16 @@ def search(loss: Callable[[Rows], float], rows: Rows, strides: Sequence[int] = S
 
 def run(args: argparse.Namespace, command: str) -> None:
     Variant.parse(args.words)  # before any work
-    upscaler, protocol = jaxsr.load(args.model), load_protocol("plain")
+    upscaler = jaxsr.load(args.model)
     pairs = load_pairs(args.hr, args.lr, args.limit)
     if len(pairs) < HELD_OUT:
         raise ValueError(f"--hr, --limit: the search needs {HELD_OUT} photographs or more; there are {len(pairs)}.")
-    scorer, file = Scorer(METRICS, protocol, batch=8), args.output / "rows.jsonl"
-    what = [upscaler.sha256, args.words, len(pairs)]
-    args.output.mkdir(parents=True, exist_ok=True)
-    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    known: dict[Rows, Columns] = {tuple(line["rows"]): line["columns"] for line in lines if line["what"] == what}
+    numbers_of, asked = keeper(upscaler, pairs, METRICS, 8, args.output / "rows.jsonl"), set[Rows]()
 
     def numbers(rows: Rows) -> Columns:
-        if rows not in known:
-            variant = Variant.parse(f"rows={','.join(map(str, rows))} {args.words}")
-            known[rows] = measure(upscaler, variant, pairs, scorer, 8)
-            with open(file, "a", encoding="utf-8") as out:
-                out.write(json.dumps({"rows": rows, "what": what, "columns": known[rows]}) + "\n")
-            print(f"{rows}: {cells(part(known[rows], False))}", file=sys.stderr, flush=True)
-        return known[rows]
+        asked.add(rows)
+        words = f"rows={','.join(map(str, rows))} {args.words}".strip()
+        return numbers_of(words, Variant.parse(words))
 
     first = even_rows(upscaler.preset.schedule.steps, args.calls)
     found = search(lambda rows: float(np.mean(np.array(part(numbers(rows), False)["lpips"], float))), first)
@@ -84,7 +73,7 @@ def run(args: argparse.Namespace, command: str) -> None:
         for held in (False, True)
         for rows in dict.fromkeys((first, found))
     ]
-    text = f"`{command}`  \n{machine()}, {len(pairs)} photographs, {len(known)} subsets\n\n{markdown(table)}\n"
+    text = f"`{command}`  \n{machine()}, {len(pairs)} photographs, {len(asked)} subsets\n\n{markdown(table)}\n"
     write_whole(args.output / "table.md", text)
     print(text)
 

@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 
 import jaxsr
-from benchmarks.corrections import METRICS, Columns, cells
+from benchmarks.corrections import METRICS, Columns, cells, load_set
 from benchmarks.harness import command_line, machine, markdown, run_benchmark
-from benchmarks.quality import to_uint8
-from benchmarks.readings import SETS, items_of
+from benchmarks.readings import SETS
 from jaxsr.cli.shared_options import whole
-from jaxsr.evaluation.images import Pair, load, ready
+from jaxsr.evaluation.images import Pair, ready
 from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.scoring import Scorer
 from jaxsr.storage import write_whole
@@ -48,7 +47,7 @@ def even(pair: Pair, scale: int) -> Pair:
     assert pair.lr is not None
     assert pair.hr is not None
     width = pair.lr.shape[1] // 2 * 2
-    return replace(pair, lr=to_uint8(pair.lr[:, :width]), hr=to_uint8(pair.hr[:, : scale * width]))
+    return replace(pair, lr=pair.lr[:, :width], hr=pair.hr[:, : scale * width])
 
 
 def results_of(upscaler: Upscaler, pair: Pair, steps: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -84,8 +83,7 @@ def measure(upscaler: Upscaler, pairs: Sequence[Pair], steps: Sequence[int], sco
 
 def run(args: argparse.Namespace, command: str) -> None:
     upscaler, protocol = jaxsr.load(args.model), load_protocol(SETS[args.set])
-    items = items_of(args.set, args.data, protocol, args.limit)
-    pairs = [even(load(item, protocol, make_lr=True).pairs[0], upscaler.preset.scale) for item in items]
+    pairs = [even(pair, upscaler.preset.scale) for pair in load_set(args.set, args.data, args.limit)]
     rows = measure(upscaler, pairs, args.steps, Scorer(tuple(args.metrics), protocol, batch=1))
     table = []
     for side in HALVES:

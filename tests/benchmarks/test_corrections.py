@@ -193,7 +193,7 @@ def test_the_printed_scales_are_those_of_the_models_calibration():
 def test_a_set_gives_the_centres_of_its_pairs(tmp_path, small_checkpoints):
     (tmp_path / "data/kodak24").mkdir(parents=True)
     Image.fromarray(photograph(288)).save(tmp_path / "data/kodak24/kodim01.png")
-    (pair,) = corrections.load_set("kodak", tmp_path / "data", None)
+    (pair,) = corrections.centres_of_set("kodak", tmp_path / "data", None)
     np.testing.assert_array_equal(pair.hr, photograph(288)[16:272, 16:272])
     np.testing.assert_array_equal(pair.lr, downsample_bicubic_uint8(photograph(288), 4)[4:68, 4:68])
     words = ["--model", str(small_checkpoints["channel"]), "--metrics", "psnr", "-o", str(tmp_path / "out")]
