@@ -1,10 +1,11 @@
 """The time that methods take for one image, side by side in one run."""
 
-import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -30,9 +31,13 @@ def told_seconds(folder: Path) -> dict[Path, float]:
         told = parse_json(file.read_bytes())
     except ValueError as error:
         raise ValueError(f"{file}: is no JSON ({error}); correct or remove it.") from error
-    if not isinstance(told, dict) or not all(type(s) in (int, float) and 0 <= s < math.inf for s in told.values()):
+    if not isinstance(told, dict) or not all(map(_is_seconds, told.values())):
         raise ValueError(f'{file}: must hold seconds by name, such as {{"0801.png": 1.5}}; correct or remove it.')
     return {folder / name: float(s) for name, s in told.items()}
+
+
+def _is_seconds(number: Any) -> bool:
+    return type(number) in (int, float) and 0 <= number <= sys.float_info.max
 
 
 def time_table(methods: Sequence[Method], pair: Pair, runs: int, scale: int, told: Mapping[str, float]) -> str:

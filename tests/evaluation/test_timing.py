@@ -58,9 +58,10 @@ def test_other_programs_seconds_stand_beside(sets, tmp_path):
     assert "not timed here; other: as the program that made them noted it in times.json." in text
 
 
-@pytest.mark.parametrize(
-    "content", ["[1]", "{", '{"a.png": "1"}', '{"a.png": -1}', '{"a.png": NaN}', '{"a.png": true}']
-)
+WRONG = ("[1]", "{", '{"a.png": "1"}', '{"a.png": -1}', '{"a.png": NaN}', '{"a.png": true}', f'{{"a.png": {10**400}}}')
+
+
+@pytest.mark.parametrize("content", WRONG)
 def test_seconds_that_are_none_are_refused_before_any_work(sets, tmp_path, content, capsys, fake):
     save(tmp_path / "theirs/0.png", picture(0))
     (tmp_path / "theirs/times.json").write_text(content)
