@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Thinning = Literal["ends", "released"]
+ThinningRule = Literal["ends", "released"]
+Thinning = ThinningRule | tuple[int, ...]
+"""A rule for the rows of a schedule to keep, or the rows themselves, 0-based and rising: row 0 has the least noise."""
 Blend = Literal["feather", "mean"]
 TileNoise = Literal["position", "fresh"]
 Precision = Literal["fp32", "bf16"]
@@ -21,7 +23,7 @@ ColourFix = Literal["none", "wavelet", "adain"]
 
 SAMPLERS: tuple[str, ...] = ("ancestral", "deterministic", "heun")
 """The built-in names of `jaxsr.diffusion.SAMPLERS`, for help texts. That table decides which names are accepted."""
-THINNINGS: tuple[str, ...] = get_args(Thinning)
+THINNINGS: tuple[str, ...] = get_args(ThinningRule)
 BLENDS: tuple[str, ...] = get_args(Blend)
 TILE_NOISES: tuple[str, ...] = get_args(TileNoise)
 LIKES: tuple[str, ...] = ("resshift", "resshift-256", "resshift-64")

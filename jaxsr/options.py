@@ -24,7 +24,7 @@ from jaxsr.choices import (
     check_word,
 )
 
-_WORDS = {"thinning": THINNINGS, "blend": BLENDS, "tile_noise": TILE_NOISES, "precision": PRECISIONS}
+_WORDS = {"blend": BLENDS, "tile_noise": TILE_NOISES, "precision": PRECISIONS}
 PER_STEP = ("alpha", "reference_slope", "reference_offset", "temperature")
 """The options that are one number for all steps, or one per step."""
 _NUMBERS = {"steps": 1, "overlap": 0}
@@ -38,7 +38,8 @@ class Options:
     Attributes:
         steps: number of sampling steps; None takes the model's default.
         sampler: name in `jaxsr.diffusion.SAMPLERS`; None takes the model's default.
-        thinning: rule for the rows of the trained schedule that fewer steps keep, see `jaxsr.diffusion.thin`.
+        thinning: rule for the rows of the trained schedule that fewer steps keep, see `jaxsr.diffusion.thin`; or a
+            tuple of these rows, 0-based and rising, such as (0, 5, 20, 59), whose number is the number of steps.
         tile: side of the tiles, or their (height, width), in pixels of the input. `off` makes one tile of the whole
             image. `auto` takes the shape that computes the fewest pixels. With GroupNorm or a VQ autoencoder, that is
             the whole image up to a million pixels of the result; otherwise a side is from 32 to 448, few of which
@@ -96,6 +97,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Integral) and int(value) >= least):
                 raise ValueError(f"{name}: must be a whole number of at least {least}, got {value!r}.")
+        self._check_thinning()
         self._check_tile()
         if self.tile == "off" and self.overlap is not None:
             raise ValueError("overlap: a single tile has no overlap; leave the overlap out, or give a tile.")
@@ -117,6 +119,19 @@ class Options:
         if value is None:
             return ()
         return tuple(value) if isinstance(value, Sequence) else (value,)
+
+    def _check_thinning(self) -> None:
+        rows = self.thinning
+        if isinstance(rows, str):
+            return check_word("thinning", rows, THINNINGS)
+        rising = isinstance(rows, tuple) and all(isinstance(row, Integral) for row in rows) and sorted({*rows})
+        if not rising or rising[0] < 0 or rising != list(rows):
+            raise ValueError(
+                f"thinning: must be {' or '.join(THINNINGS)}, or rising rows from 0 such as 0,5,20,59; got {rows!r}."
+            )
+        if self.steps not in (None, len(rows)):
+            raise ValueError(f"steps: the thinning keeps {len(rows)} rows, one per step, so {self.steps} does not fit.")
+        return None
 
     def _check_tile(self) -> None:
         if self.tile in ("auto", "off"):
@@ -157,6 +172,11 @@ def options_like(name: str) -> dict[str, Any]:
 def tile_sides(tile: int | tuple[int, int]) -> tuple[int, int]:
     """Return height and width of a tile, which may be given by one side."""
     return tile if isinstance(tile, tuple) else (tile, tile)
+
+
+def spell_value(value: object) -> str:
+    """Spell a value as on a command line: the numbers of a tuple separated by commas."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def spell_tile(tile: int | tuple[int, int] | str) -> str:

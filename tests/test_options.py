@@ -13,6 +13,10 @@ from jaxsr.options import Options, spell_tile
     [
         ("sampler", "euler"),
         ("thinning", "even"),
+        ("thinning", ()),
+        ("thinning", (-1, 5)),
+        ("thinning", (5, 0)),
+        ("thinning", (0, 0)),
         ("blend", "linear"),
         ("precision", "fp16"),
         ("steps", 0),
@@ -47,6 +51,12 @@ def test_values_that_no_model_takes_are_refused_by_name(name, value):
             Options(**{name: value})
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_rows_and_steps_must_agree():
+    assert Options(thinning=(0, 5, 59), steps=3).thinning == (0, 5, 59)
+    with pytest.raises(ValueError, match=r"^steps: the thinning keeps 3 rows, one per step, so 4 does not fit"):
+        Options(thinning=(0, 5, 59), steps=4)
 
 
 def test_an_overlap_of_one_tile_is_refused():

@@ -19,7 +19,7 @@ from jaxsr.batch.request import Request, SourceFile
 from jaxsr.guidance.guide import Scales
 from jaxsr.hub.cards import find_card
 from jaxsr.hub.hugging_face import PREFIX
-from jaxsr.options import spell_tile
+from jaxsr.options import spell_tile, spell_value
 from jaxsr.plain_data import parse_json
 from jaxsr.runtime.cpu import processor
 from jaxsr.storage import sha256_file
@@ -139,7 +139,7 @@ def command(upscaler: Upscaler, request: Request, done: Sequence[ImageRun], *, a
     names = ("metadata", "reference_box", "feather", "objective", "scale", "width", "height", "colour_fix", "crop")
     flags |= {name: getattr(request, name) for name in names}
     flags |= {name: _whole(file.path) for name, file in request.guide_files.items()}
-    words = [f"--{name.replace('_', '-')}={_word(value)}" for name, value in flags.items() if value is not None]
+    words = [f"--{name.replace('_', '-')}={spell_value(value)}" for name, value in flags.items() if value is not None]
     return shlex.join(["python", "-m", "jaxsr.sample", *words, *["--accept-license"] * accept_license])
 
 
@@ -153,7 +153,3 @@ def _extension(request: Request) -> str | None:
     names = {"jpeg": "jpg", "tiff": "tif"}
     own, wanted = (names.get(name, name) for name in (request.input.path.suffix.lower()[1:], request.format))
     return None if own == wanted else wanted
-
-
-def _word(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -12,7 +12,7 @@ from jaxsr.data.pairs import PairSet
 from jaxsr.diffusion import Schedule, find_sampler
 from jaxsr.guidance.calibration_file import describe_schedule
 from jaxsr.models.model import DTYPES, Model
-from jaxsr.options import Options
+from jaxsr.options import Options, spell_value
 from jaxsr.runtime.progress import PassState
 from jaxsr.upscaling.inpainting import check_takes_mask
 from jaxsr.upscaling.plan import schedule_for
@@ -146,7 +146,7 @@ def describe(upscaler: Upscaler, pairs: PairSet, choices: Choices) -> dict[str, 
     chain, stated = make_chain(upscaler, pairs, choices), asdict(choices)
     del stated["options"], stated["gradient"]
     stated |= asdict(choices.gradient)
-    options = {key: getattr(choices.options, key) for key in ("thinning", "precision")}
+    options = {key: spell_value(getattr(choices.options, key)) for key in ("thinning", "precision")}
     made_with = {"model_sha256": upscaler.sha256, "schedule": describe_schedule(chain.schedule)}
     data = {
         "sampler": chain.sampler,

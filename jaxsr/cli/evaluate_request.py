@@ -13,7 +13,7 @@ from jaxsr.evaluation.protocol_files import load_protocol
 from jaxsr.evaluation.protocols import DEFAULT, Protocol
 from jaxsr.evaluation.run import Evaluation
 from jaxsr.hub.cards import check_can_run
-from jaxsr.options import spell_tile
+from jaxsr.options import spell_tile, spell_value
 from jaxsr.runtime.compilation import enable_compilation_cache
 from jaxsr.runtime.devices import count_devices
 from jaxsr.upscaling.tile_choice import check_like
@@ -86,7 +86,7 @@ def _method(args: argparse.Namespace, protocol: Protocol) -> Method:
     words = [args.model if Path(args.model).suffix == "" else Path(args.model).stem]
     given = {name: value for name in _NAMING if (value := getattr(args, name)) is not None}
     given |= {"tile": spell_tile(given["tile"])} if "tile" in given else {}
-    words += [f"{name.replace('_', ' ')} {value}" for name, value in given.items()]
+    words += [f"{name.replace('_', ' ')} {spell_value(value)}" for name, value in given.items()]
     words += ["HR guidance"] * args.hr_guidance
     guidance = {"preset": args.preset, "calibration": args.calibration, "hr_guidance": args.hr_guidance}
     guidance |= {"devices": count_devices(args.devices or "all"), "batch": "auto" if args.batch == "auto" else 1}

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import cast
 
 from jaxsr.choices import (
     BLENDS,
@@ -18,6 +19,7 @@ from jaxsr.choices import (
     TILE_NOISES,
     Batch,
     GradientForm,
+    Thinning,
 )
 from jaxsr.cli.parser import ListOf, numbers
 from jaxsr.hub.cards import DEFAULT_MODEL
@@ -45,8 +47,19 @@ def add_sampler(parser: argparse._ActionsContainer, text: str = "sampler") -> No
 
 def add_thinning(parser: argparse._ActionsContainer, default: str | None = "ends") -> None:
     """Add --thinning."""
-    text = "rule that picks the trained steps to keep if --steps is lower (default: ends)"
-    parser.add_argument("--thinning", choices=THINNINGS, default=default, help=text)
+    words = " or ".join(THINNINGS)
+    text = f"trained steps to keep: the rule {words}, or their rows, such as 0,5,20,59 (default: ends)"
+    parser.add_argument("--thinning", type=_thinning, default=default, metavar="RULE", help=text)
+
+
+def _thinning(text: str) -> Thinning:
+    if text in THINNINGS:
+        return cast(Thinning, text)
+    try:
+        return tuple(int(row) for row in text.split(","))
+    except ValueError:
+        expected = f"{', '.join(THINNINGS)}, or rows separated by commas, such as 0,5,20,59"
+        raise argparse.ArgumentTypeError(f"must be {expected}; not {text!r}") from None
 
 
 def add_tiles(parser: argparse._ActionsContainer) -> None:

@@ -27,7 +27,7 @@ from jaxsr.numerics.report import write_report
 from jaxsr.numerics.tables import TABLES
 from jaxsr.numerics.truncation import rows_of
 from jaxsr.numerics.work import instrument_calls
-from jaxsr.options import Options
+from jaxsr.options import Options, spell_value
 from jaxsr.plain_data import parse_json
 from jaxsr.runtime.devices import broadcast
 from jaxsr.runtime.locks import Turns
@@ -82,12 +82,13 @@ def make_setup(study: Study) -> Setup:
         raise ValueError(f"draws: the dispersion needs at least 2 samples of each image, got {study.draws}.")
     coarse, fine = schedule_for(preset, options), preset.schedule.build()
     counts = [count for count in DEFAULT_COUNTS if count <= fine.steps] if study.counts is None else study.counts
+    rule, every = options.thinning if isinstance(options.thinning, str) else "ends", sorted({*counts, coarse.steps})
     return Setup(
         model=Model(preset, DTYPES[options.precision]),
         fine=fine,
         rows=rows_of(fine, coarse),
         sampler=options.sampler or preset.sampler,
-        compared=[thin(fine, count, keep=options.thinning) for count in sorted({*counts, coarse.steps})],
+        compared=[coarse if count == coarse.steps else thin(fine, count, keep=rule) for count in every],
         scales=tuple(study.scales),
         draws=study.draws,
     )
@@ -165,7 +166,7 @@ def describe(study: Study, setup: Setup) -> dict[str, Any]:
         "scales": list(setup.scales),
         "draws": setup.draws,
         "sampler": setup.sampler,
-        "thinning": study.options.thinning,
+        "thinning": spell_value(study.options.thinning),
         "precision": study.options.precision,
         "seed": study.seed,
         "jaxsr": __version__,

@@ -11,7 +11,7 @@ from jaxsr.choices import Objective
 from jaxsr.guidance.calibration_file import Calibration, KnobPreset, describe_schedule
 from jaxsr.guidance.guide import Scales
 from jaxsr.models.presets import ModelPreset
-from jaxsr.options import Options
+from jaxsr.options import Options, spell_value
 from jaxsr.upscaling.plan import schedule_for
 
 
@@ -55,7 +55,7 @@ def fitted_calibration(
         model_sha256=model[1],
         schedule=describe_schedule(schedule_for(preset, options)),
         sampler=options.sampler or preset.sampler,
-        thinning=options.thinning,
+        thinning=spell_value(options.thinning),
         precision=options.precision,
         through=options.through,
         reference_mean=options.reference_mean,

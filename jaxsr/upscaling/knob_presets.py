@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jaxsr.guidance.calibration_file import Calibration, CalibrationError, check
 from jaxsr.models.presets import ModelPreset
-from jaxsr.options import Options
+from jaxsr.options import Options, spell_value
 from jaxsr.upscaling.plan import schedule_for
 
 FILES = "calibration*.json"
@@ -110,9 +110,11 @@ def _none_fits(found: Sequence[FoundCalibration], place: Path, setting: Setting)
     for one in found:
         made.setdefault(one.calibration.sampler, []).append(one.calibration.steps)
     there = "; ".join(f"{sampler} with {', '.join(map(str, sorted(counts)))}" for sampler, counts in made.items())
+    rules = " or ".join(sorted({one.calibration.thinning for one in found}))
     return (
         f"calibration: none in {place} is for this model with the sampler {setting.sampler} and {steps} steps "
-        f"(--thinning {setting.options.thinning}); there are {there} steps: use one of these, or calibrate this one."
+        f"(--thinning {spell_value(setting.options.thinning)}); there are {there} steps (--thinning {rules}): "
+        "use one of these, or calibrate this one."
     )
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from jaxsr import diffusion
 from jaxsr.diffusion import Schedule
 from jaxsr.guidance.guide import Scales
@@ -31,9 +33,13 @@ class ImageRun:
 
 
 def schedule_for(preset: ModelPreset, options: Options) -> Schedule:
-    """Thin the model's schedule to the requested number of steps. Raises ValueError if the schedule has fewer."""
-    steps = preset.steps if options.steps is None else options.steps
-    return diffusion.thin(preset.schedule.build(), steps, keep=options.thinning)
+    """Thin the model's schedule to the requested steps. Raises ValueError if it does not have them."""
+    schedule, steps = preset.schedule.build(), preset.steps if options.steps is None else options.steps
+    if isinstance(options.thinning, str):
+        return diffusion.thin(schedule, steps, keep=options.thinning)
+    if (last := options.thinning[-1]) >= schedule.steps:
+        raise ValueError(f"thinning: this model's schedule has rows 0 to {schedule.steps - 1}, so not {last}.")
+    return schedule.select(np.array(options.thinning))
 
 
 def even_batch(tiles: int, batch: int) -> int:

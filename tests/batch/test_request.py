@@ -41,7 +41,7 @@ def optional(values: st.SearchStrategy) -> st.SearchStrategy:
 OPTIONS = {
     "steps": optional(st.integers(1, 100)),
     "sampler": optional(st.sampled_from(("ancestral", "deterministic", "heun"))),
-    "thinning": st.sampled_from(THINNINGS),
+    "thinning": st.sampled_from((*THINNINGS, (0, 5, 59))),
     "tile": st.sampled_from(("auto", 16, 64, (64, 32))),
     "overlap": optional(st.integers(0, 64)),
     "blend": st.sampled_from(BLENDS),
@@ -56,19 +56,22 @@ OPTIONS = {
     "temperature": optional(st.floats(0, 9) | st.lists(st.floats(0, 9), min_size=1, max_size=4).map(tuple)),
     "projection": optional(st.floats(0, 1)),
 }
+CHOICES = st.fixed_dictionaries(OPTIONS).map(
+    lambda options: options if isinstance(options["thinning"], str) else options | {"steps": None}
+)
 REQUESTS = {
     "input": SOURCES,
     "format": st.sampled_from(("png", "jpg", "webp", "tif")),
     "model": st.text(min_size=1),
     "model_sha256": HASHES,
-    "options": st.fixed_dictionaries(OPTIONS),
+    "options": CHOICES,
     "seed": st.integers(0, 2**32 - 1),
     "sample": st.integers(0, 99),
     "quality": optional(st.integers(1, 100)),
     "metadata": optional(st.sampled_from(METADATA)),
     "batch": st.integers(1, 64),
     "strip": st.lists(NUMBERS, max_size=3).map(tuple),
-    "panels": st.lists(st.tuples(st.text(), st.fixed_dictionaries(OPTIONS)), max_size=2),
+    "panels": st.lists(st.tuples(st.text(), CHOICES), max_size=2),
     "scale": optional(st.floats(1, 8)),
     "width": optional(st.integers(1, 10**6)),
     "height": optional(st.integers(1, 10**6)),

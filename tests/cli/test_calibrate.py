@@ -177,6 +177,7 @@ def test_batches_and_chunks_change_no_number(fake):
         ("--reference-variance", "marginal"),
         ("--sampler", "deterministic"),
         ("--thinning", "released"),
+        ("--thinning", "0,1,3"),
         ("--steps", "2"),
         ("--seed", "1"),
         ("--crops", "4", "--crop", "16"),

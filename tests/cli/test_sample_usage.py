@@ -35,6 +35,8 @@ pytestmark = pytest.mark.usefixtures("model")
         "-i x --quality 101",
         "-i x --sampler euler",
         "-i x --thinning even",
+        "-i x --thinning 0,5,",
+        "-i x --thinning 0,5.5",
         "-i x --tile 64x",
         "-i x --tile 64x0",
         "-i x --tile 64x64x64",
@@ -95,6 +97,14 @@ def test_every_sampling_flag_reaches_what_is_done_and_recorded(exact, tmp_path, 
     assert run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out", *words) == 0
     record = sidecar(tmp_path / "out/a.jpg")
     assert record["requested"][name] == record["options"][name] == FLAGS[name]
+
+
+def test_rows_to_keep_are_recorded_and_stand_in_the_command(exact, tmp_path):
+    picture(tmp_path / "a.jpg")
+    assert run("-i", tmp_path / "a.jpg", "-o", tmp_path / "out", "--thinning", "0,2") == 0
+    record = sidecar(tmp_path / "out/a.jpg")
+    assert (record["options"]["thinning"], record["options"]["steps"]) == ([0, 2], 2)
+    assert "--thinning=0,2" in record["command"]
 
 
 def test_no_sampling_flag_is_left_out_above(exact, tmp_path):

@@ -49,6 +49,7 @@ def test_bicubic_is_made_of_the_shrunk_original(hr):
         ("--sampler", "deterministic"),
         ("--precision", "bf16"),
         ("--thinning", "released"),
+        ("--thinning", "0,2"),
         ("--tile", "32x16"),
         ("--overlap", "0"),
         ("--blend", "mean"),

@@ -6,7 +6,7 @@ import pytest
 
 from jaxsr.models.presets import PRESETS, ModelPreset
 from jaxsr.options import Options, options_like
-from jaxsr.upscaling.plan import ImageRun, even_batch, plan_run, with_less_memory
+from jaxsr.upscaling.plan import ImageRun, even_batch, plan_run, schedule_for, with_less_memory
 from tests.small_model import small_preset
 
 PRESET = small_preset()
@@ -17,6 +17,8 @@ LIKE = options_like("resshift-256")
     ("options", "message"),
     [
         ({"steps": 5}, "^steps: .* 4 steps"),
+        ({"thinning": (0, 4)}, "^thinning: this model's schedule has rows 0 to 3, so not 4"),
+        ({"thinning": (0, 3), "temperature": (1.0,) * 3}, "^temperature: must be one number or 2"),
         ({"tile": 36}, "^tile: must be a multiple of 8"),
         ({"tile": 32, "overlap": 4}, "^overlap: must be a multiple of 8"),
         ({"tile": 32, "overlap": 32}, "^overlap: must be less than the tile .32., got 32"),
@@ -30,6 +32,12 @@ LIKE = options_like("resshift-256")
 def test_values_that_do_not_fit_the_model_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         plan_run(PRESET, (50, 900), Options(**options))
+
+
+def test_the_rows_of_a_thinning_are_the_steps():
+    run = plan_run(PRESET, (50, 900), Options(thinning=(0, 2, 3)))
+    assert (run.options.steps, schedule_for(PRESET, run.options).timestep_map.tolist()) == (3, [0, 2, 3])
+    assert plan_run(PRESET, (50, 900), run.options).options == run.options
 
 
 def test_a_batch_of_nothing_is_refused():
