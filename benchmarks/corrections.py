@@ -277,11 +277,11 @@ def printed_scales(upscaler: Upscaler) -> tuple[float, ...]:
 
 
 def share_of_gap(columns: Columns, base: Columns, goal: Columns) -> str:
-    """Write which part of the LPIPS between `base` and `goal` the columns close; a dash where there is no LPIPS."""
+    """Write which part of the LPIPS between `base` and a better `goal` the columns close; a dash without such a gap."""
     if "lpips" not in columns:
         return "–"
     own, first, last = (np.nanmean(np.array(one["lpips"], float)) for one in (columns, base, goal))
-    return "–" if first == last else f"{100 * (first - own) / (first - last):.0f} %"
+    return f"{100 * (first - own) / (first - last):.0f} %" if last < first else "–"
 
 
 def cells(columns: Columns, base: Columns | None = None) -> dict[str, str]:

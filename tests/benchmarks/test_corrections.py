@@ -182,6 +182,7 @@ def test_the_share_of_the_gap_is_that_of_the_means():
     assert corrections.share_of_gap(columns["own"], columns["a"], columns["b"]) == "50 %"
     assert corrections.share_of_gap(columns["a"], columns["a"], columns["a"]) == "–"
     assert corrections.share_of_gap({"psnr": [1.0]}, columns["a"], columns["b"]) == "–"
+    assert corrections.share_of_gap(columns["own"], columns["b"], columns["a"]) == "–"  # nothing to reach
 
 
 def test_the_printed_scales_are_those_of_the_models_calibration():
