@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-ThinningRule = Literal["ends", "released"]
+ThinningRule = Literal["ends", "quadratic", "released"]
 Thinning = ThinningRule | tuple[int, ...]
 """A rule for the rows of a schedule to keep, or the rows themselves, 0-based and rising: row 0 has the least noise."""
 Blend = Literal["feather", "mean"]

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxsr.choices import ThinningRule
+
 InputScaling = Literal["latent", "pixel", "none"]
 
 
@@ -163,11 +165,12 @@ def exponential_schedule(
     return Schedule(sqrt_eta**2, kappa, np.arange(steps), input_scaling)
 
 
-def thin(schedule: Schedule, steps: int, *, keep: Literal["ends", "released"] = "ends") -> Schedule:
+def thin(schedule: Schedule, steps: int, *, keep: ThinningRule = "ends") -> Schedule:
     """Thin a schedule to `steps` of its rows.
 
-    `ends` rounds an even spacing that keeps the first and the last row (a single step keeps the last). `released` keeps
-    the rows int(T/n i), i = 0..n-1, with n = `steps`, as the released ResShift models do; it drops the last row.
+    With n = `steps` and i = 0..n-1: `ends` rounds an even spacing that keeps the first and the last row (a single step
+    keeps the last). `quadratic` rounds (T-1) (i/(n-1))^2, as DDIM's quadratic spacing does: it keeps more of the rows
+    with little noise. `released` keeps the rows int(T/n i), as the released ResShift models do; it drops the last row.
 
     Raises:
         ValueError: if `steps` is not in 1..T.
@@ -177,6 +180,10 @@ def thin(schedule: Schedule, steps: int, *, keep: Literal["ends", "released"] = 
         raise ValueError(f"steps: this model's schedule has {total} steps, so ask for 1 to {total}, not {steps}.")
     if keep == "released":
         rows = np.array([int(total / steps * i) for i in range(steps)])
+    elif keep == "quadratic" and steps > 1:
+        i = np.arange(steps)
+        rows = np.round((total - 1) * (i / (steps - 1)) ** 2).astype(int)
+        rows = np.maximum.accumulate(rows - i) + i  # no row twice
     else:
         rows = np.round(np.linspace(total - 1, 0, steps)).astype(int)[::-1]
     return schedule.select(rows)

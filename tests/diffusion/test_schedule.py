@@ -47,6 +47,17 @@ def test_even_thinning_keeps_the_last_row_and_the_first(steps: int) -> None:
     assert steps == 1 or thinned.timestep_map[0] == 0
 
 
+def test_quadratic_thinning_keeps_the_rows_of_a_parabola_and_none_twice() -> None:
+    schedule = exponential_schedule(60)
+    assert thin(schedule, 4, keep="quadratic").timestep_map.tolist() == [0, 7, 26, 59]
+    assert thin(schedule, 1, keep="quadratic").timestep_map.tolist() == [59]
+    for steps in range(2, 61):
+        rows = thin(schedule, steps, keep="quadratic").timestep_map
+        assert (len(rows), rows[0], rows[-1]) == (steps, 0, 59)
+        assert (np.diff(rows) > 0).all()
+        assert (np.diff(rows, 2) >= -1).all()  # a rounded convex curve
+
+
 def test_thinning_twice_still_tells_the_network_its_own_times() -> None:
     thinned = thin(thin(exponential_schedule(60), 30), 4)
     np.testing.assert_array_equal(thinned.eta, exponential_schedule(60).eta[thinned.timestep_map])

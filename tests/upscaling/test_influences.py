@@ -104,7 +104,8 @@ def test_every_option_of_the_sampler_changes_the_result(channel, monkeypatch):
     """A pointwise map replaces the network, which would take seconds to compile for each option."""
     monkeypatch.setattr(Model, "denoiser", lambda *_: lambda x, step: jnp.sin(2 * x))
     choices = [{}, {"steps": 3}, {"sampler": "deterministic"}, {"sampler": "heun"}, {"thinning": "released"}]
-    choices += [{"thinning": (0, 2)}]
+    choices += [{"thinning": "quadratic", "steps": 3}]
+    choices += [{"thinning": (1, 3)}]
     choices += [{"temperature": 0.5}, {"temperature": (1.0, 1.5)}, {"temperature": 0.0}]
     fresh = replace(channel)
     results = [fresh.upscale(IMAGE, tile=32, **options) for options in choices]
