@@ -72,8 +72,11 @@ FIFTEEN = "rows=0,4,8,13,17,21,25,30,34,38,42,46,51,55,59"
 """The plain sampler of 15 steps, whose lead over 4 steps the others are to close."""
 _GUIDED = [f"alpha={a}" for a in ("0.05", "0.1", "0.3,0,0,0", "0,0.2,0,0", "0,0,0.2,0", "0,0,0.3,0", "-0.05")]
 _PER_STEP = ("1,1.2,1,1", "1,1,1.2,1", "1,1,1,1.2", "1,1,0.8,1")
+_EIGHT = "rows=0,8,17,25,34,42,51,59"
+_QUADRATIC = ("0,7,26,59", "0,1,5,11,19,30,43,59", "0,1,2,3,5,8,11,15,19,24,30,36,43,51,59")
 ABLATIONS = {
-    "steps": ["rows=59", "rows=0,59", "rows=0,8,17,25,34,42,51,59", FIFTEEN],
+    "steps": ["rows=59", "rows=0,59", _EIGHT, FIFTEEN],
+    "spacing": [_EIGHT, FIFTEEN, *(f"rows={rows}" for rows in _QUADRATIC)],
     "thinning": [f"rows={r}" for r in ("0,5,20,59", "0,10,30,59", "0,30,50,59", "5,20,39,59", "0,20,45,59")],
     "guidance": _GUIDED,
     "reference": [f"alpha={a} reference={r}" for a in ("0.3,0,0,0", "0,0,0.3,0") for r in REFERENCES],
