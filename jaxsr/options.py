@@ -36,7 +36,7 @@ class Options:
     """The options of sampling. Together with the seed, the model and the image, they determine the result.
 
     Attributes:
-        steps: number of sampling steps; None takes the model's default.
+        steps: number of sampling steps; None takes the model's default, or the number of the rows in `thinning`.
         sampler: name in `jaxsr.diffusion.SAMPLERS`; None takes the model's default.
         thinning: rule for the rows of the trained schedule that fewer steps keep, see `jaxsr.diffusion.thin`; or a
             tuple of these rows, 0-based and rising, such as (0, 5, 20, 59), whose number is the number of steps.
@@ -123,15 +123,16 @@ class Options:
     def _check_thinning(self) -> None:
         rows = self.thinning
         if isinstance(rows, str):
-            return check_word("thinning", rows, THINNINGS)
-        rising = isinstance(rows, tuple) and all(isinstance(row, Integral) for row in rows) and sorted({*rows})
-        if not rising or rising[0] < 0 or rising != list(rows):
-            raise ValueError(
-                f"thinning: must be {' or '.join(THINNINGS)}, or rising rows from 0 such as 0,5,20,59; got {rows!r}."
-            )
+            check_word("thinning", rows, THINNINGS)
+            return
+        whole = isinstance(rows, Sequence) and all(isinstance(row, Integral) for row in rows)
+        if not whole or not rows or rows[0] < 0 or list(rows) != sorted(set(rows)):
+            words = f"{', '.join(THINNINGS)}, or rows of 0 or more, each above the one before, such as 0,5,20,59"
+            raise ValueError(f"thinning: must be {words}; got {rows!r}.")
+        object.__setattr__(self, "thinning", tuple(int(row) for row in rows))  # so that equal choices are equal
         if self.steps not in (None, len(rows)):
-            raise ValueError(f"steps: the thinning keeps {len(rows)} rows, one per step, so {self.steps} does not fit.")
-        return None
+            said = f"the thinning keeps {len(rows)} rows, one per step"
+            raise ValueError(f"steps: {said}; leave steps out, or give {len(rows)}, not {self.steps}.")
 
     def _check_tile(self) -> None:
         if self.tile in ("auto", "off"):

@@ -3,6 +3,7 @@
 import re
 
 import jaxtyping
+import numpy as np
 import pytest
 
 from jaxsr.options import Options, spell_tile
@@ -17,6 +18,8 @@ from jaxsr.options import Options, spell_tile
         ("thinning", (-1, 5)),
         ("thinning", (5, 0)),
         ("thinning", (0, 0)),
+        ("thinning", (0.5, 1)),
+        ("thinning", [2, 1]),
         ("blend", "linear"),
         ("precision", "fp16"),
         ("steps", 0),
@@ -55,8 +58,19 @@ def test_values_that_no_model_takes_are_refused_by_name(name, value):
 
 def test_rows_and_steps_must_agree():
     assert Options(thinning=(0, 5, 59), steps=3).thinning == (0, 5, 59)
-    with pytest.raises(ValueError, match=r"^steps: the thinning keeps 3 rows, one per step, so 4 does not fit"):
+    message = r"^steps: the thinning keeps 3 rows, one per step; leave steps out, or give 3, not 4"
+    with pytest.raises(ValueError, match=message):
         Options(thinning=(0, 5, 59), steps=4)
+
+
+def test_rows_of_any_sequence_are_the_same_choice():
+    jaxtyping.config.update("jaxtyping_disable", True)  # users do not have the type checks of the test run
+    try:
+        given = [Options(thinning=rows) for rows in ([0, 5, 59], (np.int64(0), np.int64(5), np.int64(59)))]
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+    assert given == [Options(thinning=(0, 5, 59))] * 2
+    assert all(type(row) is int for one in given for row in one.thinning)
 
 
 def test_an_overlap_of_one_tile_is_refused():

@@ -21,7 +21,7 @@ from jaxsr.choices import (
     GradientForm,
     Thinning,
 )
-from jaxsr.cli.parser import ListOf, numbers
+from jaxsr.cli.parser import NUMBER, ListOf, numbers
 from jaxsr.hub.cards import DEFAULT_MODEL
 from jaxsr.options import Options, options_like
 from jaxsr.storage import part_file
@@ -34,7 +34,10 @@ def add_model(parser: argparse._ActionsContainer, default: str | None = DEFAULT_
     parser.add_argument("--accept-license", action="store_true", help="accept a model's non-commercial licence")
 
 
-def add_steps(parser: argparse._ActionsContainer, text: str = "sampling steps (default: the model's)") -> None:
+def add_steps(
+    parser: argparse._ActionsContainer,
+    text: str = "sampling steps (default: the model's)",
+) -> None:
     """Add --steps."""
     parser.add_argument("--steps", type=whole(1), metavar="N", help=text)
 
@@ -47,19 +50,25 @@ def add_sampler(parser: argparse._ActionsContainer, text: str = "sampler") -> No
 
 def add_thinning(parser: argparse._ActionsContainer, default: str | None = "ends") -> None:
     """Add --thinning."""
-    words = " or ".join(THINNINGS)
-    text = f"trained steps to keep: the rule {words}, or their rows, such as 0,5,20,59 (default: ends)"
-    parser.add_argument("--thinning", type=_thinning, default=default, metavar="RULE", help=text)
+    text = f"trained steps to keep: {', '.join(THINNINGS)}, or their rows, such as 0,5,20,59 (default: ends)"
+    parse = ListOf(_rule_or_row, _rule_or_rows, looks=NUMBER, what="rows")
+    parser.add_argument("--thinning", type=parse, default=default, metavar="RULE", help=text)
 
 
-def _thinning(text: str) -> Thinning:
+def _rule_or_row(text: str) -> str | int:
     if text in THINNINGS:
-        return cast(Thinning, text)
-    try:
-        return tuple(int(row) for row in text.split(","))
-    except ValueError:
-        expected = f"{', '.join(THINNINGS)}, or rows separated by commas, such as 0,5,20,59"
-        raise argparse.ArgumentTypeError(f"must be {expected}; not {text!r}") from None
+        return text
+    if not text.isdecimal():
+        words = f"{', '.join(THINNINGS)}, or rows of 0 or more, such as 0,5,20,59"
+        raise argparse.ArgumentTypeError(f"must be {words}, not {text!r}")
+    return int(text)
+
+
+def _rule_or_rows(found: tuple[str | int, ...]) -> Thinning:
+    rule = any(isinstance(one, str) for one in found)
+    if rule and len(found) > 1:
+        raise argparse.ArgumentTypeError("give one rule, or rows alone")
+    return cast(Thinning, found[0]) if rule and found else cast(Thinning, found)
 
 
 def add_tiles(parser: argparse._ActionsContainer) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxsr.choices import ThinningRule
+from jaxsr.choices import THINNINGS, ThinningRule, check_word
 
 InputScaling = Literal["latent", "pixel", "none"]
 
@@ -166,15 +166,16 @@ def exponential_schedule(
 
 
 def thin(schedule: Schedule, steps: int, *, keep: ThinningRule = "ends") -> Schedule:
-    """Thin a schedule to `steps` of its rows.
+    """Thin a schedule to `steps` of its rows. `Schedule.select` takes the rows themselves.
 
     With n = `steps` and i = 0..n-1: `ends` rounds an even spacing that keeps the first and the last row (a single step
     keeps the last). `quadratic` rounds (T-1) (i/(n-1))^2, as DDIM's quadratic spacing does: it keeps more of the rows
     with little noise. `released` keeps the rows int(T/n i), as the released ResShift models do; it drops the last row.
 
     Raises:
-        ValueError: if `steps` is not in 1..T.
+        ValueError: if `steps` is not in 1..T, or for an unknown rule.
     """
+    check_word("keep", keep, THINNINGS)
     total = schedule.steps
     if not 1 <= steps <= total:
         raise ValueError(f"steps: this model's schedule has {total} steps, so ask for 1 to {total}, not {steps}.")

@@ -231,7 +231,7 @@ def check(calibration: Calibration, model_sha256: str, schedule: Schedule, sampl
     if calibration.steps != schedule.steps:
         raise CalibrationError(
             f"the calibration is for {calibration.steps} steps, not for {schedule.steps}: "
-            f"use --steps {calibration.steps}, or calibrate for {schedule.steps}."
+            f"use --steps {calibration.steps} --thinning {calibration.thinning}, or calibrate for {schedule.steps}."
         )
     ours = describe_schedule(schedule)
     if not all(_same(calibration.schedule.get(key), value) for key, value in ours.items()):

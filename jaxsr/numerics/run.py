@@ -51,7 +51,8 @@ class Study:
         pairs: pairs of images.
         options: steps, sampler, thinning and precision; other options are not used.
         instruments: names of instruments, see `INSTRUMENTS`.
-        counts: step counts to compare; None takes those of DEFAULT_COUNTS that the model has.
+        counts: step counts to compare; None takes those of DEFAULT_COUNTS that the model has. They follow the rule of
+            the thinning, or `ends` where the options name rows.
         scales, draws: see `Setup`.
         devices: number of this process's devices, each of which measures a pair at a time.
         seed: seed of the noise. An image's noise also depends on its content, but not on its place in the pairs.

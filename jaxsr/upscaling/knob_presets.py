@@ -106,14 +106,16 @@ def _read(path: Path, changed: int) -> FoundCalibration:
 
 def _none_fits(found: Sequence[FoundCalibration], place: Path, setting: Setting) -> str:
     steps = schedule_for(setting.preset, setting.options).steps
-    made: dict[str, list[int]] = {}
+    made: dict[tuple[str, str], set[int]] = {}
     for one in found:
-        made.setdefault(one.calibration.sampler, []).append(one.calibration.steps)
-    there = "; ".join(f"{sampler} with {', '.join(map(str, sorted(counts)))}" for sampler, counts in made.items())
-    rules = " or ".join(sorted({one.calibration.thinning for one in found}))
+        made.setdefault((one.calibration.thinning, one.calibration.sampler), set()).add(one.calibration.steps)
+    there = "; ".join(
+        f"{sampler} with {', '.join(map(str, sorted(counts)))} steps (--thinning {thinning})"
+        for (thinning, sampler), counts in sorted(made.items())
+    )
     return (
         f"calibration: none in {place} is for this model with the sampler {setting.sampler} and {steps} steps "
-        f"(--thinning {spell_value(setting.options.thinning)}); there are {there} steps (--thinning {rules}): "
+        f"(--thinning {spell_value(setting.options.thinning)}); there are {there}: "
         "use one of these, or calibrate this one."
     )
 

@@ -38,7 +38,7 @@ def schedule_for(preset: ModelPreset, options: Options) -> Schedule:
     if isinstance(options.thinning, str):
         return diffusion.thin(schedule, steps, keep=options.thinning)
     if (last := options.thinning[-1]) >= schedule.steps:
-        raise ValueError(f"thinning: this model's schedule has rows 0 to {schedule.steps - 1}, so not {last}.")
+        raise ValueError(f"thinning: this model's schedule has rows 0 to {schedule.steps - 1}; leave out row {last}.")
     return schedule.select(np.array(options.thinning))
 
 

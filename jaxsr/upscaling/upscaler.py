@@ -168,7 +168,7 @@ class Upscaler:
 
         Args:
             lr: (h, w, 3), or (b, h, w, 3); uint8, uint16, or float in [0, 1].
-            steps: sampling steps; None is the model's own number.
+            steps: sampling steps; None is the model's own number, or that of the rows in `thinning`.
             seed: the noise depends on the seed, on each image's content and on `sample`.
             sample: number of the sample.
             thinning, precision: fields of `Options`.

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("model")
         "-i x --quality 101",
         "-i x --sampler euler",
         "-i x --thinning even",
-        "-i x --thinning 0,5,",
+        "-i x --thinning ends,5",
         "-i x --thinning 0,5.5",
         "-i x --tile 64x",
         "-i x --tile 64x0",

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import jaxsr
 from jaxsr.cli import study
-from jaxsr.numerics.run import load_part, save_part
+from jaxsr.data.pairs import open_pairs
+from jaxsr.numerics.run import Study, load_part, make_setup, save_part
+from jaxsr.options import Options
 
 SMALL = ["--steps", "2", "--counts", "2", "--scales", "-0.1", "--draws", "2", "--crop", "8"]
 
@@ -103,12 +106,22 @@ def test_a_part_with_a_wrong_bit_is_no_part(tmp_path):
             np.testing.assert_array_equal(values, results[name])
 
 
+def test_a_study_of_rows_compares_them_with_even_ones(small_checkpoints, photographs) -> None:
+    upscaler = jaxsr.load(str(small_checkpoints["channel"]))
+    pairs = open_pairs(str(photographs), None, scale=upscaler.preset.scale, crop=8, limit=1)
+    setup = make_setup(Study(upscaler, "small", pairs, Options(thinning=(1, 3)), counts=[1, 2, 3]))
+    assert list(setup.rows) == [1, 3]
+    assert [schedule.timestep_map.tolist() for schedule in setup.compared] == [[3], [1, 3], [0, 2, 3]]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["--draws", "1"], "error: draws: the dispersion needs at least 2 samples of each image, got 1."),
         (["--steps", "9"], "error: steps: this model's schedule has 4 steps, so ask for 1 to 4, not 9."),
         (["--counts", "2,5"], "error: steps: this model's schedule has 4 steps, so ask for 1 to 4, not 5."),
+        (["--thinning", "0,4"], "error: thinning: this model's schedule has rows 0 to 3; leave out row 4."),
+        (["--thinning", "0,1,3"], "error: steps: the thinning keeps 3 rows, one per step; leave steps out, or give 3"),
         (["--crop", "7"], "error: crop: must be a multiple of 8 for this model, got 7."),
         (["--crop", "64"], "error: --pairs:"),
     ],

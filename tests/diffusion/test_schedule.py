@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -56,6 +57,15 @@ def test_quadratic_thinning_keeps_the_rows_of_a_parabola_and_none_twice() -> Non
         assert (len(rows), rows[0], rows[-1]) == (steps, 0, 59)
         assert (np.diff(rows) > 0).all()
         assert (np.diff(rows, 2) >= -1).all()  # a rounded convex curve
+
+
+def test_an_unknown_rule_is_refused() -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)  # users do not have the type checks of the test run
+    try:
+        with pytest.raises(ValueError, match=r"^keep: no 'even'; choose one of ends, quadratic, released"):
+            thin(exponential_schedule(60), 4, keep="even")
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_thinning_twice_still_tells_the_network_its_own_times() -> None:

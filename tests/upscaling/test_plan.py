@@ -17,7 +17,7 @@ LIKE = options_like("resshift-256")
     ("options", "message"),
     [
         ({"steps": 5}, "^steps: .* 4 steps"),
-        ({"thinning": (0, 4)}, "^thinning: this model's schedule has rows 0 to 3, so not 4"),
+        ({"thinning": (0, 4)}, "^thinning: this model's schedule has rows 0 to 3; leave out row 4"),
         ({"thinning": (0, 3), "temperature": (1.0,) * 3}, "^temperature: must be one number or 2"),
         ({"tile": 36}, "^tile: must be a multiple of 8"),
         ({"tile": 32, "overlap": 4}, "^overlap: must be a multiple of 8"),

@@ -73,6 +73,7 @@ def test_seed_sample_steps_and_precision_matter(upscaler):
     assert upscaler.problem(LR, steps=1).schedule.steps == 1
     released = upscaler.problem(LR, steps=2, thinning="released").schedule
     assert (released.timestep_map != upscaler.problem(LR, steps=2).schedule.timestep_map).any()
+    assert upscaler.problem(LR, thinning=(1, 3)).schedule.timestep_map.tolist() == [1, 3]
     rounded = upscaler.problem(LR, precision="bf16").denoise(base.z_lr, 1)
     assert 1e-4 < np.abs(rounded - base.denoise(base.z_lr, 1)).max() < 0.1
 
