@@ -109,7 +109,8 @@ def test_a_part_with_a_wrong_bit_is_no_part(tmp_path):
 def test_a_study_of_rows_compares_them_with_even_ones(small_checkpoints, photographs) -> None:
     upscaler = jaxsr.load(str(small_checkpoints["channel"]))
     pairs = open_pairs(str(photographs), None, scale=upscaler.preset.scale, crop=8, limit=2)
-    setup = make_setup(Study(upscaler, "small", pairs, Options(thinning=(1, 3)), counts=[1, 2, 3]))
+    options = Options(thinning=(1, 3))
+    setup = make_setup(Study(upscaler=upscaler, name="small", pairs=pairs, options=options, counts=[1, 2, 3]))
     assert list(setup.rows) == [1, 3]
     assert [schedule.timestep_map.tolist() for schedule in setup.compared] == [[3], [1, 3], [0, 2, 3]]
 
