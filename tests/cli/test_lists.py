@@ -11,6 +11,7 @@ from tests.cli.parsers import all_parsers
 
 ITEMS = {
     "alpha": ("-0.1", "0.2"),
+    "thinning": ("0", "5"),
     "temperature": ("0.9", "1.1"),
     "strip": ("-.1", "0.2"),
     "reference_slope": ("-1", "-0.5"),
