@@ -34,10 +34,7 @@ def add_model(parser: argparse._ActionsContainer, default: str | None = DEFAULT_
     parser.add_argument("--accept-license", action="store_true", help="accept a model's non-commercial licence")
 
 
-def add_steps(
-    parser: argparse._ActionsContainer,
-    text: str = "sampling steps (default: the model's)",
-) -> None:
+def add_steps(parser: argparse._ActionsContainer, text: str = "sampling steps (default: the model's)") -> None:
     """Add --steps."""
     parser.add_argument("--steps", type=whole(1), metavar="N", help=text)
 
