@@ -13,7 +13,6 @@ Seconds: median per image of the whole call, after one untimed call for its size
 """
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -116,15 +115,11 @@ def score(method: str, upscale: Upscale, pairs: Sequence[Pair]) -> list[Score]:
             upscale(pair.lr)
         begin = time.perf_counter()
         result = upscale(pair.lr)
-        scores.append(score_result(method, pair, result, time.perf_counter() - begin))
+        seconds = time.perf_counter() - begin
+        sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
+        values = tuple(float(value[0]) for value in _measure(sr, hr, lr, jax.random.key(0)))
+        scores.append(Score(method, pair.set_name, pair.image, values, seconds))
     return scores
-
-
-def score_result(method: str, pair: Pair, result: Shaped[np.ndarray, "H W 3"], seconds: float = math.nan) -> Score:
-    """Score one result."""
-    sr, hr, lr = (jnp.asarray(image[None] / 255, jnp.float32) for image in (to_uint8(result), pair.hr, pair.lr))
-    values = tuple(float(value[0]) for value in _measure(sr, hr, lr, jax.random.key(0)))
-    return Score(method, pair.set_name, pair.image, values, seconds)
 
 
 @jax.jit
@@ -157,11 +152,9 @@ def summarise(scores: Sequence[Score]) -> list[dict[str, str | float]]:
 
 
 def markdown(title: str, rows: Sequence[dict[str, str | float]]) -> str:
-    """Format the rows of `summarise` as a Markdown table under a title, with times if all were measured."""
-    timed = all(np.isfinite(row["seconds"]) for row in rows)
-    head = ["method", *COLUMNS, *(["s/image"] if timed else [])]
-    form = "| {method} | {PSNR-Y:.2f} | {SSIM:.4f} | {SWD:.2f} | {HF:.2f} | {NIQE:.2f} | {LR:.1f} |"
-    form += " {seconds:.2f} |" if timed else ""
+    """Format the rows of `summarise` as a Markdown table under a title."""
+    head = ["method", *COLUMNS, "s/image"]
+    form = "| {method} | {PSNR-Y:.2f} | {SSIM:.4f} | {SWD:.2f} | {HF:.2f} | {NIQE:.2f} | {LR:.1f} | {seconds:.2f} |"
     lines = [f"\n## {title}\n", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     return "\n".join([*lines, *(form.format(**row) for row in rows)])
 
