@@ -62,10 +62,10 @@ def _rule_or_row(text: str) -> str | int:
 
 
 def _rule_or_rows(found: tuple[str | int, ...]) -> Thinning:
-    rule = any(isinstance(one, str) for one in found)
-    if rule and len(found) > 1:
+    rules = [one for one in found if isinstance(one, str)]
+    if rules and len(found) > 1:
         raise argparse.ArgumentTypeError("give one rule, or rows alone")
-    return cast(Thinning, found[0]) if rule and found else cast(Thinning, found)
+    return cast(Thinning, rules[0] if rules else found)
 
 
 def add_tiles(parser: argparse._ActionsContainer) -> None:
