@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks import correction_variants, corrections
 from benchmarks.correction_variants import Variant
 from benchmarks.corrections import chain, in_bands
-from jaxsr.diffusion import exponential_schedule
+from jaxsr.diffusion import exponential_schedule, thin
 from jaxsr.imaging.resize import downsample_bicubic, downsample_bicubic_uint8, upsample_bicubic
 from jaxsr.models.pixel_codec import pixel_unshuffle
 from jaxsr.models.problem import Problem
@@ -175,6 +175,13 @@ def test_every_table_begins_with_the_plain_sampler_and_has_variants():
         assert words[1] == correction_variants.FIFTEEN
         assert len({*variants}) == len({*words}), name
         assert {*texts} <= {*words}
+
+
+def test_the_quadratic_rows_are_those_of_the_thinning():
+    rows = [Variant.parse(words).rows for words in correction_variants.ABLATIONS["spacing"][2:]]
+    full = exponential_schedule(60)
+    assert rows == [tuple(thin(full, len(one), keep="quadratic").timestep_map.tolist()) for one in rows]
+    assert [len(one) for one in rows] == [4, 8, 15]
 
 
 def test_the_share_of_the_gap_is_that_of_the_means():
