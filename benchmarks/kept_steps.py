@@ -4,13 +4,13 @@
 
 A search by coordinates. It begins with rows (trained steps) that are spread evenly, moves one row at a time by 16, 8,
 4, 2 and 1, and keeps a move that lowers the mean LPIPS of the photographs' centres. The noisiest row stays, because
-every chain begins there. Every fourth photograph, the validation part, takes no part in the search; the table has both
-parts. A stopped search resumes.
+every chain begins there. Every fourth photograph, the validation part, takes no part in the search. The tables have
+both parts, and every subset that was tried. A stopped search resumes.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from benchmarks.correction_variants import Variant
 from benchmarks.corrections import Columns, cells, keeper, load_pairs
 from benchmarks.harness import command_line, machine, markdown, run_benchmark
 from jaxsr.cli.shared_options import whole
+from jaxsr.metrics.catalogue import METRICS as CATALOGUE
 from jaxsr.storage import write_whole
 
 METRICS = ("psnr", "lpips", "dists")
@@ -74,8 +75,23 @@ def run(args: argparse.Namespace, command: str) -> None:
         for rows in dict.fromkeys((first, found))
     ]
     text = f"`{command}`  \n{machine()}, {len(pairs)} photographs, {len(asked)} subsets\n\n{markdown(table)}\n"
+    text += f"\nEvery subset on the photographs of the search:\n\n{markdown(every(asked, numbers))}\n"
     write_whole(args.output / "table.md", text)
     print(text)
+
+
+def every(asked: Iterable[Rows], numbers: Callable[[Rows], Columns]) -> list[dict[str, str]]:
+    """List the means of all subsets, the lowest LPIPS of the search first."""
+    rows = []
+    for subset in sorted(asked):
+        seen, held = (
+            {name: float(np.mean(np.array(column, float))) for name, column in part(numbers(subset), out).items()}
+            for out in (False, True)
+        )
+        words = {"rows": ", ".join(map(str, subset))}
+        words |= {name: f"{seen[name]:.{CATALOGUE[name].digits}f}" for name in METRICS}
+        rows.append((seen["lpips"], words | {"lpips, held out": f"{held['lpips']:.4f}"}))
+    return [words for _, words in sorted(rows, key=lambda row: row[0])]
 
 
 def part(columns: Columns, held: bool) -> Columns:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import kept_steps
-from benchmarks.kept_steps import even_rows, part, search
+from benchmarks.kept_steps import even_rows, every, part, search
 
 
 def test_the_search_finds_the_best_subset_of_a_separable_loss():
@@ -30,6 +30,17 @@ def test_the_validation_part_takes_no_part_in_the_search():
     assert part(columns, False) == {"lpips": [1.0, 2.0, 3.0, 5.0, 6.0, 7.0]}
 
 
+def test_every_subset_is_listed_with_the_lowest_lpips_of_the_search_first():
+    def numbers(rows):
+        lpips = [0.5, *[rows[0] / 10] * 3]  # the first photograph is held out
+        return {"psnr": [30.0] * 4, "lpips": lpips, "dists": [0.2] * 4}
+
+    listed = every({(2, 5), (1, 5)}, numbers)
+    assert [row["rows"] for row in listed] == ["1, 5", "2, 5"]
+    assert listed[0]["lpips"] == "0.1000"
+    assert listed[0]["lpips, held out"] == "0.5000"
+
+
 @pytest.mark.slow
 def test_the_command_writes_both_parts_and_resumes(small_checkpoints, tmp_path, capsys, monkeypatch):
     (tmp_path / "hr").mkdir()
@@ -44,6 +55,7 @@ def test_the_command_writes_both_parts_and_resumes(small_checkpoints, tmp_path, 
     table = capsys.readouterr().out
     assert "| search |" in table
     assert "| validation |" in table
+    assert "| lpips, held out |" in table
     lines = (tmp_path / "out/rows.jsonl").read_text()
     assert kept_steps.main(words) == 0
     assert (tmp_path / "out/rows.jsonl").read_text() == lines
