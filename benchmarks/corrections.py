@@ -38,7 +38,7 @@ import jaxsr
 from benchmarks.correction_variants import ABLATIONS, FIFTEEN, Variant, variants_of
 from benchmarks.harness import command_line, machine, markdown, run_benchmark
 from benchmarks.quality import to_uint8
-from benchmarks.readings import SETS, items_of
+from benchmarks.readings import METRICS, SETS, items_of
 from jaxsr.cli.shared_options import whole
 from jaxsr.data.sources import load_folder
 from jaxsr.diffusion import Schedule
@@ -59,7 +59,6 @@ from jaxsr.options import Options
 from jaxsr.runtime.compilation import compiler_options
 from jaxsr.upscaling.upscaler import Upscaler
 
-METRICS = ("psnr", "lpips", "dists", "niqe", "lr_consistency")
 SIDE = 64
 """The side of the LR crops."""
 AVERAGED = 4

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 import jaxsr
-from benchmarks.corrections import METRICS, Columns, cells, load_set
+from benchmarks.corrections import Columns, cells, load_set
 from benchmarks.harness import command_line, machine, markdown, run_benchmark
-from benchmarks.readings import SETS
+from benchmarks.readings import METRICS, SETS
 from jaxsr.cli.shared_options import whole
 from jaxsr.evaluation.images import Pair, ready
 from jaxsr.evaluation.protocol_files import load_protocol
