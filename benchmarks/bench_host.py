@@ -30,8 +30,9 @@ from jaxsr.imaging.files import read_photo
 from jaxsr.imaging.pixels import from_float
 from jaxsr.imaging.resize import downsample_bicubic_uint8
 from jaxsr.options import Options
+from jaxsr.upscaling.loading import load
 from jaxsr.upscaling.plan import ImageRun, plan_run
-from jaxsr.upscaling.upscaler import Upscaler, load
+from jaxsr.upscaling.upscaler import Upscaler
 
 PHOTO = Path(__file__).parents[1] / "examples/wide.webp"
 PARTS = ("read", "join", "write")

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from jaxsr.hub.hugging_face import push
     from jaxsr.models.problem import Problem
     from jaxsr.options import Options
+    from jaxsr.upscaling.loading import load
     from jaxsr.upscaling.stream import upscale_many
-    from jaxsr.upscaling.upscaler import Upscaler, load
+    from jaxsr.upscaling.upscaler import Upscaler
     from jaxsr.version import __version__
 
 _HOMES = {
@@ -19,7 +20,7 @@ _HOMES = {
     "Problem": "jaxsr.models.problem",
     "Upscaler": "jaxsr.upscaling.upscaler",
     "__version__": "jaxsr.version",
-    "load": "jaxsr.upscaling.upscaler",
+    "load": "jaxsr.upscaling.loading",
     "push": "jaxsr.hub.hugging_face",
     "upscale_many": "jaxsr.upscaling.stream",
 }

@@ -102,7 +102,7 @@ def small_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 @pytest.fixture(scope="session")
 def small_upscalers(small_checkpoints: dict[str, Path]) -> dict:
     """Load the small networks once, so that all tests share what they compile."""
-    from jaxsr.upscaling.upscaler import load
+    from jaxsr.upscaling.loading import load
 
     return {norm: load(path) for norm, path in small_checkpoints.items()}
 

@@ -206,7 +206,7 @@ def _run(args: argparse.Namespace) -> int:
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.runtime.progress import pass_bar
-    from jaxsr.upscaling.upscaler import load
+    from jaxsr.upscaling.loading import load
 
     choices = make_choices(args)
     check_can_run(args.model, mask=False)

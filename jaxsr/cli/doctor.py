@@ -177,7 +177,7 @@ def _check_knob(args: argparse.Namespace) -> Iterator[Finding]:
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.upscaling.knob_trial import try_knob
-    from jaxsr.upscaling.upscaler import load
+    from jaxsr.upscaling.loading import load
 
     check_can_run(args.model, mask=False)
     upscaler = load(args.model, accept_license=args.accept_license)

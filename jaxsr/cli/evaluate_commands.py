@@ -127,7 +127,7 @@ def suite(argv: Sequence[str]) -> int:
     from jaxsr.evaluation.suite import Suite, run_suite
     from jaxsr.hub.cards import check_can_run
     from jaxsr.runtime.compilation import enable_compilation_cache
-    from jaxsr.upscaling.upscaler import load
+    from jaxsr.upscaling.loading import load
 
     chosen = {name: getattr(args, name) for name in ("data", "sets", "protocol", "limit", "steps", "time", "overwrite")}
     lists = {"seeds": tuple(dict.fromkeys(args.seeds)), "metrics": tuple(args.metrics) if args.metrics else None}

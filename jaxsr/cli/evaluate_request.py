@@ -16,8 +16,8 @@ from jaxsr.hub.cards import check_can_run
 from jaxsr.options import spell_tile, spell_value
 from jaxsr.runtime.compilation import enable_compilation_cache
 from jaxsr.runtime.devices import count_devices
+from jaxsr.upscaling.loading import load
 from jaxsr.upscaling.tile_choice import check_like
-from jaxsr.upscaling.upscaler import load
 
 _NAMING = (
     "steps",

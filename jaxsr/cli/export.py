@@ -53,7 +53,7 @@ def _export(args: argparse.Namespace) -> int:
     from jaxsr.storage import write_whole
     from jaxsr.upscaling.exporting import export
     from jaxsr.upscaling.knob_presets import apply_knob_preset
-    from jaxsr.upscaling.upscaler import load
+    from jaxsr.upscaling.loading import load
 
     check_new_file("--output", args.output, overwrite=args.overwrite)
     options = chosen_options(args)

@@ -93,7 +93,7 @@ def _replay(
 def _load(name: str, found: "FoundRecord", *, accept_license: bool) -> "Upscaler":
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.runtime.lowered import keep_lowered
-    from jaxsr.upscaling.upscaler import load
+    from jaxsr.upscaling.loading import load
 
     keep_lowered()
     upscaler = load(name, accept_license=accept_license)

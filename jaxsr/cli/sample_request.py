@@ -44,9 +44,9 @@ def prepare(args: argparse.Namespace) -> Work:
     from jaxsr.runtime.lowered import keep_lowered
     from jaxsr.upscaling.inpainting import check_takes_mask
     from jaxsr.upscaling.knob_presets import apply_knob_preset
+    from jaxsr.upscaling.loading import load
     from jaxsr.upscaling.plan import plan_run
     from jaxsr.upscaling.tile_choice import check_like
-    from jaxsr.upscaling.upscaler import load
 
     options = chosen_options(args)
     check_can_run(args.model, mask=args.mask is not None)

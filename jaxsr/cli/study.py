@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
     from jaxsr.options import Options
     from jaxsr.runtime.compilation import enable_compilation_cache
     from jaxsr.runtime.devices import count_devices
-    from jaxsr.upscaling.upscaler import load
+    from jaxsr.upscaling.loading import load
 
     options = Options(**{name: getattr(args, name) for name in ("steps", "sampler", "thinning", "precision")})
     check_can_run(args.model, mask=False)

@@ -8,8 +8,9 @@ from typing import Any
 from jaxsr.hub.cards import DEFAULT_MODEL, ModelCard, find_card, known_models
 from jaxsr.hub.resolve import LicenceError, UnknownModelError
 from jaxsr.runtime.compilation import enable_compilation_cache
+from jaxsr.upscaling.loading import load
 from jaxsr.upscaling.preview import Preview
-from jaxsr.upscaling.upscaler import Upscaler, load
+from jaxsr.upscaling.upscaler import Upscaler
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ All calls have one shape. Each call starts before the result of the previous cal
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import jax
@@ -12,11 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxsr.errors import NotFiniteError
-from jaxsr.guidance.guide import Guide
+from jaxsr.guidance.guide import Guide, Scales, is_guided, lr_scales
 from jaxsr.guidance.moments import Moments
 from jaxsr.guidance.region import Region, tiles_of
 from jaxsr.guidance.tiles import cut_guides, cut_reference
 from jaxsr.imaging import noise, tiling
+from jaxsr.models.presets import ModelPreset
 from jaxsr.upscaling.plan import ImageRun, even_batch
 
 Progress = Callable[[int, int], None]
@@ -93,6 +95,16 @@ def guides_of(run: ImageRun, guide: Guide, scale: int) -> More:
     if scales is None:
         return lambda indices: ()
     return lambda indices: (cut_guides(guide, scales, run.plan, indices, scale),)
+
+
+def black_tiles(run: ImageRun, preset: ModelPreset, guide: Guide) -> tuple:
+    """Make the arguments (key, tiles, origins, *guides) of a call for black tiles, to measure what a call costs."""
+    tiles = np.zeros((run.batch, *run.plan.tile, 3 + preset.network.cond_mask), np.float32)
+    if is_guided(guide, run.options):
+        run = replace(run, scales=Scales(lr_scales(guide, run.options)))
+    guides = guides_of(run, guide, preset.scale)([0] * run.batch)
+    key, origins = place_noise([(noise.image_key(0, noise.content_hash(tiles), 0), run, 0)] * run.batch)
+    return key, tiles, origins, *guides
 
 
 def _calls(

@@ -36,35 +36,30 @@ from jaxsr.guidance.guide import (
 from jaxsr.guidance.moments import Moments
 from jaxsr.guidance.option_conflicts import Given, find_conflict, refuse
 from jaxsr.guidance.region import Box
-from jaxsr.hub import checkpoint
-from jaxsr.hub.cards import DEFAULT_MODEL, ModelCard
-from jaxsr.hub.resolve import resolve
 from jaxsr.imaging import noise, tiling
 from jaxsr.imaging.pixels import as_array, from_float, to_float_rgb
 from jaxsr.models.model import DTYPES, Model, Params
-from jaxsr.models.presets import ModelPreset, preset_from_dict
+from jaxsr.models.presets import ModelPreset
 from jaxsr.models.problem import Problem
 from jaxsr.options import Options
 from jaxsr.runtime.device_memory import fitting, program_bytes
-from jaxsr.runtime.lowered import kept_json
-from jaxsr.storage import sha256_file
 from jaxsr.upscaling.image_problem import pose_images
 from jaxsr.upscaling.inpainting import check_mask, check_takes_mask, keep_known, with_mask
 from jaxsr.upscaling.knob_presets import FoundCalibration, Setting, apply_knob_preset, beyond_range, find_calibration
 from jaxsr.upscaling.plan import ImageRun, plan_run, schedule_for, with_less_memory
 from jaxsr.upscaling.programs import compile_program, cost, program_key, tile_mesh
-from jaxsr.upscaling.tile_calls import Progress, enlarge_tiles, guides_of, measure_tiles, place_noise
+from jaxsr.upscaling.tile_calls import Progress, black_tiles, enlarge_tiles, guides_of, measure_tiles
 
 T = TypeVar("T")
 _NO_GUIDE = Guide()
 CALL_PIXELS = 2**20
 """Most pixels of the input per call and device for the batch `auto`. More make no device faster."""
-__all__ = ["Progress", "Upscaler", "load"]
+__all__ = ["Progress", "Upscaler"]
 
 
 @dataclass(frozen=True, eq=False)
 class Upscaler:
-    """A model with its weights, ready to enlarge images. `load` makes it.
+    """A model with its weights, ready to enlarge images. `jaxsr.load` makes it.
 
     Attributes:
         preset: everything that defines the model except its weights.
@@ -378,7 +373,7 @@ class Upscaler:
         """Plan and time an image of `size`: returns the run, seconds per call, and the program's memory in bytes."""
         check_guide(guide, options, size)
         first = self.plan(size, options, batch, guide)
-        (seconds, memory), run = self._retry(lambda run: self._measure(run, guide), first, options)
+        (seconds, memory), run = self._retry(lambda run: cost(*self._call(run, guide)), first, options)
         return run, seconds, memory
 
     def auto_batch(self, run: ImageRun, guide: Guide = _NO_GUIDE, devices: int = 1) -> int:
@@ -398,44 +393,7 @@ class Upscaler:
     def _tile_bytes(self) -> dict[Hashable, float]:
         return {}
 
-    def _measure(self, run: ImageRun, guide: Guide) -> tuple[float, float]:
-        return cost(*self._call(run, guide))
-
     def _call(self, run: ImageRun, guide: Guide) -> tuple[Any, tuple]:
         """Return the program of a run, and the arguments of one of its calls."""
-        tiles = np.zeros((run.batch, *run.plan.tile, 3 + self.preset.network.cond_mask), np.float32)
-        if is_guided(guide, run.options):
-            run = replace(run, scales=Scales(lr_scales(guide, run.options)))
-        guides = guides_of(run, guide, self.preset.scale)([0] * run.batch)
-        key, origins = place_noise([(noise.image_key(0, noise.content_hash(tiles), 0), run, 0)] * run.batch)
         params = self.weights(run.options.precision)
-        return self.compiled(run.options, run.remat), (params, key, tiles, origins, *guides)
-
-
-def load(name_or_path: str | Path = DEFAULT_MODEL, *, accept_license: bool = False) -> Upscaler:
-    """Load a model into memory, by its registered name (see `jaxsr.hub.cards`) or by the path of a checkpoint.
-
-    The commands cache most compiled programs between runs. To do the same in Python, call
-    `jaxsr.runtime.compilation.enable_compilation_cache` before the first computation (`sample` and `replay` also keep
-    what comes before the compilation, see `jaxsr.runtime.lowered`). Without this call, programs on a CPU may call
-    oneDNN (see `jaxsr.runtime.onednn`), and are not cached.
-
-    Raises:
-        ValueError, OSError: for an unknown name, a licence that was not accepted, or an unreadable file.
-    """
-    path = resolve(name_or_path, accept_license=accept_license, convert=_convert)
-    file = path / checkpoint.FILE_NAME if path.is_dir() else path
-    stored, metadata = checkpoint.load(file, dtype=np.float32)
-    try:
-        preset = preset_from_dict(metadata.get("preset", {}))
-    except ValueError as error:
-        raise checkpoint.CheckpointError(f"{file}: {error}") from error
-    shapes = kept_json(f"shapes {preset}", Model(preset).shapes)
-    checkpoint.check_params(stored, {name: tuple(shape) for name, shape in shapes.items()}, source=file)
-    return Upscaler(preset, jax.device_put(stored), file, sha256_file(file))
-
-
-def _convert(card: ModelCard, files: Mapping[str, Path], folder: Path) -> Path:
-    from weight_conversion.convert import convert_card  # needed only once per released model
-
-    return convert_card(card, files, folder)
+        return self.compiled(run.options, run.remat), (params, *black_tiles(run, self.preset, guide))

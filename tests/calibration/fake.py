@@ -20,6 +20,7 @@ from jaxsr.guidance.calibration_file import Calibration
 from jaxsr.metrics import texture
 from jaxsr.models.model import Model
 from jaxsr.runtime import devices
+from jaxsr.upscaling import loading
 from jaxsr.upscaling import upscaler as upscaler_module
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.small_model import small_preset
@@ -66,7 +67,7 @@ def install(monkeypatch=None, gain: float = 1.0, model: type[Model] = Smooth) ->
     put = monkeypatch.setattr if monkeypatch else setattr
     put(plan, "Model", model)
     put(upscaler_module, "Model", model)
-    put(upscaler_module, "load", lambda name, **options: fake_upscaler(gain))
+    put(loading, "load", lambda name, **options: fake_upscaler(gain))
 
 
 @cache

@@ -9,10 +9,10 @@ import pytest
 @pytest.fixture
 def model(small_upscalers, monkeypatch):
     """Make the sample command load the small model for any -n; all tests share one model."""
-    from jaxsr.upscaling import upscaler as upscaler_module
+    from jaxsr.upscaling import loading
 
     upscaler = small_upscalers["channel"]
-    monkeypatch.setattr(upscaler_module, "load", lambda name, *, accept_license: upscaler)
+    monkeypatch.setattr(loading, "load", lambda name, *, accept_license: upscaler)
     return upscaler
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxsr.cli.sample import main
+from jaxsr.upscaling import loading
 from jaxsr.upscaling import upscaler as upscaler_module
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.small_model import enlarged, nearest
@@ -34,7 +35,7 @@ def guided_model(small_upscalers, monkeypatch, tmp_path) -> Upscaler:
         return np.concatenate(panels, -1)
 
     upscaler = replace(small_upscalers["channel"], source=tmp_path / "model.safetensors")
-    monkeypatch.setattr(upscaler_module, "load", lambda name, *, accept_license: upscaler)
+    monkeypatch.setattr(loading, "load", lambda name, *, accept_license: upscaler)
     monkeypatch.setattr(Upscaler, "compiled", lambda *_: guided)
     monkeypatch.setattr(upscaler_module, "measure_tiles", lambda *_: [])
     monkeypatch.setattr(upscaler_module, "fit_reference", lambda moments: ((-1.0, -0.5), (0.0, 0.125)))

@@ -20,7 +20,7 @@ GOOD = KnobTrial((-0.1, 0.0, 0.1), (1.0, 2.0, 3.0), finite=True, zero_is_plain=T
 def quick(monkeypatch, tmp_path, small_upscalers):
     monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("JAXSR_CACHE", "off")
-    monkeypatch.setattr("jaxsr.upscaling.upscaler.load", lambda name, *, accept_license: small_upscalers["channel"])
+    monkeypatch.setattr("jaxsr.upscaling.loading.load", lambda name, *, accept_license: small_upscalers["channel"])
     monkeypatch.setattr(knob_trial, "try_knob", lambda upscaler: GOOD)
 
 
@@ -128,6 +128,6 @@ def test_a_trial_sees_numbers_that_are_none_and_guidance_that_does_nothing(point
 @pytest.mark.parametrize("name", ["photo-x4", "tiny-x4"])
 def test_the_knob_of_the_bundled_models_works(name, monkeypatch):
     monkeypatch.undo()
-    from jaxsr.upscaling.upscaler import load
+    from jaxsr.upscaling.loading import load
 
     assert try_knob(load(name)).problems == []

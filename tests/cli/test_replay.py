@@ -13,7 +13,7 @@ from jaxsr.batch import replay as library
 from jaxsr.cli.commands import main
 from jaxsr.imaging.record import read_record
 from jaxsr.storage import sha256_file
-from jaxsr.upscaling import upscaler as upscaler_module
+from jaxsr.upscaling import loading
 from tests.cli.sampling import files, picture, read_pixels, sidecar
 
 SETTINGS = "--steps 2 --seed 7 --tile 32x16 --tile-noise fresh --batch 2 --quality 80"
@@ -104,7 +104,7 @@ def test_a_record_of_wrong_types_does_not_stop_the_others(capsys):
 def test_another_input_and_another_model_are_named_before_any_work(model, monkeypatch, capsys):
     result = sample()
     other = replace(model, sha256="0" * 64)
-    monkeypatch.setattr(upscaler_module, "load", lambda *_, **__: other)
+    monkeypatch.setattr(loading, "load", lambda *_, **__: other)
     assert main(["replay", str(result)]) == 3
     error = capsys.readouterr().err
     assert f"the model differs: {model.source.name} has the SHA-256 000000000000..., " in error

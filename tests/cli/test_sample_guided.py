@@ -9,6 +9,7 @@ from PIL import Image
 from jaxsr.batch.strip import GAP, panels
 from jaxsr.cli.sample import main
 from jaxsr.storage import sha256_file
+from jaxsr.upscaling import loading
 from jaxsr.upscaling import upscaler as upscaler_module
 from tests.cli.guided import BOX, PIXELS, guided_folder, guided_model, pixels, run, sidecar  # noqa: F401
 from tests.small_model import enlarged
@@ -48,7 +49,7 @@ from tests.small_model import enlarged
     ],
 )
 def test_what_does_not_go_together_is_refused_before_any_work(words, message, capsys, monkeypatch):
-    monkeypatch.setattr(upscaler_module, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(loading, "load", lambda *_, **__: pytest.fail("the model was loaded"))
     with pytest.raises(SystemExit) as stopped:
         run(words)
     assert stopped.value.code == 2

@@ -10,7 +10,7 @@ from jaxsr.cli.sample import main, make_parser
 from jaxsr.cli.shared_options import chosen_options
 from jaxsr.models.presets import PRESETS
 from jaxsr.options import Options, options_like
-from jaxsr.upscaling import upscaler as upscaler_module
+from jaxsr.upscaling import loading
 from jaxsr.upscaling.tile_choice import tile_unit
 from tests.cli.sampling import files, picture, run, sidecar
 from tests.small_model import small_preset
@@ -159,7 +159,7 @@ def test_like_chooses_all_that_the_released_tool_has_and_writes_png(exact, tmp_p
 def test_the_model_and_the_consent_are_those_of_the_command(exact, tmp_path, monkeypatch, words, expected):
     calls = []
     load = lambda name, *, accept_license: calls.append((name, accept_license)) or exact  # noqa: E731
-    monkeypatch.setattr(upscaler_module, "load", load)
+    monkeypatch.setattr(loading, "load", load)
     picture(tmp_path / "a.png")
     assert run("-i", tmp_path / "a.png", "-o", tmp_path / "out", *words.split()) == 0
     assert calls == [expected]
@@ -185,14 +185,14 @@ def test_what_does_not_fit_the_model_is_refused_before_any_work(exact, tmp_path,
 
 def test_a_model_that_needs_a_mask_is_refused(model, tmp_path, capsys, monkeypatch):
     masked = replace(model, preset=small_preset(cond_mask=True))
-    monkeypatch.setattr(upscaler_module, "load", lambda *_, **__: masked)
+    monkeypatch.setattr(loading, "load", lambda *_, **__: masked)
     picture(tmp_path / "a.png")
     assert run("-i", tmp_path / "a.png", "-o", tmp_path / "out") == 1
     assert "mask" in capsys.readouterr().err
 
 
 def test_an_output_that_is_a_file_is_refused_before_work(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(upscaler_module, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(loading, "load", lambda *_, **__: pytest.fail("the model was loaded"))
     for name in "ab":
         picture(tmp_path / f"in/{name}.png")
     assert run("-i", tmp_path / "in", "-o", tmp_path / "in/a.png") == 1
@@ -203,7 +203,7 @@ def test_an_output_that_is_a_file_is_refused_before_work(tmp_path, capsys, monke
 
 @pytest.mark.parametrize("names", [["a.png", "b/a.png"], ["a.png", "a.bmp"]])
 def test_two_inputs_of_one_result_are_refused_before_work(tmp_path, capsys, monkeypatch, names):
-    monkeypatch.setattr(upscaler_module, "load", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(loading, "load", lambda *_, **__: pytest.fail("the model was loaded"))
     for name in names:
         picture(tmp_path / name)
     assert run("-i", *(tmp_path / name for name in names), "-o", tmp_path / "out") == 1

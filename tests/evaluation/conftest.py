@@ -10,7 +10,7 @@ import pytest
 from jaxsr.cli import evaluate
 from jaxsr.cli import evaluate_request as request
 from jaxsr.evaluation import methods, suite
-from jaxsr.upscaling import upscaler as upscaler_module
+from jaxsr.upscaling import loading
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.evaluation.pictures import picture, save
 
@@ -39,7 +39,7 @@ def fake(small_upscalers, monkeypatch):
     known = lambda self, options, alphas, preset, calibration: ["preset vivid lost 3 dB"] if preset == "vivid" else []  # noqa: E731
     monkeypatch.setattr(Upscaler, "knob_notes", known)
     monkeypatch.setattr(request, "load", lambda name, accept_license: upscaler)
-    monkeypatch.setattr(upscaler_module, "load", lambda name, accept_license: upscaler)
+    monkeypatch.setattr(loading, "load", lambda name, accept_license: upscaler)
     return calls
 
 

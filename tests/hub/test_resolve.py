@@ -122,7 +122,7 @@ def test_released_models_are_converted_with_their_own_card_and_files(name, monke
 
 
 def test_importing_jaxsr_does_not_import_the_converter():
-    code = "import sys, jaxsr.hub.resolve, jaxsr.upscaling.upscaler; "
+    code = "import sys, jaxsr.hub.resolve, jaxsr.upscaling.loading; "
     code += "assert not any('weight_conversion' in m for m in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsr.hub import checkpoint
-from jaxsr.upscaling.upscaler import Upscaler, load
+from jaxsr.upscaling.loading import load
+from jaxsr.upscaling.upscaler import Upscaler
 from weight_conversion.convert import read_source
 from weight_conversion.settings import unet_config, vq_config
 from weight_conversion.verify import load_golden, nhwc

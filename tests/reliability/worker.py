@@ -38,7 +38,7 @@ def read_checkpoint(path: Path) -> None:
 
 
 def read_model(path: Path) -> None:
-    from jaxsr.upscaling.upscaler import load
+    from jaxsr.upscaling.loading import load
 
     load(path)
 

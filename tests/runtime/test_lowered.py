@@ -19,9 +19,9 @@ from jaxsr.guidance.tiles import TileGuides
 from jaxsr.models.model import Model
 from jaxsr.options import Options
 from jaxsr.runtime import lowered
+from jaxsr.upscaling.loading import load
 from jaxsr.upscaling.plan import plan_run
 from jaxsr.upscaling.programs import compile_program
-from jaxsr.upscaling.upscaler import load
 from tests.small_model import small_preset
 
 ROOT = Path(__file__).parents[2]

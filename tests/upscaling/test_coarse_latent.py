@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxsr.imaging.files import read_photo
 from jaxsr.models.model import Model
-from jaxsr.upscaling.upscaler import load
+from jaxsr.upscaling.loading import load
 
 EXAMPLE = Path(__file__).parents[2] / "examples/parrots.png"
 

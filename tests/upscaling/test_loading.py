@@ -6,13 +6,13 @@ import jaxsr
 from jaxsr.hub import checkpoint
 from jaxsr.options import Options
 from jaxsr.storage import sha256_file
-from jaxsr.upscaling import upscaler as upscaler_module
+from jaxsr.upscaling import loading
 from jaxsr.upscaling.upscaler import Upscaler
 from tests.small_model import save_small, small_preset
 
 
 def test_the_package_offers_the_call():
-    assert (jaxsr.load, jaxsr.Options, jaxsr.Upscaler) == (upscaler_module.load, Options, Upscaler)
+    assert (jaxsr.load, jaxsr.Options, jaxsr.Upscaler) == (loading.load, Options, Upscaler)
     with pytest.raises(AttributeError, match="nothing"):
         jaxsr.nothing  # noqa: B018
 

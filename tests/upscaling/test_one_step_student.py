@@ -13,7 +13,7 @@ from jaxsr.imaging import noise
 from jaxsr.imaging.resize import upsample_bicubic
 from jaxsr.models.model import Model
 from jaxsr.models.presets import PRESETS
-from jaxsr.upscaling import upscaler as upscaler_module
+from jaxsr.upscaling import loading
 from tests.cli.sampling import picture, read_pixels, run, sidecar
 from tests.models.tiny import random_values, unet_config
 from weight_conversion.verify import build
@@ -29,7 +29,7 @@ def installed(tmp_path, monkeypatch):
     small = replace(student, network=unet_config(), codec=codec)
     monkeypatch.setenv("JAXSR_CACHE_DIR", str(tmp_path / "cache"))
     checkpoint.save(tmp_path / "cache" / NAME, random_values(Model(small).shapes()), {"preset": small.to_dict()})
-    monkeypatch.setattr(upscaler_module, "load", cache(upscaler_module.load))  # the second caller finds its program
+    monkeypatch.setattr(loading, "load", cache(loading.load))  # the second caller finds its program
 
 
 def one_call(upscaler, image: np.ndarray, times: list[int]) -> list[np.ndarray]:
@@ -59,7 +59,7 @@ def test_the_default_is_one_call_of_the_network_at_the_last_time(installed, tmp_
     options = sidecar(tmp_path / "out/a.png")["options"]
     assert (options["steps"], options["sampler"]) == (1, "deterministic")
 
-    upscaler, image = upscaler_module.load(NAME, accept_license=True), pixels.astype(np.float32) / 255
+    upscaler, image = loading.load(NAME, accept_license=True), pixels.astype(np.float32) / 255
     enlarged = upscaler.upscale(image, seed=SEED, tile=16)
     np.testing.assert_array_equal(read_pixels(tmp_path / "out/a.png"), np.rint(enlarged * 255).astype(np.uint8))
     last, before, first = one_call(upscaler, image, [14, 13, 0])

@@ -179,7 +179,7 @@ ON_MANY = """
 import sys
 import jax, numpy as np
 from jaxsr.upscaling.stream import enlarge_many
-from jaxsr.upscaling.upscaler import load
+from jaxsr.upscaling.loading import load
 from tests.upscaling.test_stream import many
 
 upscaler = load(sys.argv[1])
