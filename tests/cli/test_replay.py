@@ -46,8 +46,10 @@ def test_the_same_bytes(folder, suffix, given, capsys):
     assert files(folder) == before
 
 
-@pytest.mark.parametrize("words", [("--strip", "-0.1,0.2"), ("--alpha", "0.1,0.2"), ("--n-samples", "2")])
-def test_strips_scales_and_samples_too(words):
+@pytest.mark.parametrize(
+    "words", [("--strip", "-0.1,0.2"), ("--alpha", "0.1,0.2"), ("--n-samples", "2"), ("--thinning", "1,3")]
+)
+def test_strips_scales_samples_and_kept_rows_too(words):
     assert main(["sample", "in/a.png", *SETTINGS.split(), *words]) == 0
     for result in Path("out").glob("*.png"):
         Path(f"{result}.json").unlink()

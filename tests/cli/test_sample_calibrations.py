@@ -43,6 +43,15 @@ def test_what_was_fitted_to_one_image_serves_others(folder, model):
     assert "fit_r2" not in guidance
 
 
+def test_a_fit_with_kept_rows_serves_these_rows_only(folder, capsys):
+    assert run(f"{BOX} --thinning 1,3 --save-calibration c.json") == 0
+    assert Calibration.read("c.json").thinning == "1,3"
+    again = "--preset fitted --calibration c.json --overwrite"
+    assert run(f"{again} --thinning 1,3") == 0
+    assert run(f"{again} --thinning 0,2") == 1
+    assert "--thinning 1,3" in capsys.readouterr().err
+
+
 def test_a_fit_is_not_saved_over_a_file_nor_for_a_finished_result(folder, capsys):
     assert run(BOX) == 0
     assert run(f"{BOX} --save-calibration c.json") == 1

@@ -66,12 +66,12 @@ def test_the_file_runs_without_jaxsr(small_checkpoints, small_upscalers, tmp_pat
 
 
 @pytest.mark.slow
-def test_number_seed_and_alpha_decide(small_checkpoints, tmp_path):
+def test_number_seed_alpha_and_kept_rows_decide(small_checkpoints, small_upscalers, tmp_path):
     programs = []
-    for name, *words in (("plain", "--platforms", "cpu"), ("guided", "--platforms", "cpu", "--alpha", "0.3")):
-        exported(tmp_path / name, small_checkpoints["channel"], *words)
+    for name, *words in (("plain",), ("guided", "--alpha", "0.3"), ("rows", "--thinning", "1,3")):
+        exported(tmp_path / name, small_checkpoints["channel"], "--platforms", "cpu", *words)
         programs.append(jax.export.deserialize(bytearray((tmp_path / name).read_bytes())))
-    plain, guided = programs
+    plain, guided, rows = programs
     assert plain.platforms == ("cpu",)
     three, one = (np.asarray(plain.call(lr, np.uint32(7))) for lr in (LR, LR[:1]))
     np.testing.assert_allclose(three[:1], one, atol=2e-5)
@@ -79,6 +79,10 @@ def test_number_seed_and_alpha_decide(small_checkpoints, tmp_path):
     same = np.asarray(plain.call(np.repeat(LR[:1], 2, 0), np.uint32(7)))
     assert (same[0] != same[1]).any()  # each image has noise of its own
     assert np.abs(np.asarray(guided.call(LR[:1], np.uint32(7))) - one).max() > 1e-3
+    kept = np.asarray(rows.call(LR[:1], np.uint32(7)))
+    other = expected(small_upscalers["channel"], Options(thinning=(1, 3)), LR[:1])
+    np.testing.assert_allclose(kept, other, atol=2e-5)
+    assert np.abs(kept - one).max() > 1e-3
 
 
 @pytest.mark.parametrize(
