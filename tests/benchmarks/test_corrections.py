@@ -140,6 +140,24 @@ def test_every_band_has_a_scale_that_restores_its_variance():
     np.testing.assert_allclose(found[inside], (fine.s * stripes + coarse.s * flat)[inside], atol=1e-5)
 
 
+@pytest.mark.parametrize("s", [0.05, 0.2, 0.7])
+def test_a_band_of_ancestral_samples_has_that_scale_too(s):
+    """The variance is that of many samples of one world, whose steps draw noise."""
+    schedule = exponential_schedule(4, kappa=2.0, power=0.3, min_noise_level=0.04, sqrt_eta_end=0.99)
+    world = GaussianWorld(m=0.0, y=0.0, s=s)
+    scale = s / world.moments(schedule, "ancestral").variance[-1] ** 0.5 - 1
+    assert scale > 0.5
+    shape, random = (1, 128, 128, 3), np.random.default_rng(0)
+    denoise = world.denoiser(schedule)
+    problem = SimpleNamespace(
+        z_lr=jnp.zeros(shape),
+        denoise=lambda x, i: denoise(x, jnp.int32(i)),
+        noise=lambda k: jnp.asarray(random.standard_normal(shape, np.float32)),
+    )
+    found = chain(problem, schedule, Variant(alpha=(scale, 0.0, 0.0, 0.0)), 1, problem.z_lr)
+    assert float(jnp.std(found)) == pytest.approx(s, rel=0.01)
+
+
 def test_words_that_are_no_variant_are_refused():
     assert Variant.parse("rows=0,59 alpha=0.1,0.2 order=2").alpha == (0.1, 0.2)
     with pytest.raises(ValueError, match=r"--variants: speed=3: there is no 'speed'; use rows, alpha"):

