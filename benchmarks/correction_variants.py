@@ -73,6 +73,10 @@ FIFTEEN = "rows=0,4,8,13,17,21,25,30,34,38,42,46,51,55,59"
 _GUIDED = [f"alpha={a}" for a in ("0.05", "0.1", "0.3,0,0,0", "0,0.2,0,0", "0,0,0.2,0", "0,0,0.3,0", "-0.05")]
 _PER_STEP = ("1,1.2,1,1", "1,1,1.2,1", "1,1,1,1.2", "1,1,0.8,1")
 _EIGHT = "rows=0,8,17,25,34,42,51,59"
+_UNSHARP = "alpha=0.3,0,0,0"
+_LAST = "alpha=0.3" + 14 * ",0"
+_MILD = ("1.02", "1.05")
+_EARLY = "rows=0,5,20,59"
 _QUADRATIC = ("0,7,26,59", "0,1,5,11,19,30,43,59", "0,1,2,3,5,8,11,15,19,24,30,36,43,51,59")
 ABLATIONS = {
     "steps": ["rows=59", "rows=0,59", _EIGHT, FIFTEEN],
@@ -97,6 +101,18 @@ ABLATIONS = {
         "rows=59 alpha=0.1",
         "rows=0,59 alpha=0.1",
         "alpha=0.1 project=0.25",
+    ],
+    "unsharp": [
+        _UNSHARP,
+        *(f"{_UNSHARP} temperature={t}" for t in ("1.05", "1.1", "1.15")),
+        f"{_UNSHARP} temperature=1.1 project=1",
+        f"{_EARLY} {_UNSHARP}",
+        *(f"{_EARLY} {_UNSHARP} temperature={t}" for t in ("1.05", "1.1", "1.15")),
+        "temperature=1.15 project=1",
+    ],
+    "fifteen": [
+        f"{FIFTEEN} {words}"
+        for words in ("alpha=0.05", "alpha=0.1", _LAST, "temperature=0", *(f"temperature={t} project=1" for t in _MILD))
     ],
     "winners": [
         "rows=59",

@@ -29,6 +29,7 @@ from jaxsr.diffusion.guidance import kl_gradient
 from jaxsr.diffusion.process import Latent
 from jaxsr.guidance.fits import Fit, fit_lstsq, select
 from jaxsr.guidance.moments import Moments, moments
+from jaxsr.metrics.statistics import jackknife_interval
 
 States = Float[Array, "t b h w c"]
 PerStep = Float[np.ndarray, " t"]
@@ -145,12 +146,15 @@ def split_half(sums: Moments, *, offset: bool = True) -> Removed:
 def table(sums: Mapping[Gradient, Moments], eta: PerStep) -> list[dict[str, str | int | float]]:
     """Tabulate the fits, one row per gradient and step: choices, t, eta, slope, offset, R^2, cosine, shares removed.
 
-    `sums` are moments of many images, from `jaxsr.guidance.fits.concatenate`.
+    `sums` are moments of many images, from `jaxsr.guidance.fits.concatenate`. `r2_low` and `r2_high` are the 95 %
+    interval of R^2 over the images, by the jackknife.
     """
     rows = []
     for gradient, one in sums.items():
         fit, share = fit_lstsq(one), split_half(one)
-        columns = fit._asdict() | {f"removed_{name}": values for name, values in share._asdict().items()}
+        ends = jackknife_interval(lambda drawn, one=one: fit_lstsq(select(one, drawn)).r2, one.n.shape[1])
+        columns = fit._asdict() | dict(zip(("r2_low", "r2_high"), np.clip(ends, 0, 1), strict=True))
+        columns |= {f"removed_{name}": values for name, values in share._asdict().items()}
         for i, at in enumerate(eta):
             numbers = {name: float(values[i]) for name, values in columns.items()}
             rows.append(gradient.words() | {"t": i + 1, "eta": float(at)} | numbers)

@@ -88,13 +88,18 @@ def _order(setup: Setup, parts: Sequence[Results]) -> list[Row]:
     length = lam[[setup.order_row - span for span in setup.spans]] - lam[setup.order_row]
     rows: list[Row] = []
     for sampler in SAMPLERS:
-        error = np.sqrt(np.mean([np.square(part[f"order/{sampler}"]) for part in parts], 0))
-        order = np.append(np.nan, np.diff(np.log(error)) / np.diff(np.log(length)))
-        columns = zip(setup.spans, length, error, order, strict=True)
+        squares = np.square([part[f"order/{sampler}"] for part in parts])
+
+        def order(drawn: np.ndarray, squares: np.ndarray = squares) -> np.ndarray:
+            return np.append(np.nan, np.diff(np.log(squares[drawn].mean(0)) / 2) / np.diff(np.log(length)))
+
+        low, high = jackknife_interval(order, len(parts))
+        error, slope = np.sqrt(squares.mean(0)), order(np.arange(len(parts)))
         rows += [
-            {"sampler": sampler, "rows": span, "length": float(at), "rms": float(rms), "order": float(slope)}
-            for span, at, rms, slope in columns
-        ]
+            {"sampler": sampler, "rows": span, "length": float(length[i]), "rms": float(error[i]),
+             "order": float(slope[i]), "order_low": float(low[i]), "order_high": float(high[i])}
+            for i, span in enumerate(setup.spans)
+        ]  # fmt: skip
     return rows
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from jaxsr.choices import SAMPLERS
 from jaxsr.diffusion import exponential_schedule, thin
+from jaxsr.guidance.moments import moments
 from jaxsr.models.model import Model
+from jaxsr.numerics import regression
 from jaxsr.numerics.gaussian_world import GaussianWorld
 from jaxsr.numerics.instruments import INSTRUMENTS, Setup, UnfitError
 from jaxsr.numerics.report import plot, write_report
@@ -92,6 +94,7 @@ def test_truncation_is_the_closed_forms_and_has_its_orders(tables) -> None:
         assert np.isnan(rows[0]["order"])
         assert rows[1]["order"] == pytest.approx(order, abs=0.5)
         assert [row["rows"] for row in rows] == [4, 8, 16, 32]
+        assert all(row["order_low"] < row["order"] < row["order_high"] for row in rows[1:])
     euler = of(tables["truncation"], sampler="deterministic")
     assert euler[0]["mean"] < 1e-6  # t = 1: no finer time exists
     for row in euler[1:]:
@@ -105,6 +108,24 @@ def test_the_regression_finds_the_worlds_linear_law(tables) -> None:
     assert all(row["r2"] > 0.98 and row["removed_outside"] > 0.98 for row in rows)
     hr = of(tables["regression"], sampler="deterministic", reference="hr", through="mean", reference_mean="clean")
     assert all(row["r2"] < 0.98 for row in hr if row["t"] == 2)
+    for row in [*rows, *hr]:
+        assert 0 <= row["r2_low"] <= row["r2"] + 1e-6
+        assert row["r2"] - 1e-6 <= row["r2_high"] <= 1
+
+
+def test_the_interval_of_r2_covers_the_true_one() -> None:
+    """Of 60 studies of twelve images, whose error is half the correction's and half noise of its own."""
+    random, inside, widths = np.random.default_rng(0), 0, []
+    (gradient,) = regression.GRADIENTS[:1]
+    for _ in range(60):
+        s = random.normal(size=(1, 12, 4, 4, 3)).astype(np.float32)
+        error = s + random.normal(size=s.shape).astype(np.float32)
+        sums = jax.tree.map(np.asarray, jax.vmap(lambda e, x: moments(e, x, jnp.ones_like(e)))(error, s))
+        (row,) = regression.table({gradient: sums}, np.ones(1))
+        inside += row["r2_low"] < 0.5 < row["r2_high"]
+        widths.append(row["r2_high"] - row["r2_low"])
+    assert inside >= 52
+    assert max(widths) < 0.3
 
 
 def test_paths_and_spectra(tables) -> None:
