@@ -28,7 +28,7 @@ from jaxsr.options import Options
 from jaxsr.storage import write_whole
 from jaxsr.upscaling.upscaler import Upscaler
 
-METRICS = ("psnr", "lpips", "swd", "niqe", "lr_consistency")
+METRICS = ("psnr", "lpips", "dists", "swd", "niqe", "lr_consistency")
 OBJECTIVES = ("lstsq", "norm")
 
 
