@@ -76,6 +76,7 @@ _EIGHT = "rows=0,8,17,25,34,42,51,59"
 _UNSHARP = "alpha=0.3,0,0,0"
 _LAST = "alpha=0.3" + 14 * ",0"
 _MILD = ("1.02", "1.05")
+_HOT = (" temperature=1.05", " temperature=1.1", " temperature=1.15")
 _EARLY = "rows=0,5,20,59"
 _QUADRATIC = ("0,7,26,59", "0,1,5,11,19,30,43,59", "0,1,2,3,5,8,11,15,19,24,30,36,43,51,59")
 ABLATIONS = {
@@ -103,11 +104,8 @@ ABLATIONS = {
         "alpha=0.1 project=0.25",
     ],
     "unsharp": [
-        _UNSHARP,
-        *(f"{_UNSHARP} temperature={t}" for t in ("1.05", "1.1", "1.15")),
+        *(f"{rows}{_UNSHARP}{t}" for rows in ("", f"{_EARLY} ") for t in ("", *_HOT)),
         f"{_UNSHARP} temperature=1.1 project=1",
-        f"{_EARLY} {_UNSHARP}",
-        *(f"{_EARLY} {_UNSHARP} temperature={t}" for t in ("1.05", "1.1", "1.15")),
         "temperature=1.15 project=1",
     ],
     "fifteen": [
