@@ -113,6 +113,30 @@ def test_two_step_slopes_have_the_second_order():
     assert second[1] / second[2] == pytest.approx(4, rel=0.2)
 
 
+def test_stochastic_second_order_is_one_of_the_variance():
+    """In the Gaussian world the mean of ancestral samples is exact; the variance that they lack has the solver's order.
+
+    The result is linear in the noises. Every place of this latent has the noise of one step alone, so the squares of
+    the places add up to the variance of the result.
+    """
+    world = GaussianWorld(m=0.0, y=0.0, s=0.5, kappa=2.0)
+
+    def missing(steps: int, order: int) -> float:
+        full = exponential_schedule(steps, kappa=2.0, power=1.0, min_noise_level=0.0002, sqrt_eta_end=0.9)
+        signal, drawn = ((1 - full.eta[-1]) * world.s) ** 2, 4.0 * full.eta[-1]
+        denoise, whole = world.denoiser(full), (1 + signal / drawn) ** 0.5  # x_T has the signal's variance too
+        noise = lambda k: jnp.zeros((1, 1, steps, 1)).at[..., k, :].set(whole if k == 0 else 1.0)  # noqa: E731
+        z_lr = jnp.zeros((1, 1, steps, 1))
+        problem = SimpleNamespace(z_lr=z_lr, denoise=lambda x, i: denoise(x, jnp.int32(i)), noise=noise)
+        found = chain(problem, full, Variant(order=order), 1, z_lr)
+        return abs(1 - float(jnp.sum(jnp.square(found))) / world.s**2)
+
+    first, second = ([missing(steps, order) for steps in (20, 40, 80)] for order in (1, 2))
+    assert first[1] / first[2] == pytest.approx(2, rel=0.1)
+    assert second[1] / second[2] == pytest.approx(4, rel=0.1)
+    assert second[0] < first[0] / 5
+
+
 def test_every_band_has_a_scale_that_restores_its_variance():
     """Two bands that the pyramid tells apart exactly, each a Gaussian world of its own.
 
