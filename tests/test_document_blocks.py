@@ -19,6 +19,7 @@ PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if BLOCK.search(pat
 NOT_RUN = {
     ("enlarging", "it downloads weights with a non-commercial licence"),
     ("evaluation", "data sets that are not in the repository, for hours"),
+    ("evaluation", "data sets that are not in the repository, packages of other programs"),
     ("evaluation", "it downloads 300 MB"),
     ("gallery", "it needs Kodak's photographs and Real-ESRGAN"),
     ("models", "it trains for hours"),

@@ -68,7 +68,7 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
     output_root, listed = output.resolve(), []
     for path in inputs:
         if not path.exists():
-            raise ValueError(f"--input: {path} does not exist; check the name.")
+            raise ValueError(f"{path}: there is no such file or folder; check the name.")
         if not path.is_dir():
             listed.append((path, Path(path.name)))
             continue
@@ -82,7 +82,7 @@ def find_inputs(inputs: Sequence[Path], output: Path, *, recursive: bool) -> lis
             below = " (give --recursive to look below it)" if folders and not recursive else ""
             if note := left_out([path], recursive=recursive):
                 below += f"; {note}"
-            raise ValueError(f"--input: there is no image to enlarge in the folder {path}{below}.")
+            raise ValueError(f"there is no image to enlarge in the folder {path}{below}.")
         listed += [(image, image.relative_to(path)) for image in images]
     return list(dict.fromkeys(listed))
 

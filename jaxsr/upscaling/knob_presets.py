@@ -114,9 +114,9 @@ def _none_fits(found: Sequence[FoundCalibration], place: Path, setting: Setting)
         for (thinning, sampler), counts in sorted(made.items())
     )
     return (
-        f"calibration: none in {place} is for this model with the sampler {setting.sampler} and {steps} steps "
-        f"(--thinning {spell_value(setting.options.thinning)}); there are {there}: "
-        "use one of these, or calibrate this one."
+        f"calibration: no file in {place} fits this model with {setting.sampler} steps, {steps} of them "
+        f"(--thinning {spell_value(setting.options.thinning)}). There are presets for {there}. "
+        "Use one of these, or calibrate yours."
     )
 
 

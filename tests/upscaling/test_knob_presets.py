@@ -79,7 +79,9 @@ def test_of_several_files_the_one_for_these_steps_and_this_sampler_is_taken(smal
         assert found.path == tmp_path / "calibration-ancestral-3.json"
     assert upscaler.find_calibration(Options(sampler="deterministic")).calibration.sampler == "deterministic"
     assert upscaler.with_preset(Options(steps=3), "vivid").alpha == (0.1 * 3,) * 3
-    message = "sampler heun .*; there are ancestral with 2, 3 steps .--thinning ends.; deterministic with 2 steps"
+    message = (
+        r"with heun steps, .*\. There are presets for ancestral with 2, 3 steps .--thinning ends.; deterministic with 2"
+    )
     with pytest.raises(CalibrationError, match=message):
         upscaler.with_preset(Options(sampler="heun"), "vivid")
     (tmp_path / "calibration-0.json").write_text('{"format_version": 1}')
