@@ -74,7 +74,7 @@ def test_a_pipe_keeps_its_name_in_the_record(folder):
         ("-o out", 2, "give at least one image or folder"),
         ("a.png b.png -o out.png", 1, "out.png is one file, but there would be 2 results"),
         ("a.png -o a.png", 1, "would replace an input"),
-        ("missing.png", 1, "missing.png does not exist"),
+        ("missing.png", 1, "missing.png: there is no such file or folder"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(words, code, message, folder, capsys):
