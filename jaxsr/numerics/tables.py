@@ -116,7 +116,10 @@ def _regression(setup: Setup, parts: Sequence[Results]) -> list[Row]:
 
 
 def trajectories_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
-    """Make the tables `alignment`, cos(SR -> HR, SR -> LR); `plane`, of the first image; and `spectrum`, mean power."""
+    """Make the tables `alignment`, cos(SR -> HR, SR -> LR); `plane`, of the first image; and `spectrum`, mean power.
+
+    `spectrum` has the share of the original's power that the results have too, with its interval.
+    """
     eta = np.concatenate([[0.0], setup.coarse.eta])
     rows: Tables = {"alignment": [], "plane": [], "spectrum": []}
     for kind in REFERENCE_KINDS:
@@ -130,11 +133,14 @@ def trajectories_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
                 for t, (x, y) in enumerate(points)
             ]
     names = ("hr", "sr", "lr", "error")
-    power = {name: np.mean([part[f"spectrum/{name}"] for part in parts], 0) for name in names}
-    bins = len(power["hr"])
+    power = {name: np.stack([part[f"spectrum/{name}"] for part in parts]) for name in names}
+    shares = lambda drawn: power["sr"][drawn].mean(0) / power["hr"][drawn].mean(0)  # noqa: E731
+    share, (low, high) = shares(np.arange(len(parts))), jackknife_interval(shares, len(parts))
+    bins = len(share)
     for k in range(bins):
-        numbers = {name: float(power[name][k]) for name in names}
-        rows["spectrum"].append({"frequency": (k + 0.5) / bins / 2, **numbers})
+        numbers = {name: float(power[name][:, k].mean()) for name in names}
+        found = {"share": float(share[k]), "low": float(low[k]), "high": float(high[k])}
+        rows["spectrum"].append({"frequency": (k + 0.5) / bins / 2, **numbers, **found})
     return rows
 
 

@@ -134,6 +134,12 @@ def test_paths_and_spectra(tables) -> None:
     white = [row["hr"] for row in tables["spectrum"] if np.isfinite(row["hr"])]
     np.testing.assert_allclose(np.mean(white), (WORLD.s / 2) ** 2, rtol=0.2)
     assert {row["path"] for row in tables["plane"]} == {"sr", "hr", "lr"}
+    kept = WORLD.moments(thin(FINE, 4)).variance[-1] / WORLD.s**2  # white noise again, of less variance
+    shares = [row for row in tables["spectrum"] if np.isfinite(row["share"])]
+    np.testing.assert_allclose(np.mean([row["share"] for row in shares]), kept, rtol=0.1)
+    inside = [row["low"] < kept < row["high"] for row in shares]
+    assert np.mean(inside) > 0.75
+    assert all(row["high"] - row["low"] < 1 for row in shares)
 
 
 def test_dispersion_rises_with_steps_and_with_guidance(tables) -> None:
