@@ -156,7 +156,12 @@ def dispersion_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
         ratio = means["variance"] / means["needed"]
         measured = {"variance": means.pop("variance"), "needed": means.pop("needed"), "ratio": ratio}
         tables["dispersion"].append(setting | measured | {"low": float(low), "high": float(high)})
-        tables["front"].append(setting | means)
+        bounds: Row = {}
+        for field in means:
+            values = getattr(point, field)
+            ends = jackknife_interval(lambda d, v=values: v[d].mean(), len(parts))
+            bounds |= {f"{field}_{end}": float(number) for end, number in zip(("low", "high"), ends, strict=True)}
+        tables["front"].append(setting | means | bounds)
     return tables
 
 

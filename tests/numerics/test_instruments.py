@@ -149,6 +149,9 @@ def test_dispersion_rises_with_steps_and_with_guidance(tables) -> None:
     assert ratio[4, 0.0] < ratio[4, 0.1] < ratio[60, 0.0]
     swd = {(row["steps"], row["scale"]): row["swd"] for row in tables["front"]}
     assert swd[60, 0.0] < swd[4, 0.1] < swd[4, 0.0]
+    for row in tables["front"]:
+        assert all(row[f"{name}_low"] < row[name] < row[f"{name}_high"] for name in ("mse", "psnr", "swd", "hf"))
+        assert row["psnr_high"] - row["psnr_low"] < 1
 
 
 def test_a_schedule_without_a_finer_one_has_no_reference() -> None:
