@@ -83,7 +83,7 @@ ABLATIONS = {
     "steps": ["rows=59", "rows=0,59", _EIGHT, FIFTEEN],
     "spacing": [_EIGHT, FIFTEEN, *(f"rows={rows}" for rows in _QUADRATIC)],
     "thinning": [f"rows={r}" for r in ("0,5,20,59", "0,10,30,59", "0,30,50,59", "5,20,39,59", "0,20,45,59")],
-    "guidance": _GUIDED,
+    "guidance": [*_GUIDED, "alpha=0,0.3,0,0", "alpha=0,0,0,0.3"],
     "reference": [f"alpha={a} reference={r}" for a in ("0.3,0,0,0", "0,0,0.3,0") for r in REFERENCES],
     "variance": [f"alpha={a} variance={v}" for a in ("0.1", "0.3") for v in VARIANCES],
     "temperature": [f"temperature={t}" for t in ("0", "0.7", "0.85", "1.05", "1.15", "1.2", "1.25", *_PER_STEP)],
