@@ -151,22 +151,19 @@ def dispersion_tables(setup: Setup, parts: Sequence[Results]) -> Tables:
         point = Point(*(np.array([part[f"{name}/{field}"] for part in parts], np.float64) for field in Point._fields))
         steps, scale = map(float, name.split())
         low, high = jackknife_interval(lambda d, p=point: p.variance[d].mean() / p.needed[d].mean(), len(parts))
-        means = {field: float(np.mean(values)) for field, values in point._asdict().items()}
+        fields = dict(zip(Point._fields, _means(np.stack(point, axis=1)), strict=True))
+        variance, needed = (fields.pop(field)["mean"] for field in ("variance", "needed"))
         setting = {"steps": int(steps), "scale": scale}
-        ratio = means["variance"] / means["needed"]
-        measured = {"variance": means.pop("variance"), "needed": means.pop("needed"), "ratio": ratio}
+        measured = {"variance": variance, "needed": needed, "ratio": float(variance) / float(needed)}
         tables["dispersion"].append(setting | measured | {"low": float(low), "high": float(high)})
-        bounds: Row = {}
-        for field in means:
-            values = getattr(point, field)
-            ends = jackknife_interval(lambda d, v=values: v[d].mean(), len(parts))
-            bounds |= {f"{field}_{end}": float(number) for end, number in zip(("low", "high"), ends, strict=True)}
-        tables["front"].append(setting | means | bounds)
+        front: Row = {field: row["mean"] for field, row in fields.items()}
+        front |= {f"{field}_{end}": row[end] for field, row in fields.items() for end in ("low", "high")}
+        tables["front"].append(setting | front)
     return tables
 
 
 def _means(values: Float[np.ndarray, "n t"]) -> list[Row]:
-    """Compute for every step the mean over the images, its interval, and the number of images."""
+    """Compute for every column the mean over the images, its interval, and the number of images."""
     low, high = jackknife_interval(lambda images: values[images].mean(0), len(values))
     columns = zip(values.mean(0), low, high, strict=True)
     return [{"mean": float(m), "low": float(a), "high": float(b), "images": len(values)} for m, a, b in columns]

@@ -3,6 +3,7 @@
 import os
 import sys
 import zipfile
+from contextlib import nullcontext
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -118,14 +119,6 @@ class DAT:
 """
 
 
-class InferenceMode:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        return None
-
-
 @pytest.mark.parametrize("nested", [False, True])
 def test_dat_takes_and_returns_rgb(tmp_path, monkeypatch, nested):
     assert dat_light.make(tmp_path) is None  # no wheel
@@ -136,7 +129,7 @@ def test_dat_takes_and_returns_rgb(tmp_path, monkeypatch, nested):
         return {"params": {"bias": 0.5}} if nested else {"bias": 0.5}
 
     from_numpy = lambda planes: planes.view(Tensor)  # noqa: E731
-    fake_module(monkeypatch, "torch", load=load, inference_mode=InferenceMode, from_numpy=from_numpy)
+    fake_module(monkeypatch, "torch", load=load, inference_mode=nullcontext, from_numpy=from_numpy)
     fake_module(monkeypatch, "einops")
     upscale = dat_light.make(tmp_path)
     np.testing.assert_allclose(upscale(PIXELS), PIXELS.repeat(4, 0).repeat(4, 1) / 255 + 0.5, rtol=1e-6)
